@@ -19,7 +19,7 @@ from hitl_cli.cli.options import AsJson, Server, Token, Who, argument, flag, num
 from hitl_cli.cli.output import is_terminal, note, print_json, silence_stdout
 from hitl_cli.cli.render.table import on_terminal
 from hitl_cli.client.wire import fresh_id
-from hitl_cli.errors import BadInput, BadJson, BadUsage, RunFailed, TimedOut, TooLarge, Unreachable
+from hitl_cli.errors import BadInput, BadJson, BadUsage, NotFound, RunFailed, TimedOut, TooLarge, Unreachable
 from hitl_cli.format.durations import format_age, parse_duration
 from hitl_cli.format.json import to_json, why_not_json
 from hitl_cli.format.shell import quoted
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from hitl_cli.client.wire import Promise
     from hitl_cli.inbox.ask import StandaloneRequest
     from hitl_cli.people.contacts import Directory
+    from hitl_cli.requests.question import Digest
 
 SCALARS = ("string", "integer", "number", "boolean")
 """Types of a JSON Schema whose value is one word."""
@@ -168,7 +169,7 @@ def ask(
     ):
         inbox = Inbox(client, me)
         if prompt is None:
-            posted = inbox.asked(id or "", question.digest)
+            posted = _existing(inbox, id or "", question.digest)
         else:
             own = new_id() if id is None else id
             posted = inbox.ask(
@@ -221,6 +222,14 @@ def _use_up(
     if digest is not None and posted.question.digest is not None:
         check_unchanged(posted.id, digest, posted.question.digest)
     inbox.consume(posted.id, fresh_id())
+
+
+def _existing(inbox: Inbox, id: str, digest: Digest | None) -> StandaloneRequest:
+    """Return the request with an id. Raises NotFound, Conflict."""
+    try:
+        return inbox.asked(id, digest)
+    except NotFound as error:
+        raise NotFound(f"{error} To create it, run: hitl ask PROMPT --id ID") from error
 
 
 # The question

@@ -25,11 +25,12 @@ from hitl_cli.client.wire import same_json
 from hitl_cli.errors import BadInput, NotDone
 from hitl_cli.format.json import to_json
 from hitl_cli.format.terminal import printable
+from hitl_cli.format.validation import within
 from hitl_cli.forms import fields, fill, parse_field, problems, problems_at
 from hitl_cli.forms.fields import EDITABLE, flat, initial, tree
 from hitl_cli.forms.messages import sentence, shortened
 from hitl_cli.forms.parsing import fill_tree
-from hitl_cli.forms.paths import row_in, value_at, within
+from hitl_cli.forms.paths import row_in, value_at
 from hitl_cli.forms.reading import differences
 from hitl_cli.forms.submission import at_first, is_missing, row_texts
 from hitl_cli.requests.editable import changes, leaves

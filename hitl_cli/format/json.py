@@ -10,7 +10,12 @@ import msgspec
 def why_not_json(error: Exception) -> str:
     """Return what is wrong with a text that is not JSON, in a few words."""
     said = str(error).removeprefix("JSON is malformed: ")
-    return "it ends too early" if said == "Input data was truncated" else said
+    if isinstance(error, UnicodeError):
+        return "it is not UTF-8"
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    # msgspec says so of half a surrogate pair as well.
+    return "it ends too early, or has a broken \\u escape" if said == "Input data was truncated" else said
 
 
 def to_json(value: Any) -> str:

@@ -1,12 +1,18 @@
-"""Readable messages for msgspec's validation errors in settings and documents."""
+"""Readable messages for what is not valid in settings, documents and requests, and where it is."""
 
 from __future__ import annotations
 
 import re
+from contextlib import contextmanager
 from difflib import get_close_matches
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
+
+from hitl_cli.errors import BadInput
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _KINDS = {
     "array": "a list",
@@ -23,6 +29,32 @@ _ENUM = re.compile(r"Invalid enum value (.+)")
 _UNKNOWN = re.compile(r"Object contains unknown field `(.+)`")
 _URL = re.compile(r"Expected `str` matching regex '\^https\?://.*'")
 _MISSING = re.compile(r"Object missing required field `(.+)`")
+
+
+def located(error: Exception) -> tuple[str, str]:
+    """Return the path of the value that an error is about, and the error without it."""
+    said = str(error)
+    path = found[1] if (found := _PLACE.search(said)) else ""
+    what = _PLACE.sub("", said)
+    if match := _UNKNOWN.fullmatch(what) or _MISSING.fullmatch(what):
+        path = within(path, match[1])
+    return path, what
+
+
+def within(path: str, inner: str) -> str:
+    """Return a path within another path."""
+    return f"{path}{'' if not path or not inner or inner[0] == '[' else '.'}{inner}"
+
+
+@contextmanager
+def about(field: str) -> Iterator[None]:
+    """Say of errors in the block that they are about a field of the input."""
+    try:
+        yield
+    except BadInput as error:
+        inside = [(within(field, path), what) for path, what in error.problems]
+        error.problems = tuple(inside) or ((field, str(error)),)
+        raise
 
 
 def in_words(error: msgspec.ValidationError, shape: Any = None) -> str:

@@ -48,11 +48,6 @@ def value_at(data: Json | UnsetType, keys: Iterable[str | int]) -> Json | UnsetT
     return found
 
 
-def within(path: str, inner: str) -> str:
-    """Return a path within another path."""
-    return f"{path}{'' if not path or not inner or inner[0] == '[' else '.'}{inner}"
-
-
 def row_in(path: str, rows: str) -> tuple[int, str] | None:
     """Return the number of the row that a path leads into, and the path in it; None if it leads elsewhere."""
     found = _ROW.fullmatch(path.removeprefix(rows)) if path.startswith(rows) else None

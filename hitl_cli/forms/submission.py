@@ -16,12 +16,13 @@ from msgspec import UNSET, Struct, UnsetType
 from hitl_cli.client.wire import Json, same_json
 from hitl_cli.errors import BadInput
 from hitl_cli.format.json import to_json
+from hitl_cli.format.validation import within
 from hitl_cli.forms.checking import overlap, problems, problems_at
 from hitl_cli.forms.datetimes import without_zone
 from hitl_cli.forms.fields import EDITABLE, flat, tree
 from hitl_cli.forms.messages import Problem
 from hitl_cli.forms.parsing import fill, fill_tree, named, parse_all, parsed_json
-from hitl_cli.forms.paths import row_in, value_at, within
+from hitl_cli.forms.paths import row_in, value_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

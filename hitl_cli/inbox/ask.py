@@ -28,24 +28,28 @@ from hitl_cli.client.wire import (
     fresh_id,
     headers_of,
 )
-from hitl_cli.errors import BadInput, Conflict, NotFound, RunFailed
+from hitl_cli.errors import BadInput, BadName, Conflict, NotFound, RunFailed
 from hitl_cli.format.stable_ids import stable_id
 from hitl_cli.format.urls import host_of
+from hitl_cli.format.validation import about
 from hitl_cli.inbox.pending import summary_of
 from hitl_cli.inbox.permission import check_may_see, may_see
 from hitl_cli.inbox.standing import check_offer, decide_by_rule
 from hitl_cli.inbox.votes import complete, count, votes_of
+from hitl_cli.people.actor import LONGEST_NAME
 from hitl_cli.people.contacts import recipients
 from hitl_cli.people.groups import check_known, in_one_form
 from hitl_cli.requests.decision import Decision, decision_on
 from hitl_cli.requests.differences import differences
 from hitl_cli.requests.notification import Notification, callback_ends_at, callback_of
 from hitl_cli.requests.question import (
+    GROUP,
     PLAIN,
     Digest,
     Escalation,
     Question,
     found_by,
+    not_askable,
     question_of,
     sensible_alone,
 )
@@ -61,8 +65,20 @@ if TYPE_CHECKING:
     from hitl_cli.people.contacts import Directory
     from hitl_cli.people.groups import Groups
 
+LONGEST_ID = 1_000
+"""Most characters of a request's id, its key and its tags. The ids of what belongs to it are longer."""
+
+MOST_NAMES = 1_000
+"""Most assignees, choices or tags of a request."""
+
+ZERO = "\0"
+"""The character that PostgreSQL cannot store in a tag."""
+
 CALLBACK_DIGITS = 8
 """Hex digits by which the URLs of two callbacks on one host differ."""
+
+OWN_PREFIX = "ask-"
+"""What the id of a request begins with if it is generated, or chosen by someone who may not start runs."""
 
 _ID_DIGITS = 16
 """Hex digits of a generated id: enough that it is unique and cannot be guessed."""
@@ -86,7 +102,15 @@ class StandaloneRequest(Struct, frozen=True, kw_only=True):
 
 def new_id(seed: str | None = None) -> str:
     """Return an id for a request: a random one, or always the same for a seed of hex digits."""
-    return f"ask-{(seed or fresh_id())[:_ID_DIGITS]}"
+    return f"{OWN_PREFIX}{(seed or fresh_id())[:_ID_DIGITS]}"
+
+
+def own_id(actor: Actor, id: str) -> str:
+    """Return the id of a request that an actor names: with a prefix if they may not start runs.
+
+    Otherwise they could take the id of a run before it starts, and an answer to them would be its result.
+    """
+    return id if "start" in actor.may or id.startswith(OWN_PREFIX) else f"{OWN_PREFIX}{id}"
 
 
 def ask(
@@ -100,12 +124,15 @@ def ask(
     deadline_ms: int,
 ) -> StandaloneRequest:
     """Create a request, or find the existing one with the same id. See Inbox.ask."""
-    check_id(id)
+    id = own_id(actor, _checked_id(id))
     question = sensible_alone(question)
-    check_offer(question, tags.get(TOOL))
+    with about("offer"):
+        check_offer(question, tags.get(TOOL))
+    _check_names(question, key, tags)
     found = found_by(question, key, None, tags)
     if actor.groups.strict and get_promise(client, id) is None:
-        check_known(question.everyone, actor.groups)
+        with about("to"):
+            check_known(question.everyone, actor.groups)
     mark = fresh_id()
     data = {
         "id": id,
@@ -126,6 +153,34 @@ def ask(
     )
 
 
+def _checked_id(id: str) -> str:
+    """Return the id if a request can have it. Raises BadName."""
+    with about("id"):
+        if len(id) > LONGEST_ID:
+            raise BadName(f"the id has {len(id):,} characters: at most {LONGEST_ID} are allowed.")
+        if id in (".", ".."):
+            raise BadName(f"{id!r} is not a valid id: no URL can have it as a part.")
+        return check_id(id)
+
+
+def _check_names(question: Question, key: str | None, tags: Mapping[str, str]) -> None:
+    """Raise BadInput for names that not every server can index."""
+    counts = {"to": len(question.everyone), "choices": len(question.choices), "tags": len(tags)}
+    for where, entries in counts.items():
+        if entries > MOST_NAMES:
+            raise not_askable(f"{where} has {entries:,} entries, of at most {MOST_NAMES}.", where)
+    named = [("to", name, LONGEST_NAME + len(GROUP)) for name in question.everyone]
+    named += [("key", name, LONGEST_ID) for name in (key,) if name]
+    named += [("tags", text, LONGEST_ID) for pair in tags.items() for text in pair]
+    for field, text, most in named:
+        if len(text) > most:
+            raise not_askable(f"{field} has a text of {len(text):,} characters, of at most {most}.", field)
+        if ZERO in text:
+            raise not_askable(f"{field} has the character U+0000.", field)
+    if "" in tags:
+        raise not_askable("tags has a name that is empty.", "tags")
+
+
 def again(client: Client, actor: Actor, id: str, digest: Digest | None) -> StandaloneRequest:
     """Return an existing request that the actor may see.
 
@@ -133,7 +188,7 @@ def again(client: Client, actor: Actor, id: str, digest: Digest | None) -> Stand
     """
     promise = get_promise(client, check_id(id))
     if promise is None or not may_see(actor, promise):
-        raise NotFound(f"no request has the id {id!r}. To create it, run: hitl ask PROMPT --id ID")
+        raise NotFound(f"no request has the id {id!r}.")
     question = _asked_by(promise)
     if digest is not None and not _same_content(question.digest, digest):
         raise _other_content(id, question.digest, digest)
@@ -211,7 +266,7 @@ def _asked_by(promise: Promise) -> Question:
     call = promise.call
     other = f"the run {show_call(call)}" if promise.is_run and call else "a promise that is not a request"
     raise Conflict(
-        f"the id {promise.id} is taken by {other}. Nothing was changed: use another --id.",
+        f"the id {promise.id} is taken by {other}. Nothing was changed: use another id.",
         code="already-exists",
     )
 
@@ -232,7 +287,7 @@ def _otherwise(id: str, before: Question, now: Question, groups: Groups) -> Conf
         return _other_content(id, before.digest, now.digest)
     return Conflict(
         f"request {id} already exists, and differs. Nothing was changed: repeat it unchanged, or use another"
-        " --id. Differences",
+        " id. Differences",
         _differences(before, now, groups),
         code="question-differs",
     )

@@ -226,8 +226,8 @@ def vote_of(said: DecisionInput, by: str, question: Question, at: int) -> Vote:
         if len(fields := fields_of(question)) != 1:
             names = ", ".join(field.path for field in fields) or "no fields"
             raise BadAnswer(
-                f"one word cannot answer this request, because its form has {names}: use `hitl approve` with"
-                " --set FIELD=VALUE. Nothing was changed."
+                f"one word cannot answer this request, because its form has {names}: approve it with"
+                " data for them. Nothing was changed."
             )
         data = filled(question, [("", said.answer)])
     elif said.answer is not None:
@@ -269,7 +269,7 @@ def filled(question: Question, fields: Sequence[tuple[str, str]]) -> Json:
     form = answer_form(question)
     if form is None:
         fixed = "" if question.arguments is None else ", and its arguments cannot be changed"
-        raise BadAnswer(f"this request has no form{fixed}: use --data. Nothing was changed.")
+        raise BadAnswer(f"this request has no form{fixed}: give data instead of fields. Nothing was changed.")
     from hitl_cli.forms import fill
 
     data = fill(form, fields)

@@ -34,7 +34,8 @@ class RequestDetails(Struct, frozen=True, kw_only=True):
 
     `votes` are the votes that count. `decision` is None while the request is open. `lineage` are all promises
     of its run. `used` is who used up the approval. `unknown` are the assignees of an open request that are
-    not in the settings.
+    not in the settings. `limited` is for the one who asked and sees nothing else: not how others are reached,
+    nor who is in a group.
     """
 
     item: RequestSummary
@@ -46,6 +47,7 @@ class RequestDetails(Struct, frozen=True, kw_only=True):
     unknown: tuple[str, ...] = ()
     used: Use | None = None
     hint: str | None = None
+    limited: bool = False
 
     @property
     def promise(self) -> Promise:

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from hitl_cli.client.protocol import get_promise
+from hitl_cli.errors import NotFound
 from hitl_cli.inbox.pending import EVERYTHING, page_of_pending, pending, spelled_by
-from hitl_cli.inbox.permission import check_may_see
+from hitl_cli.inbox.permission import check_may_see, may_see
 from hitl_cli.people.actor import check_person
 from hitl_cli.people.callbacks import NO_CALLBACKS, endpoint_of
 
@@ -91,13 +93,20 @@ class Inbox:
 
     def find(self, request: str | RequestSummary, *, whole: bool = False) -> RequestSummary:
         """Return a request, open or decided. Raises NotFound, BadInput (ambiguous name)."""
-        return self._found("read", "ask", request=request, whole=whole)
+        try:
+            return self._found("read", "ask", request=request, whole=whole)
+        except NotFound:
+            own = self._own(request)
+            if own is None:
+                raise
+            return self._found("read", "ask", request=own, whole=True)
 
     def show(self, request: str | RequestSummary, *, whole: bool = False) -> RequestDetails:
         """Return all details of a request. Raises NotFound, BadInput (ambiguous name)."""
         from hitl_cli.inbox.details import details
 
-        return details(self.client, self.find(request, whole=whole), self.actor.groups)
+        seen = details(self.client, self.find(request, whole=whole), self.actor.groups)
+        return msgspec.structs.replace(seen, limited=not self.actor.sees_all)
 
     def watch(self) -> InboxWatch:
         """Return a watcher of changes; `Change.concerns` says whether one is about an actor's requests."""
@@ -174,6 +183,8 @@ class Inbox:
     ) -> StandaloneRequest:
         """Create a request, or find the existing one with the same id, open or decided.
 
+        Its id begins with `ask-` if the actor may not start runs.
+
         `tags` are the author's; `callbacks` say which callback is allowed. Raises BadInput (invalid
         question), Conflict (the id is taken, or was asked with a different question).
         """
@@ -217,7 +228,7 @@ class Inbox:
         from hitl_cli.inbox import ask
 
         self.actor.require("read", "ask", request=id)
-        return ask.again(self.client, self.actor, id, digest)
+        return ask.again(self.client, self.actor, self._own(id) or id, digest)
 
     def wait(
         self,
@@ -254,7 +265,7 @@ class Inbox:
 
         check_person(self.actor.person)
         self.actor.require("ask")
-        return consume(self.client, self.actor, self._found("ask", request=request, whole=True), key)
+        return consume(self.client, self.actor, self.find(request, whole=True), key)
 
     # History
 
@@ -297,6 +308,16 @@ class Inbox:
 
         self.actor.require("read")
         return stats(self.client, max(self.client.now() - ago_ms, 0), most, self.actor.groups)
+
+    def _own(self, request: str | RequestSummary) -> str | None:
+        """Return the id of the request that the actor named without its prefix (`own_id`), if it exists."""
+        from hitl_cli.inbox.ask import own_id
+
+        if not isinstance(request, str) or "ask" not in self.actor.may:
+            return None
+        own = own_id(self.actor, request)
+        promise = get_promise(self.client, own) if own != request else None
+        return own if promise is not None and may_see(self.actor, promise) else None
 
     def _visible[T: (RequestFilter, HistoryFilter)](self, wanted: T) -> T:
         """Return a filter that finds only what the actor may see."""

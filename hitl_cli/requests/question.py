@@ -14,7 +14,7 @@ from hitl_cli.client.tags import REQUEST_TAG, RESERVED_TAGS
 from hitl_cli.client.wire import Json, decode_as, headers_of
 from hitl_cli.errors import BadInput, TooLarge
 from hitl_cli.format.names import folded, normalized
-from hitl_cli.format.validation import in_words
+from hitl_cli.format.validation import about, in_words, located
 from hitl_cli.requests.decision_input import check_data
 from hitl_cli.requests.editable import answer_form
 
@@ -199,7 +199,7 @@ def sensible(question: Question) -> Question:
     try:
         read = _question.decode(msgspec.json.encode(question))
     except msgspec.ValidationError as error:
-        raise not_askable(f"{in_words(error, Question)}.") from error
+        raise not_askable(f"{in_words(error, Question)}.", located(error)[0]) from error
     except (msgspec.MsgspecError, TypeError, ValueError, RecursionError) as error:
         raise not_askable(f"{error}.") from error
     late = tuple(Escalation(after=step.after, to=_named_once(step.to)) for step in read.escalate)
@@ -212,19 +212,20 @@ def sensible(question: Question) -> Question:
         editable=None if read.editable is False else read.editable,
     )
     if not read.title:
-        raise not_askable("the prompt is empty.")
+        raise not_askable("the prompt is empty.", "prompt")
     if len(set(read.choices)) < len(read.choices) or not all(choice.strip() for choice in read.choices):
-        raise not_askable("choices must be different and not empty.")
+        raise not_askable("choices must be different and not empty.", "choices")
     if read.escalate and not read.to:
-        raise not_askable("escalate requires to.")
+        raise not_askable("escalate requires to.", "escalate")
     names = read.everyone
     for name in names:
         if not folded(name).removeprefix(GROUP).strip():
-            raise not_askable(f"{name!r} is not a name.")
+            raise not_askable(f"{name!r} is not a name.", "to")
     groups = any(folded(name).startswith(GROUP) for name in names)
     if names and not groups and len(names) < read.approvals:
         raise not_askable(
-            f"approvals is {read.approvals}, but only {len(names)} may answer. Write a group as group:NAME."
+            f"approvals is {read.approvals}, but only {len(names)} may answer. Write a group as group:NAME.",
+            "approvals",
         )
     _check_editable(read)
     _check_deadline(read)
@@ -236,15 +237,17 @@ def _check_editable(question: Question) -> None:
     if question.editable is None:
         return
     if question.form is not None:
-        raise not_askable("it has form and editable: put what people may fill in into the arguments.")
+        raise not_askable(
+            "it has form and editable: put what people may fill in into the arguments.", "editable"
+        )
     if not isinstance(question.arguments, dict):
-        raise not_askable("editable needs arguments that are an object.")
+        raise not_askable("editable needs arguments that are an object.", "arguments")
     from hitl_cli.forms import problems
     from hitl_cli.forms.messages import sentence
 
     wrong = problems(answer_form(question), question.arguments)
     if wrong:
-        raise not_askable(f"the arguments do not fit editable: {sentence(wrong[0])}.")
+        raise not_askable(f"the arguments do not fit editable: {sentence(wrong[0])}.", "arguments")
 
 
 def _digest_of(arguments: Json) -> str:
@@ -254,7 +257,9 @@ def _digest_of(arguments: Json) -> str:
     try:
         return json_digest(arguments)
     except ValueError as error:
-        raise not_askable(f"arguments cannot be written as canonical JSON (RFC 8785): {error}.") from error
+        raise not_askable(
+            f"arguments cannot be written as canonical JSON (RFC 8785): {error}.", "arguments"
+        ) from error
 
 
 def _named_once(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -274,20 +279,24 @@ def sensible_alone(question: Question) -> Question:
     if question.form is not None:
         from hitl_cli.forms import schema_of
 
-        schema_of(question.form)
+        with about("form"):
+            schema_of(question.form)
     read = sensible(question)
     asked = msgspec.to_builtins(read)
     size = len(msgspec.json.encode(asked))
     if size > MAX_QUESTION_BYTES:
         raise TooLarge(
             f"the request is {size:,} bytes of JSON: at most {MAX_QUESTION_BYTES:,} are allowed. Give a"
-            " --link instead."
+            " link instead."
         )
-    check_data(asked)
+    for name, key in zip(Question.__struct_fields__, Question.__struct_encode_fields__, strict=True):
+        with about(name):
+            check_data({name: asked.get(key)})
     approves = read.on_deadline not in ("expire", "reject")
     if read.form is not None and approves and (read.choices or read.on_deadline == "approve"):
         raise BadInput(
             "the deadline cannot approve it, because the form needs data: use expire or reject.",
+            problems=[("on_deadline", "the form needs data")],
             code="bad-question",
         )
     return read
@@ -301,11 +310,12 @@ def _check_deadline(question: Question) -> None:
     if question.choices:
         if value not in question.choices:
             known = ", ".join(repr(choice) for choice in question.choices)
-            raise not_askable(f'on_deadline must be "expire", "reject" or one of {known}.')
+            raise not_askable(f'on_deadline must be "expire", "reject" or one of {known}.', "on_deadline")
     elif isinstance(question.on_deadline, Instead) and (form := answer_form(question)) is not None:
         from hitl_cli.forms import check
 
-        check(form, value)
+        with about("on_deadline"):
+            check(form, value)
 
 
 def found_by(
@@ -313,23 +323,25 @@ def found_by(
 ) -> dict[str, str]:
     """Return the tags of a request, including its author's. Raises BadInput for an invalid key or tag."""
     if key is not None and not (isinstance(key, str) and key.strip()):
-        raise not_askable(f"{key!r} is not a valid key: it must be a text that is not empty.")
+        raise not_askable(f"{key!r} is not a valid key: it must be a text that is not empty.", "key")
     try:
         theirs = msgspec.convert(own, dict[str, str])
     except msgspec.ValidationError as error:
-        raise not_askable(f"tags must map names to texts: {error}.") from error
+        raise not_askable(f"tags must map names to texts: {error}.", "tags") from error
     for name in theirs:
         if name.startswith(RESERVED_TAGS):
-            raise BadInput(f"the tag {name!r} begins with a reserved prefix: use another.", code="bad-name")
+            why = f"the tag {name!r} begins with a reserved prefix: use another."
+            raise BadInput(why, problems=[("tags", why)], code="bad-name")
     return {**theirs, **question.tags(key=key, workflow=function)}
 
 
-def not_askable(why: str) -> BadInput:
-    """Return the error for a question that is not valid.
+def not_askable(why: str, field: str = "") -> BadInput:
+    """Return the error for a question that is not valid, in a field.
 
     It is not a subclass: a failed run stores the name of the class.
     """
-    return BadInput(f"the request is not valid: {why}", code="bad-question")
+    problems = [(field, why)] if field else ()
+    return BadInput(f"the request is not valid: {why}", problems=problems, code="bad-question")
 
 
 def question_of(promise: Promise) -> Question | None:

@@ -8,6 +8,7 @@ from msgspec import Meta, Struct
 
 from hitl_cli.client.wire import Json
 from hitl_cli.format.durations import parse_duration
+from hitl_cli.format.validation import about
 from hitl_cli.requests.question import Digest, Offer, OnDeadline, Priority, Question
 
 if TYPE_CHECKING:
@@ -70,7 +71,21 @@ class QuestionInput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     @property
     def deadline_ms(self) -> int:
         """The time until the deadline, in ms. Raises BadInput."""
-        return parse_duration(self.deadline)
+        with about("deadline"):
+            return parse_duration(self.deadline)
+
+    @property
+    def valid_for_ms(self) -> int | None:
+        """How long an approval may be used, in ms. Raises BadInput."""
+        with about("valid_for"):
+            return None if self.valid_for is None else parse_duration(self.valid_for)
+
+    @property
+    def _offer(self) -> Offer | None:
+        """The rule that is offered with an approval. Raises BadInput."""
+        with about("offer"):
+            given = self.offer
+            return None if given is None else Offer(where=given.where, longest=parse_duration(given.longest))
 
     def question(self, as_asked: Callable[[Sequence[str]], tuple[str, ...]] = tuple) -> Question:
         """Return the question; `as_asked` writes names as a request stores them."""
@@ -86,12 +101,10 @@ class QuestionInput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             allow_self=self.allow_self,
             on_deadline=self.on_deadline,
             once=self.once,
-            valid_for=None if self.valid_for is None else parse_duration(self.valid_for),
+            valid_for=self.valid_for_ms,
             priority=self.priority,
             link=self.link,
             digest=self.digest,
             callback=self.callback,
-            offer=None
-            if self.offer is None
-            else Offer(where=self.offer.where, longest=parse_duration(self.offer.longest)),
+            offer=self._offer,
         )

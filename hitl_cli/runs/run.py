@@ -110,9 +110,9 @@ def check_id(id: str) -> str:
     """Return the id if a run can have it (resonate/ids.py, validate_root_id). Raises BadName."""
     if not id or id != id.strip() or not id.isprintable():
         why = "has spaces around it" if id.strip() != id else "has invisible characters" if id else "is empty"
-        raise BadName(f"{id!r} is not a valid run id: it {why}.")
+        raise BadName(f"{id!r} is not a valid id: it {why}.")
     if ":" in id:
-        raise BadName(f"{id!r} is not a valid run id: ':' separates a run from its steps.")
+        raise BadName(f"{id!r} is not a valid id: ':' separates a run from its steps.")
     return id
 
 

@@ -94,7 +94,7 @@ class Runs:
             ]
             answers = self._client.call_many(requests)
             for (spec, mark), answer in zip(batch, answers, strict=True):
-                started.append(_started_or_conflict(spec, mark, as_promise(answer)))
+                started.append(self._started_or_conflict(spec, mark, as_promise(answer)))
         return started
 
     def list(self, *, state: RunState | None = None, limit: int | None = None) -> tuple[Sequence[Run], bool]:
@@ -209,18 +209,31 @@ class Runs:
             return
         promise = get_promise(self._client, id) if id else None
         run = None if promise is None else get_promise(self._client, promise.origin)
-        by = None if run is None or not run.is_run else headers_of(run.param).get("hitl:by")
-        if not self._actor.groups.same(self._actor.person, by):
+        if run is None or not run.is_run or not self._sees(run):
             raise no_run(id)
 
+    def _sees(self, root: Promise) -> bool:
+        """Whether the actor may see a run or a request without one: all with `read`, otherwise their own."""
+        by = headers_of(root.param).get("hitl:by")
+        return self._actor.sees_all or self._actor.groups.same(self._actor.person, by)
 
-def _started_or_conflict(spec: RunSpec, mark: str, promise: Promise) -> Started | Conflict:
-    """Return the run if its promise has the requested call, else a Conflict."""
-    call = promise.call
-    if call is None or not same_json(call, spec.call()):
-        return Conflict(
-            f"{spec.id} already exists as {show_call(call)}, not {show_call(spec.call())}. Nothing was"
-            f" changed; `{command('status', [spec.id])}` shows it.",
-            code="already-exists",
-        )
-    return Started(run=run_of(promise), created=headers_of(promise.param).get("hitl:start") == mark)
+    def _started_or_conflict(self, spec: RunSpec, mark: str, promise: Promise) -> Started | Conflict:
+        """Return the run if its promise has the requested call, else a Conflict."""
+        call = promise.call
+        if call is not None and same_json(call, spec.call()):
+            created = headers_of(promise.param).get("hitl:start") == mark
+            return Started(run=run_of(promise), created=created)
+        if self._sees(promise):
+            why = f"already exists as {_shown(promise)}, not {show_call(spec.call())}"
+            hint = f"Nothing was changed; `{command('status', [spec.id])}` shows it."
+        else:
+            why, hint = "is taken", "Nothing was changed: use another id."
+        return Conflict(f"{spec.id} {why}. {hint}", code="already-exists")
+
+
+def _shown(promise: Promise) -> str:
+    """Return what has the id of a run that cannot be started, for a message."""
+    if not promise.is_blocking:
+        return show_call(promise.call)
+    asker = headers_of(promise.param).get("hitl:by")
+    return f"a request of {asker}" if asker else "a request"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from hitl_cli.format.durations import format_duration
-from hitl_cli.notify.status import NotificationStatus, notifications_of
+from hitl_cli.notify.status import DeliveryAttempt, NotificationStatus, notifications_of
 from hitl_cli.requests.question import Instead
 
 if TYPE_CHECKING:
@@ -16,8 +16,22 @@ if TYPE_CHECKING:
 
 
 def notified(seen: RequestDetails) -> tuple[NotificationStatus, ...]:
-    """Return the notifications of a request."""
-    return notifications_of(seen.item.id, seen.lineage)
+    """Return the notifications of a request, or the part of them that who asked it may see."""
+    every = notifications_of(seen.item.id, seen.lineage)
+    if not seen.limited:
+        return every
+    named = (None, *seen.item.asked.everyone)
+    return tuple(
+        one if one.occasion == "callback" else _without_ways(one)
+        for one in every
+        if one.occasion == "callback" or one.who in named
+    )
+
+
+def _without_ways(told: NotificationStatus) -> NotificationStatus:
+    """Return a status without how somebody is reached, and what their server said."""
+    tries = [DeliveryAttempt(who=one.who, at=one.at, outcome=one.outcome) for one in told.tries[-1:]]
+    return msgspec.structs.replace(told, tries=tuple(tries))
 
 
 def who_may(seen: RequestDetails) -> str:

@@ -182,7 +182,7 @@ def request_details_document(
                 CommentDocument(by=one.by, via=one.via, at=iso(one.at), text=one.text)
                 for one in seen.comments
             ],
-            "without_contact": () if seen.decision else without_contact(item.to, directory),
+            "without_contact": () if seen.decision else _silent(seen, directory),
             "told": [_notification_document(one) for one in notified(seen)],
             "before": [step_document(node) for node in seen.before],
             "decision": None if seen.decision is None else _decision_document(seen.decision),
@@ -194,6 +194,12 @@ def _offer_document(question: Question) -> dict[str, Any] | None:
     """Return the rule that may be made with an approval."""
     offer = question.offer
     return None if offer is None else {"where": offer.where, "longest_s": offer.longest / 1_000}
+
+
+def _silent(seen: RequestDetails, directory: Directory) -> tuple[str, ...]:
+    """Return the assignees without a contact; not the members of a group to who may not see them."""
+    silent = without_contact(seen.item.to, directory)
+    return tuple(who for who in silent if who in seen.item.to) if seen.limited else silent
 
 
 def _notification_document(told: NotificationStatus) -> NotificationDocument:

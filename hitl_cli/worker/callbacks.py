@@ -85,7 +85,7 @@ def compose(client: Client, notice: Notification, directory: Directory) -> Decis
     case = look_up(client, [notice.request]).get(notice.request)
     if case is None:
         return "the request no longer exists"
-    seen = details(client, case, directory.members)
+    seen = msgspec.structs.replace(details(client, case, directory.members), limited=True)
     if seen.decision is None:
         return "the request is open"
     document = {

@@ -17,7 +17,7 @@ from hitl_cli.auth import tokens
 from hitl_cli.client.protocol import ProtocolRequest
 from hitl_cli.requests.question import Question
 from tests.cli.requests import put
-from tests.conftest import wait_until
+from tests.conftest import Hitl, wait_until
 from tests.gateway.conftest import begin_gateway
 from tests.gateway.test_api import Api
 from tests.gateway.test_events import external
@@ -25,8 +25,8 @@ from tests.gateway.visiting import Browser, Visited
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
-    from tests.conftest import Hitl
     from tests.gateway.conftest import GatewayProcess
 
 DAY_MS = 86_400_000
@@ -85,7 +85,7 @@ WHOLE = {
 
 def test_a_request_is_put_with_all_that_it_can_say(agent: Api, lead: Api) -> None:
     made = agent.post("/requests", {"id": "whole", **WHOLE})
-    assert (made.status, made.headers["Location"]) == (201, "/api/v1/requests/whole")
+    assert (made.status, made.headers["Location"]) == (201, "/api/v1/requests/ask-whole")
     shown = agent.get("/requests/whole").json
     assert made.json | {"age_s": 0} == shown | {"age_s": 0}
     digest = hashlib.sha256(b'{"argv":["refund","7"]}').hexdigest()
@@ -94,7 +94,7 @@ def test_a_request_is_put_with_all_that_it_can_say(agent: Api, lead: Api) -> Non
     for name in ("prompt", "details", "form", "to", "approvals", "key", "priority", "tags", "link", "digest"):
         assert shown[name] == WHOLE[name], name
     assert (shown["from"], shown["allow_self"], shown["on_deadline"]) == ("agent", False, "reject")
-    assert [one["id"] for one in lead.get("/requests?tag=team=shop").json["items"]] == ["whole"]
+    assert [one["id"] for one in lead.get("/requests?tag=team=shop").json["items"]] == ["ask-whole"]
 
 
 def test_the_same_question_again_is_the_same_request_and_another_is_not(agent: Api) -> None:
@@ -116,36 +116,95 @@ def test_a_key_names_a_request_that_has_no_id(agent: Api) -> None:
 
 
 @pytest.mark.parametrize(
-    ("question", "code"),
+    ("question", "code", "path"),
     [
-        ({}, "bad-json"),
-        ({"prompt": ""}, "bad-question"),
-        ({"prompt": "?", "deadline": "soon"}, "bad-duration"),
-        ({"prompt": "?", "approvals": 0}, "bad-json"),
-        ({"prompt": "?", "unknown": 1}, "bad-json"),
-        ({"prompt": "?", "link": "javascript:alert(1)"}, "bad-question"),
-        ({"prompt": "?", "form": {"type": "nonsense"}}, "bad-form"),
-        ({"prompt": "?", "tags": {"hitl:key": "x"}}, "bad-name"),
-        ({"prompt": "?", "to": [" "]}, "bad-question"),
-        ({"prompt": "?", "to": ["lead"], "approvals": 2}, "bad-question"),
-        ({"prompt": "?", "digest": {"sha256": "x", "file": "y"}}, "bad-json"),
-        ({"prompt": "?", "details": {"__type": "x"}}, "bad-answer"),
-        ({"prompt": "?", "arguments": [2**60]}, "bad-question"),
-        ({"prompt": "?", "valid_for": "soon"}, "bad-duration"),
-        ({"prompt": "?" * 1_000_001}, "too-large"),
+        ({}, "bad-json", "prompt"),
+        ({"prompt": 1}, "bad-json", "prompt"),
+        ({"prompt": ""}, "bad-question", "prompt"),
+        ({"prompt": "?", "deadline": "soon"}, "bad-duration", "deadline"),
+        ({"prompt": "?", "deadline": "99999999d"}, "bad-duration", "deadline"),
+        ({"prompt": "?", "valid_for": "soon"}, "bad-duration", "valid_for"),
+        ({"prompt": "?", "approvals": 0}, "bad-json", "approvals"),
+        ({"prompt": "?", "approvals": 10**30}, "bad-json", "approvals"),
+        ({"prompt": "?", "approvals": "2"}, "bad-json", "approvals"),
+        ({"prompt": "?", "unknown": 1}, "bad-json", "unknown"),
+        ({"prompt": "?", "link": "javascript:alert(1)"}, "bad-question", "link"),
+        ({"prompt": "?", "form": {"type": "nonsense"}}, "bad-form", "form"),
+        ({"prompt": "?", "form": {"$ref": "http://localhost/"}}, "bad-form", "form"),
+        ({"prompt": "?", "form": {}, "on_deadline": "approve"}, "bad-question", "on_deadline"),
+        (
+            {"prompt": "?", "form": {"type": "integer"}, "on_deadline": {"value": "x"}},
+            "does-not-fit-form",
+            "on_deadline",
+        ),
+        ({"prompt": "?", "choices": ["a"], "on_deadline": {"value": "x"}}, "bad-question", "on_deadline"),
+        ({"prompt": "?", "choices": ["a", "a"]}, "bad-question", "choices"),
+        ({"prompt": "?", "choices": [str(n) for n in range(1_001)]}, "bad-question", "choices"),
+        ({"prompt": "?", "tags": {"hitl:key": "x"}}, "bad-name", "tags"),
+        ({"prompt": "?", "tags": {"": "x"}}, "bad-question", "tags"),
+        ({"prompt": "?", "tags": {"a": "\u0000"}}, "bad-question", "tags"),
+        ({"prompt": "?", "tags": {"a": "x" * 1_001}}, "bad-question", "tags"),
+        ({"prompt": "?", "key": ""}, "bad-question", "key"),
+        ({"prompt": "?", "key": "x" * 1_001}, "bad-question", "key"),
+        ({"prompt": "?", "to": [" "]}, "bad-question", "to"),
+        ({"prompt": "?", "to": [7]}, "bad-json", "to[0]"),
+        ({"prompt": "?", "to": ["x" * 300]}, "bad-question", "to"),
+        ({"prompt": "?", "to": [f"p{n}" for n in range(1_001)]}, "bad-question", "to"),
+        ({"prompt": "?", "to": ["lead"], "approvals": 2}, "bad-question", "approvals"),
+        ({"prompt": "?", "digest": {"sha256": "x", "file": "y"}}, "bad-json", "digest.sha256"),
+        ({"prompt": "?", "details": {"__type": "x"}}, "bad-answer", "details"),
+        ({"prompt": "?", "details": json.loads("[" * 200 + "]" * 200)}, "bad-answer", "details"),
+        ({"prompt": "?", "arguments": {"a": {"__py_pickle": "x"}}}, "bad-answer", "arguments"),
+        ({"prompt": "?", "arguments": [2**60]}, "bad-question", "arguments"),
+        ({"prompt": "?" * 1_000_001}, "too-large", None),
     ],
 )
-def test_what_cannot_be_asked_is_refused_and_creates_nothing(
-    agent: Api, question: dict[str, Any], code: str
+def test_what_cannot_be_asked_is_refused_with_the_field_and_creates_nothing(
+    agent: Api, question: dict[str, Any], code: str, path: str | None
 ) -> None:
     refused = agent.post("/requests", {"id": "refused", **question})
     assert (refused.status, refused.json["code"]) == (400, code)
+    assert [one["path"] for one in refused.json.get("errors", ())] == ([path] if path else [])
+    assert "--" not in refused.json["detail"]
     assert agent.get("/requests/refused").status == 404
 
 
-@pytest.mark.parametrize("id", ["", "a:1", " x", "\u0007"])
-def test_an_id_that_would_be_a_step_of_a_run_is_refused(agent: Api, id: str) -> None:
-    assert agent.post("/requests", {"id": id, "prompt": "?"}).json["code"] == "bad-name"
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"null",
+        b"[]",
+        b'{"prompt": ',
+        b'{"prompt": "\xff"}',
+        b'{"prompt": "\\ud800"}',
+        b'{"prompt": "?", "details": {"\\udfff": 1}}',
+        b'{"prompt": "?", "details": NaN}',
+        b'{"prompt": "?", "details": -Infinity}',
+        b'{"prompt": "?", "details": 1e999}',
+        b'\xef\xbb\xbf{"prompt": "?"}',
+        b'{"prompt": "?", "details": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+    ],
+)
+def test_a_body_that_is_no_json_is_refused(agent: Api, body: bytes) -> None:
+    before = len(agent.get("/requests?limit=1000").json["items"])
+    refused = agent.gateway.ask(
+        "POST", "/api/v1/requests", data=body, headers={**agent.headers, "Content-Type": "application/json"}
+    )
+    assert (refused.status, refused.json["code"]) == (400, "bad-json")
+    assert len(agent.get("/requests?limit=1000").json["items"]) == before
+
+
+def test_odd_texts_and_numbers_are_kept_as_they_are(agent: Api) -> None:
+    odd = {"prompt": "a\x00\x1b[2J\u202e" + "x" * 100_000, "details": {"n": 2**70, "f": 1e300, "z": "\x00"}}
+    made = agent.post("/requests", {"id": "odd", **odd})
+    assert (made.status, made.json["prompt"], made.json["details"]) == (201, odd["prompt"], odd["details"])
+
+
+@pytest.mark.parametrize("id", ["", "a:1", " x", "\u0007", ".", "..", "x" * 1_001])
+def test_an_id_that_no_request_can_have_is_refused(agent: Api, id: str) -> None:
+    refused = agent.post("/requests", {"id": id, "prompt": "?"})
+    assert (refused.json["code"], refused.json["errors"][0]["path"]) == ("bad-name", "id")
 
 
 # Who may what
@@ -158,11 +217,12 @@ def test_who_may_only_ask_sees_and_takes_back_what_they_asked_and_nothing_else(
     agent.post("/requests", {"id": "mine", "prompt": "Mine?", "to": ["agent"], "key": "the-key"})
     hitl.ok("ask", "Yours?", "--id", "yours", "--no-wait", "--as", "ops")
     own = {one["id"] for one in agent.get("/requests").json["items"]}
-    assert "mine" in own
+    assert "ask-mine" in own
     assert not own & {"of-a-run", "yours"}
     for id in ("of-a-run", "of-a-run:1", "yours", "the-key", "nothing"):
         assert agent.get(f"/requests/{id}").json["code"] == "not-found"
         assert agent.ask("DELETE", f"/requests/{id}").status in (400, 404)
+    hitl.ok("ask", "Yours?", "--id", "ask-yours", "--no-wait", "--as", "ops")
     taken = agent.post("/requests", {"id": "yours", "prompt": "Mine?"})
     assert (taken.status, taken.json["code"], "lines" in taken.json) == (409, "already-exists", False)
     for path in (
@@ -179,14 +239,72 @@ def test_who_may_only_ask_sees_and_takes_back_what_they_asked_and_nothing_else(
         assert agent.post(path, {"verdict": "approve"}).json["code"] == "permission-missing"
     assert agent.post("/runs", {"id": "x"}).status == 403
     assert lead.post("/requests", {"id": "x", "prompt": "?"}).json["code"] == "permission-missing"
-    hitl.ok("approve", "mine", "--as", "agent")
+    hitl.ok("approve", "ask-mine", "--as", "agent")
     hitl.ok("approve", "yours", "--as", "lead")
-    assert [one["id"] for one in agent.get("/history?limit=1").json["items"]] == ["mine"]
+    assert [one["id"] for one in agent.get("/history?limit=1").json["items"]] == ["ask-mine"]
     assert [one["by"] for one in agent.get("/history?id=mine").json["items"]] == ["agent"]
     other = with_token(hitl, closed, "another-agent", "ask")
     assert other.get("/requests/mine").json["code"] == "not-found"
     assert other.get("/history").json["items"] == []
     assert other.get("/history?id=mine").json["code"] == "not-found"
+
+
+def test_who_may_not_start_runs_cannot_take_the_id_of_one(
+    hitl: Hitl, closed: GatewayProcess, agent: Api
+) -> None:
+    question = {"id": "deploy-9", "prompt": "Deploy?"}
+    assert agent.post("/requests", question).json["id"] == "ask-deploy-9"
+    assert agent.post("/requests", question).status == 200
+    assert agent.post("/requests", question | {"id": "ask-deploy-9"}).status == 200
+    starter = with_token(hitl, closed, "starter", "start")
+    assert starter.post("/runs", {"id": "deploy-9"}).status == 201
+    assert agent.get("/requests/deploy-9").json["id"] == "ask-deploy-9"
+    assert agent.ask("DELETE", "/requests/deploy-9").json["id"] == "ask-deploy-9"
+    assert starter.post("/requests", {"id": "mine-9", "prompt": "?"}).json["id"] == "mine-9"
+
+
+def test_a_run_whose_id_a_request_has_is_refused_and_told_why(
+    hitl: Hitl, closed: GatewayProcess, agent: Api
+) -> None:
+    agent.post("/requests", {"id": "ask-first", "prompt": "?"})
+    told = hitl.fails(4, "start", "ask-first", code="already-exists")
+    assert "a request of agent" in told
+    starter = with_token(hitl, closed, "starter", "start")
+    refused = starter.post("/runs", {"id": "ask-first"})
+    assert (refused.status, refused.json["code"], "agent" in refused.json["detail"]) == (
+        409,
+        "already-exists",
+        False,
+    )
+    hitl.ok("start", "theirs-1", "secret argument", "--as", "ops")
+    assert "secret" not in starter.post("/runs", {"id": "theirs-1"}).json["detail"]
+
+
+def test_who_asked_does_not_see_how_others_are_reached(tmp_path: Path) -> None:
+    hitl = Hitl(tmp_path)
+    (hitl.folder / "hitl.toml").write_text(
+        '[people.reviewer]\nnotify = ["console"]\n[groups.ops]\nmembers = ["reviewer", "intern"]\n'
+    )
+    gateway = begin_gateway(hitl, "--sign-in")
+    agent, lead = (with_token(hitl, gateway, one, can) for one, can in (("agent", "ask"), ("lead", "decide")))
+    worker = hitl.worker()
+    agent.post("/requests", {"id": "ask-ops", "prompt": "?", "to": ["group:ops"]})
+    agent.post("/requests", {"id": "ask-one", "prompt": "?", "to": ["reviewer", "intern"]})
+
+    def told(api: Api, id: str) -> Any:
+        return api.get(f"/requests/{id}").json
+
+    wait_until(lambda: len([one for one in told(lead, "ask-ops")["told"] if one["at"]]) == 2)
+    assert told(lead, "ask-ops")["without_contact"] == ["intern"]
+    shown = told(agent, "ask-ops")
+    assert (shown["told"], shown["without_contact"]) == ([], [])
+    wait_until(lambda: any(one["outcome"] == "told" for one in told(agent, "ask-one")["told"]))
+    [reviewer] = [one for one in told(agent, "ask-one")["told"] if one["who"] == "reviewer"]
+    assert (reviewer["outcome"], reviewer["channel"], reviewer["why"]) == ("told", None, None)
+    assert told(agent, "ask-one")["without_contact"] == ["intern"]
+    for process in (worker, gateway):
+        process.clear_away()
+    hitl.end_server()
 
 
 def test_a_request_is_taken_back_once_and_not_after_a_decision(agent: Api, lead: Api) -> None:
@@ -195,7 +313,7 @@ def test_a_request_is_taken_back_once_and_not_after_a_decision(agent: Api, lead:
         back = agent.ask("DELETE", "/requests/back")
         assert (back.status, back.json["decision"]["outcome"]) == (200, "canceled")
     agent.post("/requests", {"id": "done", "prompt": "?"})
-    lead.post("/requests/done/decision", {"verdict": "approve"})
+    lead.post("/requests/ask-done/decision", {"verdict": "approve"})
     assert agent.ask("DELETE", "/requests/done").json["decision"]["outcome"] == "approved"
 
 
@@ -208,7 +326,7 @@ def test_a_decision_ends_the_wait_of_who_asked(agent: Api, lead: Api) -> None:
         waits = [pool.submit(agent.get, "/requests/waited?wait=60s") for _ in range(3)]
         wait_until(lambda: not any(wait.done() for wait in waits))
         began = time.monotonic()
-        lead.post("/requests/waited/decision", {"verdict": "reject", "reason": "not now"})
+        lead.post("/requests/ask-waited/decision", {"verdict": "reject", "reason": "not now"})
         shown = [wait.result() for wait in waits]
     assert time.monotonic() - began < 30
     assert {one.json["decision"]["reason"] for one in shown} == {"not now"}

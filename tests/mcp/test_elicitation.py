@@ -66,8 +66,8 @@ def test_a_user_who_is_slow_to_open_it_does_not_hold_the_answer(scene: Scene) ->
 
     async def work() -> None:
         async with scene.client("legacy", options=PAGE, elicitation_callback=never) as client:
-            scene.soon("d")
-            assert (await call(client, "ask", prompt="Deploy?", id="d"))["approved"] is True
+            scene.soon("ask-d")
+            assert (await call(client, "ask", prompt="Deploy?", id="ask-d"))["approved"] is True
 
     run(work)
 
@@ -113,8 +113,8 @@ def test_a_client_that_knows_tasks_is_led_first(scene: Scene) -> None:
         async with scene.client(
             "2026-07-28", options=PAGE, elicitation_callback=user, extensions=[Tasks()]
         ) as client:
-            scene.soon("a")
-            assert (await call(client, "ask", prompt="A?", id="a"))["approved"] is True
+            scene.soon("ask-a")
+            assert (await call(client, "ask", prompt="A?", id="ask-a"))["approved"] is True
             assert len(user.led) == 1
 
     run(work)

@@ -80,7 +80,7 @@ def test_an_answer_ends_the_call_and_is_kept(visited: Visited, scene: Scene, age
     async def work() -> None:
         async with client_of(visited, agent, mode) as client:
             assert len((await client.list_tools()).tools) == 7
-            id = f"deploy-{mode}"
+            id = f"ask-deploy-{mode}"
             asked = {"prompt": "Deploy?", "id": id}
             held = asyncio.create_task(client.call_tool("ask", asked, progress_callback=hear))
             await asyncio.to_thread(wait_until, lambda: heard)
@@ -107,7 +107,7 @@ def test_one_token_sees_nothing_of_another(visited: Visited, hitl: Hitl, agent: 
             client_of(visited, agent, mode, extensions=[Tasks()]) as one,
             client_of(visited, everything, mode) as other,
         ):
-            id = f"mine-{mode}"
+            id = f"ask-mine-{mode}"
             if mode == "legacy":
                 asyncio.create_task(one.call_tool("ask", {"prompt": "Mine?", "id": id}))  # noqa: RUF006
                 await asyncio.to_thread(wait_until, lambda: id in Scene(hitl.url).open_ids())
@@ -133,10 +133,10 @@ def test_the_request_is_the_task_and_its_page_is_the_gateway_s(
         async with client_of(
             visited, agent, "2026-07-28", elicitation_callback=user, extensions=[Tasks()]
         ) as client:
-            scene.soon("paged")
-            assert (await call(client, "ask", prompt="Deploy?", id="paged"))["approved"] is True
-            assert [page.url for page in user.led] == ["http://127.0.0.1:5001/r/paged"]
-            done = await send(client, "get", "paged")
+            scene.soon("ask-paged")
+            assert (await call(client, "ask", prompt="Deploy?", id="ask-paged"))["approved"] is True
+            assert [page.url for page in user.led] == ["http://127.0.0.1:5001/r/ask-paged"]
+            done = await send(client, "get", "ask-paged")
             assert done["status"] == "completed"
 
     run(work)
@@ -150,11 +150,11 @@ def test_a_client_that_leaves_ends_the_wait_and_the_request_stays(
 
     async def work() -> None:
         async with client_of(visited, agent, "2026-07-28") as client:
-            held = asyncio.create_task(client.call_tool("ask", {"prompt": "Leave?", "id": "left"}))
+            held = asyncio.create_task(client.call_tool("ask", {"prompt": "Leave?", "id": "ask-left"}))
             await asyncio.to_thread(wait_until, lambda: len(waiters))
             held.cancel()
             await asyncio.to_thread(wait_until, lambda: not len(waiters))
-            assert "left" in scene.open_ids()
+            assert "ask-left" in scene.open_ids()
 
     run(work)
 
@@ -244,13 +244,13 @@ def test_a_gateway_that_stops_ends_the_waits_with_a_word(hitl: Hitl, scene: Scen
 
     async def work() -> None:
         async with client_of(gateway, agent, "2026-07-28") as client:
-            held = asyncio.create_task(refused(client, "ask", prompt="Stop?", id="stop"))
+            held = asyncio.create_task(refused(client, "ask", prompt="Stop?", id="ask-stop"))
             assert gateway.gateway is not None
             waiters, feed = gateway.gateway.waiters, gateway.gateway.feed
             await asyncio.to_thread(wait_until, lambda: len(waiters) and feed._ready.is_set())
             await asyncio.to_thread(gateway.stop)
             assert await held == "unavailable"
-        assert "stop" in scene.open_ids()
+        assert "ask-stop" in scene.open_ids()
 
     run(work)
 

@@ -42,18 +42,18 @@ def test_an_asker_s_request_outlives_its_process(hitl: Hitl, mode: str) -> None:
 
     async def work() -> None:
         async with client_of(hitl, mode, "--as", "agent", "--to", "lead") as client:
-            held = asyncio.create_task(client.call_tool("ask", {"prompt": "Deploy?", "id": "d"}))
-            assert await scene.only_id() == "d"
+            held = asyncio.create_task(client.call_tool("ask", {"prompt": "Deploy?", "id": "ask-d"}))
+            assert await scene.only_id() == "ask-d"
             held.cancel()
         [item] = hitl.json("pending", "--all")
         assert (item["from"], item["to"]) == ("agent", ["lead"])
-        hitl.ok("approve", "d", "--as", "lead")
+        hitl.ok("approve", "ask-d", "--as", "lead")
         async with client_of(hitl, mode, "--as", "agent") as client:
-            assert (await call(client, "wait", id="d"))["approved"] is True
+            assert (await call(client, "wait", id="ask-d"))["approved"] is True
             assert await refused(client, "show", id="theirs") == "not-found"
 
     run(work)
-    [entry] = hitl.json("history", "d")
+    [entry] = hitl.json("history", "ask-d")
     assert (entry["by"], entry["outcome"]) == ("lead", "approved")
 
 

@@ -85,17 +85,19 @@ async def ask(client: Client, **arguments: Any) -> dict[str, Any]:
 def test_the_request_is_the_task_and_outlives_its_process(scene: Scene) -> None:
     async def work() -> None:
         async with scene.client(MODE, extensions=[Tasks()]) as client:
-            task = await ask(client, prompt="Deploy?", id="d", deadline="1h")
-            assert (task["taskId"], task["status"], task["ttlMs"]) == ("d", "working", 3_600_000)
+            task = await ask(client, prompt="Deploy?", id="ask-d", deadline="1h")
+            assert (task["taskId"], task["status"], task["ttlMs"]) == ("ask-d", "working", 3_600_000)
             assert (await send(client, "get", "d"))["status"] == "working"
-            assert scene.open_ids() == ["d"]
-        scene.decide("d", DecisionInput(verdict="approve", comment="go"))
+            assert scene.open_ids() == ["ask-d"]
+        scene.decide("ask-d", DecisionInput(verdict="approve", comment="go"))
         async with scene.client(MODE, extensions=[Tasks()]) as again:
             done = await send(again, "get", "d")
             assert (done["status"], done["resultType"]) == ("completed", "complete")
             assert done["result"]["structuredContent"]["approved"] is True
             assert done["result"]["structuredContent"]["comment"] == "go"
-            asked = await again.session.call_tool("ask", {"prompt": "Deploy?", "id": "d"}, allow_claimed=True)
+            asked = await again.session.call_tool(
+                "ask", {"prompt": "Deploy?", "id": "ask-d"}, allow_claimed=True
+            )
             assert isinstance(asked, types.CallToolResult)  # it is decided: there is nothing to wait for
 
     run(work)
@@ -104,12 +106,12 @@ def test_the_request_is_the_task_and_outlives_its_process(scene: Scene) -> None:
 def test_a_rejection_completes_a_task_and_a_cancellation_cancels_it(scene: Scene) -> None:
     async def work() -> None:
         async with scene.client(MODE, extensions=[Tasks()]) as client:
-            await ask(client, prompt="A?", id="a")
-            scene.decide("a", DecisionInput(verdict="reject", reason="no"))
+            await ask(client, prompt="A?", id="ask-a")
+            scene.decide("ask-a", DecisionInput(verdict="reject", reason="no"))
             done = await send(client, "get", "a")
             assert done["result"]["structuredContent"]["state"] == "rejected"
             assert (done["status"], done["result"]["isError"]) == ("completed", False)
-            await ask(client, prompt="B?", id="b")
+            await ask(client, prompt="B?", id="ask-b")
             assert "status" not in await send(
                 client, "update", "b", inputResponses={"x": {"action": "accept"}}
             )
@@ -125,14 +127,14 @@ def test_a_rejection_completes_a_task_and_a_cancellation_cancels_it(scene: Scene
 def test_an_unknown_task_and_that_of_another_is_an_error(scene: Scene) -> None:
     async def work() -> None:
         async with scene.client(MODE, person="other", extensions=[Tasks()]) as other:
-            await ask(other, prompt="Theirs?", id="theirs")
+            await ask(other, prompt="Theirs?", id="ask-theirs")
         async with scene.client(MODE, extensions=[Tasks()]) as client:
             for method in ("get", "update", "cancel"):
                 for id in ("nothing", "theirs"):
                     with pytest.raises(MCPError) as error:
                         await send(client, method, id)
                     assert error.value.code == types.INVALID_PARAMS
-        assert scene.open_ids() == ["theirs"]
+        assert scene.open_ids() == ["ask-theirs"]
 
     run(work)
 
@@ -143,12 +145,12 @@ def test_a_client_without_the_extension_gets_no_task(scene: Scene, monkeypatch: 
     async def work() -> None:
         for mode, extensions in ((MODE, []), ("legacy", [advertise(EXTENSION)])):
             async with scene.client(mode, extensions=extensions) as client:
-                assert (await call(client, "ask", prompt="A?", id="a"))["state"] == "pending"
+                assert (await call(client, "ask", prompt="A?", id="ask-a"))["state"] == "pending"
         async with scene.client(MODE) as client:
             for method in ("get", "update", "cancel"):
                 with pytest.raises(MCPError) as error:
                     await send(client, method, "a")
                 assert error.value.code == types.MISSING_REQUIRED_CLIENT_CAPABILITY
-        assert scene.open_ids() == ["a"]
+        assert scene.open_ids() == ["ask-a"]
 
     run(work)

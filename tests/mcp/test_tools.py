@@ -61,7 +61,7 @@ def test_each_tool_says_what_it_does_and_none_decides(scene: Scene, mode: str) -
 def test_no_call_with_any_argument_settles_a_request_as_approved(scene: Scene, mode: str) -> None:
     async def work() -> None:
         async with scene.client(mode) as client:
-            id = (await call(client, "ask", prompt="Mine?", id="mine"))["id"]
+            id = (await call(client, "ask", prompt="Mine?", id="ask-mine"))["id"]
             odd: dict[str, Any] = {
                 "id": id,
                 "verdict": "approve",
@@ -84,29 +84,31 @@ def test_no_call_with_any_argument_settles_a_request_as_approved(scene: Scene, m
 def test_the_answer_ends_the_call(scene: Scene, mode: str) -> None:
     async def work() -> None:
         async with scene.client(mode, options=McpOptions(to=("lead",))) as client:
-            scene.soon("d", DecisionInput(verdict="approve", comment="go"))
-            made = await call(client, "ask", prompt="Deploy?", id="d", arguments={"version": "1.4.2"})
+            scene.soon("ask-d", DecisionInput(verdict="approve", comment="go"))
+            made = await call(client, "ask", prompt="Deploy?", id="ask-d", arguments={"version": "1.4.2"})
             assert made["approved"] is True
             assert (made["state"], made["by"], made["comment"]) == ("approved", "lead", "go")
             assert made["arguments"] == {"version": "1.4.2"}
-            scene.soon("e", DecisionInput(verdict="approve", data={"percent": 5}))
-            less = await call(client, "ask", prompt="E?", id="e", arguments={"percent": 50}, editable=True)
+            scene.soon("ask-e", DecisionInput(verdict="approve", data={"percent": 5}))
+            less = await call(
+                client, "ask", prompt="E?", id="ask-e", arguments={"percent": 50}, editable=True
+            )
             assert (less["approved"], less["arguments"], "data" in less) == (True, {"percent": 5}, False)
-            scene.soon("c", DecisionInput(choice="eu"))
-            assert (await call(client, "ask", prompt="Where?", choices=["eu", "us"], id="c"))[
+            scene.soon("ask-c", DecisionInput(choice="eu"))
+            assert (await call(client, "ask", prompt="Where?", choices=["eu", "us"], id="ask-c"))[
                 "choice"
             ] == "eu"
-            scene.soon("n", DecisionInput(verdict="reject", reason="over budget"))
-            no = await call(client, "ask", prompt="Buy?", id="n")
+            scene.soon("ask-n", DecisionInput(verdict="reject", reason="over budget"))
+            no = await call(client, "ask", prompt="Buy?", id="ask-n")
             assert (no["state"], no["approved"], no["reason"]) == ("rejected", False, "over budget")
             late = await call(client, "ask", prompt="Soon?", deadline="1ms")
             assert (late["state"], late["approved"]) == ("expired", False)
             listed = (await call(client, "history"))["requests"]
             assert {one["id"]: one["state"] for one in listed} == {
-                "d": "approved",
-                "e": "approved",
-                "c": "approved",
-                "n": "rejected",
+                "ask-d": "approved",
+                "ask-e": "approved",
+                "ask-c": "approved",
+                "ask-n": "rejected",
                 late["id"]: "expired",
             }
 
@@ -141,12 +143,14 @@ def test_the_same_id_and_question_is_the_same_request(scene: Scene, mode: str) -
     async def work() -> None:
         async with scene.client(mode) as client:
             for _ in range(2):
-                assert (await call(client, "ask", prompt="Deploy?", id="once"))["id"] == "once"
-            assert await refused(client, "ask", prompt="Other?", id="once") == "question-differs"
-            assert scene.open_ids() == ["once"]
-            assert (await call(client, "take_back", id="once"))["state"] == "canceled"
-            scene.decide((await call(client, "ask", prompt="B?", id="b"))["id"])
-            assert (await call(client, "take_back", id="b"))["state"] == "approved"  # it was decided before
+                assert (await call(client, "ask", prompt="Deploy?", id="ask-once"))["id"] == "ask-once"
+            assert await refused(client, "ask", prompt="Other?", id="ask-once") == "question-differs"
+            assert scene.open_ids() == ["ask-once"]
+            assert (await call(client, "take_back", id="ask-once"))["state"] == "canceled"
+            scene.decide((await call(client, "ask", prompt="B?", id="ask-b"))["id"])
+            assert (await call(client, "take_back", id="ask-b"))[
+                "state"
+            ] == "approved"  # it was decided before
 
     run(work)
 
@@ -155,14 +159,14 @@ def test_the_same_id_and_question_is_the_same_request(scene: Scene, mode: str) -
 def test_an_asker_sees_and_takes_back_only_its_own(scene: Scene, mode: str) -> None:
     async def work() -> None:
         async with scene.client(mode, person="other") as other:
-            await call(other, "ask", prompt="Theirs?", id="theirs")
-            await call(other, "ask", prompt="Done?", id="done")
-            scene.decide("done")
+            await call(other, "ask", prompt="Theirs?", id="ask-theirs")
+            await call(other, "ask", prompt="Done?", id="ask-done")
+            scene.decide("ask-done")
         async with scene.client(mode) as client:
             for tool in ("wait", "show", "take_back"):
-                for id in ("theirs", "done", "nothing"):
+                for id in ("ask-theirs", "ask-done", "nothing"):
                     assert await refused(client, tool, id=id) == "not-found"
-            assert await refused(client, "ask", prompt="Theirs?", id="theirs") == "already-exists"
+            assert await refused(client, "ask", prompt="Theirs?", id="ask-theirs") == "already-exists"
             assert (await call(client, "pending"))["requests"] == []
             assert (await call(client, "history"))["requests"] == []
 
@@ -179,12 +183,12 @@ def test_the_client_hears_that_the_wait_goes_on(
         async with scene.client(mode) as client:
 
             async def hear(progress: float, total: float | None, message: str | None) -> None:
-                assert (total, message) == (mcp_module.HOLD_S, "waiting for a person to answer p")
+                assert (total, message) == (mcp_module.HOLD_S, "waiting for a person to answer ask-p")
                 heard.append(progress)
                 if len(heard) == 3:
-                    scene.soon("p")
+                    scene.soon("ask-p")
 
-            made = await client.call_tool("ask", {"prompt": "P?", "id": "p"}, progress_callback=hear)
+            made = await client.call_tool("ask", {"prompt": "P?", "id": "ask-p"}, progress_callback=hear)
             assert made.structured_content["approved"] is True
             assert sorted(heard) == heard
 
@@ -194,14 +198,14 @@ def test_the_client_hears_that_the_wait_goes_on(
 def test_a_call_that_is_canceled_stops_waiting_and_the_request_stays(scene: Scene, mode: str) -> None:
     async def work() -> None:
         async with scene.client(mode) as client:
-            held = asyncio.create_task(client.call_tool("ask", {"prompt": "P?", "id": "p"}))
-            assert await scene.only_id() == "p"
+            held = asyncio.create_task(client.call_tool("ask", {"prompt": "P?", "id": "ask-p"}))
+            assert await scene.only_id() == "ask-p"
             held.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await held
-            assert (await call(client, "show", id="p"))["state"] == "pending"
-            scene.decide("p")
-            assert (await call(client, "wait", id="p"))["approved"] is True
+            assert (await call(client, "show", id="ask-p"))["state"] == "pending"
+            scene.decide("ask-p")
+            assert (await call(client, "wait", id="ask-p"))["approved"] is True
 
     run(work)
 
@@ -220,7 +224,7 @@ ODD: list[tuple[str, dict[str, Any], str]] = [
     ("ask", {"prompt": "?", "to": [" "]}, "bad-question"),
     ("ask", {"prompt": "?", "arguments": 2**60}, "bad-question"),
     ("ask", {"prompt": "?" * 1_000_001}, "too-large"),
-    ("ask", {"prompt": "?", "id": "x" * 10_000}, "bad-input"),
+    ("ask", {"prompt": "?", "id": "x" * 10_000}, "bad-name"),
     ("wait", {}, "bad-json"),
     ("wait", {"id": None}, "bad-json"),
     ("wait", {"id": "x" * 100_000}, "bad-input"),

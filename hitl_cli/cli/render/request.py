@@ -20,8 +20,8 @@ from hitl_cli.format.json import to_json
 from hitl_cli.format.shell import command, quoted
 from hitl_cli.format.terminal import printable, printable_lines
 from hitl_cli.format.times import local
+from hitl_cli.format.validation import within
 from hitl_cli.forms.fields import flat
-from hitl_cli.forms.paths import within
 from hitl_cli.forms.reading import as_read, in_lines, in_words
 from hitl_cli.inbox.pending import SOON_MS
 from hitl_cli.inbox.votes import differing_votes

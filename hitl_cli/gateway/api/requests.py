@@ -131,8 +131,8 @@ def _filter_of(query: RequestsQuery, person: str) -> RequestFilter:
 async def _ask(call: Call) -> web.Response:
     """Create a request, or return the existing one. Responds 201 if this request created it.
 
-    Without an `id`, one is made from the Idempotency-Key, or at random. Another question with the same id is
-    409; `lines` say what differs.
+    Without an `id`, one is made from the Idempotency-Key, or at random. A token that may not start runs gets
+    `ask-` before it. Another question with the same id is 409; `lines` say what differs.
     """
     body: QuestionInput = call.body
     options = call.gateway.options
@@ -152,10 +152,13 @@ async def _ask(call: Call) -> web.Response:
             callbacks=people.callbacks,
         )
         inbox.notify(asked, people, options.group)  # again, in case the one who was first has died
-        return request_details_document(inbox.show(id, whole=True), options.people), asked.fresh
+        return request_details_document(inbox.show(asked.id, whole=True), options.people), asked.fresh
 
     document, created = await call.inbox(do)
-    headers = {"Location": f"/api/v1/requests/{quote(id, safe='')}", "ETag": f'"{_version(document)}"'}
+    headers = {
+        "Location": f"/api/v1/requests/{quote(document.id, safe='')}",
+        "ETag": f'"{_version(document)}"',
+    }
     return json_answer(document, 201 if created else 200, headers)
 
 

@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from hitl_cli.errors import BadInput, BadJson, BadQuery
 from hitl_cli.format.json import why_not_json
+from hitl_cli.format.validation import located
 from hitl_cli.gateway.auth.access import Visitor
 from hitl_cli.gateway.context import Gateway, gateway_of
 from hitl_cli.gateway.error_responses import json_answer
@@ -137,7 +138,7 @@ def _read_query[T: Struct](request: Request, kind: type[T] | None) -> T | None:
     try:
         return msgspec.convert(values, kind, strict=False)
     except (msgspec.ValidationError, UnicodeError) as error:
-        raise BadQuery(f"invalid query: {error}.", problems=[_located(error)]) from error
+        raise BadQuery(f"invalid query: {error}.", problems=[located(error)]) from error
 
 
 @cache
@@ -163,15 +164,9 @@ def read_json[T](raw: bytes, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(raw, type=kind)
     except msgspec.ValidationError as error:
-        raise BadJson(f"invalid body: {error}.", problems=[_located(error)]) from error
+        raise BadJson(f"invalid body: {error}.", problems=[located(error)]) from error
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise BadJson(f"the body is not JSON: {why_not_json(error)}.") from error
-
-
-def _located(error: Exception) -> tuple[str, str]:
-    """Return the path and the text of a validation error."""
-    what, _, where = str(error).partition(" - at `")
-    return where.removesuffix("`").removeprefix("$").removeprefix("."), what
 
 
 def paged(call: Call, page: Paged) -> web.Response:
