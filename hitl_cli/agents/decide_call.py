@@ -79,7 +79,8 @@ def answering(
                 raise
         else:
             rule = " (a standing rule)" if decision.via == "rule" else ""
-            by = f"approved by {decision.by or 'another tool'}{rule}"
+            change = "" if changed is None else " with a change"
+            by = f"approved by {decision.by or 'another tool'}{rule}{change}"
             return hook_output(event, "allow", by, updated_input=changed)
     raise NotCovered(f"{asked.id} was asked {TIMES:,} times.")
 

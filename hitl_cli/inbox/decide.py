@@ -162,7 +162,7 @@ def begin(
     if promise.state != "pending":
         return outcome(promise, vote, audit, item.now, actor.groups)
     check(item, vote, actor.groups)
-    standing = None if given.for_ is UNSET else accepted(item, actor, given.for_)
+    standing = None if given.for_ is UNSET else accepted(item, actor, given.for_, vote.data)
     if item.asked.approvals > 1:
         return _decide_together(client, item, vote, audit, cast, actor.groups)
     return Settling(

@@ -12,13 +12,14 @@ from hitl_cli.inbox.pending import summaries
 from hitl_cli.inbox.permission import may_answer
 from hitl_cli.people.actor import Actor
 from hitl_cli.requests.decision_input import DecisionInput
+from hitl_cli.requests.editable import changed
 from hitl_cli.requests.question import not_askable
 from hitl_cli.rules.matching import TOOL, check_where, matches
 from hitl_cli.rules.rule import NewRule, Rule, rules_of
 
 if TYPE_CHECKING:
     from hitl_cli.client.protocol import Client
-    from hitl_cli.client.wire import Promise
+    from hitl_cli.client.wire import Json, Promise
     from hitl_cli.inbox.request_summary import RequestSummary
     from hitl_cli.people.groups import Groups
     from hitl_cli.requests.question import Question
@@ -115,13 +116,22 @@ def offered(item: RequestSummary, actor: Actor) -> NewRule | None:
     return NewRule(where=offer.where, asker=asker, workflow=item.function)
 
 
-def accepted(item: RequestSummary, actor: Actor, duration: str) -> tuple[NewRule, int]:
-    """Return the rule of an approval that is also for a time, and that time in ms. Raises BadAnswer."""
+def accepted(item: RequestSummary, actor: Actor, duration: str, data: Json) -> tuple[NewRule, int]:
+    """Return the rule of an approval that is also for a time, and that time in ms. Raises BadAnswer.
+
+    `data` is that of the approval. With changed arguments there is no rule, because it is for others.
+    """
     life_ms = parse_duration(duration)
     rule, offer = offered(item, actor), item.asked.offer
     if rule is None or offer is None:
         raise BadAnswer(
             f"{item.id} offers no rule to {actor.person}. Nothing was changed.", code="no-rule-offered"
+        )
+    if changed(item.asked, data):
+        raise BadAnswer(
+            "a rule is for the arguments as they are: approve without a change, or without the rule."
+            " Nothing was changed.",
+            code="no-rule-offered",
         )
     if life_ms > offer.longest:
         raise BadAnswer(

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from hitl_cli.client.protocol import ProtocolRequest, as_promise
+from hitl_cli.client.wire import encode
 from tests.agents.fake_model import FakeModel
 from tests.conftest import HITL, PATIENCE_S, wait_until
 
@@ -200,6 +202,47 @@ def test_what_is_offered_is_exact_or_nothing(
         assert offer["where"] == {"tool": tool, "cwd": "/srv/app", **where}
 
 
+# Approving with a change
+
+
+def test_a_changed_call_is_allowed_as_changed_each_time_and_makes_no_rule(hitl: Hitl) -> None:
+    hook(hitl)
+    id = request(hitl)["id"]
+    hitl.fails(2, "approve", id, "--set", "input.command=git status", "--for", "1h", code="no-rule-offered")
+    hitl.ok("approve", id, "--set", "input.command=git push origin topic", "--as", "lead")
+    for _ in range(2):
+        allowed = hook(hitl)
+        assert allowed["permissionDecision"] == "allow"
+        assert allowed["updatedInput"] == {"command": "git push origin topic", "description": "Push"}
+    refused = hook(hitl, tool_input={"command": "git push origin topic", "description": "Push"})
+    assert refused["permissionDecision"] == "deny"
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"input": {"command": "ls"}, "tool": "Write", "cwd": "/srv/app"},
+        {"input": {"command": "ls"}, "tool": "Bash", "cwd": "/"},
+        {"input": {"command": "ls", "description": "Push", "dangerouslyDisableSandbox": True}},
+    ],
+)
+def test_nothing_else_can_be_changed_not_even_past_all_checks(hitl: Hitl, changed: dict[str, Any]) -> None:
+    hook(hitl)
+    id = request(hitl)["id"]
+    hitl.fails(2, "approve", id, "--data", json.dumps(changed))
+    with hitl.client() as client:
+        settle = {"id": id, "state": "resolved", "value": encode(changed)}
+        as_promise(client.call_many([ProtocolRequest("promise.settle", settle)])[0])
+    assert hook(hitl)["permissionDecision"] == "deny"
+
+
+def test_a_long_input_is_asked_as_it_is(hitl: Hitl) -> None:
+    hook(hitl, tool_name="Write", tool_input={"file_path": "/srv/a", "content": "x" * 300_000})
+    id = request(hitl)["id"]
+    assert hitl.json("show", id)["editable"] is None
+    hitl.ok("approve", id)
+
+
 QUESTIONS = {
     "questions": [
         {
@@ -343,6 +386,23 @@ def test_the_real_agent_does_what_a_person_decided(hitl: Hitl, verdict: str, *, 
         hitl.ok(verdict, request(hitl)["id"], "--as", "lead")
         assert run.wait(PATIENCE_S * 2) == 0
         assert (hitl.folder / "made").exists() == made
+    finally:
+        model.stop()
+
+
+@pytest.mark.heavy
+@pytest.mark.skipif(CLAUDE is None, reason="HITL_CLAUDE names no claude of @anthropic-ai/claude-code")
+def test_the_real_agent_runs_the_command_that_a_person_has_changed(hitl: Hitl) -> None:
+    hitl.create()
+    model = FakeModel("Bash", {"command": "touch made", "description": "Make a file"})
+    try:
+        hitl.ok("hook", "install", "--matcher", "Bash", "--wait", "60s")
+        run = begin(hitl, model, "-p", "do it")
+        wait_until(lambda: hitl.json("pending", "--all"))
+        hitl.ok("approve", request(hitl)["id"], "--set", "input.command=touch changed", "--as", "lead")
+        assert run.wait(PATIENCE_S * 2) == 0
+        assert (hitl.folder / "changed").exists()
+        assert not (hitl.folder / "made").exists()
     finally:
         model.stop()
 
