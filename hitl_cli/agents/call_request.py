@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from msgspec import Struct
@@ -34,9 +35,17 @@ class ApprovalOptions(TypedDict, total=False):
     approvals: int
     allow_self: bool
     valid_for: Duration | None
+    once: bool
     priority: Priority
     tags: Mapping[str, str]
     link: str | None
+
+
+def options_of(
+    to: str | Sequence[str], deadline: Duration | None, options: ApprovalOptions | None
+) -> ApprovalOptions:
+    """Return all options of an adapter as one."""
+    return {"to": to, "deadline": deadline, **(options or {})}
 
 
 class FrameworkCall(Struct, frozen=True, kw_only=True):
@@ -98,6 +107,30 @@ def objection(call: FrameworkCall, decision: Decision[Any]) -> str | None:
     return None
 
 
+async def used(call: FrameworkCall, decision: Decision[Any], place: Any = None) -> str | None:
+    """Do the same, and use up an approval that may be used once. `place` is that of `Decision.consume`."""
+    why = objection(call, decision)
+    if why is None and decision.once:
+        try:
+            using = decision.consume(place)
+            if isawaitable(using):
+                await using
+        except NotCovered as error:
+            return str(error)
+    return why
+
+
+def used_now(call: FrameworkCall, decision: Decision[Any]) -> str | None:
+    """Do the same with a decision that came from a `Hitl`."""
+    why = objection(call, decision)
+    if why is None and decision.once:
+        try:
+            decision.consume()
+        except NotCovered as error:
+            return str(error)
+    return why
+
+
 async def decisions(
     hitl: Hitl | AsyncHitl,
     calls: Sequence[FrameworkCall],
@@ -134,6 +167,16 @@ async def _waited(wait: Awaitable[Decision[Any]]) -> Decision[Any] | None:
         return await wait
     except TimedOut:
         return None
+
+
+def complete(
+    calls: Sequence[FrameworkCall], made: Sequence[Decision[Any] | None]
+) -> list[tuple[FrameworkCall, Decision[Any]]]:
+    """Return each call with its decision. Raises TimedOut if one is missing."""
+    if None in made:
+        late = calls[made.index(None)].request
+        raise TimedOut(f"no answer to {late} yet. It is still open.", code="timed-out")
+    return [(call, decision) for call, decision in zip(calls, made, strict=True) if decision]
 
 
 def _end(timeout: Duration | None) -> float | None:

@@ -15,11 +15,13 @@ from langgraph.types import Command
 from hitl_cli.agents.call_request import (
     ApprovalOptions,
     FrameworkCall,
+    complete,
     decisions,
     decisions_now,
-    objection,
+    options_of,
+    used,
+    used_now,
 )
-from hitl_cli.errors import TimedOut
 from hitl_cli.python_api.hitl import AsyncHitl, Hitl
 from hitl_cli.requests.decision import Decision, Rejected
 
@@ -69,12 +71,14 @@ def run_with_approval(
 
     Interrupts of other kinds are left in the result, as `invoke` does.
     """
-    hitl, asked, whole = hitl or Hitl(), _options(to, deadline, options), _config(thread, config)
+    hitl, asked, whole = hitl or Hitl(), options_of(to, deadline, options), _config(thread, config)
     found = graph.get_state(whole).interrupts
     result = {INTERRUPTS: list(found)} if found else graph.invoke(input, whole)
     while calls := _calls(graph, thread, result):
-        made = decisions_now(hitl, [call.request for call in calls], asked, timeout)
-        result = graph.invoke(Command(resume=_resume(calls, made)), whole)
+        requests = [call.request for call in calls]
+        made = complete(requests, decisions_now(hitl, requests, asked, timeout))
+        whys = [used_now(call, decision) for call, decision in made]
+        result = graph.invoke(Command(resume=_resume(calls, made, whys)), whole)
     return result
 
 
@@ -91,12 +95,14 @@ async def arun_with_approval(
     config: dict[str, Any] | None = None,
 ) -> Any:
     """Do the same by `ainvoke`. See run_with_approval."""
-    hitl, asked, whole = hitl or AsyncHitl(), _options(to, deadline, options), _config(thread, config)
+    hitl, asked, whole = hitl or AsyncHitl(), options_of(to, deadline, options), _config(thread, config)
     found = (await graph.aget_state(whole)).interrupts
     result = {INTERRUPTS: list(found)} if found else await graph.ainvoke(input, whole)
     while calls := _calls(graph, thread, result):
-        made = await decisions(hitl, [call.request for call in calls], asked, timeout)
-        result = await graph.ainvoke(Command(resume=_resume(calls, made)), whole)
+        requests = [call.request for call in calls]
+        made = complete(requests, await decisions(hitl, requests, asked, timeout))
+        whys = [await used(call, decision) for call, decision in made]
+        result = await graph.ainvoke(Command(resume=_resume(calls, made, whys)), whole)
     return result
 
 
@@ -107,12 +113,6 @@ class _Asked(msgspec.Struct, frozen=True):
     alone: bool
     request: FrameworkCall
     allowed: frozenset[str]
-
-
-def _options(
-    to: str | Sequence[str], deadline: Duration | None, options: ApprovalOptions | None
-) -> ApprovalOptions:
-    return {"to": to, "deadline": deadline, **(options or {})}
 
 
 def _config(thread: str, config: dict[str, Any] | None) -> dict[str, Any]:
@@ -166,23 +166,24 @@ def _allowed_by(schema: Any) -> frozenset[str]:
     return frozenset(kind for kind in kinds if f'"const":"{kind}"' in text)
 
 
-def _resume(calls: Sequence[_Asked], made: Sequence[Decision[Any] | None]) -> dict[str, Any]:
-    """Return what the graph goes on with: answers by the ids of interrupts. Raises TimedOut, Rejected."""
-    answers: dict[str, Any] = {}
-    for call, decision in zip(calls, made, strict=True):
-        if decision is None:
-            raise TimedOut(f"no answer to {call.request.request} yet. The graph waits.", code="timed-out")
-        answer = _answer(call, decision)
+def _resume(
+    calls: Sequence[_Asked],
+    made: Sequence[tuple[FrameworkCall, Decision[Any]]],
+    whys: Sequence[str | None],
+) -> dict[str, Any]:
+    """Return what the graph goes on with: answers by the ids of interrupts; `whys` refuse."""
+    resumed: dict[str, Any] = {}
+    for call, (_, decision), why in zip(calls, made, whys, strict=True):
+        answer = _answer(call, decision, why)
         if call.alone:
-            answers[call.interrupt] = answer
+            resumed[call.interrupt] = answer
         else:
-            answers.setdefault(call.interrupt, {"decisions": []})["decisions"].append(answer)
-    return answers
+            resumed.setdefault(call.interrupt, {"decisions": []})["decisions"].append(answer)
+    return resumed
 
 
-def _answer(call: _Asked, decision: Decision[Any]) -> dict[str, Any]:
-    """Return a decision as the middleware takes it. Raises Rejected if it takes no rejection."""
-    why = objection(call.request, decision)
+def _answer(call: _Asked, decision: Decision[Any], why: str | None) -> dict[str, Any]:
+    """Return a decision as the middleware takes it; `why` refuses. Raises Rejected if it takes no refusal."""
     if why is None and call.request.form is not None:
         return {"type": "respond", "message": decision.data}
     if why is None and "approve" in call.allowed and not decision.changed:

@@ -13,11 +13,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agents import Runner, RunState
 
-from hitl_cli.agents.call_request import ApprovalOptions, FrameworkCall, decisions, objection, question
+from hitl_cli.agents.call_request import (
+    ApprovalOptions,
+    FrameworkCall,
+    complete,
+    decisions,
+    options_of,
+    question,
+    used,
+)
 from hitl_cli.agents.openai_tools import changed_arguments, editable
 from hitl_cli.agents.run_states import FolderStates, States
 from hitl_cli.client.wire import fresh_id
-from hitl_cli.errors import TimedOut
 from hitl_cli.python_api.hitl import AsyncHitl
 
 if TYPE_CHECKING:
@@ -64,7 +71,7 @@ async def run_with_approval(
     - `run`: other arguments of `Runner.run`, such as `context` or `max_turns`.
     """
     hitl = hitl or AsyncHitl()
-    asked: ApprovalOptions = {"to": to, "deadline": deadline, **(options or {})}
+    asked = options_of(to, deadline, options)
     kept = states.load(id)
     if kept is None:
         name = f"{id}/{fresh_id()}"  # the ids of calls are unique in a run, but not for every model in two
@@ -103,7 +110,7 @@ async def run_in_workflow(
     """
     from hitl_cli.authoring.ask import ask, ask_all
 
-    asked: ApprovalOptions = {"to": to, "deadline": deadline, **(options or {})}
+    asked = options_of(to, deadline, options)
     text: str | None = None
     said: list[_Said] = []
 
@@ -120,7 +127,7 @@ async def run_in_workflow(
         items = (await RunState.from_string(agent, text)).get_interruptions()
         calls = [_call(item, ctx.info.origin_id) for item in items]
         made = await ask_all(*(ask(ctx, **question(call, asked)) for call in calls))
-        said = [_said(call, decision) for call, decision in zip(calls, made, strict=True)]
+        said = [await _said(call, decision, ctx) for call, decision in zip(calls, made, strict=True)]
     return ended["output"]
 
 
@@ -137,10 +144,7 @@ async def _resumed(
     items = state.get_interruptions()
     calls = [_call(item, name) for item in items]
     made = await decisions(hitl, calls, options, timeout)
-    if None in made:
-        late = calls[made.index(None)].request
-        raise TimedOut(f"no answer to {late} yet. The run is kept.", code="timed-out")
-    said = [_said(call, decision) for call, decision in zip(calls, made, strict=True) if decision]
+    said = [await _said(call, decision) for call, decision in complete(calls, made)]
     _tell(state, items, said)
     return await Runner.run(agent, state, **run)
 
@@ -153,8 +157,9 @@ class _Said(NamedTuple):
     changed: Any
 
 
-def _said(call: FrameworkCall, decision: Decision[Any]) -> _Said:
-    return _Said(call.id, objection(call, decision), decision.arguments if decision.changed else None)
+async def _said(call: FrameworkCall, decision: Decision[Any], place: Any = None) -> _Said:
+    why = await used(call, decision, place)
+    return _Said(call.id, why, decision.arguments if decision.changed else None)
 
 
 def _tell(state: RunState[Any, Any], items: Sequence[ToolApprovalItem], said: Sequence[_Said]) -> None:

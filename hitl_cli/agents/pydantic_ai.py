@@ -20,7 +20,7 @@ from pydantic_ai.toolsets import AbstractToolset, ToolsetTool, WrapperToolset
 from resonate.context import Context
 from resonate.retry import RetryPolicy
 
-from hitl_cli.agents.call_request import ApprovalOptions, FrameworkCall, decisions, objection, question
+from hitl_cli.agents.call_request import ApprovalOptions, FrameworkCall, decisions, options_of, question, used
 from hitl_cli.format.durations import Duration
 from hitl_cli.python_api.hitl import AsyncHitl, Hitl
 from hitl_cli.requests.decision import Decision
@@ -72,7 +72,7 @@ class HumanApproval(AbstractCapability[Any]):
         calls = [self._call(ctx, part, requests) for part in requests.approvals]
         if not calls:
             return None
-        options: ApprovalOptions = {"to": self.to, "deadline": self.deadline, **self.options}
+        options = options_of(self.to, self.deadline, self.options)
         workflow = workflow_context()
         made: Sequence[Decision[Any] | None]
         if workflow is None:
@@ -83,7 +83,7 @@ class HumanApproval(AbstractCapability[Any]):
             made = await ask_all(*(ask(workflow, **question(call, options)) for call in calls))
         answered = [(call, decision) for call, decision in zip(calls, made, strict=True) if decision]
         return requests.build_results(
-            approvals={call.id: _result(call, decision) for call, decision in answered},
+            approvals={call.id: await _result(call, decision, workflow) for call, decision in answered},
             answered_by={call.id: decision.by for call, decision in answered if decision.by},
         )
 
@@ -109,9 +109,9 @@ class HumanApproval(AbstractCapability[Any]):
         return DurableToolset(toolset, self.retry_policy)
 
 
-def _result(call: FrameworkCall, decision: Decision[Any]) -> ToolApproved | ToolDenied:
+async def _result(call: FrameworkCall, decision: Decision[Any], place: Any) -> ToolApproved | ToolDenied:
     """Return what the agent does after a decision."""
-    why = objection(call, decision)
+    why = await used(call, decision, place)
     if why is not None:
         return ToolDenied(why)
     return ToolApproved(override_args=decision.arguments if decision.changed else None)

@@ -19,7 +19,7 @@ from langgraph.graph import START, StateGraph
 from langgraph.types import interrupt
 
 from hitl_cli.agents.langgraph import arun_with_approval, run_with_approval
-from hitl_cli.errors import BadInput, TimedOut
+from hitl_cli.errors import BadInput, NotCovered, TimedOut
 from hitl_cli.requests.decision import Rejected
 from hitl_cli.testing import hitl_test
 
@@ -153,6 +153,15 @@ def test_a_model_that_repeats_the_id_of_a_call_is_asked_again(desk: Desk, mode: 
         desk.run(desk.agent([DELETE], [DELETE], mode=mode), hitl)
         assert len(hitl.decided()) == 2
     assert desk.calls == ["build"]
+
+
+def test_an_approval_may_be_used_once(desk: Desk) -> None:
+    with hitl_test() as hitl:
+        hitl.person("reviewer").approves("delete")
+        assert desk.run(desk.agent([DELETE]), hitl, options={"once": True}) == "deleted build"
+        [request] = hitl.decided()
+        with pytest.raises(NotCovered):
+            hitl.client.wait(request).consume()
 
 
 def test_a_graph_runs_asynchronously_too(desk: Desk) -> None:

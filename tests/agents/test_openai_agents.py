@@ -63,6 +63,7 @@ class Desk:
     """An agent with a tool that needs approval, and the calls that were made."""
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.states = FolderStates(folder)
         self.calls: list[str] = []
 
@@ -194,6 +195,22 @@ def test_in_a_workflow_no_process_waits_and_nothing_is_done_twice(desk: Desk) ->
     assert "rejected by reviewer: no" in result
     assert desk.calls == ["build/cache"]
     assert model.asked == 3
+
+
+def test_an_approval_that_may_be_used_once_is_not_used_again_after_a_crash(desk: Desk) -> None:
+    class Lost(FolderStates):
+        """States that no process lives to remove."""
+
+        def forget(self, run: str) -> None:
+            pass
+
+    desk.states = Lost(desk.folder)
+    with hitl_test() as hitl:
+        hitl.person("reviewer").approves("delete")
+        once: Any = {"once": True}
+        assert desk.run(desk.agent([DELETE]), hitl.async_client, options=once) == "deleted build"
+        assert "already used" in desk.run(desk.agent([DELETE]), hitl.async_client, options=once)
+    assert desk.calls == ["build"]
 
 
 def test_another_process_goes_on_with_the_run_of_one_that_was_killed(hitl: Hitl) -> None:

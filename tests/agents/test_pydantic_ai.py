@@ -189,6 +189,24 @@ def test_a_durable_call_runs_with_the_arguments_as_the_person_has_changed_them(f
         assert run.result()["output"] == "deleted dist"
 
 
+def test_an_approval_that_may_be_used_once_is_used_up(folder: Folder) -> None:
+    with hitl_test() as hitl:
+        hitl.person("reviewer").approves("delete")
+        agent = folder.agent(
+            [DELETE], capabilities=[HumanApproval(hitl.async_client, options={"once": True})]
+        )
+        assert ran(agent, conversation_id="chat") == "deleted build"
+        assert "already used" in ran(agent, conversation_id="chat")
+    assert folder.calls == ["delete build"]
+
+
+def test_an_approval_in_a_workflow_is_used_up_there(folder: Folder) -> None:
+    agent = folder.agent([DELETE], capabilities=[HumanApproval(options={"once": True})])
+    with hitl_test(app(agent)) as hitl:
+        hitl.person("reviewer").approves("delete")
+        assert started(hitl).result()["output"] == "deleted build"
+
+
 def test_a_durable_agent_is_told_a_rejection_and_asks_several_at_once(folder: Folder) -> None:
     both = [DELETE, ("delete", {"path": "dist"}, "call-2")]
     agent = folder.agent(both, capabilities=[HumanApproval()])
