@@ -11,7 +11,7 @@ import psycopg
 from hitl_cli.client.connect import connect, driver_of
 from hitl_cli.client.embedded import EmbeddedClient
 from hitl_cli.client.http import HttpClient
-from hitl_cli.engine.server import now_ms
+from hitl_cli.engine.wall_clock import now_ms
 from hitl_cli.postgres.client import PostgresClient
 from tests.conftest import wait_until
 from tests.recovery.processes import MovedClock, start

@@ -25,7 +25,7 @@ from hitl_cli.engine.doorbell import Ringer
 from hitl_cli.engine.errors import EngineError
 from hitl_cli.engine.inspection import Inspection, group_of, inspect
 from hitl_cli.engine.records import PROTOCOL_VERSION
-from hitl_cli.engine.server import now_ms
+from hitl_cli.engine.wall_clock import now_ms
 from hitl_cli.errors import HitlError, Unreachable
 from hitl_cli.format.durations import format_age, format_duration
 from hitl_cli.format.shell import quoted

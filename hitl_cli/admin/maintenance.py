@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from hitl_cli.admin.database_checks import DatabaseDriver
 from hitl_cli.client.connect import driver_of, shown_url, split_url
 from hitl_cli.engine.errors import AlreadyThere, BackupFailed, EngineError
-from hitl_cli.engine.server import now_ms
+from hitl_cli.engine.wall_clock import now_ms
 from hitl_cli.errors import BadInput, BadServer, Conflict, NotDone, Unreachable
 
 if TYPE_CHECKING:

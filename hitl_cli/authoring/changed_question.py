@@ -17,7 +17,7 @@ import msgspec
 from hitl_cli.authoring.loaded_code import LoadedCode
 from hitl_cli.client.tags import SCOPE_TAG
 from hitl_cli.client.wire import Audit, error_value, fresh_id, is_blocking, same_json
-from hitl_cli.engine.server import now_ms
+from hitl_cli.engine.wall_clock import now_ms
 from hitl_cli.errors import BadInput, QuestionChanged
 from hitl_cli.format.names import folded
 from hitl_cli.notify.taking_back import VIA_WORKFLOW

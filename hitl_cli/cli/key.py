@@ -11,7 +11,7 @@ from hitl_cli.cli.context import named_server
 from hitl_cli.cli.options import AsJson, Server, family, flag
 from hitl_cli.cli.output import print_json
 from hitl_cli.cli.render.table import Column, print_table
-from hitl_cli.engine.server import now_ms
+from hitl_cli.engine.wall_clock import now_ms
 from hitl_cli.format.times import local_minute
 from hitl_cli.settings import Settings
 from hitl_cli.views.auth import key_document

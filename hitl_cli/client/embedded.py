@@ -17,7 +17,8 @@ from hitl_cli.client.protocol import (
 )
 from hitl_cli.engine.doorbell import WATCHERS, Bell, Ringer
 from hitl_cli.engine.errors import EngineError
-from hitl_cli.engine.server import CAPABILITIES, Server, encode_request, now_ms
+from hitl_cli.engine.server import CAPABILITIES, Server, encode_request
+from hitl_cli.engine.wall_clock import now_ms
 from hitl_cli.errors import Unreachable
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from hitl_cli.client.protocol import (
     read,
 )
 from hitl_cli.engine.records import ASKS_CAPABILITIES
-from hitl_cli.engine.server import now_ms
+from hitl_cli.engine.wall_clock import now_ms
 from hitl_cli.errors import TooLarge, Unreachable
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Concatenate
 
-from hitl_cli.engine.server import now_ms
+from hitl_cli.engine.wall_clock import now_ms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -7,7 +7,6 @@ messages as the subscribers have room for. It is synchronous; `commit_loop` make
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -32,6 +31,7 @@ from hitl_cli.engine.records import (
 )
 from hitl_cli.engine.store import NeedsWriting, Store
 from hitl_cli.engine.trace import Observation
+from hitl_cli.engine.wall_clock import now_ms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -98,20 +98,6 @@ MESSAGE_HEAD = MessageHead()
 _request = msgspec.json.Decoder(Request)
 _data = {kind: msgspec.json.Decoder(struct) for kind, (struct, _) in RULES.items()}
 _encode = msgspec.json.Encoder().encode
-
-
-_set_ms: int | None = None
-
-
-def now_ms() -> int:
-    """Return the wall clock in ms since the epoch, or the time that a test has set."""
-    return time.time_ns() // 1_000_000 if _set_ms is None else _set_ms
-
-
-def set_clock(ms: int | None) -> None:
-    """Set the time of this process, in ms since the epoch; None for the wall clock. For tests."""
-    global _set_ms  # noqa: PLW0603 - a process has one clock
-    _set_ms = ms
 
 
 class Lease(Struct, frozen=True):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from hitl_cli.client.wire import fresh_id
-from hitl_cli.engine.server import now_ms
+from hitl_cli.engine.wall_clock import now_ms
 from hitl_cli.errors import BadSetting, NotFound
 from hitl_cli.notify.channels.registry import send
 from hitl_cli.notify.messages import DeliveryFailed, Message

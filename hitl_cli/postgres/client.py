@@ -22,7 +22,7 @@ from hitl_cli.client.protocol import (
 )
 from hitl_cli.engine import cron
 from hitl_cli.engine.machine import ID_MAX
-from hitl_cli.engine.server import now_ms
+from hitl_cli.engine.wall_clock import now_ms
 from hitl_cli.errors import Unreachable
 from hitl_cli.postgres import connecting
 from hitl_cli.postgres.errors import READ_ONLY, explained, read_only

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -64,7 +64,7 @@ def check_pooler(connection: psycopg.Connection, pid: int, url: str, name: str) 
     """
     if connection.info.backend_pid == pid:
         return
-    channel = sql.Identifier(f"hitl_{secrets.token_hex(8)}")
+    channel = sql.Identifier(f"hitl_{os.urandom(8).hex()}")
     connection.execute(sql.SQL("LISTEN {}").format(channel))
     with closing(connect(url)) as other:
         other.pgconn.send_query(sql.SQL("NOTIFY {}").format(channel).as_bytes())

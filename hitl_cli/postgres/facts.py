@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from hitl_cli.client.connect import shown_url
 from hitl_cli.engine.inspection import Counts, Offered, group_of
-from hitl_cli.engine.server import now_ms
+from hitl_cli.engine.wall_clock import now_ms
 from hitl_cli.postgres import schema
 from hitl_cli.postgres.client import LISTENERS
 from hitl_cli.postgres.connecting import check_age

@@ -22,7 +22,7 @@ from hitl_cli.client.connect import shown_url
 from hitl_cli.client.protocol import ProtocolRequest
 from hitl_cli.engine.addresses import SHARE_PAUSE_S, any_of, one_of
 from hitl_cli.engine.records import Value
-from hitl_cli.engine.server import now_ms
+from hitl_cli.engine.wall_clock import now_ms
 from hitl_cli.format.json import to_json
 from hitl_cli.postgres.client import NOW, TICK_S, PostgresClient, envelope
 from hitl_cli.postgres.errors import explained

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from hitl_cli.client.wire import Json, Vote, audit_in
-from hitl_cli.engine.server import now_ms
+from hitl_cli.engine.wall_clock import now_ms
 from hitl_cli.errors import BadInput, NotCovered
 from hitl_cli.format.times import instant
 from hitl_cli.requests.editable import answer_form, approved_arguments

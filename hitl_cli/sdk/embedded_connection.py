@@ -10,7 +10,8 @@ from resonate_base import ConnectorError
 from hitl_cli.engine.addresses import SHARE_PAUSE_S, any_of, one_of
 from hitl_cli.engine.commit_loop import CommitLoop
 from hitl_cli.engine.errors import EngineError
-from hitl_cli.engine.server import FAR, Lease, Server, now_ms
+from hitl_cli.engine.server import FAR, Lease, Server
+from hitl_cli.engine.wall_clock import now_ms
 from hitl_cli.format.json import to_json
 from hitl_cli.sdk.task_ports import EngineTaskPorts
 

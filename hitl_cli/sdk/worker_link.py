@@ -10,7 +10,7 @@ from resonate_base import Network, Source
 
 from hitl_cli.client.connect import Driver, driver_of, shown_url
 from hitl_cli.engine.records import Value
-from hitl_cli.engine.server import now_ms
+from hitl_cli.engine.wall_clock import now_ms
 from hitl_cli.errors import BadServer
 from hitl_cli.sdk.observer import TaskPorts
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from hitl_cli.client.connect import file_url
 from hitl_cli.defaults import DEADLINE_MS
-from hitl_cli.engine.server import Server, now_ms, set_clock
+from hitl_cli.engine.server import Server
+from hitl_cli.engine.wall_clock import now_ms, set_clock
 from hitl_cli.errors import RunFailed
 from hitl_cli.format.durations import Duration, duration_ms
 from hitl_cli.inbox.history import HistoryFilter

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from hitl_cli.authoring.workflow import MARK
-from hitl_cli.engine.server import now_ms
+from hitl_cli.engine.wall_clock import now_ms
 from hitl_cli.sdk.heartbeat import executing
 from hitl_cli.worker.run import Worker, WorkerOptions
 

@@ -22,7 +22,8 @@ from hitl_cli.client.connect import connect
 from hitl_cli.client.pool import ClientPool
 from hitl_cli.client.tags import CALL_BACK, DIGEST, INTERNAL_FUNCTIONS, TAKE_BACK, TELL
 from hitl_cli.client.wire import Call, decode_as, offered_task
-from hitl_cli.engine.server import encode_request, now_ms
+from hitl_cli.engine.server import encode_request
+from hitl_cli.engine.wall_clock import now_ms
 from hitl_cli.errors import Unreachable
 from hitl_cli.notify.channels.http_post import connections_kept
 from hitl_cli.notify.deliver import Notifier, tell

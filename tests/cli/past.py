@@ -8,7 +8,7 @@ import msgspec
 
 from hitl_cli.client.protocol import ProtocolRequest
 from hitl_cli.client.wire import Audit, encode, error_value
-from hitl_cli.engine.server import now_ms
+from hitl_cli.engine.wall_clock import now_ms
 from hitl_cli.people.actor import Actor
 from hitl_cli.requests.question import Question
 from hitl_cli.runs import Runs

@@ -27,6 +27,16 @@ def test_the_command_reference_cuts_no_sentence_and_shows_examples_as_commands()
     assert not re.findall(r"^Examples:\n\n(?!```sh\n)", page, re.MULTILINE)
 
 
+def test_pending_on_postgres_imports_neither_the_engine_s_file_nor_cryptography() -> None:
+    pytest.importorskip("psycopg")
+    code = (
+        "import sys, hitl_cli.cli.pending, hitl_cli.postgres.client;"
+        "print([m for m in ('sqlite3', 'secrets', 'hmac') if m in sys.modules])"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert shown == "[]\n"
+
+
 def test_pending_imports_neither_the_sdk_nor_aiohttp_nor_asyncio() -> None:
     code = (
         "import sys; from hitl_cli.cli.app import app; "

@@ -17,8 +17,8 @@ from hitl_cli.admin.doctor import judge_file_system
 from hitl_cli.client.embedded import EmbeddedClient
 from hitl_cli.engine import inspection
 from hitl_cli.engine.inspection import file_system
-from hitl_cli.engine.server import now_ms
 from hitl_cli.engine.store import migrations
+from hitl_cli.engine.wall_clock import now_ms
 from hitl_cli.runs import Runs
 from hitl_cli.runs.run import RunSpec
 from tests.conftest import HITL, NOBODY, PATIENCE_S, Hitl, WorkerProcess

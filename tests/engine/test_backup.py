@@ -14,7 +14,8 @@ import pytest
 from hitl_cli.engine import backup
 from hitl_cli.engine.backup import back_up
 from hitl_cli.engine.errors import AlreadyThere, BackupFailed, FileUnusable
-from hitl_cli.engine.server import Server, now_ms
+from hitl_cli.engine.server import Server
+from hitl_cli.engine.wall_clock import now_ms
 from tests.conftest import wait_until
 from tests.engine.conftest import EXTERNAL, Clock, Engine, Worker, request
 from tests.engine.formats.record import fill

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from hitl_cli.engine import prune as pruning
 from hitl_cli.engine.prune import UNFETCHED_MS, Pruned, plan, prune
-from hitl_cli.engine.server import now_ms
+from hitl_cli.engine.wall_clock import now_ms
 from tests.conftest import wait_until
 from tests.engine.conftest import EXTERNAL, INTERNAL, TARGETED, Clock, Engine, Worker, action
 from tests.engine.test_backup import write_on

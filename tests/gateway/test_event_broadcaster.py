@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hitl_cli.client.embedded import EmbeddedClient
-from hitl_cli.engine.server import now_ms
+from hitl_cli.engine.wall_clock import now_ms
 from hitl_cli.gateway import event_broadcaster as module
 from hitl_cli.gateway.event_broadcaster import BACKLOG, Event, EventBroadcaster, Stream
 from hitl_cli.gateway.http_error import HttpError

@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from hitl_cli.auth.links import make, url_of
 from hitl_cli.auth.signing_keys import load_keys
-from hitl_cli.engine.server import now_ms
+from hitl_cli.engine.wall_clock import now_ms
 from hitl_cli.gateway import app
 from hitl_cli.gateway.context import Gateway
 from hitl_cli.gateway.options import Options

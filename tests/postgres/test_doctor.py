@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from hitl_cli.admin.database_checks import JUDGES
-from hitl_cli.engine.server import now_ms
+from hitl_cli.engine.wall_clock import now_ms
 from hitl_cli.runs.schedules import Schedules, ScheduleSpec
 from hitl_cli.servers.postgres import facts
 from tests.cli.past import DAY_MS, Past

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hitl_cli.client.protocol import ProtocolRequest, call, search
-from hitl_cli.engine.server import now_ms
+from hitl_cli.engine.wall_clock import now_ms
 from hitl_cli.postgres.client import PostgresClient
 from tests.servers import connect_at
 

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from hitl_cli.engine.server import now_ms
+from hitl_cli.engine.wall_clock import now_ms
 from tests.conftest import HITL, PATIENCE_S, WorkerProcess, wait_until
 from tests.postgres.cluster import free_port
 

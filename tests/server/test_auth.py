@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from hitl_cli.engine.errors import KeyUnusable
 from hitl_cli.engine.http.auth import Verifier
-from hitl_cli.engine.server import now_ms
+from hitl_cli.engine.wall_clock import now_ms
 from tests.server.conftest import EXTERNAL, LIFE_MS, envelope
 from tests.server.test_sdk import run_sdk
 

@@ -9,7 +9,8 @@ import pytest
 
 from hitl_cli.client.connect import connect
 from hitl_cli.client.protocol import Capabilities, ProtocolRequest, get_promise
-from hitl_cli.engine.server import CAPABILITIES, now_ms
+from hitl_cli.engine.server import CAPABILITIES
+from hitl_cli.engine.wall_clock import now_ms
 from hitl_cli.errors import Unreachable
 from hitl_cli.inbox.history import history
 from hitl_cli.inbox.pending import RequestFilter, pending

@@ -10,7 +10,8 @@ import aiohttp
 
 from hitl_cli.engine.http.app import HttpServer, Options
 from hitl_cli.engine.machine import OFFER_RETRY_MS
-from hitl_cli.engine.server import decode, now_ms
+from hitl_cli.engine.server import decode
+from hitl_cli.engine.wall_clock import now_ms
 from tests.engine.failing import Failing
 from tests.server.conftest import LIFE_MS, envelope
 

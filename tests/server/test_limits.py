@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hitl_cli.engine.records import VALUE_MAX
-from hitl_cli.engine.server import now_ms
+from hitl_cli.engine.wall_clock import now_ms
 from tests.server.conftest import LIFE_MS
 from tests.worker.watching import begin, end_of, promise_of, result_of
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from hitl_cli.engine.http.app import OVERSIZED_MAX
 from hitl_cli.engine.machine import OFFER_RETRY_MS
-from hitl_cli.engine.server import DEBUG, RULES, now_ms
+from hitl_cli.engine.server import DEBUG, RULES
+from hitl_cli.engine.wall_clock import now_ms
 from tests.conftest import PATIENCE_S, wait_until
 from tests.server.conftest import EXTERNAL, LIFE_MS, TARGETED, envelope
 

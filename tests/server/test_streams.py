@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hitl_cli.client.protocol import ProtocolRequest
-from hitl_cli.engine.server import now_ms
+from hitl_cli.engine.wall_clock import now_ms
 from tests.conftest import wait_until
 from tests.server.conftest import ADDRESS, EXTERNAL, GROUP, LIFE_MS, TARGETED
 

@@ -31,8 +31,9 @@ from hitl_cli.engine.http.metrics import Metrics
 from hitl_cli.engine.http.push import Pusher, PushRules
 from hitl_cli.engine.http.streams import KEEPALIVE_S, Stream, Streams
 from hitl_cli.engine.records import ASKS_CAPABILITIES, VALUE_MAX, TaskAcquire, TaskRelease
-from hitl_cli.engine.server import DEBUG, READS, RULES, Decoded, Server, decode, now_ms, reply
+from hitl_cli.engine.server import DEBUG, READS, RULES, Decoded, Server, decode, reply
 from hitl_cli.engine.trace import Trace
+from hitl_cli.engine.wall_clock import now_ms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

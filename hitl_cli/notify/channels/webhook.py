@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from hitl_cli.auth.signatures import signature
-from hitl_cli.engine.server import now_ms
+from hitl_cli.engine.wall_clock import now_ms
 from hitl_cli.format.times import iso
 from hitl_cli.format.urls import host_of
 from hitl_cli.notify.channels.http_post import post
