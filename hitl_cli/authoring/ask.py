@@ -231,7 +231,7 @@ def ask(
     What is asked:
 
     - `prompt`: Markdown.
-    - `details`: any JSON, shown as a table.
+    - `details`: any JSON, shown as a table; with parts, as `{"$view": "diff", "text": …}`, that are drawn.
     - `arguments`: what will be done after an approval, as JSON. It is shown, and its digest is in the
       decision, so that `decision.covers(arguments)` refuses anything else.
     - `editable`: a JSON Schema of the arguments, or a type. People may change what has a field in it, and

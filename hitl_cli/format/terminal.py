@@ -25,6 +25,15 @@ def printable_lines(text: str) -> str:
     return "\n".join(map(printable, text.replace("\r\n", "\n").expandtabs(TAB).split("\n")))
 
 
+def visible(text: str, *, tabs: bool = False) -> str:
+    """Return text on one line in which no two characters look like a plain space, for commands and code.
+
+    All other spaces are escapes, tabs too unless `tabs`: then they are expanded.
+    """
+    text = text.expandtabs(TAB) if tabs else text
+    return "".join(char if _is_harmless(char) else _escape(char) for char in text)
+
+
 def printable_json(text: str) -> str:
     """Return equivalent JSON, with JSON escapes for control and invisible characters."""
     if _is_harmless(text.replace("\n", "")):
@@ -58,6 +67,10 @@ def _shown(char: str) -> str:
         return char
     if char in "\n\t" or unicodedata.category(char) == "Zs":
         return " "
+    return _escape(char)
+
+
+def _escape(char: str) -> str:
     return char.encode("unicode_escape").decode()
 
 

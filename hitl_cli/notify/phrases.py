@@ -14,6 +14,7 @@ from hitl_cli.format.json import to_json
 from hitl_cli.format.terminal import cut, printable, printable_lines
 from hitl_cli.format.times import instant
 from hitl_cli.requests.outcome import given_reason, headline
+from hitl_cli.requests.parts import VIEW, in_short
 from hitl_cli.requests.question import means_at_deadline
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ def _details_of(details: Json) -> list[Fact]:
     """Return the details of a request, shortened. Their names are from the workflow's author."""
     if details is None:
         return []
-    if not isinstance(details, dict):
+    if not isinstance(details, dict) or VIEW in details:
         return [Fact("Details", _as_text(details))]
     rows = [Fact(one_line(name, NAME_CHARS), _as_text(value)) for name, value in list(details.items())[:ROWS]]
     more = len(details) - len(rows)
@@ -144,7 +145,8 @@ def _details_of(details: Json) -> list[Fact]:
 
 
 def _as_text(value: Json) -> str:
-    return one_line(value if isinstance(value, str) else to_json(value), VALUE_CHARS)
+    shown = in_short(value)
+    return one_line(shown if isinstance(shown, str) else to_json(shown), VALUE_CHARS)
 
 
 def is_yes_or_no(item: MessageItem) -> bool:

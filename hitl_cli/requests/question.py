@@ -17,6 +17,7 @@ from hitl_cli.format.names import folded, normalized
 from hitl_cli.format.validation import about, in_words, located
 from hitl_cli.requests.decision_input import check_data
 from hitl_cli.requests.editable import answer_form
+from hitl_cli.requests.parts import wrong_part
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -227,6 +228,8 @@ def sensible(question: Question) -> Question:
             f"approvals is {read.approvals}, but only {len(names)} may answer. Write a group as group:NAME.",
             "approvals",
         )
+    if (wrong := wrong_part(read.details)) is not None:
+        raise not_askable(f"{wrong}.")
     _check_editable(read)
     _check_deadline(read)
     return read

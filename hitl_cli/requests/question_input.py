@@ -30,7 +30,7 @@ class QuestionInput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         str | None,
         Meta(description="Names the request: the same id and content again give the same request."),
     ] = None
-    details: Annotated[Json, Meta(description="Shown as a table.")] = None
+    details: Annotated[Json, Meta(description="Shown as a table, with parts that are drawn.")] = None
     arguments: Annotated[Json, Meta(description="What will be done after an approval.")] = None
     editable: Annotated[
         dict[str, Any] | bool | None,

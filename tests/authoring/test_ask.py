@@ -93,7 +93,6 @@ def test_an_approval_is_told_with_all_that_is_known_of_it(crew: Crew) -> None:
         "changed": False,
         "once": False,
         "valid_until": None,
-        "once": False,
     }
 
 

@@ -12,6 +12,7 @@ from tests.acting import decide, rejection
 from tests.conftest import wait_until
 from tests.gateway.browser import IN_A_BROWSER, Screen, check_accessible, check_narrow
 from tests.gateway.desk import Desk
+from tests.gateway.test_details_view import PARTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -221,3 +222,35 @@ def test_dates_are_written_as_the_readers_browser_writes_them(desk: Desk, visit:
     german.go("/stats").get_by_text(re.compile(r"^\d\d\.\d\d\.20\d\d$")).first.wait_for()
     plain = visit(desk.gateway.url, Screen(script=False)).go("/r/dated")
     plain.get_by_text(re.compile(r"20\d\d-\d\d-\d\d \d\d:\d\d UTC")).first.wait_for()
+
+
+def test_parts_and_a_change_of_the_arguments_fit_a_phone(desk: Desk, visit: OpenVisit) -> None:
+    long = "\n".join(f"line {number} {'x' * 300}" for number in range(40))
+    source = {"$view": "code", "text": long, "language": "python"}
+    wide = {"$view": "table", "columns": [f"column {n}" for n in range(9)], "rows": [["cell" * 5] * 9]}
+    diff = {"$view": "diff", "text": "-old\n+new"}
+    details = PARTS | {"source": source, "users": wide, "change": diff}
+    arguments = {"argv": ["rm", "-r", "build"], "cwd": "/srv"}
+    path = desk.put(
+        "phone:1", Question(prompt="Run it?", details=details, arguments=arguments, editable=True)
+    )
+    opened = visit(desk.gateway.url, Screen(width=390, height=844, touch=True))
+    page = opened.go(path)
+    check_narrow(page)
+    check_accessible(page)
+    assert page.evaluate("document.querySelector('.view img').naturalWidth") == 2
+    assert not page.get_by_text("line 30").is_visible()
+    page.get_by_text("20 more lines").click()
+    assert page.get_by_text("line 30").is_visible()
+    colors = page.evaluate("['ins', 'del'].map(n => getComputedStyle(document.querySelector(n)).color)")
+    assert colors[0] != colors[1]
+    page.get_by_text("Change the arguments").click()
+    page.get_by_label("Cwd").fill("/tmp")
+    opened.expect("409")
+    page.get_by_role("button", name="Approve").click()
+    page.get_by_text("cwd: /srv → /tmp").wait_for()
+    check_narrow(page)
+    check_accessible(page)
+    page.get_by_role("button", name="Approve with 1 change").click()
+    page.get_by_text("You approved this").wait_for()
+    assert page.get_by_text("cwd: /srv → /tmp").is_visible()

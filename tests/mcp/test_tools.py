@@ -262,9 +262,9 @@ def test_what_an_agent_says_is_data(scene: Scene) -> None:
     async def work() -> None:
         async with scene.client("2026-07-28") as client:
             asked = await call(
-                client, "ask", prompt=HOSTILE, details={"$view": HOSTILE}, tags={"a": HOSTILE[:9]}
+                client, "ask", prompt=HOSTILE, details={"note": HOSTILE}, tags={"a": HOSTILE[:9]}
             )
             shown = await call(client, "show", id=asked["id"])
-            assert (shown["prompt"], shown["details"]) == (HOSTILE, {"$view": HOSTILE})
+            assert (shown["prompt"], shown["details"]) == (HOSTILE, {"note": HOSTILE})
 
     run(work)

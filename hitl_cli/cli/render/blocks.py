@@ -5,8 +5,8 @@ Text from requests is indented below the titles on every line, so it cannot imit
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
@@ -33,12 +33,15 @@ LONGEST_CELL = 20_000
 class Block(Struct, frozen=True):
     """Rows of cells; the last cell of a row may have several lines.
 
-    `whole`: never wrapped, for ids, addresses and commands that people copy.
+    `whole`: never wrapped, for ids, addresses and commands that people copy. `art` draws it on a terminal
+    instead, for a width; `most` rows are shown there.
     """
 
     title: str
     rows: Sequence[Sequence[Cell]]
     whole: bool = False
+    art: Callable[[int], Any] | None = None
+    most: int = MOST_ROWS
 
 
 def plain(block: Block) -> list[str]:
@@ -47,20 +50,28 @@ def plain(block: Block) -> list[str]:
     return ["", *([block.title] if block.title else []), *lines]
 
 
-def drawn(block: Block) -> Iterator[RenderableType]:
-    """Yield a block as Rich renderables."""
+def drawn(block: Block, width: int = 0) -> Iterator[RenderableType]:
+    """Yield a block as Rich renderables, for a screen of this width."""
     from rich.padding import Padding
     from rich.text import Text
 
     yield Text(f"\n{block.title}" if block.title else "", style="bold")
-    rows = block.rows[:MOST_ROWS]
+    rows = block.rows[: block.most]
+    if block.art is not None:
+        yield Padding(block.art(width - INDENT), (0, 0, 0, INDENT))
+        return
     if block.whole:
         for line in _aligned(rows):
             yield Text.assemble(*((cell.text, cell.style) for cell in line), overflow="fold")
     else:
         yield Padding(_grid(rows), (0, 0, 0, INDENT))
-    if len(block.rows) > MOST_ROWS:
-        yield Text(f"{' ' * INDENT}… {len(block.rows) - MOST_ROWS:,} more (see --json)", style="dim")
+    if len(block.rows) > block.most:
+        yield Text(f"{' ' * INDENT}{left_out(len(block.rows) - block.most)}", style="dim")
+
+
+def left_out(rows: int) -> str:
+    """Return how many rows are left out, and how to see them."""
+    return f"… {rows:,} more: hitl show ID | less"
 
 
 def _aligned(rows: Sequence[Sequence[Cell]]) -> Iterator[list[Cell]]:

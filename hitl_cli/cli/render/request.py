@@ -11,6 +11,7 @@ import msgspec
 
 from hitl_cli.cli.pending import priority_cell
 from hitl_cli.cli.render.blocks import INDENT, Block, drawn, plain
+from hitl_cli.cli.render.parts import part_blocks
 from hitl_cli.cli.render.states import OUTCOME_COLORS, step_mark, step_name, step_outcome
 from hitl_cli.cli.render.suggested_commands import commands
 from hitl_cli.cli.render.table import Cell, console, on_terminal
@@ -28,6 +29,7 @@ from hitl_cli.inbox.votes import differing_votes
 from hitl_cli.notify.status import said_of, without_old_reminders
 from hitl_cli.requests.editable import changed
 from hitl_cli.requests.outcome import given_reason
+from hitl_cli.requests.parts import split
 from hitl_cli.requests.question import PLAIN, Question, fields_of
 from hitl_cli.views.details import at_deadline, later, notified, who_may
 
@@ -98,7 +100,7 @@ def _parts(seen: RequestDetails, told: Iterable[Block], width: int) -> Iterator[
     if prompt := _prompt_of(seen):
         yield Padding(markdown(prompt, width - INDENT), (1, 0, 0, INDENT)), False
     for block in told:
-        for part in drawn(block):
+        for part in drawn(block, width):
             yield part, block.whole
 
 
@@ -123,11 +125,15 @@ def _prompt_of(seen: RequestDetails) -> str:
 def _blocks(seen: RequestDetails, without_contact: Sequence[str] = ()) -> list[Block]:
     """Return everything below the prompt except the commands."""
     now, question = seen.item.now, seen.item.asked
+    details, parts = split(question.details)
+    arguments, drawn_arguments = split(question.arguments)
     told = [
         *_unexplained(seen),
         Block("asked again, because the answer was not valid", _refused_rows(question)),
-        Block("details", _named_values(question.details)),
-        Block("arguments", _named_values(question.arguments)),
+        Block("details", _named_values(details)),
+        *part_blocks("details", parts),
+        Block("arguments", _named_values(arguments)),
+        *part_blocks("arguments", drawn_arguments),
         Block("", _facts(seen), whole=True),
         Block("a rule that --for makes", _offer_rows(question)),
         Block(

@@ -17,6 +17,7 @@ from hitl_cli.format.markdown import Prompt, as_html, as_prompt
 from hitl_cli.forms import check_schema
 from hitl_cli.forms.reading import Difference, as_read
 from hitl_cli.forms.submission import Texts
+from hitl_cli.gateway.pages.details_view import DrawnDetails, drawn_details
 from hitl_cli.gateway.pages.form_view import Form, drawn
 from hitl_cli.inbox.comments import Comment
 from hitl_cli.inbox.details import RequestDetails
@@ -87,6 +88,8 @@ class RequestPage(Struct, frozen=True, kw_only=True):
     unreadable: str | None
     said: Json
     form: Form | None
+    details: DrawnDetails
+    arguments: DrawnDetails
     read: Callable[[Json], Json]
     changes: Callable[[Json], tuple[Change, ...]]
     own: Vote | None
@@ -135,6 +138,8 @@ def view(
         unreadable=broken or (_why_unreadable(seen) if item.question is None else None),
         said=decode(item.promise.param) if item.question in (None, PLAIN) else None,
         form=form,
+        details=drawn_details(question.details),
+        arguments=drawn_details(question.arguments),
         read=partial(as_read, answer_form(question)),
         changes=partial(changed, question),
         own=own,
