@@ -19,6 +19,7 @@ from hitl_cli.inbox.ask import decision_of, new_id
 from hitl_cli.inbox.history import EVERYTHING
 from hitl_cli.people.gateway_file import page_of
 from hitl_cli.people.groups import as_asked
+from hitl_cli.python_api.backend import HISTORY_PAGE
 from hitl_cli.requests.decision import with_question
 from hitl_cli.views.history import history_entry_document
 from hitl_cli.views.pending import request_summary_document
@@ -186,8 +187,8 @@ class _GatewayDesk:
         gateway = self._gateway
 
         def look(inbox: Inbox) -> Sequence[HistoryEntryDocument]:
-            found, _ = inbox.history(EVERYTHING, limit)
-            return [history_entry_document(entry) for entry in found]
+            found, _ = inbox.history_page(EVERYTHING, limit=HISTORY_PAGE)
+            return [history_entry_document(entry) for entry in found[:limit]]
 
         return await gateway.inbox(self.actor, look, pool=gateway.lookback)
 

@@ -153,7 +153,7 @@ def decisions(
     groups: Groups = NO_GROUPS,
 ) -> Iterator[HistoryEntry]:
     """Yield decisions, newest first; `expected` is how many will be read, if that is known."""
-    narrow = any(name is not None for name in (wanted.by, wanted.workflow, wanted.put_by))
+    narrow = wanted.by is not None or wanted.workflow is not None
     size = PAGE if narrow or expected is None else expected + 1
     runs: dict[str, Promise] = {}
     for page in pages(_last_settled_first(client, wanted, runs), size):

@@ -273,8 +273,8 @@ class Inbox:
         """Return decisions, newest first, and whether there are more than `limit`."""
         from hitl_cli.inbox.history import history
 
-        self.actor.require("read", "ask")
-        return history(self.client, self._visible(wanted), limit=limit, groups=self.actor.groups)
+        self.actor.require("read")
+        return history(self.client, wanted, limit=limit, groups=self.actor.groups)
 
     def history_page(
         self, wanted: HistoryFilter, *, limit: int, after: str | None = None
@@ -290,8 +290,8 @@ class Inbox:
         """Yield decisions, newest first, as they are read."""
         from hitl_cli.inbox.history import decisions
 
-        self.actor.require("read", "ask")
-        return decisions(self.client, self._visible(wanted), groups=self.actor.groups)
+        self.actor.require("read")
+        return decisions(self.client, wanted, groups=self.actor.groups)
 
     def story(self, name: str, wanted: HistoryFilter) -> Story:
         """Return the comments, votes and decisions on a named request or run, in order. Raises NotFound."""

@@ -53,7 +53,7 @@ class Desk(Protocol):
         """Return a request. Raises NotFound."""
 
     async def history(self, limit: int) -> Sequence[HistoryEntryDocument]:
-        """Return decisions, newest first."""
+        """Return up to `limit` decisions, the newest first."""
 
 
 class BackendDesk:

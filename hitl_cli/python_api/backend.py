@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from hitl_cli.views.runs import RunDocument
 
 
+HISTORY_PAGE = 1_000
+"""Decisions to read at once in search of one's own, which may be few among many."""
+
+
 class Wanted(Struct, frozen=True, kw_only=True):
     """Which open requests to list: see `Hitl.pending`."""
 
@@ -58,7 +62,7 @@ class Backend(Protocol):
         """Return a request. Raises NotFound."""
 
     def history(self, limit: int) -> Sequence[HistoryEntryDocument]:
-        """Return decisions, newest first."""
+        """Return up to `limit` of the newest decisions that the asker may see, the newest first."""
 
     def start(self, spec: RunSpec, group: str | None, deadline_ms: int) -> None:
         """Start a run. Raises BadInput, Conflict."""

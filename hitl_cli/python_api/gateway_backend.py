@@ -32,6 +32,7 @@ from hitl_cli.errors import (
     Unreachable,
 )
 from hitl_cli.inbox.ask import new_id
+from hitl_cli.python_api.backend import HISTORY_PAGE
 from hitl_cli.requests.decision import Decision, approval_of, check_answer, with_question
 from hitl_cli.requests.editable import approved_arguments
 from hitl_cli.requests.question import Digest, OnDeadline, Question
@@ -156,7 +157,7 @@ class GatewayBackend:
 
     def history(self, limit: int) -> Sequence[HistoryEntryDocument]:
         """Return decisions. See Backend."""
-        return self._send("GET", "/history", HistoryPage, {"limit": limit}).items
+        return self._send("GET", "/history", HistoryPage, {"limit": HISTORY_PAGE}).items[:limit]
 
     def start(self, spec: RunSpec, group: str | None, deadline_ms: int) -> None:
         """Start a run. See Backend."""

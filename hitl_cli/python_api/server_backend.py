@@ -18,6 +18,7 @@ from hitl_cli.inbox.ask import StandaloneRequest, decision_of, new_id
 from hitl_cli.people.actor import Actor
 from hitl_cli.people.contacts import Directory
 from hitl_cli.people.groups import as_asked
+from hitl_cli.python_api.backend import HISTORY_PAGE
 from hitl_cli.requests.decision import with_question
 from hitl_cli.settings import Settings
 
@@ -124,8 +125,8 @@ class ServerBackend:
         from hitl_cli.inbox.history import EVERYTHING
         from hitl_cli.views.history import history_entry_document
 
-        found, _ = self.inbox().history(EVERYTHING, limit)
-        return [history_entry_document(entry) for entry in found]
+        found, _ = self.inbox().history_page(EVERYTHING, limit=HISTORY_PAGE)
+        return [history_entry_document(entry) for entry in found[:limit]]
 
     def start(self, spec: RunSpec, group: str | None, deadline_ms: int) -> None:
         """Start a run. See Backend."""

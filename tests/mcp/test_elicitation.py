@@ -16,6 +16,8 @@ from tests.mcp.scene import REVISIONS, Scene, call, run
 from tests.mcp.test_tasks import Tasks
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.conftest import Hitl
 
 PAGE = McpOptions(page=lambda id: f"https://hitl.example.org/r/{id}")
@@ -29,12 +31,14 @@ def scene(hitl: Hitl) -> Scene:
 class User:
     """What the user of a client is led to, and does."""
 
-    def __init__(self, action: Any = "accept") -> None:
+    def __init__(self, action: Any = "accept", then: Callable[[], None] = lambda: None) -> None:
         self.action = action
+        self.then = then
         self.led: list[Any] = []
 
     async def __call__(self, _context: Any, params: Any) -> types.ElicitResult:
         self.led.append(params)
+        self.then()
         return types.ElicitResult(action=self.action)
 
 
@@ -107,13 +111,12 @@ def test_a_state_that_was_changed_is_refused(scene: Scene) -> None:
 
 
 def test_a_client_that_knows_tasks_is_led_first(scene: Scene) -> None:
-    user = User()
+    user = User(then=lambda: scene.soon("ask-a"))
 
     async def work() -> None:
         async with scene.client(
             "2026-07-28", options=PAGE, elicitation_callback=user, extensions=[Tasks()]
         ) as client:
-            scene.soon("ask-a")
             assert (await call(client, "ask", prompt="A?", id="ask-a"))["approved"] is True
             assert len(user.led) == 1
 

@@ -15,6 +15,7 @@ from mcp.client import Client
 from mcp.client.streamable_http import streamable_http_client
 
 from hitl_cli.auth import tokens
+from hitl_cli.mcp.tasks import EXTENSION
 from tests.conftest import Hitl, wait_until
 from tests.gateway.visiting import Visited
 from tests.mcp.scene import REVISIONS, Scene, call, refused, run
@@ -98,6 +99,16 @@ def test_an_answer_ends_the_call_and_is_kept(visited: Visited, scene: Scene, age
         run(work)
 
 
+def test_a_client_that_asks_for_the_revision_gets_the_newest(visited: Visited, agent: str) -> None:
+    async def work() -> None:
+        async with client_of(visited, agent, "auto") as client:
+            assert client.protocol_version == "2026-07-28"
+            assert client.server_capabilities.extensions == {EXTENSION: {}}
+            assert client.instructions
+
+    run(work)
+
+
 @pytest.mark.parametrize("mode", REVISIONS)
 def test_one_token_sees_nothing_of_another(visited: Visited, hitl: Hitl, agent: str, mode: str) -> None:
     everything = token_of(hitl, "lead", "read", "decide", "start", "ask")
@@ -127,13 +138,12 @@ def test_one_token_sees_nothing_of_another(visited: Visited, hitl: Hitl, agent: 
 def test_the_request_is_the_task_and_its_page_is_the_gateway_s(
     visited: Visited, scene: Scene, agent: str
 ) -> None:
-    user = User()
+    user = User(then=lambda: scene.soon("ask-paged"))
 
     async def work() -> None:
         async with client_of(
             visited, agent, "2026-07-28", elicitation_callback=user, extensions=[Tasks()]
         ) as client:
-            scene.soon("ask-paged")
             assert (await call(client, "ask", prompt="Deploy?", id="ask-paged"))["approved"] is True
             assert [page.url for page in user.led] == ["http://127.0.0.1:5001/r/ask-paged"]
             done = await send(client, "get", "ask-paged")
