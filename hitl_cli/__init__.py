@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from hitl_cli.authoring.ask import Asked, PendingDecision, ask, ask_all, digest_of
     from hitl_cli.authoring.link import link_to
     from hitl_cli.client.wire import Vote
-    from hitl_cli.errors import BadInput, HitlError, NotAllowed, NotCovered, QuestionChanged
+    from hitl_cli.errors import BadInput, HitlError, NotAllowed, NotCovered, QuestionChanged, Unproven
     from hitl_cli.python_api.hitl import AsyncHitl, Hitl
     from hitl_cli.requests.decision import Decision, Rejected
     from hitl_cli.requests.question import Digest
@@ -33,6 +33,7 @@ __all__ = [
     "PendingDecision",
     "QuestionChanged",
     "Rejected",
+    "Unproven",
     "Vote",
     "__version__",
     "ask",
@@ -57,6 +58,7 @@ _MODULES = {
     "PendingDecision": "authoring.ask",
     "QuestionChanged": "errors",
     "Rejected": "requests.decision",
+    "Unproven": "errors",
     "Vote": "client.wire",
     "ask": "authoring.ask",
     "ask_all": "authoring.ask",

@@ -139,6 +139,12 @@ class Conflict(HitlError):
     exit_code = 4
 
 
+class Unproven(Conflict):
+    """A request that needs a proven decision was approved without good proof."""
+
+    code = "unproven"
+
+
 class NotCovered(Conflict):
     """An approval is used for something else than what was approved, or too late."""
 

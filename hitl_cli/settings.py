@@ -61,6 +61,8 @@ class _FileSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     gateway: str | None = None
     as_: str | None = None
     keys: str | None = None
+    ssh_key: str | None = None
+    sign: bool = False
     people: dict[str, Contact] = {}
     groups: dict[str, GroupContact] = {}
     anybody: tuple[str, ...] = ()
@@ -166,6 +168,21 @@ class Settings:
                 check_person(name)
         said = chosen or Setting(_login_name(), "operating system")
         return Setting(self.groups().name(said.value), said.source)
+
+    def ssh_key(self, flag: Path | None = None) -> Path | None:
+        """Return the file of the SSH key to sign decisions with; None for the key of the SSH agent."""
+        chosen = self._choose(
+            None if flag is None else str(flag), "--key", ("HITL_SSH_KEY",), self._file.ssh_key
+        )
+        if chosen is None:
+            return None
+        in_file = chosen.source == str(self._path) and not chosen.value.startswith("~")
+        return absolute(str((self.folder or Path()) / chosen.value) if in_file else chosen.value)
+
+    @property
+    def sign(self) -> bool:
+        """Whether each decision on the command line is signed."""
+        return self._file.sign
 
     def groups(self) -> Groups:
         """Return the people and groups of the file."""

@@ -47,6 +47,8 @@ from hitl_cli.format.shell import command
 from hitl_cli.format.terminal import printable
 from hitl_cli.forms import as_form_type, schema_of
 from hitl_cli.inbox.ask import digest_of as digest_of_file
+from hitl_cli.inbox.pending import summaries
+from hitl_cli.inbox.proof import check_proven
 from hitl_cli.inbox.standing import decide_by_rule
 from hitl_cli.notify.deliver import give_notice, notifier_of
 from hitl_cli.people.contacts import NotificationSettings, recipients, unreached
@@ -58,6 +60,7 @@ from hitl_cli.requests.question import (
     Escalation,
     Instead,
     Priority,
+    ProofKind,
     Question,
     found_by,
     not_askable,
@@ -179,6 +182,7 @@ class _AskOptions(TypedDict, total=False):
     on_deadline: OnDeadline
     valid_for: Duration | None
     once: bool
+    proof: ProofKind | None
     remind: Duration | None
     escalate: Mapping[str, str | Sequence[str]] | None
     key: str | None
@@ -213,6 +217,7 @@ def ask(
     on_deadline: OnDeadline = "expire",
     valid_for: Duration | None = None,
     once: bool = False,
+    proof: ProofKind | None = None,
     remind: Duration | None = None,
     escalate: Mapping[str, str | Sequence[str]] | None = None,
     key: str | None = None,
@@ -246,6 +251,8 @@ def ask(
     - `to`: the assignees, a name or several; `group:NAME` for a group. Default: anyone.
     - `approvals`: how many of them must approve. Default: 1.
     - `allow_self`: whether the person who started the run may answer. Default: yes.
+    - `proof`: `"signed"` requires a decision that is signed by the person's SSH key. An approval without good
+      proof raises Unproven, whoever settled the request.
     - `escalate`: who may answer as well after some time, as in `{"8h": ["lead"]}`.
 
     When (durations are texts like `90s`, `1h30m`, `2d`, or timedeltas):
@@ -281,6 +288,7 @@ def ask(
         on_deadline=on_deadline if on_deadline in PLAIN_DEADLINES else Instead(value=on_deadline),
         once=once,
         valid_for=None if valid_for is None else duration_ms(valid_for),
+        proof=proof,
         remind=None if remind is None else duration_ms(remind),
         escalate=escalations_of(escalate or {}),
         priority=priority,
@@ -394,6 +402,7 @@ async def asking(
         leave_to_newer(request.id)
     again = sdk.beside(request.id)
     await sdk.settle_children(ctx, but=again)  # sleeps and reminders that were not due yet
+    await check_proof(ctx, question, request)
     decision = decision_on(request, question, request.value.data, request.value.headers)
     refused = refusal(ctx, form, decision, question, again)
     if refused is not None:
@@ -504,6 +513,18 @@ async def is_ruled(ctx: Context, question: Question, request: PromiseRecord) -> 
         return promise is not None and decide_by_rule(client, groups, promise, question).state != "pending"
 
     return await pool.run(decide)
+
+
+async def check_proof(ctx: Context, question: Question, request: PromiseRecord) -> None:
+    """Raise Unproven for a request that needs proof and was approved without it, whoever settled it."""
+    if question.proof is None:
+        return
+    groups = ctx.get_dependency(NotificationSettings).now.members
+
+    def check(client: Client) -> None:
+        check_proven(summaries(client, [request.id])[request.id], groups)
+
+    await ctx.get_dependency(ClientPool).run(check)
 
 
 async def remind_until_answered(ctx: Context, question: Question, request: PromiseRecord) -> None:

@@ -202,6 +202,7 @@ _EXACT = attrgetter(
     "digest",
     "valid_for",
     "once",
+    "proof",
 )
 
 
@@ -231,6 +232,7 @@ def _parts(question: Question, *, with_form: bool) -> dict[str, Json]:
         "editable": question.editable,
         "valid_for": question.valid_for,
         "once": question.once,
+        "proof": question.proof,
         "choices": sorted(question.choices),
         "to": sorted(set(map(folded, question.to))),
         "escalate": sorted(set(map(folded, later))),

@@ -45,6 +45,7 @@ _PANELS = {
         "rule",
         "history",
         "stats",
+        "verify",
     ),
     "Agents": ("hook", "mcp"),
     "Administration": ("doctor", "backup", "prune", "notify", "token", "key", "postgres"),

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from hitl_cli.client.wire import Promise
     from hitl_cli.inbox.ask import StandaloneRequest
     from hitl_cli.people.contacts import Directory
+    from hitl_cli.people.groups import Groups
     from hitl_cli.requests.question import Digest
 
 SCALARS = ("string", "integer", "number", "boolean")
@@ -100,6 +101,9 @@ def ask(
     once: Annotated[
         bool, flag("The approval may be used once: a later `hitl ask --id` exits 4.", "--once")
     ] = False,
+    proof: Annotated[
+        Literal["signed"] | None, value("KIND", "How the decision must be proven: signed, by an SSH key.")
+    ] = None,
     digest: Annotated[
         str | None, value("FILE", "File to approve. Its SHA-256 is recorded; exits 4 if it changes.")
     ] = None,
@@ -149,6 +153,7 @@ def ask(
         on_deadline=_read_on_deadline(on_deadline, on_deadline_value, choice or []),
         once=once,
         valid_for=None if valid_for is None else parse_duration(valid_for),
+        proof=proof,
         priority=priority,
         link=link,
         digest=None if digest is None else digest_of(digest),
@@ -207,7 +212,7 @@ def ask(
             code="timed-out",
             at=decided_at(promise, now),
         )
-    _finish(posted, promise, now, digest=digest, as_json=as_json)
+    _finish(posted, promise, now, settings.groups(), digest=digest, as_json=as_json)
 
 
 def _use_up(
@@ -418,14 +423,20 @@ def _how_it_ended(promise: Promise, now: int, write: Callable[[int], str] = iso)
 
 
 def _finish(
-    posted: StandaloneRequest, promise: Promise, now: int, *, digest: str | None, as_json: bool
+    posted: StandaloneRequest,
+    promise: Promise,
+    now: int,
+    groups: Groups,
+    *,
+    digest: str | None,
+    as_json: bool,
 ) -> None:
     """Print the answer if it is yes.
 
-    Raises RunFailed for no, TimedOut if nobody answered, Conflict if the file has changed.
+    Raises RunFailed for no, TimedOut if nobody answered, Conflict if the file has changed, Unproven.
     """
     question = posted.question
-    decision = decision_of(promise, question)
+    decision = decision_of(promise, question, groups)
     if decision.approved and digest is not None and question.digest is not None:
         check_unchanged(posted.id, digest, question.digest)
     if as_json:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +14,7 @@ from msgspec import UNSET
 from hitl_cli.cli.bulk import Dry, Match, Stdin, Yes, answer_many, named
 from hitl_cli.cli.completion import complete_promise
 from hitl_cli.cli.context import given_stdin, opened, read_stdin, without_mark
-from hitl_cli.cli.options import AsJson, Server, Token, Who, argument, value
+from hitl_cli.cli.options import AsJson, Server, Sign, SshKey, Token, Who, argument, value
 from hitl_cli.cli.output import is_terminal, note, print_json
 from hitl_cli.cli.render.decision import sentence
 from hitl_cli.errors import BadAnswer, BadInput, BadJson, BadUsage, TooLarge
@@ -24,9 +25,12 @@ from hitl_cli.inbox.votes import differing_votes
 from hitl_cli.requests.decision_input import MAX_ANSWER_BYTES, MAX_COMMENT_BYTES, DecisionInput
 from hitl_cli.requests.editable import answer_form, changed
 from hitl_cli.requests.question import PLAIN, question_of
+from hitl_cli.settings import Settings
 from hitl_cli.views.decision import KeptCommentDocument, decision_result_document
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from hitl_cli.inbox.decide import Said
     from hitl_cli.inbox.request_summary import RequestSummary
 
@@ -57,6 +61,8 @@ def approve(
     match: Match = None,
     yes: Yes = False,
     dry: Dry = False,
+    sign: Sign = False,
+    key: SshKey = None,
     who: Who = None,
     as_json: AsJson = False,
     server: Server = None,
@@ -70,7 +76,7 @@ def approve(
         data,
         fields,
     )
-    with opened(Inbox, ctx, server, token, who) as (inbox, _):
+    with deciding(ctx, server, token, who, sign=sign, key=key) as inbox:
         if ids is not None and len(ids) == 1 and not (stdin or match or dry):
             _answer_one(inbox, ids[0], _or_asked_for(inbox, answer), as_json=as_json)
             return
@@ -87,6 +93,8 @@ def reject(
     match: Match = None,
     yes: Yes = False,
     dry: Dry = False,
+    sign: Sign = False,
+    key: SshKey = None,
     who: Who = None,
     as_json: AsJson = False,
     server: Server = None,
@@ -94,7 +102,7 @@ def reject(
 ) -> None:
     """Reject a request. The workflow gets the reason."""
     answer = DecisionInput(verdict="reject", reason=reason, comment=comment)
-    with opened(Inbox, ctx, server, token, who) as (inbox, _):
+    with deciding(ctx, server, token, who, sign=sign, key=key) as inbox:
         if ids is not None and len(ids) == 1 and not (stdin or match or dry):
             _answer_one(inbox, ids[0], answer, as_json=as_json)
             return
@@ -109,6 +117,8 @@ def answer(
     data: Data = None,
     fields: Fields = None,
     comment: Comment = None,
+    sign: Sign = False,
+    key: SshKey = None,
     who: Who = None,
     as_json: AsJson = False,
     server: Server = None,
@@ -116,7 +126,7 @@ def answer(
 ) -> None:
     """Answer a request with one of its choices, or with the value that it asks for."""
     said = _with_data(DecisionInput(answer=text, comment=comment), data, fields)
-    with opened(Inbox, ctx, server, token, who) as (inbox, _):
+    with deciding(ctx, server, token, who, sign=sign, key=key) as inbox:
         _answer_one(inbox, id, _or_asked_for(inbox, said), as_json=as_json)
 
 
@@ -137,6 +147,28 @@ def comment(
             print_json(KeptCommentDocument(id=request.id, state=request.state, by=person, comment=said))
         else:
             print(printable(f"{request.id}: comment by {person} added"))
+
+
+@contextmanager
+def deciding(
+    ctx: typer.Context,
+    server: str | None,
+    token: str | None,
+    who: str | None,
+    *,
+    sign: bool,
+    key: Path | None,
+) -> Iterator[Inbox]:
+    """Open the inbox of the person who decides, and signs if they want to."""
+    settings = Settings()
+    with opened(Inbox, ctx, server, token, who, settings) as (inbox, _):
+        if sign or key is not None or settings.sign:
+            from hitl_cli.proof.signing import ssh_signer
+
+            groups = inbox.actor.groups
+            known = groups.ssh.get(groups.key(inbox.actor.person), ())
+            inbox.signer = ssh_signer(settings.ssh_key(key), known)
+        yield inbox
 
 
 def _with_data(answer: DecisionInput, data: str | None, fields: list[str] | None) -> Said:

@@ -50,6 +50,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "notify": ("hitl notify list", "hitl notify test reviewer"),
     "history": ("hitl history --since 7d", "hitl history --all --csv --excel"),
+    "verify": ("hitl verify --since 30d",),
     "stats": ("hitl stats --since 30d",),
     "backup": ("hitl backup copy.db",),
     "key": ("hitl key list", "hitl key rotate"),

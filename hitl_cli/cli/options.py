@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -92,6 +93,12 @@ Every = Annotated[bool, flag("Show all.", "--all", "-a")]
 Limit = Annotated[int, number("N", "Maximum number to show.", "--limit", "-n", least=1)]
 
 AsJson = Annotated[bool, flag("Print JSON.", "--json")]
+
+Sign = Annotated[bool, flag("Sign the decision with your SSH key.", "--sign")]
+SshKey = Annotated[
+    Path | None,
+    value("FILE", "SSH key to sign with. Default: that of the SSH agent. (HITL_SSH_KEY)", "--key"),
+]
 
 Who = Annotated[str | None, value("WHO", "Act as this person. Default: your login name. (HITL_AS)", "--as")]
 

@@ -114,6 +114,18 @@ class Call(Struct, frozen=True):
     version: int = 1
 
 
+class Proof(Struct, frozen=True, kw_only=True):
+    """A person's signature of a decision or a vote (docs/reference/proof.md).
+
+    `decision` is its id, and `at` its instant, in ms since the epoch, as they were signed.
+    """
+
+    kind: Literal["ssh"]
+    decision: str
+    at: Millis
+    signature: str
+
+
 class Vote(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One person's vote on a request (docs/reference/wire.md). `at` is in ms since the epoch."""
 
@@ -124,6 +136,7 @@ class Vote(Struct, frozen=True, kw_only=True, omit_defaults=True):
     data: Json = None
     reason: str | None = None
     comment: str | None = None
+    proof: Proof | None = None
 
 
 class Audit(Struct, frozen=True):
@@ -141,13 +154,14 @@ class Audit(Struct, frozen=True):
     choice: str | None = None
     votes: tuple[Vote, ...] = ()
     rule: str | None = None
+    proof: Proof | None = None
 
     def headers(self) -> dict[str, str]:
         """Return the headers that store it."""
         fields = msgspec.structs.asdict(self)
-        votes = fields.pop("votes")
+        whole = {name: value for name in ("votes", "proof") if (value := fields.pop(name))}
         texts = {f"hitl:{name}": str(value) for name, value in fields.items() if value is not None}
-        return texts | ({"hitl:votes": msgspec.json.encode(votes).decode()} if votes else {})
+        return texts | {f"hitl:{name}": msgspec.json.encode(value).decode() for name, value in whole.items()}
 
 
 def is_blocking(tags: Mapping[str, str]) -> bool:
@@ -214,6 +228,10 @@ def audit_in(headers: Mapping[str, str]) -> Audit:
         votes = msgspec.json.decode(headers.get("hitl:votes", "[]"), type=tuple[Vote, ...])
     except (msgspec.MsgspecError, RecursionError):
         votes = ()
+    try:
+        proof = msgspec.json.decode(headers.get("hitl:proof", "null"), type=Proof | None)
+    except (msgspec.MsgspecError, RecursionError):
+        proof = None
     return Audit(
         id=headers.get("hitl:id"),
         by=headers.get("hitl:by"),
@@ -223,6 +241,7 @@ def audit_in(headers: Mapping[str, str]) -> Audit:
         choice=headers.get("hitl:choice"),
         votes=votes,
         rule=headers.get("hitl:rule"),
+        proof=proof,
     )
 
 

@@ -164,7 +164,9 @@ class _GatewayDesk:
 
         def do(inbox: Inbox) -> Decision[Json]:
             asked = inbox.asked(id)
-            return with_question(decision_of(inbox.withdraw(asked), asked.question), asked.question)
+            return with_question(
+                decision_of(inbox.withdraw(asked), asked.question, inbox.actor.groups), asked.question
+            )
 
         return await self._run(do)
 
@@ -201,4 +203,4 @@ def _decision_in(inbox: Inbox, id: str) -> Decision[Json] | None:
     item = inbox.find(id, whole=True)
     if item.promise.state == "pending":
         return None
-    return with_question(decision_of(item.promise, item.asked), item.asked)
+    return with_question(decision_of(item.promise, item.asked, inbox.actor.groups, item.run), item.asked)

@@ -34,6 +34,8 @@ from hitl_cli.format.urls import host_of
 from hitl_cli.format.validation import about
 from hitl_cli.inbox.pending import summary_of
 from hitl_cli.inbox.permission import check_may_see, may_see
+from hitl_cli.inbox.proof import check_proven
+from hitl_cli.inbox.request_summary import RequestSummary
 from hitl_cli.inbox.standing import check_offer, decide_by_rule
 from hitl_cli.inbox.votes import complete, count, votes_of
 from hitl_cli.people.actor import LONGEST_NAME
@@ -375,8 +377,15 @@ def _now_of(client: Client, posted: StandaloneRequest, groups: Groups) -> Promis
     return promise
 
 
-def decision_of(promise: Promise, question: Question) -> Decision[Json]:
-    """Return the decision on a settled request. Raises RunFailed for an approval with an invalid answer."""
+def decision_of(
+    promise: Promise, question: Question, groups: Groups, run: Promise | None = None
+) -> Decision[Json]:
+    """Return the decision on a settled request; `run` is the run that asks.
+
+    Raises RunFailed for an approval with an invalid answer, Unproven for one without the proof it needs.
+    """
+    settled = promise.settled_at or promise.created_at
+    check_proven(RequestSummary(promise=promise, question=question, run=run, now=settled), groups)
     try:
         decision = decision_on(promise, question, decode(promise.value), headers_of(promise.value))
     except BadInput as error:

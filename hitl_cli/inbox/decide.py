@@ -20,7 +20,7 @@ from hitl_cli.client.wire import (
     fresh_id,
     same_json,
 )
-from hitl_cli.errors import BadAnswer, BadInput, Conflict, TimedOut
+from hitl_cli.errors import BadAnswer, BadInput, Conflict, NotAllowed, TimedOut
 from hitl_cli.format.durations import format_age
 from hitl_cli.format.shell import command
 from hitl_cli.format.times import iso
@@ -38,6 +38,7 @@ from hitl_cli.inbox.votes import (
     votes_of,
 )
 from hitl_cli.people.groups import Groups
+from hitl_cli.proof.statement import statement_of
 from hitl_cli.requests.decision_input import DecisionInput, check_data
 from hitl_cli.requests.editable import Change, answer_form, changed
 from hitl_cli.requests.question import fields_of, question_of
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from hitl_cli.inbox.request_summary import RequestSummary
     from hitl_cli.people.actor import Actor
     from hitl_cli.people.idempotency import IdempotencyMark
+    from hitl_cli.proof.signing import Signer
     from hitl_cli.requests.question import Question
 
 type Said = DecisionInput | Callable[[RequestSummary], DecisionInput]
@@ -116,12 +118,13 @@ def decide(
     mark: IdempotencyMark | None = None,
     expect: Callable[[RequestSummary], None] | None = None,
     rule: str | None = None,
+    signer: Signer | None = None,
 ) -> DecisionResult:
     """Decide a request, or vote if several must approve. See Inbox.decide.
 
     `rule` is the id of the rule that decides for the actor.
     """
-    begun = begin(client, actor, item, said, mark=mark, expect=expect, rule=rule)
+    begun = begin(client, actor, item, said, mark=mark, expect=expect, rule=rule, signer=signer)
     if isinstance(begun, DecisionResult):
         return begun
     result = begun.result(client.call_many([begun.request])[0], client.now())
@@ -140,6 +143,7 @@ def begin(
     mark: IdempotencyMark | None = None,
     expect: Callable[[RequestSummary], None] | None = None,
     rule: str | None = None,
+    signer: Signer | None = None,
 ) -> DecisionResult | Settling:
     """Check a decision, and return what settles the request; or its result if that is known already."""
     promise = item.promise
@@ -162,6 +166,7 @@ def begin(
     if promise.state != "pending":
         return outcome(promise, vote, audit, item.now, actor.groups)
     check(item, vote, actor.groups)
+    audit = _signed(item, vote, audit, signer)
     standing = None if given.for_ is UNSET else accepted(item, actor, given.for_, vote.data)
     if item.asked.approvals > 1:
         return _decide_together(client, item, vote, audit, cast, actor.groups)
@@ -171,6 +176,20 @@ def begin(
         audit=audit,
         groups=actor.groups,
         standing=standing,
+    )
+
+
+def _signed(item: RequestSummary, vote: Vote, audit: Audit, signer: Signer | None) -> Audit:
+    """Return the record of a decision with its proof. Raises NotAllowed if the request needs one."""
+    if signer is not None and audit.id is not None:
+        stated = statement_of(item.promise, item.run, vote, audit.id, vote.at)
+        return msgspec.structs.replace(audit, proof=signer(stated))
+    if item.asked.proof is None:
+        return audit
+    verb = "approve" if vote.verdict == "approve" else "reject"
+    raise NotAllowed(
+        f"{item.id} needs a signed decision: `{command(verb, [item.id])} --sign`. Nothing was changed.",
+        code="proof-needed",
     )
 
 

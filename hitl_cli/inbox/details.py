@@ -13,10 +13,12 @@ from hitl_cli.client.wire import Promise, Vote, audit_of, tagged
 from hitl_cli.format.names import folded
 from hitl_cli.inbox.comments import Comment, comments_in
 from hitl_cli.inbox.history import HistoryEntry, decision_of
+from hitl_cli.inbox.proof import why_unproven
 from hitl_cli.inbox.request_summary import RequestSummary
 from hitl_cli.inbox.use import use_of
 from hitl_cli.inbox.votes import count, leading, votes_in
 from hitl_cli.people.groups import unknown_people
+from hitl_cli.proof.checking import Checked, check_decision, deciding_votes
 from hitl_cli.requests.question import question_of, replaced_by
 from hitl_cli.requests.use import Use
 from hitl_cli.runs.steps import RunStep, tree_of, way_to
@@ -35,7 +37,8 @@ class RequestDetails(Struct, frozen=True, kw_only=True):
     `votes` are the votes that count. `decision` is None while the request is open. `lineage` are all promises
     of its run. `used` is who used up the approval. `unknown` are the assignees of an open request that are
     not in the settings. `limited` is for the one who asked and sees nothing else: not how others are reached,
-    nor who is in a group.
+    nor who is in a group. `proof` is what the signatures of the decision are worth, and `unproven` why it
+    does not count, if it needs proof.
     """
 
     item: RequestSummary
@@ -48,6 +51,8 @@ class RequestDetails(Struct, frozen=True, kw_only=True):
     used: Use | None = None
     hint: str | None = None
     limited: bool = False
+    proof: tuple[Checked, ...] = ()
+    unproven: str | None = None
 
     @property
     def promise(self) -> Promise:
@@ -82,6 +87,7 @@ def details(client: Client, item: RequestSummary, groups: Groups) -> RequestDeta
     votes = audit_of(promise).votes
     if item.asked.approvals > 1 and not votes:
         votes = count(item, votes_in(item.id, tagged(below, VOTE_TAG, item.id)), groups).votes
+    signed = item.asked.proof is not None or any(vote.proof is not None for vote in deciding_votes(promise))
     unknown = groups.unknown(item.asked.everyone) if promise.state == "pending" else ()
     return RequestDetails(
         unknown=unknown,
@@ -93,6 +99,8 @@ def details(client: Client, item: RequestSummary, groups: Groups) -> RequestDeta
         before=tuple(_steps_before(tree_of(root, below), way_to(promise, below))),
         lineage=tuple(below),
         used=use_of(item.id, below) if item.asked.once else None,
+        proof=check_decision(promise, item.run, groups) if signed else (),
+        unproven=why_unproven(item, groups),
     )
 
 

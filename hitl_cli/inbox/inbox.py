@@ -7,6 +7,7 @@ they need when they are called, so that listing stays quick.
 from __future__ import annotations
 
 import time
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -19,7 +20,7 @@ from hitl_cli.people.actor import check_person
 from hitl_cli.people.callbacks import NO_CALLBACKS, endpoint_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from hitl_cli.client.protocol import Client
     from hitl_cli.client.wire import Promise
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from hitl_cli.inbox.history import HistoryEntry, HistoryFilter
     from hitl_cli.inbox.open_requests import OpenRequests
     from hitl_cli.inbox.pending import RequestFilter, Sort
+    from hitl_cli.inbox.proof import Verified
     from hitl_cli.inbox.request_summary import RequestSummary
     from hitl_cli.inbox.stats import Stats
     from hitl_cli.inbox.watch import InboxWatch
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from hitl_cli.people.callbacks import CallbackSettings
     from hitl_cli.people.contacts import Directory
     from hitl_cli.people.idempotency import IdempotencyMark
+    from hitl_cli.proof.signing import Signer
     from hitl_cli.requests.question import Digest, Question
     from hitl_cli.requests.use import Use
 
@@ -61,6 +64,8 @@ class Inbox:
         """`known` are the open requests in memory, for lists; its client must be this one."""
         self.client = client
         self.actor = actor
+        self.signer: Signer | None = None
+        """Signs what the actor decides."""
         self._known = known
 
     # Looking
@@ -140,7 +145,7 @@ class Inbox:
 
         check_person(self.actor.person)
         item = self._found("decide", request=request, whole=whole, mark=mark)
-        return decide(self.client, self.actor, item, said, mark=mark, expect=expect)
+        return decide(self.client, self.actor, item, said, mark=mark, expect=expect, signer=self.signer)
 
     def begin(self, request: RequestSummary, said: Said) -> DecisionResult | Settling:
         """Do what `decide` does, but return what settles the request, for several decisions at once."""
@@ -292,6 +297,18 @@ class Inbox:
 
         self.actor.require("read")
         return decisions(self.client, wanted, groups=self.actor.groups)
+
+    def verify(self, names: Iterable[str], wanted: HistoryFilter | None = None) -> Iterator[Verified]:
+        """Yield what the proof of decisions is worth: on named requests, and on all that are `wanted`.
+
+        Raises NotFound, BadInput (ambiguous name).
+        """
+        from hitl_cli.inbox.proof import verify_many
+
+        self.actor.require("read")
+        named = [self.find(name).id for name in names]
+        since = [] if wanted is None else (entry.id for entry in self.decisions(wanted))
+        return verify_many(self.client, chain(named, since), self.actor.groups)
 
     def story(self, name: str, wanted: HistoryFilter) -> Story:
         """Return the comments, votes and decisions on a named request or run, in order. Raises NotFound."""

@@ -32,7 +32,7 @@ VIA = "rule"
 
 def decide_by_rule(client: Client, groups: Groups, promise: Promise, question: Question) -> Promise:
     """Decide an open request by the rule that is about it, if any, and return its current promise."""
-    if promise.state != "pending" or question.arguments is None or question.approvals > 1:
+    if promise.state != "pending" or question.arguments is None or question.approvals > 1 or question.proof:
         return promise
     rules = rules_of(client, valid=True)
     item = summaries(client, [promise.id]).get(promise.id) if rules else None
@@ -88,6 +88,7 @@ def _is_about_itself(question: Question, tool: str | None) -> bool:
     return (
         question.offer is not None
         and question.approvals == 1
+        and question.proof is None
         and _takes_a_plain_yes(question)
         and matches(question.offer.where, question.arguments, tool, allow=True)
     )

@@ -230,6 +230,7 @@ def _recorded_vote_in(promise: Promise, id: str) -> RecordedVote | None:
         by=audit.by,
         at=said_at(promise, audit),
         comment=audit.comment,
+        proof=audit.proof,
         **msgspec.structs.asdict(said),
     )
     return RecordedVote(number=int(number), vote=vote, audit=audit)
@@ -255,15 +256,23 @@ def record_vote(
     """
     own = [ballot for ballot in cast_before if groups.same(ballot.vote.by, vote.by)]
     number = max((ballot.number for ballot in own), default=0)
-    if own and same_vote(own[-1].vote, vote) and vote.comment in (None, own[-1].vote.comment):
+    repeats = bool(own) and same_vote(own[-1].vote, vote) and vote.comment in (None, own[-1].vote.comment)
+    if repeats and _proves(own[-1].audit, audit):
         return False
     while True:
         number += 1
         create = create_request(request, vote, audit, number)
         kept = as_promise(client.call_many([create, closing(create)])[0])
         said = _recorded_vote_in(kept, request.id)
-        if said is not None and (said.audit.id == audit.id or same_vote(said.vote, vote)):
+        if said is None:
+            continue
+        if said.audit.id == audit.id or (same_vote(said.vote, vote) and _proves(said.audit, audit)):
             return True
+
+
+def _proves(recorded: Audit, now: Audit) -> bool:
+    """Whether a recorded vote is signed if the same vote is signed now."""
+    return now.proof is None or recorded.proof is not None
 
 
 def same_vote(one: Vote, other: Vote) -> bool:

@@ -24,7 +24,8 @@ class Groups(Struct, frozen=True, kw_only=True):
 
     `spelled` has each person's name in the settings' spelling, by their key and by their e-mail address.
     `groups` has each group's name by its key, `members` the keys of its members. `people` are the keys of all
-    who are named anywhere. `strict` means that nobody else may be asked.
+    who are named anywhere. `strict` means that nobody else may be asked. `ssh` has the public keys with which
+    each person signs, by their key.
     """
 
     spelled: Mapping[str, str] = {}
@@ -32,6 +33,7 @@ class Groups(Struct, frozen=True, kw_only=True):
     members: Mapping[str, frozenset[str]] = {}
     people: frozenset[str] = frozenset()
     strict: bool = False
+    ssh: Mapping[str, tuple[str, ...]] = {}
 
     def name(self, name: str) -> str:
         """Return the name of the person or group that a name means. Every name that comes in passes here.
@@ -85,8 +87,9 @@ def groups_of(
     addresses: Mapping[str, str | None] = {},
     *,
     strict: bool = False,
+    ssh: Mapping[str, tuple[str, ...]] = {},
 ) -> Groups:
-    """Return groups with these members, and people with these e-mail addresses.
+    """Return groups with these members, and people with these e-mail addresses and public keys.
 
     An address that two people share identifies neither.
     """
@@ -100,7 +103,10 @@ def groups_of(
     known = Groups(spelled=spelled, groups={folded(group): group for group in members})
     every = {folded(group): frozenset(map(known.key, people)) for group, people in members.items()}
     people = frozenset(map(folded, addresses)).union(*every.values())
-    return Groups(spelled=spelled, groups=known.groups, members=every, people=people, strict=strict)
+    signers = {folded(person): keys for person, keys in ssh.items() if keys}
+    return Groups(
+        spelled=spelled, groups=known.groups, members=every, people=people, strict=strict, ssh=signers
+    )
 
 
 def check_known(names: Iterable[str], groups: Groups) -> None:

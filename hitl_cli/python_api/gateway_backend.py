@@ -29,6 +29,7 @@ from hitl_cli.errors import (
     NotFound,
     RunFailed,
     TimedOut,
+    Unproven,
     Unreachable,
 )
 from hitl_cli.inbox.ask import new_id
@@ -259,6 +260,8 @@ def _decision_in(shown: RequestDetailsDocument) -> Decision[Json] | None:
     made = shown.decision
     if made is None:
         return None
+    if made.unproven is not None:
+        raise Unproven(f"{shown.id} was approved without good proof: {made.unproven}.")
     approved, reason = made.outcome == "approved", made.reason
     question = Question(
         prompt=shown.prompt or "",
@@ -268,6 +271,7 @@ def _decision_in(shown: RequestDetailsDocument) -> Decision[Json] | None:
         editable=shown.editable,
         once=shown.once,
         valid_for=None if shown.valid_for_s is None else round(shown.valid_for_s * 1_000),
+        proof=shown.proof,
         form=shown.form,
         choices=shown.choices,
         to=shown.to,

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from hitl_cli.client.wire import Json
     from hitl_cli.requests.decision import Decision
-    from hitl_cli.requests.question import Digest, Priority
+    from hitl_cli.requests.question import Digest, Priority, ProofKind
     from hitl_cli.runs.run import RunSpec
     from hitl_cli.views.pending import RequestSummaryDocument
     from hitl_cli.views.request import RequestDetailsDocument
@@ -50,6 +50,7 @@ class AskOptions(TypedDict, total=False):
     on_deadline: Any
     valid_for: Duration | None
     once: bool
+    proof: ProofKind | None
     key: str | None
     priority: Priority
     tags: Mapping[str, str] | None

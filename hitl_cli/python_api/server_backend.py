@@ -85,7 +85,7 @@ class ServerBackend:
         item = inbox.find(id, whole=True)
         asked = StandaloneRequest(promise=item.promise, question=item.asked, fresh=False)
         promise = inbox.wait(asked, timeout_s=timeout_s)
-        return None if promise.state == "pending" else _decision_on(promise, item.asked)
+        return None if promise.state == "pending" else self._decision_on(promise, item.asked, item.run)
 
     def use(self, id: str, key: str) -> None:
         """Use up an approval. See Backend."""
@@ -95,7 +95,7 @@ class ServerBackend:
         """Cancel a request. See Backend."""
         inbox = self.inbox()
         asked = inbox.asked(id)
-        return _decision_on(inbox.withdraw(asked), asked.question)
+        return self._decision_on(inbox.withdraw(asked), asked.question)
 
     def pending(self, wanted: Wanted) -> Sequence[RequestSummaryDocument]:
         """Return open requests. See Backend."""
@@ -157,6 +157,12 @@ class ServerBackend:
 
         return wait_until(client, look, timeout_s=timeout_s) or []
 
+    def _decision_on(
+        self, promise: Promise, question: Question, run: Promise | None = None
+    ) -> Decision[Json]:
+        """Return the decision on a settled request, with the question. Raises RunFailed, Unproven."""
+        return with_question(decision_of(promise, question, self._actor.groups, run), question)
+
     def close(self) -> None:
         """Close the clients of all threads."""
         with self._lock:
@@ -194,8 +200,3 @@ def settings_backend(
         settings.contacts,
         settings.group().value,
     )
-
-
-def _decision_on(promise: Promise, question: Question) -> Decision[Json]:
-    """Return the decision on a settled request, with the question. Raises RunFailed."""
-    return with_question(decision_of(promise, question), question)

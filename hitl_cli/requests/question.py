@@ -75,6 +75,9 @@ class Instead(Struct, frozen=True, kw_only=True):
     value: Json
 
 
+type ProofKind = Literal["signed"]
+"""How a decision must be proven: by a signature of the person who decides."""
+
 type OnDeadline = Literal["expire", "approve", "reject"] | Instead
 """The outcome when the deadline passes."""
 
@@ -122,8 +125,9 @@ class Question(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=
 
     `arguments` is what will be done after an approval, and `arguments_digest` the SHA-256 of its canonical
     JSON. `editable` is the JSON Schema of the arguments that a person may approve instead. `callback` is a
-    URL that is sent the decision, `offer` a rule that may be made with an approval. `replaces` is the id of
-    the request that it replaces, because the code was changed or the answer was `refused`.
+    URL that is sent the decision, `proof` how the decision must be proven, `offer` a rule that may be made
+    with an approval. `replaces` is the id of the request that it replaces, because the code was changed or
+    the answer was `refused`.
     """
 
     prompt: str
@@ -139,6 +143,7 @@ class Question(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=
     on_deadline: OnDeadline = "expire"
     valid_for: Duration | None = None
     once: bool = False
+    proof: ProofKind | None = None
     remind: Duration | None = None
     escalate: tuple[Escalation, ...] = ()
     priority: Priority = "normal"
@@ -307,6 +312,10 @@ def sensible_alone(question: Question) -> Question:
 
 def _check_deadline(question: Question) -> None:
     """Raise BadInput if `on_deadline` is not a valid answer to the question."""
+    if question.proof is not None and (
+        question.on_deadline == "approve" or isinstance(question.on_deadline, Instead)
+    ):
+        raise not_askable("nobody signs what the deadline approves: leave out on_deadline, or proof.")
     if question.on_deadline in ("expire", "reject"):
         return
     value = question.on_deadline.value if isinstance(question.on_deadline, Instead) else None

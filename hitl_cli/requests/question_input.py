@@ -9,7 +9,7 @@ from msgspec import Meta, Struct
 from hitl_cli.client.wire import Json
 from hitl_cli.format.durations import parse_duration
 from hitl_cli.format.validation import about
-from hitl_cli.requests.question import Digest, Offer, OnDeadline, Priority, Question
+from hitl_cli.requests.question import Digest, Offer, OnDeadline, Priority, ProofKind, Question
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -53,6 +53,9 @@ class QuestionInput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         str | None, Meta(description="How long an approval may be used, a duration. Without it, forever.")
     ] = None
     once: Annotated[bool, Meta(description="Whether an approval may be used once only.")] = False
+    proof: Annotated[
+        ProofKind | None, Meta(description="How the decision must be proven: `signed` by who decides.")
+    ] = None
     on_deadline: Annotated[
         OnDeadline, Meta(description='The outcome at the deadline; {"value": …} approves with this data.')
     ] = "expire"
@@ -102,6 +105,7 @@ class QuestionInput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             on_deadline=self.on_deadline,
             once=self.once,
             valid_for=self.valid_for_ms,
+            proof=self.proof,
             priority=self.priority,
             link=self.link,
             digest=self.digest,

@@ -11,8 +11,9 @@ from hitl_cli.client.wire import Json, decode
 from hitl_cli.format.times import iso
 from hitl_cli.format.urls import host_of
 from hitl_cli.people.contacts import Directory, without_contact
+from hitl_cli.proof.checking import ProofState
 from hitl_cli.requests.editable import Change
-from hitl_cli.requests.question import Outcome, Question, fields_of
+from hitl_cli.requests.question import Outcome, ProofKind, Question, fields_of
 from hitl_cli.views.details import notified
 from hitl_cli.views.pending import RequestBaseDocument, request_summary_document
 from hitl_cli.views.runs import StepDocument, step_document
@@ -73,10 +74,20 @@ class NotificationDocument(Struct, frozen=True, kw_only=True):
     tries: list[DeliveryAttemptDocument]
 
 
+class ProofDocument(Struct, frozen=True, kw_only=True):
+    """What the proof of one person's decision is worth; `key` is the fingerprint of the key that signed."""
+
+    by: str | None
+    state: ProofState
+    key: str | None
+    why: str | None
+
+
 class DecisionDocument(Struct, frozen=True, kw_only=True):
     """The outcome of a request; `deadline` says whether the deadline decided, `rule` which standing rule.
 
-    `changes` are the arguments that the approval changed.
+    `changes` are the arguments that the approval changed, `proof` what the signatures are worth, and
+    `unproven` why an approval does not count, if the request needs proof.
     """
 
     outcome: Outcome | None
@@ -91,6 +102,8 @@ class DecisionDocument(Struct, frozen=True, kw_only=True):
     comment: str | None
     rule: str | None = None
     changes: tuple[Change, ...] = ()
+    proof: tuple[ProofDocument, ...] = ()
+    unproven: str | None = None
 
 
 class UseDocument(Struct, frozen=True, kw_only=True):
@@ -106,10 +119,10 @@ class RequestDetailsDocument(RequestBaseDocument, frozen=True, kw_only=True):
 
     `arguments` is what will be done after an approval, `arguments_digest` the SHA-256 of its canonical JSON,
     `editable` the JSON Schema of the arguments that may be approved instead, and `valid_for_s` how long the
-    approval may be used; with `once`, it is used up by the first who does (`used`). `offer` is a standing
-    rule that may be made with it. `replaces` and `replaced_by` are requests of the same run: its code
-    changed, or an answer could not be used. `callback` is the host that is sent the decision. `param` is the
-    data of a promise that is not a valid request.
+    approval may be used; with `once`, it is used up by the first who does (`used`). `proof` is how the
+    decision must be proven. `offer` is a standing rule that may be made with it. `replaces` and `replaced_by`
+    are requests of the same run: its code changed, or an answer could not be used. `callback` is the host
+    that is sent the decision. `param` is the data of a promise that is not a valid request.
     """
 
     title: str | None
@@ -122,6 +135,7 @@ class RequestDetailsDocument(RequestBaseDocument, frozen=True, kw_only=True):
     valid_for_s: float | None
     once: bool = False
     used: UseDocument | None = None
+    proof: ProofKind | None = None
     offer: dict[str, Any] | None = None
     form: dict[str, Any] | bool | None
     fields: list[dict[str, Any]]
@@ -163,6 +177,7 @@ def request_details_document(
             "valid_for_s": None if item.asked.valid_for is None else item.asked.valid_for / 1_000,
             "once": item.asked.once,
             "used": None if seen.used is None else _use_document(seen.used),
+            "proof": item.asked.proof,
             "offer": _offer_document(item.asked),
             "form": known.get("form"),
             "fields": [_field_document(field) for field in fields_of(item.asked)],
@@ -185,7 +200,7 @@ def request_details_document(
             "without_contact": () if seen.decision else _silent(seen, directory),
             "told": [_notification_document(one) for one in notified(seen)],
             "before": [step_document(node) for node in seen.before],
-            "decision": None if seen.decision is None else _decision_document(seen.decision),
+            "decision": None if seen.decision is None else _decision_document(seen, seen.decision),
         }
     )
 
@@ -229,7 +244,7 @@ def _notification_document(told: NotificationStatus) -> NotificationDocument:
     )
 
 
-def _decision_document(made: HistoryEntry) -> DecisionDocument:
+def _decision_document(seen: RequestDetails, made: HistoryEntry) -> DecisionDocument:
     """Return the outcome of a request."""
     return DecisionDocument(
         outcome=made.outcome,
@@ -244,6 +259,8 @@ def _decision_document(made: HistoryEntry) -> DecisionDocument:
         comment=made.comment,
         rule=made.rule,
         changes=made.changes,
+        proof=tuple(ProofDocument(**msgspec.structs.asdict(one)) for one in seen.proof),
+        unproven=seen.unproven,
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import msgspec
 from msgspec import Struct
 
 from hitl_cli.client.wire import Json, Verdict
@@ -28,4 +27,5 @@ class VoteDocument(Struct, frozen=True, kw_only=True):
 
 def vote_document(vote: Vote) -> VoteDocument:
     """Return a vote."""
-    return VoteDocument(**msgspec.structs.asdict(vote) | {"at": iso(vote.at)})
+    fields = {name: getattr(vote, name) for name in VoteDocument.__struct_fields__}
+    return VoteDocument(**fields | {"at": iso(vote.at)})

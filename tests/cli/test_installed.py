@@ -36,6 +36,7 @@ TO_THE_END = (
     "wait a",
     "history",
     "stats",
+    "verify --since 1d",
     "start r --workflow approval",
     "status r",
     "cancel r",

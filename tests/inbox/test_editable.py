@@ -17,6 +17,7 @@ from hitl_cli.inbox.ask import decision_of
 from hitl_cli.inbox.history import history
 from hitl_cli.inbox.open_requests import OpenRequests
 from hitl_cli.people.actor import Actor
+from hitl_cli.people.groups import NO_GROUPS
 from hitl_cli.requests.decision import decision_by_deadline
 from hitl_cli.requests.decision_input import DecisionInput
 from hitl_cli.requests.editable import answer_form, changed, shape_of
@@ -62,7 +63,7 @@ def decision(client: Client, id: str) -> Decision[Any]:
     promise = promise_of(client, id)
     question = question_of(promise)
     assert question is not None
-    return decision_of(promise, question)
+    return decision_of(promise, question, NO_GROUPS)
 
 
 def test_a_change_is_what_is_approved(client: Client) -> None:

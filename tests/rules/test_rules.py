@@ -66,7 +66,7 @@ def headers(promise: Promise) -> dict[str, str]:
 def test_a_rule_decides_for_its_author_and_the_record_says_so(client: Client) -> None:
     made = rule(client)
     asked = put(client, valid_for=600_000)
-    decision = decision_of(asked.promise, asked.question)
+    decision = decision_of(asked.promise, asked.question, NO_GROUPS)
     assert (decision.approved, decision.by, decision.via, decision.data) == (True, "lead", "rule", True)
     decision.covers(STATUS)
     assert decision.valid_until is not None
@@ -82,7 +82,7 @@ def test_a_rule_that_rejects_comes_first_and_gives_its_reason(client: Client) ->
     denies = rule(client, "ada", verdict="reject", reason="ask me first", where={"tool": "Bash"})
     rule(client)
     asked = put(client)
-    decision = decision_of(asked.promise, asked.question)
+    decision = decision_of(asked.promise, asked.question, NO_GROUPS)
     assert (decision.approved, decision.by, decision.reason) == (False, "ada", "ask me first")
     assert headers(asked.promise)["hitl:rule"] == denies.id
 

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from hitl_cli.client.wire import Json, Vote
     from hitl_cli.forms import Field
     from hitl_cli.inbox.details import RequestDetails
+    from hitl_cli.proof.checking import Checked
 
 STEPS = 10
 """How many earlier steps are shown: the last ones."""
@@ -209,6 +210,7 @@ def _facts(seen: RequestDetails) -> list[list[Cell]]:
         ("arguments", Cell(f"sha256 {question.arguments_digest}" if question.arguments_digest else "")),
         ("valid for", Cell(format_duration(question.valid_for) if question.valid_for else "")),
         ("may be used", Cell("once" if question.once else "")),
+        ("proof", Cell("a signature (--sign)" if question.proof else "")),
         ("tags", Cell(", ".join(f"{name}={value}" for name, value in sorted(item.tags.items())))),
     ]
     return [[Cell(name, "dim"), cell] for name, cell in lines if cell.text]
@@ -324,6 +326,8 @@ def _decision_rows(seen: RequestDetails) -> list[list[Cell]]:
         ("comment", Cell(made.comment or "")),
         ("rule", Cell(made.rule or "")),
         ("used", Cell(_use_of(seen), "yellow")),
+        ("proof", Cell("\n".join(map(proof_line, seen.proof)))),
+        ("unproven", Cell(seen.unproven or "", "red")),
     ]
     return [[Cell(name, "dim"), cell] for name, cell in lines if cell.text]
 
@@ -332,6 +336,17 @@ def _use_of(seen: RequestDetails) -> str:
     """Return who used up the approval, and when."""
     used = seen.used
     return "" if used is None else f"by {used.by or '?'} via {used.via or '?'} at {local(used.at)}"
+
+
+def proof_line(one: Checked) -> str:
+    """Return what the proof of one person's decision is worth."""
+    match one.state:
+        case "proven":
+            return f"signed by {one.by} with the key {one.key}"
+        case "claimed":
+            return f"{one.by or 'another tool'} did not sign"
+        case "wrong":
+            return f"wrong: {one.why}"
 
 
 def _answer_of(seen: RequestDetails, data: Json) -> str:

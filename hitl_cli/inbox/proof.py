@@ -1,0 +1,93 @@
+"""Whether the decision on a request that needs proof has it."""
+
+from __future__ import annotations
+
+from itertools import batched
+from typing import TYPE_CHECKING, Literal
+
+from msgspec import Struct
+
+from hitl_cli.client.wire import Vote, audit_of, decode, same_json
+from hitl_cli.errors import Unproven
+from hitl_cli.inbox.pending import summaries
+from hitl_cli.inbox.permission import may_answer
+from hitl_cli.proof.checking import Checked, check_decision, deciding_votes
+from hitl_cli.requests.editable import kind_of_approval
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from hitl_cli.client.protocol import Client
+    from hitl_cli.inbox.request_summary import RequestSummary
+    from hitl_cli.people.groups import Groups
+
+
+BATCH = 100
+"""Requests that are read at once."""
+
+type VerifiedState = Literal["proven", "claimed", "wrong", "open"]
+
+
+class Verified(Struct, frozen=True, kw_only=True):
+    """What the decision on a request is worth.
+
+    `proven`: all who decided have signed. `claimed`: not all have. `wrong`: a signature proves nothing, or
+    the request needs proof and was approved without. `open`: no person has decided it.
+    """
+
+    id: str
+    state: VerifiedState
+    proof: tuple[Checked, ...] = ()
+    why: str | None = None
+
+
+def verified(item: RequestSummary, groups: Groups) -> Verified:
+    """Check the proof of the decision on a request."""
+    proof = check_decision(item.promise, item.run, groups)
+    why = why_unproven(item, groups) or next((one.why for one in proof if one.state == "wrong"), None)
+    states = {one.state for one in proof}
+    state: VerifiedState = "proven" if states == {"proven"} else "claimed" if states else "open"
+    return Verified(id=item.id, state="wrong" if why else state, proof=proof, why=why)
+
+
+def verify_many(client: Client, ids: Iterable[str], groups: Groups) -> Iterator[Verified]:
+    """Yield what the decisions on requests are worth, in order."""
+    for some in batched(ids, BATCH):
+        found = summaries(client, some)
+        yield from (verified(found[id], groups) for id in some if id in found)
+
+
+def check_proven(item: RequestSummary, groups: Groups) -> None:
+    """Raise Unproven for a request that needs proof and was approved without enough of it."""
+    why = why_unproven(item, groups)
+    if why is not None:
+        raise Unproven(f"{item.id} was approved without good proof: {why}.")
+
+
+def why_unproven(item: RequestSummary, groups: Groups) -> str | None:
+    """Return why the approval of a request that needs proof does not count; None if it counts.
+
+    Enough are signatures of as many different people as must approve, each of whom may answer. `groups` are
+    the people of the settings with their keys. A rejection needs no proof: it lets nothing happen.
+    """
+    question = item.asked
+    if question.proof is None or item.promise.state != "resolved":
+        return None
+    audit, data = audit_of(item.promise), decode(item.promise.value)
+    proven: list[Vote] = []
+    missing: list[str] = []
+    votes = deciding_votes(item.promise)
+    for vote, found in zip(votes, check_decision(item.promise, item.run, groups), strict=True):
+        if found.state != "proven":
+            missing.append(found.why or f"{vote.by or 'who approved it'} did not sign")
+        elif not may_answer(item, vote.by, groups):
+            missing.append(f"{vote.by} may not answer it")
+        elif vote.verdict == "approve":
+            proven.append(vote)
+    decided = kind_of_approval(question, Vote(by="", verdict="approve", at=0, choice=audit.choice, data=data))
+    equal = [vote for vote in proven if kind_of_approval(question, vote) == decided]
+    if not any(same_json(vote.data, data) for vote in equal):
+        missing.append("nobody signed this answer")
+    elif len({groups.key(vote.by) for vote in equal}) >= question.approvals:
+        return None
+    return "; ".join(missing) or "too few people have signed"

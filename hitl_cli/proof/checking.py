@@ -1,0 +1,84 @@
+"""Checks the proof of decisions and votes against the public keys of the settings. No I/O but OpenSSH."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from msgspec import Struct
+
+from hitl_cli.client.wire import Vote, audit_of, decode, error_message
+from hitl_cli.errors import BadInput
+from hitl_cli.proof import ssh
+from hitl_cli.proof.statement import statement_of
+
+if TYPE_CHECKING:
+    from hitl_cli.client.wire import Promise
+    from hitl_cli.people.groups import Groups
+
+
+type ProofState = Literal["proven", "claimed", "wrong"]
+
+
+class Checked(Struct, frozen=True, kw_only=True):
+    """What the proof of a decision or a vote is worth.
+
+    `proven`: the person's `key` (its fingerprint) signed exactly this. `claimed`: it has no signature.
+    `wrong`: it has one that does not prove it, and `why`.
+    """
+
+    by: str | None
+    state: ProofState
+    key: str | None = None
+    why: str | None = None
+
+
+def check_vote(promise: Promise, run: Promise | None, vote: Vote, groups: Groups) -> Checked:
+    """Check the proof of one person's decision, or vote, on a request; `run` is the run that asks."""
+    if vote.proof is None:
+        return Checked(by=vote.by, state="claimed")
+    keys = groups.ssh.get(groups.key(vote.by), ())
+    if not keys:
+        return _wrong(vote, f"the settings have no key of {vote.by}")
+    try:
+        stated = statement_of(promise, run, vote, vote.proof.decision, vote.proof.at).canonical()
+    except BadInput as error:
+        return _wrong(vote, str(error))
+    key = ssh.verify(vote.proof.signature, stated, keys)
+    if key is None:
+        return _wrong(vote, f"no key of {vote.by} signed this decision on this request")
+    return Checked(by=vote.by, state="proven", key=key)
+
+
+def check_decision(promise: Promise, run: Promise | None, groups: Groups) -> tuple[Checked, ...]:
+    """Check the proof of a decided request: of each vote that counted, or of the one decision.
+
+    Empty if no person decided: at the deadline, or if it was canceled.
+    """
+    votes = deciding_votes(promise)
+    return tuple(check_vote(promise, run, vote, groups) for vote in votes)
+
+
+def deciding_votes(promise: Promise) -> tuple[Vote, ...]:
+    """Return the votes that decided a request; of a decision by one person, that decision as a vote."""
+    if promise.state not in ("resolved", "rejected"):
+        return ()
+    audit = audit_of(promise)
+    if audit.votes:
+        return audit.votes
+    approves = promise.state == "resolved"
+    return (
+        Vote(
+            by=audit.by or "",
+            verdict="approve" if approves else "reject",
+            at=audit.at or 0,
+            choice=audit.choice,
+            data=decode(promise.value) if approves else None,
+            reason=None if approves else error_message(promise.value),
+            comment=audit.comment,
+            proof=audit.proof,
+        ),
+    )
+
+
+def _wrong(vote: Vote, why: str) -> Checked:
+    return Checked(by=vote.by, state="wrong", why=why)

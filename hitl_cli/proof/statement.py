@@ -1,0 +1,98 @@
+"""The statement that a signature of a decision is about: canonical JSON (docs/reference/proof.md)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec import Struct
+
+from hitl_cli.client.wire import Verdict, decode
+from hitl_cli.errors import BadInput
+from hitl_cli.format.canonical_json import canonical, json_digest
+from hitl_cli.requests.editable import approved_arguments
+from hitl_cli.requests.question import PLAIN, asker_of, own_tags, question_of
+
+if TYPE_CHECKING:
+    from hitl_cli.client.wire import Json, Promise, Vote
+
+VERSION = "hitl-decision/1"
+
+
+class Statement(Struct, frozen=True, kw_only=True):
+    """What a person states by a signed decision. Digests are SHA-256 of canonical JSON, in hex.
+
+    - `asked`: the digest of the request as the person saw it: see `asked_digest`.
+    - `arguments`: the digest of the arguments that are approved; None for a request without.
+    - `data`: the digest of the data of an approval; None for a rejection.
+    - `at`: when it was decided, in ms since the epoch.
+    - `decision`: the id of the decision, so that a signature counts once.
+    """
+
+    statement: str = VERSION
+    request: str
+    asked: str
+    arguments: str | None
+    verdict: Verdict
+    choice: str | None
+    data: str | None
+    reason: str | None
+    comment: str | None
+    by: str
+    at: int
+    decision: str
+
+    def canonical(self) -> bytes:
+        """Return the bytes that are signed: the canonical JSON (RFC 8785)."""
+        return canonical(msgspec.to_builtins(self))
+
+
+def statement_of(promise: Promise, run: Promise | None, vote: Vote, decision: str, at: int) -> Statement:
+    """Return the statement of a decision, or of a vote, on a request; `run` is the run that asks.
+
+    `decision` is the id of the decision, `at` its instant in ms since the epoch.
+
+    Raises BadInput for a request or an answer that has no canonical JSON, such as one with an integer beyond
+    2**53.
+    """
+    approves = vote.verdict == "approve"
+    question = question_of(promise) or PLAIN
+    try:
+        arguments = question.arguments
+        if question.editable is not None and approves:
+            arguments = approved_arguments(question, vote.data)
+        return Statement(
+            request=promise.id,
+            asked=asked_digest(promise, run),
+            arguments=None if arguments is None else json_digest(arguments),
+            verdict=vote.verdict,
+            choice=vote.choice,
+            data=json_digest(vote.data) if approves else None,
+            reason=vote.reason,
+            comment=vote.comment,
+            by=vote.by,
+            at=at,
+            decision=decision,
+        )
+    except ValueError as error:
+        raise BadInput(
+            f"{promise.id} cannot be signed: it has no canonical JSON ({error}).", code="not-signable"
+        ) from error
+
+
+def asked_digest(promise: Promise, run: Promise | None) -> str:
+    """Return the digest of all that a person is shown of a request. Raises ValueError.
+
+    That is its question as stored, who asks, the run, its workflow and arguments, the author's tags, and the
+    deadline.
+    """
+    shown: dict[str, Json] = {
+        "id": promise.id,
+        "question": decode(promise.param),
+        "by": asker_of(promise, run),
+        "run": promise.origin,
+        "call": None if run is None or not run.is_run else decode(run.param),
+        "tags": own_tags(promise.tags),
+        "deadline": promise.timeout_at,
+    }
+    return json_digest(shown)
