@@ -6,6 +6,7 @@ import subprocess
 import sys
 from difflib import unified_diff
 from pathlib import Path
+from typing import Any
 
 from hitl_cli.errors import HitlError
 from hitl_cli.python_api.hitl import Hitl
@@ -35,8 +36,12 @@ def main() -> None:
         unified_diff(BEFORE.splitlines(), after.splitlines(), str(SETTINGS), str(SETTINGS), lineterm="")
     )
     decision = Hitl(person="agent").ask(
-        f"The agent wants to scale the shop\n\n```diff\n{diff}\n```",
+        "The agent wants to scale the shop",
         id=REQUEST,
+        details={
+            "command": {"$view": "command", "text": " ".join(["python", *argv_of(command)])},
+            "change": {"$view": "diff", "text": diff},
+        },
         arguments=command,
         editable=EDITABLE,
         valid_for="10m",
@@ -47,9 +52,14 @@ def main() -> None:
         print(f"I do nothing: {error}", flush=True)
 
 
-def run(command: dict[str, str]) -> None:
+def argv_of(command: dict[str, Any]) -> list[str]:
+    """Return the program and its arguments."""
+    return [command["program"], command["file"], str(command["replicas"])]
+
+
+def run(command: dict[str, Any]) -> None:
     """Run a command that was approved."""
-    argv = [command["program"], command["file"], str(command["replicas"])]
+    argv = argv_of(command)
     subprocess.run([sys.executable, *argv], check=True)  # noqa: S603 - a person has approved it
     print(f"I ran: python {' '.join(argv)}", flush=True)
     print(f"{SETTINGS} now has: {SETTINGS.read_text().splitlines()[-1]}", flush=True)
