@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from hitl_cli.agents.tool_call import AGENTS, Answer, answers_in, hook_output, question, refusal
+from hitl_cli.agents.tool_call import AGENTS, Answer, answers_in, hook_output, is_strict, question, refusal
 from hitl_cli.errors import HitlError, NotCovered
 from hitl_cli.format.durations import parse_duration
 
@@ -66,7 +66,7 @@ def answering(
     for number in range(1, TIMES):
         decision = yield asked if number == 1 else replace(asked, id=f"{asked.id}-{number}")
         if decision is None:
-            return _unanswered(agent, event, options.then)
+            return _unanswered(agent, call, options.then)
         if not decision.approved:
             return hook_output(event, "deny", refusal(decision))
         if call.asks_the_user:
@@ -81,7 +81,8 @@ def answering(
             rule = " (a standing rule)" if decision.via == "rule" else ""
             change = "" if changed is None else " with a change"
             by = f"approved by {decision.by or 'another tool'}{rule}{change}"
-            return hook_output(event, "allow", by, updated_input=changed)
+            given = call.tool_input if changed is None and is_strict(agent, call) else changed
+            return hook_output(event, "allow", by, updated_input=given)
     raise NotCovered(f"{asked.id} was asked {TIMES:,} times.")
 
 
@@ -131,9 +132,10 @@ def _note_deferral(backend: Backend, call: ToolCall, request: str) -> None:
         defer(backend.client(), call, request)
 
 
-def _unanswered(agent: AgentName, event: str, then: Answer) -> dict[str, Any] | None:
+def _unanswered(agent: AgentName, call: ToolCall, then: Answer) -> dict[str, Any] | None:
     """Return the answer while nobody has decided."""
+    event = call.hook_event_name
     if then == "defer":
         return hook_output(event, "defer" if event == "PreToolUse" else "deny")
     late = f"no answer yet. The request is still open: a later answer counts when {AGENTS[agent]} tries again"
-    return hook_output(event, then, late)
+    return hook_output(event, "deny" if is_strict(agent, call) else then, late)

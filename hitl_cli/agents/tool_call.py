@@ -1,7 +1,7 @@
 """What a coding agent's hook is told of a tool call, and what it answers. No I/O.
 
 The JSON is that of the hooks of Claude Code (`PreToolUse`, `PermissionRequest`) and Codex
-(`PermissionRequest`), seen with @anthropic-ai/claude-code 2.1.197 and codex-rs/hooks/schema.
+(the same), seen with @anthropic-ai/claude-code 2.1.197, @openai/codex 0.171.0 and codex-rs/hooks/schema.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def question(agent: AgentName, call: ToolCall, *, to: tuple[str, ...], deadline:
         deadline=deadline,
         valid_for=None if call.tool_use_id is not None else VALID_FOR,
         offer=_offer(call),
-        editable=_editable(call) if agent == "claude" else None,  # Codex refuses a changed input
+        editable=_editable(call) if agent == "claude" or is_strict(agent, call) else None,
         tags={"agent": agent, "tool": call.tool_name[:SUMMARY]},
     )
     if not call.asks_the_user:
@@ -116,6 +116,14 @@ def question(agent: AgentName, call: ToolCall, *, to: tuple[str, ...], deadline:
         offer=None,
         editable=None,
     )
+
+
+def is_strict(agent: AgentName, call: ToolCall) -> bool:
+    """Whether the agent runs the call after any answer but a refusal, or an approval with the input to run.
+
+    Codex does so in PreToolUse, seen with 0.171.0. In PermissionRequest it takes no changed input.
+    """
+    return agent == "codex" and call.hook_event_name == "PreToolUse"
 
 
 def _editable(call: ToolCall) -> dict[str, Any] | None:

@@ -86,7 +86,7 @@ def codex(
     server: Server = None,
     token: Token = None,
 ) -> None:
-    """Answer a hook of Codex (PermissionRequest): JSON on stdin and stdout."""
+    """Answer a hook of Codex (PreToolUse or PermissionRequest): JSON on stdin and stdout."""
     options = HookOptions(to=tuple(to or ()), deadline=deadline, wait=wait, then=then)
     _answer("codex", options, _place(ctx, "codex", gateway, server, token))
 
