@@ -45,7 +45,13 @@ class AskArguments(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """
 
     prompt: Annotated[str, _about("What you ask, in Markdown. The first line is the title.")]
-    details: Annotated[Json, _about("More that the person should see, as JSON or text.")] = None
+    details: Annotated[
+        Json,
+        _about(
+            'More that the person should see, as JSON or text. {"$view": "diff", "text": …} is drawn as a'
+            " diff; likewise command, code and markdown."
+        ),
+    ] = None
     arguments: Annotated[
         Json,
         _about("Exactly what you will do after an approval, as JSON. The approval is for these only."),

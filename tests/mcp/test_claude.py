@@ -11,7 +11,9 @@ from hitl_cli.requests.decision_input import DecisionInput
 from tests.agents.fake_model import FakeModel
 from tests.agents.test_hook import CLAUDE, begin
 from tests.conftest import HITL, PATIENCE_S, wait_until
+from tests.gateway.visiting import Visited
 from tests.mcp.scene import Scene
+from tests.mcp.test_http import token_of
 
 if TYPE_CHECKING:
     from tests.conftest import Hitl
@@ -25,12 +27,21 @@ NO = DecisionInput(verdict="reject", reason="not today")
 
 
 def run_claude(
-    hitl: Hitl, tool: str, tool_input: dict[str, Any], said: DecisionInput, *args: str
+    hitl: Hitl,
+    tool: str,
+    tool_input: dict[str, Any],
+    said: DecisionInput,
+    *args: str,
+    server: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Run the agent, decide its only request, and return what it prints."""
     hitl.create()
     scene = Scene(hitl.url)
-    server = {"command": HITL, "args": ["mcp", "--wait", "60s"], "env": {**hitl.env, "HITL_AS": "agent"}}
+    server = server or {
+        "command": HITL,
+        "args": ["mcp", "--wait", "60s"],
+        "env": {**hitl.env, "HITL_AS": "agent"},
+    }
     (hitl.folder / "mcp.json").write_text(json.dumps({"mcpServers": {"hitl": server}}))
     model = FakeModel(tool, tool_input)
     # Or else it begins before its MCP servers have started.
@@ -52,6 +63,20 @@ def test_it_asks_and_hears_the_answer(hitl: Hitl, said: DecisionInput, *, approv
     told = run_claude(hitl, "mcp__hitl__ask", asked, said, "--allowedTools", "mcp__hitl__ask")
     answer = json.loads(json.loads(told["result"]))
     assert answer["approved"] is approved
+
+
+def test_it_asks_a_gateway(hitl: Hitl) -> None:
+    hitl.create()
+    gateway = Visited(hitl, sign_in=True)
+    try:
+        bearer = {"Authorization": f"Bearer {token_of(hitl, 'agent', 'ask')}"}
+        server = {"type": "http", "url": f"{gateway.address}/mcp", "headers": bearer}
+        yes = DecisionInput(verdict="approve")
+        allowed = ("--allowedTools", "mcp__hitl__ask")
+        told = run_claude(hitl, "mcp__hitl__ask", {"prompt": "Deploy?"}, yes, *allowed, server=server)
+        assert json.loads(json.loads(told["result"]))["approved"] is True
+    finally:
+        gateway.stop()
 
 
 @pytest.mark.parametrize(("said", "made"), [(DecisionInput(verdict="approve"), True), (NO, False)])
