@@ -175,6 +175,13 @@ def test_a_run_is_started_once_listed_shown_and_canceled(api: Api, hitl: Hitl) -
     assert api.post("/runs/r-1/cancel", {}).status == 200
 
 
+def test_workflows_are_listed_as_on_the_command_line(api: Api, hitl: Hitl) -> None:
+    api.post("/runs", {"id": "of-nobody", "workflow": "of-nobody"})
+    shown = api.get("/workflows")
+    assert (shown.status, shown.json["items"]) == (200, hitl.json("workflows"))
+    assert "of-nobody" in {one["name"] for one in shown.json["items"]}
+
+
 def test_a_key_starts_a_run_once_and_answers_the_same(api: Api) -> None:
     body = {"id": "ks-1", "workflow": "approval"}
     first = api.post("/runs", body, Idempotency_Key="k")
@@ -491,6 +498,8 @@ def test_an_odd_id_is_found_when_it_is_quoted(api: Api, hitl: Hitl, id: str) -> 
         "/runs?state=odd",
         "/history?outcome=maybe",
         "/history?since=-1d",
+        "/history?id=r1&cursor=x",
+        "/workflows?state=odd",
         "/stats?since=",
     ],
 )

@@ -10,17 +10,20 @@ from hitl_cli.auth.links import Link, make, revoke_all, revoke_link, url_of
 from hitl_cli.auth.sign_in import link_for as sign_in_link
 from hitl_cli.auth.sign_in import sign as sign_to_sign_in
 from hitl_cli.auth.signing_keys import rotate
-from hitl_cli.client.wire import audit_of
+from hitl_cli.client.wire import audit_of, error_value
+from hitl_cli.gateway.api import events
 from hitl_cli.gateway.auth import sessions
 from hitl_cli.gateway.context import BAD_LINKS
 from hitl_cli.people.actor import Actor
 from hitl_cli.people.contacts import Directory, GroupContact
-from hitl_cli.requests.question import Question
+from hitl_cli.requests.question import REPLACED_BY, Question
 from hitl_cli.runs import Runs
+from hitl_cli.runs.run import cancel_request
 from hitl_cli.settings import Settings
-from tests.acting import approval, decide
+from tests.acting import approval, comment, decide
 from tests.cli.requests import put
-from tests.conftest import Hitl
+from tests.conftest import PATIENCE_S, Hitl
+from tests.gateway.streams import Reader
 from tests.gateway.visiting import Browser, Visited, all_promises
 
 if TYPE_CHECKING:
@@ -265,6 +268,37 @@ def test_a_revoked_link_has_ended_and_others_have_not(
     assert (page.status, page.heading) == (410, "This link no longer works")
     assert "revoked" in page.text
     assert browser.get(url_of("", other, visited.keys)).status == 200
+
+
+def test_the_events_of_a_link_end_when_it_is_revoked(
+    visited: Visited, asked: Promise, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "KNOWN_S", 0)
+    with visited.hitl.client() as client:
+        link = make(client, asked.id, "reviewer")
+        path = f"{url_of('', link, visited.keys)}/events"
+        with Reader(visited.address, path=path) as reader:
+            reader.wait_for("ready")
+            comment(client, asked.id, "Who asks?", by="lead", via="cli")
+            reader.wait_for("request.changed", asked.id)
+            revoke_link(client, link, by="lead", via="cli")
+            comment(client, asked.id, "Never mind", by="lead", via="cli")
+            assert reader.ended.wait(PATIENCE_S)
+            assert [one.name for one in reader.seen] == ["ready", "request.changed"]
+
+
+def test_a_link_to_a_request_that_was_replaced_leads_to_the_new_one(
+    visited: Visited, browser: Browser, asked: Promise
+) -> None:
+    path = visited.link(asked.id, "reviewer")
+    new = put(visited.hitl, "asked-anew", ASKED)
+    csrf = browser.get(path).csrf
+    with visited.hitl.client() as client:
+        client.call_many([cancel_request(asked.id, error_value("changed", {REPLACED_BY: new.id}))])
+    for page in (browser.get(path), browser.post(path, {"csrf": csrf, "verdict": "approve"})):
+        assert (page.status, page.code) == (410, "link-used")
+        assert f'href="/r/{new.id}"' in page.text
+    assert now_of(visited, new).state == "pending"
 
 
 def test_all_links_of_one_person_are_revoked_and_new_ones_are_good(
