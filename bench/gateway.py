@@ -65,10 +65,10 @@ class Result(Struct, frozen=True):
 
 
 @contextmanager
-def serving(folder: Path, server: str) -> Iterator[tuple[str, int]]:
+def serving(folder: Path, server: str, person: str = "reviewer") -> Iterator[tuple[str, int]]:
     """Run a gateway of a server, with its files in a folder; yield its URL and process id."""
     keys = str(folder / "keys")
-    env = {**os.environ, "HITL_SERVER": server, "HITL_KEYS": keys, "HITL_AS": "reviewer"}
+    env = {**os.environ, "HITL_SERVER": server, "HITL_KEYS": keys, "HITL_AS": person}
     command = [HITL, "gateway", "--port", "0"]
     with subprocess.Popen(command, env=env, cwd=folder, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import ClientPayloadError, web
 
-from hitl_cli.engine.http.listener import listen
+from hitl_cli.engine.http.listener import connections_possible, listen
 from hitl_cli.errors import BadSetting
 from hitl_cli.gateway import answer_urls, example_routes, health, hooks, mcp_route, static
 from hitl_cli.gateway.api import routes as api
@@ -50,8 +50,8 @@ BODY_S = 20.0
 IDLE_S = 20.0
 """Timeout for an idle connection and for a request's head: slow clients must not use up all connections."""
 
-CONNECTIONS_MAX = 8_192
-"""Connections at a time; further ones are refused."""
+CONNECTIONS_MAX = 16_384
+"""Connections at a time, as far as the process may open files; further ones are refused."""
 
 GRACE_S = 5.0
 """Time to finish the current requests when the gateway stops."""
@@ -123,7 +123,8 @@ async def run(gateway: Gateway, serving: Callable[[str], None]) -> None:
     http = runner.server
     assert http is not None
     try:
-        listener, url = await listen(http, gateway.options.host, gateway.options.port, CONNECTIONS_MAX)
+        room = connections_possible(CONNECTIONS_MAX)
+        listener, url = await listen(http, gateway.options.host, gateway.options.port, room)
         gateway.url = gateway.options.reached_at(url)
         if urlsplit(gateway.options.url).port == 0:  # the port is known only now
             gateway.cookies.name(urlsplit(url).port)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import resource
 import socket
 import threading
 import time
@@ -15,6 +16,7 @@ import pytest
 
 from hitl_cli.auth import tokens
 from hitl_cli.client.protocol import ProtocolRequest
+from hitl_cli.engine.http.listener import connections_possible
 from hitl_cli.requests.question import Question
 from tests.cli.requests import put
 from tests.conftest import Hitl, wait_until
@@ -404,3 +406,50 @@ def test_a_wait_by_a_key_is_for_the_request_that_the_key_meant(hitl: Hitl) -> No
         assert (shown["id"], shown["decision"]["outcome"]) == ("first", "approved")
     finally:
         visited.stop()
+
+
+def test_many_wait_without_a_thread_each_and_all_are_told(hitl: Hitl) -> None:
+    hitl.ok("ask", "?", "--id", "crowd", "--no-wait")
+    visited = Visited(hitl)
+    try:
+        assert visited.gateway is not None
+        waiters, threads = visited.gateway.waiters, threading.active_count()
+        parts = urlsplit(visited.address)
+        get = f"GET /api/v1/requests/crowd?wait=60s HTTP/1.1\r\nHost: {parts.netloc}\r\n\r\n".encode()
+        polls = [socket.create_connection((parts.hostname or "", parts.port or 0)) for _ in range(200)]
+        for poll in polls:
+            poll.sendall(get)
+        wait_until(lambda: len(waiters) == 200)
+        assert threading.active_count() < threads + 20
+        hitl.ok("approve", "crowd")
+        assert all(b'"approved"' in poll.makefile("rb").read(4_000) for poll in polls)
+        assert len(waiters) == 0
+    finally:
+        for poll in polls:
+            poll.close()
+        visited.stop()
+
+
+@pytest.mark.parametrize(
+    ("limits", "possible", "raised"),
+    [
+        ((1_024, 4_096), 1_000, 1_512),
+        ((1_024, 1_024), 512, 1_024),
+        ((64, 100), 50, 100),
+        ((8_192, 8_192), 1_000, 8_192),
+        ((1_024, resource.RLIM_INFINITY), 1_000, 1_512),
+        ((resource.RLIM_INFINITY, resource.RLIM_INFINITY), 1_000, resource.RLIM_INFINITY),
+    ],
+)
+def test_the_limit_of_open_files_is_raised_and_it_is_said_if_that_is_not_enough(
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    limits: tuple[int, int],
+    possible: int,
+    raised: int,
+) -> None:
+    now = [limits]
+    monkeypatch.setattr(resource, "getrlimit", lambda _: now[-1])
+    monkeypatch.setattr(resource, "setrlimit", lambda _, new: now.append(new))
+    assert (connections_possible(1_000), now[-1]) == (possible, (raised, limits[1]))
+    assert ("ulimit" in caplog.text) == (possible < 1_000)

@@ -26,7 +26,7 @@ from hitl_cli.engine.doorbell import PUSHERS
 from hitl_cli.engine.errors import EngineError
 from hitl_cli.engine.http.auth import Verifier, refusal
 from hitl_cli.engine.http.hosts import host_of, is_loopback
-from hitl_cli.engine.http.listener import listen
+from hitl_cli.engine.http.listener import connections_possible, listen
 from hitl_cli.engine.http.metrics import Metrics
 from hitl_cli.engine.http.push import Pusher, PushRules
 from hitl_cli.engine.http.streams import KEEPALIVE_S, Stream, Streams
@@ -130,7 +130,8 @@ class HttpServer:
         )
         try:
             options = self._options
-            listener, url = await listen(http, options.host, options.port, CONNECTIONS_MAX)
+            room = connections_possible(CONNECTIONS_MAX)
+            listener, url = await listen(http, options.host, options.port, room)
             bell = self._commit_loop.hang(PUSHERS, f"{time.time_ns():x}-{id(self):x}")
             await self._pusher.start(options.url or url)
             beating = asyncio.create_task(self._beat())

@@ -3,10 +3,44 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
+import resource
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from aiohttp import web
+
+logger = logging.getLogger(__name__)
+
+
+FILES_BESIDE = 512
+"""Files that a process has open besides its connections."""
+
+
+def connections_possible(wanted: int) -> int:
+    """Let this process open files for so many connections, and return how many it can have.
+
+    The limit is raised as far as the user may. A warning is logged if that is not enough.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = wanted + FILES_BESIDE
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        most = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        with contextlib.suppress(OSError, ValueError):  # some systems have a limit that they do not tell
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+            soft = most
+        if soft < needed:
+            possible = max(soft - FILES_BESIDE, soft // 2)
+            logger.warning(
+                "this process may open %s files, so it serves %s connections at a time, not %s. To serve"
+                " more, raise the limit with ulimit -Hn, or LimitNOFILE= of systemd",
+                f"{soft:,}",
+                f"{possible:,}",
+                f"{wanted:,}",
+            )
+            return possible
+    return wanted
 
 
 async def listen(http: web.Server, host: str, port: int, connections_max: int) -> tuple[asyncio.Server, str]:

@@ -175,22 +175,35 @@ async def _take_back(call: Call) -> web.Response:
 async def _show_request(call: Call) -> web.Response:
     """Return a request, or 304 if it has not changed. With `wait`, wait until it is decided."""
     wait_s = _wait_s_of(call.query)
-    if not wait_s:
-        return await _shown(call, await _seen(call))
-    seen = await _seen(call)
-    id, waiters = seen.promise.id, call.gateway.waiters  # the name may mean another request later
-    if seen.promise.state == "pending":
+    id = await _until_decided(call, wait_s) if wait_s else None
+    return await _shown(call, await _seen(call, id))
+
+
+async def _until_decided(call: Call, wait_s: float) -> str:
+    """Return the id of the request once it is decided or the time is up, or end if the client leaves.
+
+    While it waits, it holds no thread, and it looks at the request once. A key or a run is the request that
+    it means now: later it may mean another one.
+    """
+    id, waiters = call.id, call.gateway.waiters
+    while True:
         with waiters.on(call.request, id) as woken:
             await waiters.ready()
-            seen = await _seen(call, id)
-            if seen.promise.state == "pending":
+            item = await _named(call, id)
+            if item.id == id and item.promise.state == "pending":
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(wait_s):
                         await woken.wait()
                 if has_left(call.request):
                     raise ConnectionResetError
-                seen = await _seen(call, id)
-    return await _shown(call, seen)
+            if item.id == id or item.promise.state != "pending":
+                return item.id
+        id = item.id
+
+
+async def _named(call: Call, name: str) -> RequestSummary:
+    """Return the request with a name, without its details."""
+    return await call.inbox(lambda inbox: inbox.find(name, whole=True))
 
 
 def _wait_s_of(query: RequestQuery) -> float:
