@@ -10,7 +10,6 @@ runs the step again repeats the same calls.
 # (resonate/durable.py, _resolve_annotation), which costs more than the step itself.
 
 import asyncio
-import inspect
 import logging
 from collections.abc import Awaitable, Generator, Mapping, Sequence
 from datetime import timedelta
@@ -40,7 +39,7 @@ from hitl_cli.authoring.refused_answer import put_again, refusal
 from hitl_cli.authoring.use import consume_in_run
 from hitl_cli.client.pool import ClientPool
 from hitl_cli.client.protocol import Client, get_promise
-from hitl_cli.client.wire import audit_in, is_blocking
+from hitl_cli.client.wire import is_blocking
 from hitl_cli.errors import NotAwaited, QuestionChanged
 from hitl_cli.format.durations import Duration, duration_ms, format_age, format_duration
 from hitl_cli.format.shell import command
@@ -294,7 +293,7 @@ def ask(
         priority=priority,
         link=link,
         digest=digest,
-        code=code_of(ctx, frame.f_back if (frame := inspect.currentframe()) else None),
+        code=code_of(ctx, sdk.calling_module()),
     )
     if on_change not in ("ask", "keep"):
         raise not_askable(f'on_change={on_change!r} must be "ask" or "keep".')
@@ -410,7 +409,7 @@ async def asking(
         note_question(ctx, again, keep=put.keep)
         taken: KeptDecision = await sdk.named(_step_of(ctx, new), again).run(asking, new, None, None, form)
         return msgspec.structs.replace(taken, answers=question)
-    if audit_in(request.value.headers or {}).rule is None:
+    if (request.value.headers or {}).get("hitl:rule") is None:
         await tell_the_others(ctx, question, request)
     return KeptDecision(**msgspec.structs.asdict(decision), answers=question)
 

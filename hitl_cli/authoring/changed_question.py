@@ -29,8 +29,6 @@ from hitl_cli.sdk.calls import asked_below, replaced_request
 from hitl_cli.sdk.replay import answer_in
 
 if TYPE_CHECKING:
-    from types import FrameType
-
     from resonate.context import Context
     from resonate.types import PromiseRecord
 
@@ -63,9 +61,8 @@ class NewRequest(NamedTuple):
     keep: bool = False
 
 
-def code_of(ctx: Context, frame: FrameType | None) -> Code:
-    """Return the code that a frame belongs to."""
-    module = "" if frame is None else frame.f_globals.get("__name__", "")
+def code_of(ctx: Context, module: str) -> Code:
+    """Return the code that a module belongs to."""
     try:
         loaded = ctx.get_dependency(LoadedCode)
     except KeyError:

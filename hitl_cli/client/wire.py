@@ -224,14 +224,6 @@ def headers_of(value: Value | None) -> dict[str, str]:
 def audit_in(headers: Mapping[str, str]) -> Audit:
     """Return the audit record in headers; fields that cannot be read are left out."""
     at = headers.get("hitl:at", "")
-    try:
-        votes = msgspec.json.decode(headers.get("hitl:votes", "[]"), type=tuple[Vote, ...])
-    except (msgspec.MsgspecError, RecursionError):
-        votes = ()
-    try:
-        proof = msgspec.json.decode(headers.get("hitl:proof", "null"), type=Proof | None)
-    except (msgspec.MsgspecError, RecursionError):
-        proof = None
     return Audit(
         id=headers.get("hitl:id"),
         by=headers.get("hitl:by"),
@@ -239,10 +231,21 @@ def audit_in(headers: Mapping[str, str]) -> Audit:
         at=int(at) if at.isascii() and at.isdecimal() and len(at) <= INSTANT_DIGITS else None,
         comment=headers.get("hitl:comment"),
         choice=headers.get("hitl:choice"),
-        votes=votes,
+        votes=_header_as(headers, "hitl:votes", tuple[Vote, ...]) or (),
         rule=headers.get("hitl:rule"),
-        proof=proof,
+        proof=_header_as(headers, "hitl:proof", Proof),
     )
+
+
+def _header_as[T](headers: Mapping[str, str], name: str, kind: type[T]) -> T | None:
+    """Return the JSON in a header; None if there is none, or it cannot be read."""
+    text = headers.get(name)
+    if text is None:
+        return None
+    try:
+        return msgspec.json.decode(text, type=kind)
+    except (msgspec.MsgspecError, RecursionError):
+        return None
 
 
 def encode(data: Json, headers: dict[str, str] | None = None) -> Value:
@@ -285,6 +288,8 @@ def too_large(id: str, value: Payload | None) -> str:
 
 def same_json(one: Json, other: Json) -> bool:
     """Whether two values are the same JSON. In Python `1 == True`; in JSON they differ."""
+    if one is other:  # usually None
+        return True
     return msgspec.json.encode(one, order="sorted") == msgspec.json.encode(other, order="sorted")
 
 

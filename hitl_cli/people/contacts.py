@@ -343,6 +343,8 @@ def recipients(names: Iterable[str], directory: Directory) -> tuple[str, ...]:
 
 def concerns(names: Iterable[str], directory: Directory, decided_by: str | None = None) -> bool:
     """Whether anyone is notified who did not decide it."""
+    if not (directory.people or directory.groups):
+        return False
     groups = directory.members
     return any(not groups.same(who, decided_by) for who in recipients(names, directory))
 

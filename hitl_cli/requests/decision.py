@@ -158,7 +158,8 @@ class KeptDecision(Decision[Json], frozen=True, kw_only=True, omit_defaults=Fals
 
     def told(self, data: Any) -> Decision[Any]:
         """Return the decision as the workflow gets it, with `data` of the type of the form."""
-        fields = {name: getattr(self, name) for name in Decision.__struct_fields__}
+        fields = msgspec.structs.asdict(self)
+        del fields["answers"]
         decision: Decision[Any] = Decision(**fields | {"data": data})
         return with_question(decision, self.answers)
 

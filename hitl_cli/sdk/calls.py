@@ -8,7 +8,6 @@ never compared.
 
 from __future__ import annotations
 
-import sys
 from contextvars import ContextVar
 from functools import wraps
 from types import FunctionType
@@ -26,7 +25,8 @@ from hitl_cli.client.tags import PARENT_TAG, TAKE_BACK_SEGMENT
 from hitl_cli.client.wire import Call, child_id, is_blocking
 from hitl_cli.errors import QuestionChanged
 from hitl_cli.sdk.arguments import digests, holds_sets, name_of, texts_now, texts_of
-from hitl_cli.sdk.context import beside, first_id, leave_to_others, named, next_id
+from hitl_cli.sdk.binding import copy_quickly, quickened
+from hitl_cli.sdk.context import beside, calling_module, first_id, leave_to_others, named, next_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -116,6 +116,7 @@ def compare_calls() -> None:
     Context.run = _run  # type: ignore[method-assign,assignment]
     Context.rpc = _rpc  # type: ignore[method-assign,assignment]
     sdk_context.DurableFunction = _durable  # type: ignore[attr-defined,assignment]
+    copy_quickly()
 
 
 def _durable(fn: Any) -> DurableFunction:
@@ -127,14 +128,14 @@ def _durable(fn: Any) -> DurableFunction:
         return DurableFunction(fn)
     known = _durables.get(fn)
     if known is None:
-        known = _durables[fn] = DurableFunction(fn)
+        known = _durables[fn] = quickened(DurableFunction(fn))
     return known
 
 
 @wraps(_sdk_run)  # type: ignore[arg-type] # overloaded
 def _run(ctx: Context, fn: Any, *args: Any, **kwargs: Any) -> ResonateFuture[Any]:
     effects: Any = ctx._state.effects
-    module = sys._getframe(1).f_globals.get("__name__", "")
+    module = calling_module()
     step = RunningStep(name_of(fn), effects, fn, args, kwargs, module, running.get(None))
     token = running.set(step)  # which the task of the step inherits
     try:
@@ -161,7 +162,7 @@ def _goes_on(effects: Any, id: str) -> bool:
 @wraps(_sdk_rpc)
 def _rpc(ctx: Context, fn: Any, *args: Any, **kwargs: Any) -> ResonateFuture[Any]:
     effects: Any = ctx._state.effects
-    module = sys._getframe(1).f_globals.get("__name__", "")
+    module = calling_module()
     if getattr(effects, "compares", False):
         registered = (fn, ctx.opts.version) if isinstance(fn, str) else ctx._state.registry.reverse(fn)
         if registered is not None:

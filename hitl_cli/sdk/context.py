@@ -8,6 +8,7 @@ which creates and settles promises only while the task is held.
 from __future__ import annotations
 
 import copy
+import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from resonate.error import PlatformError, ResonateError
@@ -34,6 +35,14 @@ class LeftToOthers(ResonateError):
 def now(ctx: Context) -> int:
     """Return the server's current time in ms since the epoch (UTC)."""
     return ctx._state.clock()
+
+
+def calling_module() -> str:
+    """Return the module of the code that called the caller of this.
+
+    No frame is kept: it would refer to itself, and keep all that the run refers to until it is collected.
+    """
+    return str(sys._getframe(2).f_globals.get("__name__", ""))
 
 
 def first_id(step: str) -> str:

@@ -59,6 +59,10 @@ RETRY_LIFE_MS = 86_400_000
 """How long the record of a retry may stay open if its worker dies before it is closed."""
 
 
+SURELY_SMALL = VALUE_MAX // 4
+"""Characters that are not larger than the limit in any encoding."""
+
+
 class TooLarge(ServerError):
     """An argument or a result of a workflow is larger than the limit."""
 
@@ -322,7 +326,10 @@ class ObservedTasks:
 
 def _storable(req: PromiseSettleReq) -> PromiseSettleReq:
     """Return a settlement; if its value is too large, a rejection that says so."""
-    if size_of(req.value) <= VALUE_MAX:
+    value = req.value
+    if not value.headers and (value.data is None or len(value.data) < SURELY_SMALL):
+        return req
+    if size_of(value) <= VALUE_MAX:
         return req
     message = too_large(req.id, req.value)
     return _rejection(req.id, Failure(message=message, type=TooLarge.__name__))

@@ -17,11 +17,13 @@ from hitl_cli.client.tags import SCOPE_TAG
 from hitl_cli.client.wire import child_id, is_blocking
 from hitl_cli.errors import QuestionChanged
 from hitl_cli.sdk.calls import asked_below, differs, executed, is_marked, note_asked
+from hitl_cli.sdk.suspension import suspending
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from resonate.context import Context
+    from resonate.error import Suspended
     from resonate.types import PromiseCreateReq, PromiseRecord
 
 
@@ -105,7 +107,13 @@ class CheckedCore(Core, kw_only=True):
             effects.__class__ = CheckedEffects
         effects.begin(self.code_of)
         executed.set(effects)
-        return await super().execute_until_blocked_inner(promise, effects)
+        signals: list[Suspended] = []
+        suspending.set(signals)
+        outcome = await super().execute_until_blocked_inner(promise, effects)
+        for signal in signals:
+            signal.__traceback__ = None
+        signals.clear()
+        return outcome
 
 
 def answer_in(record: PromiseRecord) -> str | None:

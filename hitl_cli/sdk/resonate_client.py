@@ -12,6 +12,7 @@ from resonate.error import ApplicationError, SerializationError
 from resonate.resonate import Resonate
 
 from hitl_cli.errors import BadInput
+from hitl_cli.sdk.binding import quickened
 from hitl_cli.sdk.calls import compare_calls
 from hitl_cli.sdk.failures import FailureCodec
 from hitl_cli.sdk.replay import CheckedCore
@@ -54,10 +55,14 @@ class Registering(Resonate):
 
     def register(self, fn: Any = None, **options: Any) -> Any:
         """Register a durable function, as the SDK does."""
+        registered = super().register(fn, **options)
         if fn is not None:
             name = str(options.get("name") or getattr(fn, "__name__", ""))
-            self.served.add((name, int(options.get("version", 1))))
-        return super().register(fn, **options)
+            version = int(options.get("version", 1))
+            self.served.add((name, version))
+            if (function := self._core.registry.get(name, version)) is not None:
+                quickened(function)
+        return registered
 
 
 async def pause(

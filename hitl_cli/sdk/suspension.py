@@ -116,6 +116,14 @@ _current: ContextVar[_Function] = ContextVar("function")
 """The durable function that is being executed."""
 
 
+suspending: ContextVar[list[Suspended]] = ContextVar("suspending")
+"""What was raised to suspend the functions of the task that is executed.
+
+Each has a traceback with frames that refer to what it was raised for. Without it, all that belongs to the run
+is freed at once, and not by a search for garbage (sdk/replay.py).
+"""
+
+
 class _Concurrency:
     """The asyncio tasks that a function created, its timeouts, and what they wait for."""
 
@@ -292,7 +300,8 @@ def _await_result(future: ResonateFuture[Any]) -> Generator[Any, None, Any]:
     function = _current.get(None)
     if function is None:
         return _await(future)
-    end_if_over()
+    if function.over:
+        end_if_over()
     if function.concurrency is None:
         return _await_in(function, future)
     return function.concurrency.result(future).__await__()
@@ -302,8 +311,10 @@ def _await_in(function: _Function, future: ResonateFuture[Any]) -> Generator[Any
     """Await a step or a promise in a function without tasks, and note if that suspends it."""
     try:
         return (yield from _await(future))
-    except Suspended:
+    except Suspended as signal:
         function.suspended = True
+        if (signals := suspending.get(None)) is not None:
+            signals.append(signal)
         raise
 
 
@@ -383,7 +394,10 @@ def _is_unsettled(ctx: Context) -> bool:
     for local in state.spawned_locals:
         if not local.handle.done():
             return True
-    return any(not task.done() for task in state.spawned_remote_tasks) or _has_forgotten(ctx)
+    for task in state.spawned_remote_tasks:
+        if not task.done():
+            return True
+    return _has_forgotten(ctx)
 
 
 def _has_forgotten(ctx: Context) -> bool:
@@ -391,8 +405,10 @@ def _has_forgotten(ctx: Context) -> bool:
     state = ctx._state
     if state.parent_id != state.id:
         return False
-    created = getattr(state.effects, "cache", {}).values()
-    return any(promise.state == "pending" and is_blocking(promise.tags) for promise in created)
+    for promise in getattr(state.effects, "cache", {}).values():
+        if promise.state == "pending" and is_blocking(promise.tags):
+            return True
+    return False
 
 
 async def _leave(ctx: Context, left: set[str] | None) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import gc
 import logging
 from datetime import date, timedelta
 from pathlib import Path
@@ -174,3 +175,13 @@ async def uses(ctx: Context, expires: bool = False) -> Any:
 
 def acts(_: Context) -> str:
     return "done"
+
+
+@workflow
+async def collected(ctx: Context) -> int:
+    """Return how many objects nobody refers to, besides each other, since the last time."""
+    return await ctx.run(collect)
+
+
+def collect(_ctx: Context) -> int:
+    return gc.collect()

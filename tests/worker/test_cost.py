@@ -10,8 +10,10 @@ import pytest
 from resonate.resonate import Resonate
 
 from hitl_cli.sdk.embedded_connection import EmbeddedConnection
+from tests.acting import approval, decide
 from tests.apps.features import counts
-from tests.worker.watching import FEATURES, begin, result_of
+from tests.recovery.crew import ASKS
+from tests.worker.watching import FEATURES, begin, result_of, waiting
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from tests.conftest import Hitl
 
 STEPS = 1_000
+RUNS = 50
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -68,3 +71,20 @@ def test_a_worker_completes_a_run_of_a_thousand_steps(hitl: Hitl) -> None:
     with hitl.client() as client:
         begin(client, "r", "counts", STEPS)
         assert result_of(client, "r") == STEPS
+
+
+def test_a_run_that_asks_leaves_nothing_for_the_garbage_collector(hitl: Hitl) -> None:
+    hitl.worker("--app", ASKS)
+    with hitl.client() as client:
+        begin(client, "before", "collected")
+        result_of(client, "before")
+        for n in range(RUNS):
+            begin(client, f"r{n}", "asks", {"prompt": "Deploy?"})
+        for id in waiting(client, RUNS):
+            decide(client, id, approval(by="ada", via="test"))
+        for n in range(RUNS):
+            result_of(client, f"r{n}")
+        begin(client, "after", "collected")
+        found = result_of(client, "after")
+    assert isinstance(found, int)
+    assert found < 10 * RUNS  # a run that refers to itself is 80 objects or more
