@@ -147,6 +147,12 @@ class Hitl:
         """
         return with_place(_typed(id, form, self._backend.decision(id, _seconds(timeout))), self)
 
+    def consume(self, decision: Decision[Any], *, key: str | None = None) -> Decision[Any]:
+        """Use up an approval of a request with `once`, and return it. See Decision.consume."""
+        check_usable(decision)
+        self._backend.use(decision.id, key or fresh_id())
+        return decision
+
     def take_back(self, id: str) -> Decision[Any]:
         """Cancel a request, and return its decision: canceled, or the one that was made before.
 
@@ -278,6 +284,12 @@ class AsyncHitl:
         decision = await self._waits.until(self._backend.decision, id, _seconds(timeout))
         return with_place(_typed(id, form, decision), self)
 
+    async def consume(self, decision: Decision[Any], *, key: str | None = None) -> Decision[Any]:
+        """Use up an approval of a request with `once`, and return it. See Decision.consume."""
+        check_usable(decision)
+        await asyncio.to_thread(self._backend.use, decision.id, key or fresh_id())
+        return decision
+
     async def take_back(self, id: str) -> Decision[Any]:
         """Cancel a request, and return its decision. See Hitl.take_back."""
         return await asyncio.to_thread(self._backend.take_back, id)
@@ -334,19 +346,10 @@ class AsyncHitl:
 
 
 @consume_at.register(Hitl)
-def _consume_at(place: Hitl, decision: Decision[Any], key: str | None) -> Decision[Any]:
-    """Use up an approval, and return it."""
-    check_usable(decision)
-    place._backend.use(decision.id, key or fresh_id())  # noqa: SLF001 - the class is above
-    return decision
-
-
 @consume_at.register(AsyncHitl)
-async def _consume_at_async(place: AsyncHitl, decision: Decision[Any], key: str | None) -> Decision[Any]:
-    """Use up an approval, and return it."""
-    check_usable(decision)
-    await asyncio.to_thread(place._backend.use, decision.id, key or fresh_id())  # noqa: SLF001 - the same
-    return decision
+def _consume_at(place: Hitl | AsyncHitl, decision: Decision[Any], key: str | None) -> Any:
+    """Use up an approval, and return it, or what gives it when it is awaited."""
+    return place.consume(decision, key=key)
 
 
 # What both classes share
