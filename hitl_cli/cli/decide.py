@@ -243,7 +243,8 @@ def _answer_one(inbox: Inbox, id: str, answer: Said, *, as_json: bool) -> None:
     def said(item: RequestSummary) -> DecisionInput:
         given = answer(item) if callable(answer) else answer
         for one in () if given.data is UNSET else changed(item.asked, given.data):
-            note(f"changes {one.sentence}")
+            for line in [f"changes {one.sentence}", *(one.diff or [])]:
+                note(line)
         return given
 
     decided = inbox.decide(id, said)

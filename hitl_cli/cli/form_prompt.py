@@ -117,7 +117,8 @@ class _Form:
             for one in differences(self._schema, [*self._others, ("you", made)]) if self._others else ():
                 self._terminal.say(f"! differs from other votes: {one.sentence}", "ansired")
             for change in changes(self._schema["default"], made) if self._changes else ():
-                self._terminal.say(f"! changed {change.sentence}", "ansiyellow")
+                for line in [f"! changed {change.sentence}", *(change.diff or [])]:
+                    self._terminal.say(line, "ansiyellow")
             wrong = problems(self._schema, made)
             for problem in wrong:
                 self._terminal.say(f"! {sentence(problem)}", "ansired")

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from hitl_cli.client.wire import Vote
     from hitl_cli.requests.question import Question
 
+MOST_COMPARED = 4_000
+"""Lines of two texts that are compared, which takes longer the more there are."""
+
 NOTHING = "nothing"
 """The text of a value that is not there."""
 
@@ -32,8 +35,25 @@ class Change(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def sentence(self) -> str:
-        """The change as a text, such as `amount: 120 → 80`."""
-        return f"{self.path or 'arguments'}: {_in_words(self.before)} → {_in_words(self.now)}"
+        """The change as a text on one line, such as `amount: 120 → 80`."""
+        said = f"{_in_words(self.before)} → {_in_words(self.now)}"
+        if self.diff is not None:
+            signs = [line[:1] for line in self.diff[2:]]
+            said = f"lines added: {signs.count('+')}, removed: {signs.count('-')}"
+        return f"{self.path or 'arguments'}: {said}"
+
+    @property
+    def diff(self) -> list[str] | None:
+        """The lines of a unified diff, if the value is a text of several lines; None otherwise."""
+        before, now = self.before, self.now
+        if not isinstance(before, str) or not isinstance(now, str) or "\n" not in before + now:
+            return None
+        from difflib import unified_diff
+
+        one, other = before.split("\n"), now.split("\n")
+        if len(one) + len(other) > MOST_COMPARED:
+            return None
+        return list(unified_diff(one, other, "before", "now", lineterm=""))
 
 
 def answer_form(question: Question) -> dict[str, Any] | bool | None:

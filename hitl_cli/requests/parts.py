@@ -117,6 +117,27 @@ def split(details: Json) -> tuple[Json, list[tuple[str, Part]]]:
     return {name: value for name, value in details.items() if name not in found} or None, parts
 
 
+def split_exactly(arguments: Json) -> tuple[Json, list[tuple[str, Part]]]:
+    """Return arguments as `split` does; a text of several lines is a part."""
+    rest, parts = split(arguments)
+    if isinstance(rest, dict):
+        long = {name: value for name, value in rest.items() if isinstance(value, str) and "\n" in value}
+        parts += [(name, CodePart(value)) for name, value in long.items()]
+        rest = {name: value for name, value in rest.items() if name not in long} or (None if parts else rest)
+    return rest, parts
+
+
+def exact(value: Json) -> Json:
+    """Return a value whose texts have every character visible."""
+    if isinstance(value, dict):
+        return {visible(name): exact(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [exact(inner) for inner in value]
+    if isinstance(value, str):
+        return "\n".join(map(visible, value.split("\n")))
+    return value
+
+
 def _members(details: Json) -> Iterator[tuple[str | int, Json]]:
     """Yield the members of details that may be parts."""
     if isinstance(details, dict):

@@ -167,3 +167,23 @@ def test_a_terminal_obeys_nothing_and_says_how_to_see_all(hitl: Hitl) -> None:
 def test_a_script_asks_with_parts(hitl: Hitl) -> None:
     given = json.dumps({"run": {"$view": "comand", "text": "ls"}})
     assert "details.run" in hitl.fails(2, "ask", "?", "--details", given, "--no-wait", code="bad-question")
+
+
+def test_arguments_are_shown_exactly_and_a_changed_text_as_a_diff(desk: Desk) -> None:  # noqa: F811
+    text = "".join(f"line {number}\n" for number in range(40))
+    arguments = {"argv": ["rm", "build\u00a0/", "\u202egpj"], "content": text}
+    path = desk.put("exact:1", Question(prompt="?", arguments=arguments, editable=True))
+    page = desk.get(path)
+    assert "build\\xa0/" in page.text
+    assert "\u202e" not in page.source.partition("<form")[0]
+    assert "21 more lines" in page.text
+    sent = {"field_content": text.replace("line 7\n", "line seven\n"), "verdict": "approve"}
+    page = desk.refused(409, path, "arguments-changed", **sent)
+    assert "content: lines added: 1, removed: 1" in page.text
+    assert "-line 7\n+line seven" in page.text
+    mark = page.control("stand_by")["value"] or ""
+    page = desk.taken(path, (), stand_by=mark, **sent)
+    assert "+line seven" in page.text
+    shown = desk.hitl.ok("show", "exact:1")
+    assert "+line seven" in shown
+    assert "build\\xa0/" in shown

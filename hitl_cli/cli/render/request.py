@@ -19,7 +19,7 @@ from hitl_cli.client.wire import decode
 from hitl_cli.format.durations import format_age, format_duration
 from hitl_cli.format.json import to_json
 from hitl_cli.format.shell import command, quoted
-from hitl_cli.format.terminal import printable, printable_lines
+from hitl_cli.format.terminal import printable, printable_lines, visible
 from hitl_cli.format.times import local
 from hitl_cli.format.validation import within
 from hitl_cli.forms.fields import flat
@@ -29,7 +29,7 @@ from hitl_cli.inbox.votes import differing_votes
 from hitl_cli.notify.status import said_of, without_old_reminders
 from hitl_cli.requests.editable import changed
 from hitl_cli.requests.outcome import given_reason
-from hitl_cli.requests.parts import split
+from hitl_cli.requests.parts import split, split_exactly
 from hitl_cli.requests.question import PLAIN, Question, fields_of
 from hitl_cli.views.details import at_deadline, later, notified, who_may
 
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from hitl_cli.forms import Field
     from hitl_cli.inbox.details import RequestDetails
     from hitl_cli.proof.checking import Checked
+    from hitl_cli.requests.editable import Change
 
 STEPS = 10
 """How many earlier steps are shown: the last ones."""
@@ -127,13 +128,13 @@ def _blocks(seen: RequestDetails, without_contact: Sequence[str] = ()) -> list[B
     """Return everything below the prompt except the commands."""
     now, question = seen.item.now, seen.item.asked
     details, parts = split(question.details)
-    arguments, drawn_arguments = split(question.arguments)
+    arguments, drawn_arguments = split_exactly(question.arguments)
     told = [
         *_unexplained(seen),
         Block("asked again, because the answer was not valid", _refused_rows(question)),
         Block("details", _named_values(details)),
         *part_blocks("details", parts),
-        Block("arguments", _named_values(arguments)),
+        Block("arguments", [[*name, _exactly(cell)] for *name, cell in _named_values(arguments)]),
         *part_blocks("arguments", drawn_arguments),
         Block("", _facts(seen), whole=True),
         Block("a rule that --for makes", _offer_rows(question)),
@@ -320,7 +321,7 @@ def _decision_rows(seen: RequestDetails) -> list[list[Cell]]:
         ("by", Cell("the deadline" if made.deadline else by)),
         ("at", Cell(f"{local(made.at)}, after {format_duration(made.waited_ms)}")),
         ("choice", Cell(made.choice or "")),
-        ("changed", Cell("\n".join(one.sentence for one in made.changes), "yellow")),
+        ("changed", Cell("\n".join(line for one in made.changes for line in lines_of_change(one)), "yellow")),
         ("data", Cell(_answer_of(seen, made.data) if made.outcome == "approved" else "")),
         ("reason", Cell(given_reason(made.outcome, made.reason) or "")),
         ("comment", Cell(made.comment or "")),
@@ -330,6 +331,11 @@ def _decision_rows(seen: RequestDetails) -> list[list[Cell]]:
         ("unproven", Cell(seen.unproven or "", "red")),
     ]
     return [[Cell(name, "dim"), cell] for name, cell in lines if cell.text]
+
+
+def lines_of_change(change: Change) -> list[str]:
+    """Return a change of the arguments as lines, those of a long text as a diff."""
+    return [change.sentence, *(change.diff or [])]
 
 
 def _use_of(seen: RequestDetails) -> str:
@@ -353,7 +359,7 @@ def _answer_of(seen: RequestDetails, data: Json) -> str:
     """Return an answer with the titles of its form."""
     form = seen.item.asked.form
     if seen.item.asked.editable is not None:
-        return in_lines(data)
+        return in_lines(data) if changed(seen.item.asked, data) else ""
     return _readable(data) if form is None or data is None else in_lines(as_read(form, data))
 
 
@@ -362,6 +368,11 @@ def _named_values(value: Json) -> list[list[Cell]]:
     if isinstance(value, dict):
         return [[Cell(str(name), "dim"), Cell(_readable(inner))] for name, inner in value.items()]
     return [] if value is None else [[Cell(_readable(value))]]
+
+
+def _exactly(cell: Cell) -> Cell:
+    """Return a cell in which every character is visible."""
+    return Cell("\n".join(map(visible, cell.text.split("\n"))), cell.style)
 
 
 def _readable(value: Json) -> str:

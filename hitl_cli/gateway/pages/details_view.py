@@ -26,11 +26,14 @@ from hitl_cli.requests.parts import (
     lines_of,
     picture_of,
     split,
+    split_exactly,
 )
+from hitl_cli.requests.parts import exact as as_exact
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from hitl_cli.requests.editable import Change
     from hitl_cli.requests.parts import LineKind, Part
 
 SHOWN_LINES = 20
@@ -59,11 +62,17 @@ class DrawnDetails(Struct, frozen=True, kw_only=True):
     parts: tuple[DrawnPart, ...]
 
 
-def drawn_details(details: Json) -> DrawnDetails:
-    """Return details as a page shows them."""
-    rest, parts = split(details)
+def drawn_details(details: Json, *, exact: bool = False) -> DrawnDetails:
+    """Return details as a page shows them; arguments `exact`ly, with every character visible."""
+    rest, parts = split_exactly(details) if exact else split(details)
     shown = tuple(DrawnPart(name=printable(name), html=_html_of(part)) for name, part in parts)
-    return DrawnDetails(rest=rest, parts=shown)
+    return DrawnDetails(rest=as_exact(rest) if exact else rest, parts=shown)
+
+
+def drawn_change(change: Change) -> Markup:
+    """Return a change of the arguments: a line, and below it the diff of a long text."""
+    said = Markup('<span class="text" dir="auto">{}</span>').format(printable(change.sentence))
+    return said if change.diff is None else said + _html_of(DiffPart("\n".join(change.diff)))
 
 
 def _html_of(part: Part) -> Markup:

@@ -139,7 +139,7 @@ def view(
         said=decode(item.promise.param) if item.question in (None, PLAIN) else None,
         form=form,
         details=drawn_details(question.details),
-        arguments=drawn_details(question.arguments),
+        arguments=drawn_details(question.arguments, exact=True),
         read=partial(as_read, answer_form(question)),
         changes=partial(changed, question),
         own=own,
