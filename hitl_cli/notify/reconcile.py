@@ -16,7 +16,13 @@ from hitl_cli.errors import BadInput, Conflict
 from hitl_cli.inbox.history import settled_since
 from hitl_cli.inbox.pending import blocking_pages
 from hitl_cli.people.contacts import NotificationSettings, concerns, recipients
-from hitl_cli.requests.notification import NOTIFICATION_LIFE_MS, Notification, outcome_notification
+from hitl_cli.requests.notification import (
+    NOTIFICATION_LIFE_MS,
+    Notification,
+    callback_ends_at,
+    callback_of,
+    outcome_notification,
+)
 from hitl_cli.requests.question import question_of
 
 if TYPE_CHECKING:
@@ -55,8 +61,8 @@ class Reconciler:
         self._looked_at: int | None = None
 
     def look(self, client: Client) -> None:
-        """Queue the missing notifications, if anyone has a contact. Raises Unreachable."""
-        if not self._reach.now.reaches_somebody:
+        """Queue the missing notifications, if anyone has a contact, and callbacks. Raises Unreachable."""
+        if not (self._reach.now.reaches_somebody or self._reach.now.callbacks.names_hosts):
             return
         now = client.now()
         waiting, fresh = set(), []
@@ -90,20 +96,22 @@ class Reconciler:
                 return
 
     def _concerns(self, promise: Promise) -> bool:
-        """Whether any assignee of a promise has a contact."""
+        """Whether any assignee of a promise has a contact, or it has a callback."""
         question = question_of(promise)
         if question is None or (promise.tags.get(REQUEST_TAG) != "1" and not self._reach.now.anybody):
             return False
-        return bool(recipients(question.everyone, self._reach.now))
+        return question.callback is not None or bool(recipients(question.everyone, self._reach.now))
 
     def _asked(self, promise: Promise, now: int) -> Iterator[_New]:
-        """Yield the notification of a new request, unless it is too old."""
+        """Yield the notification of a new request, and its callback, unless it is too old."""
         question = question_of(promise)
         if question is None or promise.created_at < now - LOOK_BACK_MS:
             return
         if recipients(question.to, self._reach.now):
             notice = Notification(request=promise.id, occasion="asked", names=question.to)
             yield notice, promise.origin, promise.timeout_at
+        if question.callback is not None and self._reach.now.callbacks.names_hosts:
+            yield callback_of(promise.id), promise.origin, callback_ends_at(promise)
 
     # Outcomes
 

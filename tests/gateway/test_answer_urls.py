@@ -9,7 +9,7 @@ import pytest
 
 from hitl_cli.auth.links import PAGE, PROGRAM, make, url_of
 from hitl_cli.auth.signing_keys import load_keys
-from hitl_cli.notify.compose import compose
+from hitl_cli.notify.compose import compose, look_up
 from hitl_cli.notify.messages import Message
 from hitl_cli.people.contacts import Directory, NotificationSettings
 from hitl_cli.requests.notification import Notification
@@ -199,7 +199,8 @@ def test_a_webhook_has_one_unless_it_is_for_who_asked(hitl: Hitl, gateway: Gatew
     reach = NotificationSettings(directory=Directory(), keys=hitl.keys)
     notice = Notification(request="told", occasion="asked")
     with hitl.client() as client:
-        found = {who: compose(client, notice, who, reach) for who in ("reviewer", "Agent", "group:ops")}
+        case = look_up(client, ["told"])["told"]
+    found = {who: compose(case, notice, who, reach) for who in ("reviewer", "Agent", "group:ops")}
     urls = {who: one.items[0].answer_url for who, one in found.items() if isinstance(one, Message)}
     assert (urls["Agent"], urls["group:ops"]) == (None, None)
     assert gateway.post(urlsplit(urls["reviewer"] or "").path, APPROVE).json["by"] == "reviewer"

@@ -11,10 +11,13 @@ from standardwebhooks import Webhook
 
 from hitl_cli import Hitl as PythonApi
 from hitl_cli.errors import BadInput
+from hitl_cli.inbox import Inbox
 from hitl_cli.notify.channels import callbacks
 from hitl_cli.notify.channels.outside import is_outside
 from hitl_cli.notify.messages import DecisionMessage, DeliveryFailed
+from hitl_cli.people.actor import Actor
 from hitl_cli.people.callbacks import CallbackSettings, endpoint_of
+from hitl_cli.requests.question import Question
 from tests.conftest import Hitl, wait_until
 from tests.gateway.conftest import begin_gateway
 from tests.gateway.test_api import Api
@@ -269,6 +272,19 @@ def test_no_worker_need_run_meanwhile(place: Place) -> None:
     place.api.post("/requests/later/decision", {"verdict": "approve"})
     place.worker = place.hitl.worker()
     assert place.came("later")[0].json["data"]["decision"]["outcome"] == "approved"
+
+
+def test_a_callback_is_kept_although_who_put_the_request_died_before_it_was_queued(place: Place) -> None:
+    place.worker.stop()
+    with place.hitl.client() as client:
+        inbox = Inbox(client, Actor(person="agent", via="test"))
+        allowed = CallbackSettings(internal=(urlsplit(place.receiver.url).netloc,), secret=SECRET)
+        question = Question(prompt="?", callback=place.url("died"))
+        inbox.ask(question, id="died", deadline_ms=60_000, callbacks=allowed)
+    place.worker = place.hitl.worker()
+    place.told("died", "to be told")
+    place.hitl.ok("approve", "died")
+    assert place.came("died")[0].json["data"]["decision"]["outcome"] == "approved"
 
 
 def test_the_command_and_python_ask_with_a_callback_too(place: Place) -> None:
