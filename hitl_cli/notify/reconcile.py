@@ -130,9 +130,10 @@ class Reconciler:
             found.update(get_promises(client, gone[at : at + BATCH]))
         # A Resonate Server would read all promises.
         for promise in () if plain else settled_since(client, self._looked_at - OVERLAP_MS):
-            # `ask` queues the others, but not in a run that has ended.
+            # `ask` in a workflow queues the others, but not in a run that has ended.
             over = promise.state in ("rejected_canceled", "rejected_timedout")
-            if promise.id in self._waiting or (over and self._concerns(promise)):
+            alone = promise.origin == promise.id
+            if promise.id in self._waiting or ((over or alone) and self._concerns(promise)):
                 found[promise.id] = promise
         for id in gone:
             if id not in found:

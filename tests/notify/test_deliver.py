@@ -433,6 +433,21 @@ def test_a_question_of_a_script_is_told_by_whichever_worker_there_is(hitl: Hitl,
     assert town.sent(2)[-1] == ("reviewer", "approved", "q")
 
 
+def test_the_others_are_told_what_came_of_a_request_of_a_script_that_was_open_for_a_moment(
+    hitl: Hitl, town: Town
+) -> None:
+    reach = town.crew.told["reach"]
+    reconciler = Reconciler(reach, "poll://any@default")
+    with hitl.client() as client:
+        reconciler.look(client)
+        (hitl.folder / "hitl.toml").write_text(f'[people.reviewer]\nwebhook = "{town.base}/reviewer"\n')
+        hitl.ok("ask", "Ship it?", "--to", "reviewer", "--to", "lead", "--id", "q", "--no-wait")
+        hitl.ok("approve", "q", "--as", "lead")
+        reconciler.look(client)
+        found = search(client, tags={NOTICE_TAG: "q"})
+    assert [p.id for p in found] == ["q:t-asked", "q:t-approved"]
+
+
 def test_what_other_programs_ask_is_told_too_unless_it_has_lain_there_for_long(
     hitl: Hitl, town: Town
 ) -> None:
