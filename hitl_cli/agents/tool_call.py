@@ -42,6 +42,18 @@ SUMMARY = 80
 TELLING = ("command", "file_path", "path", "url", "query", "pattern", "description")
 """Fields of a tool's input that say most about a call, the best first."""
 
+CHANGEABLE = {
+    "Bash": ("command",),
+    "Edit": ("new_string",),
+    "NotebookEdit": ("new_source",),
+    "WebFetch": ("url", "prompt"),
+    "Write": ("content",),
+}
+"""The texts in the input of a known tool that a person may change."""
+
+CHANGEABLE_CHARS = 50_000
+"""Longest arguments that can be changed, as JSON: a form holds no more than twice as much."""
+
 VALID_FOR = "10m"
 """How long an approval of a call without an id may be used: later the same call is asked again."""
 
@@ -127,7 +139,15 @@ def is_strict(agent: AgentName, call: ToolCall) -> bool:
 
 
 def _editable(call: ToolCall) -> dict[str, Any] | None:
-    """Return the schema by which a person may change the input, and nothing else; None if it has no form."""
+    """Return the schema by which a person may change the input, and nothing else; None if it has no form.
+
+    Of a known tool, the texts that matter: this is certain to fit, and quicker than to try.
+    """
+    if call.tool_name in CHANGEABLE:
+        names = [name for name in CHANGEABLE[call.tool_name] if isinstance(call.tool_input.get(name), str)]
+        fits = names and len(to_json(call.arguments())) <= CHANGEABLE_CHARS
+        texts = {name: {"type": "string"} for name in names}
+        return {"properties": {"input": {"properties": texts}}} if fits else None
     fixed = {"tool": call.tool_name, "cwd": call.cwd}
     fields = {name: {"const": value, "readOnly": True} for name, value in fixed.items()}
     schema = {
