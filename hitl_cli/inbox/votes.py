@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -70,6 +71,10 @@ class Tally(Struct, frozen=True, kw_only=True):
         return tuple(ballot.vote for ballot in self.counted)
 
 
+type Kind = tuple[str | None, str | None]
+"""What an approval approves: see `kind_of_approval`. Only equal ones count together."""
+
+
 class _Said(Struct, frozen=True):
     verdict: Verdict
     choice: str | None = None
@@ -79,8 +84,7 @@ class _Said(Struct, frozen=True):
 
 def leading(question: Question, votes: Iterable[Vote]) -> int:
     """Return the highest number of equal approvals."""
-    kinds = [kind_of_approval(question, vote) for vote in votes if vote.verdict == "approve"]
-    return max(map(kinds.count, kinds), default=0)
+    return _most_common(kind_of_approval(question, vote) for vote in votes if vote.verdict == "approve")
 
 
 def tally(
@@ -97,29 +101,27 @@ def tally(
     reject as would have to approve.
     """
     counted: dict[str, RecordedVote] = {}
+    kinds: dict[str, Kind] = {}
+    deciding = None
     for ballot in ballots:
-        counted.pop(groups.key(ballot.vote.by), None)
-        counted[groups.key(ballot.vote.by)] = ballot
+        person = groups.key(ballot.vote.by)
+        counted.pop(person, None)
+        kinds.pop(person, None)
+        counted[person] = ballot
         if ballot.vote.verdict == "approve":
-            decided = _leading(question, counted.values()) >= question.approvals
+            kind = kinds[person] = kind_of_approval(question, ballot.vote)
+            decided = sum(kind == other for other in kinds.values()) >= question.approvals
         else:
             decided = _is_lost(question, electorate, counted)
         if decided:
-            return _tally_of(question, counted, ballot)
-    return _tally_of(question, counted)
+            deciding = ballot
+            break
+    return Tally(counted=tuple(counted.values()), leading=_most_common(kinds.values()), deciding=deciding)
 
 
-def _leading(question: Question, counted: Iterable[RecordedVote]) -> int:
-    """Return the highest number of equal approvals in ballots."""
-    return leading(question, [ballot.vote for ballot in counted])
-
-
-def _tally_of(
-    question: Question, counted: Mapping[str, RecordedVote], deciding: RecordedVote | None = None
-) -> Tally:
-    """Return the tally of the ballots that count."""
-    ballots = tuple(counted.values())
-    return Tally(counted=ballots, leading=_leading(question, ballots), deciding=deciding)
+def _most_common(kinds: Iterable[Kind]) -> int:
+    """Return how many of these are equal at most."""
+    return max(Counter(kinds).values(), default=0)
 
 
 def _is_lost(

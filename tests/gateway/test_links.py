@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,7 +11,7 @@ from hitl_cli.auth.links import Link, make, revoke_all, revoke_link, url_of
 from hitl_cli.auth.sign_in import link_for as sign_in_link
 from hitl_cli.auth.sign_in import sign as sign_to_sign_in
 from hitl_cli.auth.signing_keys import rotate
-from hitl_cli.client.wire import audit_of, error_value
+from hitl_cli.client.wire import audit_of, decode, error_value
 from hitl_cli.gateway.api import events
 from hitl_cli.gateway.auth import sessions
 from hitl_cli.gateway.context import BAD_LINKS
@@ -355,3 +356,21 @@ def test_who_tries_many_bad_links_has_to_wait_and_good_ones_stay_good(
         assert browser.get("/l/bad").status == 403
     finally:
         visited.stop()
+
+
+def test_arguments_are_approved_as_they_are_or_with_a_change_by_a_link(
+    visited: Visited, browser: Browser
+) -> None:
+    question = Question(prompt="Pay?", arguments={"amount": 120}, editable=True)
+    for id, amount in (("link-same", "120"), ("link-changed", "80")):
+        asked = put(visited.hitl, id, question)
+        path = visited.link(asked.id, "reviewer")
+        form = {"csrf": browser.get(path).csrf, "verdict": "approve", "field:amount": amount}
+        page = browser.post(path, form)
+        if amount != "120":
+            assert (page.status, page.code) == (409, "arguments-changed")
+            assert "amount: 120 → 80" in page.main
+            mark = re.search(r'name="stand_by" value="([0-9a-f]+)"', page.text)
+            assert mark is not None
+            assert browser.post(path, form | {"stand_by": mark[1]}).status in {200, 303}
+        assert decode(now_of(visited, asked).value) == {"amount": int(amount)}

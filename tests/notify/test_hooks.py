@@ -410,3 +410,14 @@ def test_what_came_of_a_click_is_told_nowhere_but_where_messages_are_posted(
     desk.click("hitl:approve", desk.ask())
     desk.slack.wait_for(1)
     assert not receiver.received
+
+
+def test_arguments_are_changed_by_a_hook_and_approved_as_they_are_by_a_click(desk: Desk) -> None:
+    options: dict[str, Any] = {"arguments": {"amount": 120}, "editable": True}
+    asked = desk.ask(**options)
+    assert desk.post(approval(asked, arguments={"amount": "x"}), id="wrong").status == 400
+    assert desk.post(approval(asked, arguments={"amount": 80}), id="changed").status == 200
+    assert [one.sentence for one in desk.decided(asked).changes] == ["amount: 120 → 80"]
+    asked = desk.ask(**options)
+    desk.click("hitl:approve", asked)
+    assert (desk.decided(asked).data, desk.decided(asked).changes) == ({"amount": 120}, ())

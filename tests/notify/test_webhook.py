@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from standardwebhooks import Webhook
@@ -15,7 +15,10 @@ from hitl_cli.errors import BadInput
 from hitl_cli.notify.channels import http_post
 from hitl_cli.notify.channels.registry import send
 from hitl_cli.notify.messages import DeliveryFailed
+from hitl_cli.notify.render import html_of, text_of
 from hitl_cli.people.contacts import Address, Directory, WebhookSettings, signing_key
+from hitl_cli.requests.editable import changed
+from hitl_cli.requests.question import Question
 from tests.notify.samples import HOSTILE, hostile, item, message
 
 if TYPE_CHECKING:
@@ -175,3 +178,14 @@ def test_a_decision_is_told_with_what_came_of_it(receiver: HttpReceiver) -> None
     over = item(outcome="approved", by="lead", choice="ship")
     [request] = posted(receiver, message(over, occasion="approved")).json["data"]["requests"]
     assert (request["outcome"], request["by"], request["choice"]) == ("approved", "lead", "ship")
+
+
+def test_a_decision_is_told_with_what_it_changed(receiver: HttpReceiver) -> None:
+    asked: dict[str, Any] = {"prompt": "Pay?", "arguments": {"amount": 120}, "editable": True}
+    changes = changed(Question(**asked), {"amount": 80})
+    over = item(outcome="approved", by="lead", question=asked, changes=changes)
+    told = message(over, occasion="approved")
+    [request] = posted(receiver, told).json["data"]["requests"]
+    assert request["changes"] == [{"path": "amount", "before": 120, "now": 80}]
+    assert "amount: 120 → 80" in text_of(told)
+    assert "amount: 120 → 80" in html_of(told)
