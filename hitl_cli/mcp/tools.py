@@ -31,7 +31,7 @@ INSTRUCTIONS = (
 
 type State = Literal["pending", "approved", "rejected", "expired", "canceled"]
 
-type _Id = Annotated[str, Meta(description="The id that ask returned.")]
+type _Id = Annotated[str, Meta(description="The id that ask returned.", max_length=2_000)]
 
 
 def _about(text: str) -> Meta:

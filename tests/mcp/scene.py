@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -50,8 +51,11 @@ class Scene(Struct):
             await asyncio.to_thread(desk.close)
 
     def decide(self, id: str, said: DecisionInput = YES, person: str = "lead") -> None:
-        with connect(self.url) as client:
-            Inbox(client, Actor(person=person, via="test")).decide(id, said, whole=True)
+        def decide() -> None:
+            with connect(self.url) as client:
+                Inbox(client, Actor(person=person, via="test")).decide(id, said, whole=True)
+
+        apart(decide)
 
     def soon(self, id: str, said: DecisionInput = YES) -> None:
         """Decide a request once it is there."""
@@ -65,14 +69,23 @@ class Scene(Struct):
         threading.Thread(target=wait_until, args=(decide,)).start()
 
     def open_ids(self) -> list[str]:
-        with connect(self.url) as client:
-            return [item.id for item in Inbox(client, Actor(person="lead", via="test")).list()[0]]
+        def listed() -> list[str]:
+            with connect(self.url) as client:
+                return [item.id for item in Inbox(client, Actor(person="lead", via="test")).list()[0]]
+
+        return apart(listed)
 
     async def only_id(self) -> str:
         """Return the id of the only open request, once there is one."""
         await asyncio.to_thread(wait_until, self.open_ids)
         [id] = self.open_ids()
         return id
+
+
+def apart[T](work: Callable[[], T]) -> T:
+    """Run something in a thread: a client over HTTP has an event loop of its own."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(work).result()
 
 
 def run(work: Callable[[], Awaitable[None]]) -> None:

@@ -161,7 +161,7 @@ def test_a_client_that_leaves_ends_the_wait_and_the_request_stays(
     async def work() -> None:
         async with client_of(visited, agent, "2026-07-28") as client:
             held = asyncio.create_task(client.call_tool("ask", {"prompt": "Leave?", "id": "ask-left"}))
-            await asyncio.to_thread(wait_until, lambda: len(waiters))
+            await asyncio.to_thread(wait_until, lambda: "ask-left" in scene.open_ids() and len(waiters))
             held.cancel()
             await asyncio.to_thread(wait_until, lambda: not len(waiters))
             assert "ask-left" in scene.open_ids()

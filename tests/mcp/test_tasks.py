@@ -86,7 +86,8 @@ def test_the_request_is_the_task_and_outlives_its_process(scene: Scene) -> None:
     async def work() -> None:
         async with scene.client(MODE, extensions=[Tasks()]) as client:
             task = await ask(client, prompt="Deploy?", id="ask-d", deadline="1h")
-            assert (task["taskId"], task["status"], task["ttlMs"]) == ("ask-d", "working", 3_600_000)
+            assert (task["taskId"], task["status"]) == ("ask-d", "working")
+            assert 3_599_000 <= task["ttlMs"] <= 3_601_000
             assert (await send(client, "get", "d"))["status"] == "working"
             assert scene.open_ids() == ["ask-d"]
         scene.decide("ask-d", DecisionInput(verdict="approve", comment="go"))

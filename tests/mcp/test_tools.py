@@ -227,7 +227,7 @@ ODD: list[tuple[str, dict[str, Any], str]] = [
     ("ask", {"prompt": "?", "id": "x" * 10_000}, "bad-name"),
     ("wait", {}, "bad-json"),
     ("wait", {"id": None}, "bad-json"),
-    ("wait", {"id": "x" * 100_000}, "bad-input"),
+    ("wait", {"id": "x" * 100_000}, "bad-json"),
     ("pending", {"limit": 0}, "bad-json"),
     ("history", {"limit": 10**9}, "bad-json"),
 ]
