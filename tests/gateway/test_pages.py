@@ -9,6 +9,9 @@ from urllib.parse import quote
 
 import pytest
 
+from hitl_cli.requests.question import Offer, Question
+from tests.cli.past import HOUR_MS
+from tests.cli.requests import put
 from tests.conftest import Hitl
 from tests.gateway import scene
 from tests.gateway.browser import (
@@ -45,6 +48,8 @@ PAGES = [
     "/runs/release-1.4.2/cancel",
     "/history",
     "/stats",
+    "/rules",
+    "/r/call-1",
     "/l/forged",
 ]
 
@@ -61,7 +66,13 @@ def gateway_of(folder: Path, *, long: bool) -> GatewayProcess:
 
 @pytest.fixture(scope="module")
 def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
-    gateway = gateway_of(tmp_path_factory.mktemp("pages"), long=False)
+    folder = tmp_path_factory.mktemp("pages")
+    gateway = gateway_of(folder, long=False)
+    hitl = Hitl(folder)
+    hitl.ok("rule", "add", "--tool", "Bash", "--match", "git status*", "--as", scene.PERSON)
+    call = {"tool": "Bash", "input": {"command": "git push origin main"}, "cwd": "/srv/app"}
+    offer = Offer(where={"tool": "Bash", "input.command": "git push*"}, longest=8 * HOUR_MS)
+    put(hitl, "call-1", Question(prompt="Run it?", arguments=call, offer=offer), by="agent")
     yield gateway
     gateway.clear_away()
 
