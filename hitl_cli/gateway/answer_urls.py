@@ -35,6 +35,9 @@ VIA = "answer-url"
 
 FORM = "application/x-www-form-urlencoded"
 
+JSON_FIELDS = {"data", "arguments"}
+"""Fields that are JSON in a form, too."""
+
 
 async def _take(request: Request) -> web.Response:
     """Decide the request of a URL, as the person that it was made for."""
@@ -71,8 +74,8 @@ async def _read(request: Request) -> DecisionInput:
         if twice := next((name for name in form if len(form.getall(name)) > 1), None):
             raise BadJson(f"{twice!r} is given twice.", problems=[(twice, "given twice")])
         said: dict[str, Any] = dict(form)
-        if "data" in said:
-            said["data"] = msgspec.Raw(str(said["data"]).encode())
+        for name in JSON_FIELDS & said.keys():
+            said[name] = msgspec.Raw(str(said[name]).encode())
         return read_json(msgspec.json.encode(said), DecisionInput)
     if request.content_type != "application/json":
         raise HttpError(415, f"send JSON with Content-Type: application/json, or a form ({FORM}).")

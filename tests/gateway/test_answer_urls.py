@@ -99,6 +99,11 @@ def test_a_form_is_taken_as_well(hitl: Hitl, gateway: GatewayProcess) -> None:
     assert gateway.ask("POST", path, data=twice, headers=form_type).status == 400
     taken = gateway.ask("POST", path, form={"verdict": "approve", "data": '{"amount": 7}', "comment": "ok"})
     assert (taken.status, taken.json["data"]) == (200, {"amount": 7})
+    put(hitl, "exact", Question(prompt="?", arguments={"n": 1}, to=("reviewer",)))
+    path = url_for(hitl, "exact")
+    other = gateway.ask("POST", path, form={"verdict": "approve", "arguments": '{"n": 2}'})
+    assert (other.status, other.json["code"]) == (400, "bad-answer")
+    assert gateway.ask("POST", path, form={"verdict": "approve", "arguments": '{"n": 1}'}).status == 200
 
 
 def test_other_bodies_are_refused(hitl: Hitl, gateway: GatewayProcess, id: str) -> None:

@@ -25,7 +25,7 @@ TIMEOUT_S = 15.0
 AGAIN_LATER = (408, 425, 429)
 """Client errors that are temporary (RFC 9110, RFC 6585, RFC 8470)."""
 
-NO_URL = "the address in the settings is not a valid URL."
+NO_URL = "the address is not a valid URL."
 
 KEPT_S = 1.0
 """How long an unused connection stays open. Servers close theirs after two seconds or more, and a message
@@ -110,7 +110,7 @@ def _judge(status: int, host: str, headers: Mapping[str, str]) -> None:
     if 200 <= status < 300:  # noqa: PLR2004 - successful (RFC 9110)
         return
     if 300 <= status < 400:  # noqa: PLR2004
-        raise DeliveryFailed(f"{host} redirects to another URL ({status}): change the URL in the settings.")
+        raise DeliveryFailed(f"{host} redirects to another URL ({status}): name that URL instead.")
     if 400 <= status < 500 and status not in AGAIN_LATER:  # noqa: PLR2004
         raise DeliveryFailed(f"{host} refused it ({status}).", for_good=True)
     seconds = headers.get("Retry-After", "")  # or a date, which is ignored
