@@ -32,6 +32,7 @@ LAZY = ("typer.rich_utils", "typer._completion_classes", "segno", "aiosmtplib")
 """Imported by what hitl calls, and not by a module of hitl."""
 
 LEFT_OUT = (
+    "hitl_cli.agents.durable_tools",
     "hitl_cli.agents.pydantic_ai",
     "hitl_cli.agents.openai_agents",
     "hitl_cli.agents.langgraph",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import asynccontextmanager, contextmanager
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -19,7 +20,7 @@ from hitl_cli.requests.decision import Decision
 from hitl_cli.requests.question import Question, sensible
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping, Sequence
 
     from hitl_cli.requests.question import Priority
 
@@ -46,6 +47,26 @@ def options_of(
 ) -> ApprovalOptions:
     """Return all options of an adapter as one."""
     return {"to": to, "deadline": deadline, **(options or {})}
+
+
+@asynccontextmanager
+async def opened(hitl: Hitl | AsyncHitl | None) -> AsyncIterator[Hitl | AsyncHitl]:
+    """Yield where to ask: what is given, or a new `AsyncHitl` that is closed in the end."""
+    if hitl is not None:
+        yield hitl
+        return
+    async with AsyncHitl() as own:
+        yield own
+
+
+@contextmanager
+def opened_now(hitl: Hitl | None) -> Iterator[Hitl]:
+    """Do the same with a `Hitl`."""
+    if hitl is not None:
+        yield hitl
+        return
+    with Hitl() as own:
+        yield own
 
 
 class FrameworkCall(Struct, frozen=True, kw_only=True):

@@ -18,11 +18,12 @@ from hitl_cli.agents.call_request import (
     complete,
     decisions,
     decisions_now,
+    opened,
+    opened_now,
     options_of,
     used,
     used_now,
 )
-from hitl_cli.python_api.hitl import AsyncHitl, Hitl
 from hitl_cli.requests.decision import Decision, Rejected
 
 if TYPE_CHECKING:
@@ -31,11 +32,12 @@ if TYPE_CHECKING:
     from langgraph.types import Interrupt
 
     from hitl_cli.format.durations import Duration
+    from hitl_cli.python_api.hitl import AsyncHitl, Hitl
 
 FRAMEWORK = "langgraph"
 INTERRUPTS = "__interrupt__"
+KINDS = ("approve", "edit", "reject", "respond")
 UNNAMED = "LangGraph"
-"""The name of a graph that was given none."""
 
 USUAL = "Tool execution requires approval\n"
 """The beginning of a description that only repeats the call."""
@@ -71,13 +73,14 @@ def run_with_approval(
 
     Interrupts of other kinds are left in the result, as `invoke` does.
     """
-    hitl, asked, whole = hitl or Hitl(), options_of(to, deadline, options), _config(thread, config)
+    asked, whole = options_of(to, deadline, options), _config(thread, config or {})
     found = graph.get_state(whole).interrupts
     result = {INTERRUPTS: list(found)} if found else graph.invoke(input, whole)
     while calls := _calls(graph, thread, result):
         requests = [call.request for call in calls]
-        made = complete(requests, decisions_now(hitl, requests, asked, timeout))
-        whys = [used_now(call, decision) for call, decision in made]
+        with opened_now(hitl) as asker:
+            made = complete(requests, decisions_now(asker, requests, asked, timeout))
+            whys = [used_now(call, decision) for call, decision in made]
         result = graph.invoke(Command(resume=_resume(calls, made, whys)), whole)
     return result
 
@@ -95,13 +98,14 @@ async def arun_with_approval(
     config: dict[str, Any] | None = None,
 ) -> Any:
     """Do the same by `ainvoke`. See run_with_approval."""
-    hitl, asked, whole = hitl or AsyncHitl(), options_of(to, deadline, options), _config(thread, config)
+    asked, whole = options_of(to, deadline, options), _config(thread, config or {})
     found = (await graph.aget_state(whole)).interrupts
     result = {INTERRUPTS: list(found)} if found else await graph.ainvoke(input, whole)
     while calls := _calls(graph, thread, result):
         requests = [call.request for call in calls]
-        made = complete(requests, await decisions(hitl, requests, asked, timeout))
-        whys = [await used(call, decision) for call, decision in made]
+        async with opened(hitl) as asker:
+            made = complete(requests, await decisions(asker, requests, asked, timeout))
+            whys = [await used(call, decision) for call, decision in made]
         result = await graph.ainvoke(Command(resume=_resume(calls, made, whys)), whole)
     return result
 
@@ -115,8 +119,7 @@ class _Asked(msgspec.Struct, frozen=True):
     allowed: frozenset[str]
 
 
-def _config(thread: str, config: dict[str, Any] | None) -> dict[str, Any]:
-    given = config or {}
+def _config(thread: str, given: dict[str, Any]) -> dict[str, Any]:
     return given | {"configurable": given.get("configurable", {}) | {"thread_id": thread}}
 
 
@@ -162,8 +165,7 @@ def _request(
 def _allowed_by(schema: Any) -> frozenset[str]:
     """Return the decisions that a schema allows."""
     text = msgspec.json.encode(schema).decode()
-    kinds = ("approve", "edit", "reject", "respond")
-    return frozenset(kind for kind in kinds if f'"const":"{kind}"' in text)
+    return frozenset(kind for kind in KINDS if f'"const":"{kind}"' in text)
 
 
 def _resume(

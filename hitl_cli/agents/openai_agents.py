@@ -18,6 +18,7 @@ from hitl_cli.agents.call_request import (
     FrameworkCall,
     complete,
     decisions,
+    opened,
     options_of,
     question,
     used,
@@ -25,7 +26,6 @@ from hitl_cli.agents.call_request import (
 from hitl_cli.agents.openai_tools import changed_arguments, editable
 from hitl_cli.agents.run_states import FolderStates, States
 from hitl_cli.client.wire import fresh_id
-from hitl_cli.python_api.hitl import AsyncHitl
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from resonate.context import Context
 
     from hitl_cli.format.durations import Duration
-    from hitl_cli.python_api.hitl import Hitl
+    from hitl_cli.python_api.hitl import AsyncHitl, Hitl
     from hitl_cli.requests.decision import Decision
 
 __all__ = ["FolderStates", "States", "editable", "run_in_workflow", "run_with_approval"]
@@ -70,20 +70,22 @@ async def run_with_approval(
     - `timeout`: how long to wait each time. Then it raises TimedOut; the requests stay open.
     - `run`: other arguments of `Runner.run`, such as `context` or `max_turns`.
     """
-    hitl = hitl or AsyncHitl()
     asked = options_of(to, deadline, options)
     kept = states.load(id)
-    if kept is None:
-        name = f"{id}/{fresh_id()}"  # the ids of calls are unique in a run, but not for every model in two
-        result = await Runner.run(agent, input, **run)
-    else:
-        name, text = json.loads(kept)
-        state = await RunState.from_string(agent, text)
-        result = await _resumed(agent, state, name, hitl, asked, timeout, run)
-    while result.interruptions:
-        state = result.to_state()
-        states.save(id, json.dumps([name, state.to_string()]))
-        result = await _resumed(agent, state, name, hitl, asked, timeout, run)
+    async with opened(hitl) as asker:
+        if kept is None:
+            name = (
+                f"{id}/{fresh_id()}"  # the ids of calls are unique in a run, but not for every model in two
+            )
+            result = await Runner.run(agent, input, **run)
+        else:
+            name, text = json.loads(kept)
+            state = await RunState.from_string(agent, text)
+            result = await _resumed(agent, state, name, asker, asked, timeout, run)
+        while result.interruptions:
+            state = result.to_state()
+            states.save(id, json.dumps([name, state.to_string()]))
+            result = await _resumed(agent, state, name, asker, asked, timeout, run)
     states.forget(id)
     return result
 

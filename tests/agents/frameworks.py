@@ -7,6 +7,9 @@ from importlib.util import find_spec
 
 import pytest
 
+START_S = 100.0
+"""How long a program may take to start: a framework takes seconds of CPU to import."""
+
 
 def need(*packages: str) -> None:
     """Skip the test module that calls it if a package is missing; with HITL_NEED_FRAMEWORKS, fail."""

@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.agents.frameworks import need
-from tests.conftest import PATIENCE_S, wait_until
+from tests.agents.frameworks import START_S, need
+from tests.conftest import wait_until
 
 if TYPE_CHECKING:
     from tests.conftest import Hitl
@@ -40,9 +40,9 @@ def printed(hitl: Hitl, example: str, *, count: int) -> str:
     running = subprocess.Popen(
         [sys.executable, *program[1:]], env=hitl.env, cwd=hitl.folder, stdout=subprocess.PIPE, text=True
     )
-    wait_until(lambda: hitl.database.exists() and len(hitl.json("pending", "--all")) == count)
+    wait_until(lambda: hitl.database.exists() and len(hitl.json("pending", "--all")) == count, START_S)
     hitl.ok(*answer[1:], "--yes")
-    return running.communicate(timeout=PATIENCE_S)[0]
+    return running.communicate(timeout=START_S)[0]
 
 
 def test_openai_agent(hitl: Hitl) -> None:

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from tests.agents.frameworks import need
+from tests.agents.frameworks import START_S, need
 
 need("agents")
 
@@ -21,7 +21,7 @@ from hitl_cli import workflow
 from hitl_cli.agents.openai_agents import FolderStates, editable, run_in_workflow, run_with_approval
 from hitl_cli.errors import BadInput, TimedOut
 from hitl_cli.testing import hitl_test
-from tests.conftest import PATIENCE_S, Hitl, wait_until
+from tests.conftest import Hitl, wait_until
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "agents" / "openai_agent.py"
 
@@ -216,13 +216,13 @@ def test_an_approval_that_may_be_used_once_is_not_used_again_after_a_crash(desk:
 def test_another_process_goes_on_with_the_run_of_one_that_was_killed(hitl: Hitl) -> None:
     command = [sys.executable, str(EXAMPLE), "build"]
     first = subprocess.Popen(command, env=hitl.env, cwd=hitl.folder)
-    wait_until(lambda: hitl.database.exists() and hitl.json("pending", "--all"))
+    wait_until(lambda: hitl.database.exists() and hitl.json("pending", "--all"), START_S)
     first.kill()
     first.wait()
     [request] = hitl.waiting()
     hitl.ok("approve", request["id"])
     assert (hitl.folder / "runs" / "clean-build.json").exists()
     done = subprocess.run(
-        command, env=hitl.env, cwd=hitl.folder, capture_output=True, text=True, timeout=PATIENCE_S, check=True
+        command, env=hitl.env, cwd=hitl.folder, capture_output=True, text=True, timeout=START_S, check=True
     )
     assert done.stdout == "deleted build\n"
