@@ -1,8 +1,11 @@
 """`hitl gateway` under a crowd: 500 people who list and decide 10,000 requests, and 5,000 open streams.
 
-    python -m bench.gateway [-S URL] [--requests N] [--people N] [--streams N] [--seconds N]
+    python -m bench.gateway [SERVER] [--requests N] [--people N] [--streams N] [--seconds N]
+    python -m bench.gateway [SERVER] --requests 100000 --first
 
-The server is a file, or an empty database that is prepared for hitl.
+SERVER is a file, with `-S URL` an empty database that is prepared for hitl, and with `--resonate-sql FILE`
+(the schema of resonate-pg) a PostgreSQL of our own. With `--first`, only the first page is measured: right
+after a start, while the gateway reads what is open, and after that.
 
 Needs wrk (https://github.com/wg/wrk; `apt install wrk`), which asks as fast as it is answered. Each request
 is decided twice, by an approval and by a rejection, of which one must win: what the server has in the end,
@@ -13,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import os
 import shutil
 import statistics
@@ -30,6 +34,7 @@ import msgspec
 from msgspec import Struct
 
 from bench.commands import HITL, fill
+from bench.commands import server as served
 from hitl_cli.client.connect import connect
 from hitl_cli.client.protocol import search
 
@@ -41,7 +46,14 @@ PATHS = ("/api/v1/requests?limit=20", "/api/v1/requests?limit=20&for=me", "/", "
 CROWD = Path(__file__).with_name("crowd.lua")
 EXTERNAL = {"resonate:external": "true"}
 DECISIONS_WATCHED = 50
+FIRST = ("/", "/api/v1/requests?limit=20")
 PATIENCE_S = 60.0
+OPENED_S = 0.5
+"""How long a person takes to open the first page after the start."""
+LOOK_S = 0.25
+IDLE_MS_S = 25
+STILL = 10
+"""A gateway that uses less CPU than that a second, so often in a row, has read what is open."""
 
 
 class Result(Struct, frozen=True):
@@ -120,16 +132,42 @@ def alone(url: str, pid: int, path: str, seconds: int = 3) -> str:
     return f"GET {path}: {(cpu_ms(pid) - before) / asked:.2f} ms of CPU"
 
 
+def took_ms(url: str) -> float:
+    """Return how long a page takes."""
+    began = time.perf_counter()
+    with urllib.request.urlopen(url, timeout=PATIENCE_S) as page:
+        page.read()
+    return (time.perf_counter() - began) * 1_000
+
+
 def first_page(url: str) -> str:
-    """Return the time of the first page on an idle gateway."""
-    took = []
-    for _ in range(20):
-        began = time.perf_counter()
-        with urllib.request.urlopen(f"{url}/", timeout=PATIENCE_S) as page:
-            page.read()
-        took.append((time.perf_counter() - began) * 1_000)
+    """Return how long the first page takes when nobody else asks."""
+    time.sleep(OPENED_S)
+    took = [took_ms(f"{url}/") for _ in range(20)]
     later = statistics.median(took[1:])
     return f"the first page alone: {took[0]:.0f} ms right after the start, then {later:.0f} ms (p50)"
+
+
+def first_pages(url: str, pid: int) -> Iterator[str]:
+    """Yield how long the first pages take, one after the other, from the start on."""
+    time.sleep(OPENED_S)
+    for path in FIRST:
+        yield f"GET {path}: {took_ms(url + path):.0f} ms right after the start"
+    began, took, still = time.monotonic(), [], 0
+    while still < STILL and time.monotonic() - began < PATIENCE_S:
+        took.append(took_ms(f"{url}/"))
+        before = cpu_ms(pid)
+        time.sleep(LOOK_S)
+        still = still + 1 if cpu_ms(pid) - before < LOOK_S * IDLE_MS_S else 0
+    loaded = time.monotonic() - began
+    took.sort()
+    p50, p90, longest = took[len(took) // 2], took[int(len(took) * 0.9)], took[-1]
+    yield f"GET / for {loaded:.0f} s, while it reads: p50 {p50:.0f}, p90 {p90:.0f}, longest {longest:.0f} ms"
+    for path in FIRST:
+        before = cpu_ms(pid)
+        later = statistics.median(took_ms(url + path) for _ in range(50))
+        yield f"GET {path}: then {later:.0f} ms (p50), {(cpu_ms(pid) - before) / 50:.1f} ms of CPU"
+    yield f"the gateway has {resident_kb(pid) / 1_024:.0f} MB"
 
 
 def crowd(url: str, pid: int, folder: Path, server: str, people: int, seconds: int) -> list[Result]:
@@ -226,15 +264,23 @@ def main() -> None:
     parser.add_argument("--people", type=int, default=500)
     parser.add_argument("--streams", type=int, default=5_000)
     parser.add_argument("--seconds", type=int, default=20, help="of each round (default 20)")
+    parser.add_argument("--resonate-sql", type=Path, metavar="FILE")
+    parser.add_argument("--first", action="store_true", help="only the first page")
     given = parser.parse_args()
-    if shutil.which("wrk") is None:
+    if shutil.which("wrk") is None and not given.first:
         sys.exit("wrk is not there: apt install wrk, or see https://github.com/wg/wrk.")
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as ends:
         folder = Path(name)
         server = given.server or f"sqlite:///{folder}/hitl.db"
+        if given.resonate_sql is not None:
+            server, _ = ends.enter_context(served(given.resonate_sql))
         with connect(server, None) as client:
             fill(client, given.requests, finished=False, prefix="run", quorum=False)
         with serving(folder, server) as (url, pid):
+            if given.first:
+                for line in first_pages(url, pid):
+                    print(line, flush=True)
+                return
             print(first_page(url))
             for path in PATHS:
                 print(alone(url, pid, path), flush=True)

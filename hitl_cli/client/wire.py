@@ -45,7 +45,7 @@ CLOCKS_DIFFER_MS = 3_600_000
 """How much an author's clock may differ from the server's before the server's time is used."""
 
 
-class Promise(Struct, frozen=True, kw_only=True, rename="camel"):
+class Promise(Struct, frozen=True, kw_only=True, rename="camel", gc=False):
     """A promise as any server shows it. Instants are ms since the epoch."""
 
     id: str

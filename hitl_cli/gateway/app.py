@@ -130,6 +130,7 @@ async def run(gateway: Gateway, serving: Callable[[str], None]) -> None:
             gateway.cookies.name(urlsplit(url).port)
         gateway.housekeeper.start()
         gateway.go_on(gateway.fire_deadlines())
+        gateway.go_on(gateway.prepare())
         with announced(gateway.options.announced_in, gateway.url):
             serving(url)
             await gateway.stopping.wait()

@@ -129,6 +129,12 @@ class Gateway:
             self._complaint = ""
         return self._keys
 
+    async def prepare(self) -> None:
+        """Do beforehand what would delay the first page: compile it, connect, and read a list."""
+        await asyncio.to_thread(self.renderer.prepare)
+        with contextlib.suppress(HitlError, OSError):  # housekeeping logs that the server is away
+            await self.lists.prepare()
+
     async def fire_deadlines(self) -> None:
         """Settle what is past its deadline until the gateway stops: it may be the only process."""
         while not self.stopping.is_set():

@@ -15,6 +15,7 @@ from hitl_cli.errors import HitlError
 from hitl_cli.gateway.batch_thread import BatchThread
 from hitl_cli.inbox import Inbox
 from hitl_cli.inbox.open_requests import OpenRequests
+from hitl_cli.inbox.pending import pending
 from hitl_cli.people.actor import Actor
 
 if TYPE_CHECKING:
@@ -25,6 +26,10 @@ type _Wanted = tuple[Actor, Callable[[Inbox], Any]]
 
 MOST = 250_000
 """Open requests to keep at most; with more, all lists are read from the server. Each takes about 2 kB."""
+
+HEAD_START_S = 0.2
+YIELD_S = 0.001
+"""While the requests are loaded, lists that are read from the server come first: above all the first one."""
 
 TOGETHER = 16
 """Answers that are handed over at a time, so that the event loop and this thread work in turns."""
@@ -53,14 +58,20 @@ class Lists(BatchThread[_Wanted, Any]):
             return result
         return await self._pool.run(lambda client: work(Inbox(client, actor)))
 
+    async def prepare(self) -> None:
+        """Read one request: a server plans its first list. Raises Unreachable."""
+        await self._pool.run(_read_one)
+
     def serve(self, client: Client) -> bool:
         """Load the open requests, and answer lists until they must be loaded again. Raises Unreachable."""
         if not OpenRequests.suits(client):
             return False
         known = OpenRequests(client)
+        time.sleep(HEAD_START_S)
         for _ in known.load():
             if self.closed or len(known) > MOST:
                 return False
+            time.sleep(YIELD_S)
         self.open()
         while asked := self.take():
             began = time.monotonic()
@@ -78,6 +89,11 @@ class Lists(BatchThread[_Wanted, Any]):
                 self.answer(some, [_listed(client, known, *one.what) for one in some])
             time.sleep(pause_s)
         return True
+
+
+def _read_one(client: Client) -> None:
+    if OpenRequests.suits(client):
+        pending(client, limit=1)
 
 
 def _listed(

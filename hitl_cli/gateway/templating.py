@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from hitl_cli.errors import HitlError
 
 
+FIRST = ("base.html", "parts.html", "inbox.html")
+"""The templates of the page that people open first."""
+
+
 class Renderer:
     """Renders templates. `clock` returns ms since the epoch; `base` is the base path of all pages."""
 
@@ -49,6 +53,11 @@ class Renderer:
             segment=lambda name: quote(name, safe=":"),
             compact=to_json,
         )
+
+    def prepare(self) -> None:
+        """Compile what the inbox page is made of, which takes longer than to read and render it."""
+        for template in FIRST:
+            self._templates.get_template(template)
 
     def text(self, template: str, **context: Any) -> str:
         """Return a rendered template."""

@@ -25,6 +25,7 @@ from __future__ import annotations
 import time
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Sequence
+from itertools import batched
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -64,6 +65,9 @@ if TYPE_CHECKING:
 LARGEST = 4_096
 """Bytes of JSON of what is kept of a request at most."""
 
+AT_ONCE = 100
+"""Requests to add at once: a few milliseconds of this thread."""
+
 MOST = 5_000
 """Changes of a kind in one refresh; with more, the table is loaded again."""
 
@@ -74,7 +78,7 @@ KEPT_TAGS = (REQUEST_TAG, KEY_TAG, ORIGIN_TAG, EXTERNAL_TAG, SCOPE_TAG)
 """Of the reserved tags, those that a summary reads."""
 
 
-class _Row(Struct):
+class _Row(Struct, gc=False):
     """An open request, and its place in each order. `item` is None if it is too large to be kept.
 
     `names` are all its assignees, now or later, as they are stored; empty means anyone. `spelled` is the item
@@ -86,7 +90,7 @@ class _Row(Struct):
     due: Place
     priority: Place
     item: RequestSummary | None
-    names: frozenset[str]
+    names: tuple[str, ...]
     ballots: Sequence[RecordedVote] = ()
     spelled: RequestSummary | None = None
     groups: Groups | None = None
@@ -116,12 +120,13 @@ class OpenRequests:
         return len(self._rows)
 
     def load(self) -> Iterator[None]:
-        """Read all open requests, a page each time it is resumed."""
+        """Read all open requests, up to AT_ONCE each time it is resumed."""
         self._version = self._exact_version()
         self._watch.start()
         for page in search_pages(self._client, state="pending", tags=EXTERNAL):
-            self._add([promise for promise in page if promise.is_blocking])
-            yield
+            for some in batched(page, AT_ONCE):
+                self._add([promise for promise in some if promise.is_blocking])
+                yield
 
     def refresh(self) -> bool:
         """Apply what has changed; return False if the table must be loaded again."""
@@ -270,7 +275,7 @@ class OpenRequests:
             due=place_by_deadline(promise),
             priority=place_by_priority(promise),
             item=item if kept else None,
-            names=frozenset((question or PLAIN).everyone) if kept else frozenset(),
+            names=tuple(dict.fromkeys((question or PLAIN).everyone)) if kept else (),
         )
 
     def _count(self, rows: Sequence[_Row]) -> None:

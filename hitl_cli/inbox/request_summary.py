@@ -18,7 +18,7 @@ from hitl_cli.requests.question import (
 )
 
 
-class RequestSummary(Struct, frozen=True, kw_only=True):
+class RequestSummary(Struct, frozen=True, kw_only=True, gc=False):
     """A request, with its run. Instants are ms since the epoch.
 
     `question` is None if it is not valid, `run` if there is none. `votes` is the number of approvals so far,

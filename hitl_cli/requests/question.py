@@ -120,7 +120,7 @@ class Refused(Struct, frozen=True, kw_only=True):
     times: int = 1
 
 
-class Question(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+class Question(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True, gc=False):
     """What a request asks: the data of its promise. Durations are in ms; `ask` describes the fields.
 
     `arguments` is what will be done after an approval, and `arguments_digest` the SHA-256 of its canonical

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -70,6 +71,15 @@ def loaded(client: Client) -> OpenRequests:
     for _ in known.load():
         pass
     return known
+
+
+def test_the_garbage_collector_does_not_go_through_what_is_kept(client: Client) -> None:
+    request(client, "a", to=["ada"])
+    [row] = loaded(client)._rows.values()
+    gc.collect()
+    assert row.item is not None
+    kept = (row, row.names, row.item, row.item.promise, row.item.question)
+    assert [gc.is_tracked(each) for each in kept] == [False] * len(kept)
 
 
 def decide(client: Client, id: str, verdict: Any = "approve", person: str = "ada", **more: Any) -> None:
