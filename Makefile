@@ -34,7 +34,7 @@ frameworks: .venv/ready ## run the tests of hitl_cli.agents with pydantic-ai, Op
 	@HITL_NEED_FRAMEWORKS=1 $(PYTEST) -m "not heavy" $(or $(ARGS),$(FRAMEWORKS) tests/docs/test_code.py)
 
 # What must hold on other servers as on a file; without the schema of resonate-pg, PostgreSQL is skipped.
-ON_SERVERS := $(addprefix tests/,authoring gateway inbox notify recovery runs worker)
+ON_SERVERS := $(addprefix tests/,authoring gateway inbox mcp notify recovery runs worker)
 
 servers: .venv/ready ## run the tests of commands, workers and the gateway on PostgreSQL and over `hitl server`
 	@$(PYTEST) -m "not heavy" --server postgres $(or $(ARGS),tests/cli $(ON_SERVERS))

@@ -70,19 +70,23 @@ class BackendDesk:
     async def decision(self, id: str, timeout_s: float) -> Decision[Json] | None:
         """Return the decision. See Desk.
 
-        It waits in slices, so that a call that is canceled frees its thread soon. The server may be away for
-        a while after the first one.
+        It waits in slices, so that a call that is canceled frees its thread soon. The server may be away
+        meanwhile.
         """
         end = time.monotonic() + timeout_s
-        found = await self._run(lambda: self._backend.decision(id, 0))
-        while found is None and (rest := end - time.monotonic()) > 0:
-            slice_s = min(rest, SLICE_S)
+        while True:
+            rest = end - time.monotonic()
+            slice_s = max(min(rest, SLICE_S), 0)
             try:
                 found = await self._run(partial(self._backend.decision, id, slice_s))
             except Unreachable as error:
+                if rest <= 0:
+                    raise
                 logger.warning("%s", error)
                 await asyncio.sleep(slice_s)
-        return found
+            else:
+                if found is not None or rest <= 0:
+                    return found
 
     async def take_back(self, id: str) -> Decision[Json]:
         """Cancel a request. See Desk."""

@@ -23,7 +23,7 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from msgspec import Struct
 
 from hitl_cli import __version__
-from hitl_cli.errors import HitlError
+from hitl_cli.errors import HitlError, Unreachable
 from hitl_cli.mcp import permission_prompt, tasks
 from hitl_cli.mcp.tools import (
     INSTRUCTIONS,
@@ -128,7 +128,7 @@ class _Tools:
                 return await self._permission(context, desk, params)
             given = read_arguments(params.arguments, tool.arguments)
             if isinstance(given, AskArguments) and params.request_state is not None:
-                return await self._answered(context, desk, params.request_state)
+                return await self._asked(context, desk, params.request_state)
             return await self._run[params.name](context, desk, given)
         except HitlError as error:
             return failure(error)
@@ -149,22 +149,29 @@ class _Tools:
         url = self._options.page(id)
         modern = context.protocol_version in MODERN_PROTOCOL_VERSIONS
         if url is None or not _opens_urls(context):
-            return await self._answered(context, desk, id)
+            return await self._asked(context, desk, id)
         if modern and await desk.decision(id, 0) is None:
             page = types.ElicitRequest(params=_elicitation(id, url))
             return types.InputRequiredResult(input_requests={PAGE: page}, request_state=id)
         if modern:
-            return await self._answered(context, desk, id)
+            return await self._asked(context, desk, id)
         leading = asyncio.create_task(_lead(context, id, url))
         try:
-            return await self._answered(context, desk, id)
+            return await self._asked(context, desk, id)
         finally:
             leading.cancel()
 
-    async def _answered(self, context: Context, desk: Desk, id: str) -> HandlerResult:
-        """Return the task of a request, if the client knows tasks; or hold the call until it is decided."""
+    async def _asked(self, context: Context, desk: Desk, id: str) -> HandlerResult:
+        """Return the task of a request, if the client knows tasks; or hold the call until it is decided.
+
+        The agent learns the id of a request that exists, whatever happens to the server.
+        """
         if not tasks.declared(context):
-            return await self._held(context, desk, id)
+            try:
+                return await self._held(context, desk, id)
+            except Unreachable as error:
+                logger.warning("%s", error)
+                return _result(pending_answer(id, self._options.page(id)))
         decision = await desk.decision(id, 0)
         if decision is not None:
             return await self.settled(desk, id, decision)

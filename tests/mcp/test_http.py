@@ -8,6 +8,7 @@ import subprocess
 import sys
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import httpx2
 import pytest
@@ -15,7 +16,10 @@ from mcp.client import Client
 from mcp.client.streamable_http import streamable_http_client
 
 from hitl_cli.auth import tokens
+from hitl_cli.mcp.desk import BackendDesk
+from hitl_cli.mcp.server import McpOptions, mcp_server
 from hitl_cli.mcp.tasks import EXTENSION
+from hitl_cli.python_api.gateway_backend import GatewayBackend
 from tests.conftest import Hitl, wait_until
 from tests.gateway.visiting import Visited
 from tests.mcp.scene import REVISIONS, Scene, call, refused, run
@@ -165,6 +169,30 @@ def test_a_client_that_leaves_ends_the_wait_and_the_request_stays(
             held.cancel()
             await asyncio.to_thread(wait_until, lambda: not len(waiters))
             assert "ask-left" in scene.open_ids()
+
+    run(work)
+
+
+def test_hitl_mcp_asks_at_a_gateway_that_restarts_meanwhile(hitl: Hitl, scene: Scene, agent: str) -> None:
+    before = Visited(hitl, sign_in=True)
+    port = urlsplit(before.address).port
+
+    async def work() -> None:
+        desk = BackendDesk(GatewayBackend(before.address, agent))
+        async with Client(mcp_server(McpOptions(), lambda _context: desk), mode="2026-07-28") as client:
+            held = asyncio.create_task(call(client, "ask", prompt="Deploy?", id="ask-again"))
+            await asyncio.to_thread(wait_until, lambda: "ask-again" in scene.open_ids())
+            await asyncio.to_thread(before.stop)
+            scene.decide("ask-again")
+            after = await asyncio.to_thread(lambda: Visited(hitl, sign_in=True, port=port))
+            try:
+                assert (await held)["approved"] is True
+                assert "ask-again" in json.dumps(await call(client, "history"))
+                assert "ask-again" not in json.dumps(await call(client, "pending"))
+                assert (await call(client, "show", id="ask-again"))["by"] == "lead"
+            finally:
+                await asyncio.to_thread(desk.close)
+                await asyncio.to_thread(after.stop)
 
     run(work)
 

@@ -245,6 +245,7 @@ def test_what_cannot_be_asked_is_an_error_of_the_tool_and_creates_nothing(
     run(work)
 
 
+@pytest.mark.usefixtures("short")
 def test_a_server_that_is_away_is_an_error_of_the_tool() -> None:
     async def work() -> None:
         async with Scene("http://127.0.0.1:1").client("2026-07-28") as client:
