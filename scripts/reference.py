@@ -22,9 +22,9 @@ the responses. [The API](api.md) explains tokens, lists, decisions and errors.
 PYTHON = """\
 # Python API
 
-Import everything from `hitl_cli`, and for tests from [`hitl_cli.testing`](#hitl_clitesting). Other
-modules are internal and may change without notice. Generated from the docstrings; `help(hitl_cli.ask)`
-prints the same.
+Import everything from `hitl_cli`, for tests from [`hitl_cli.testing`](#hitl_clitesting), and for agents from
+[`hitl_cli.agents`](../guides/agent-frameworks.md). Other modules are internal and may change without notice.
+Generated from the docstrings; `help(hitl_cli.ask)` prints the same.
 """
 
 ANY = "any JSON"
