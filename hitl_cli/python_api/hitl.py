@@ -36,7 +36,7 @@ PLAIN_DEADLINES = ("expire", "approve", "reject")
 
 
 class AskOptions(TypedDict, total=False):
-    """The options of `Hitl.ask` besides the prompt and the form: `id`, and those of `ask` in a workflow."""
+    """The options of `Hitl.ask` besides the prompt and the form: `id`, `offer`, and those of `ask`."""
 
     id: str | None
     details: Any
@@ -57,6 +57,7 @@ class AskOptions(TypedDict, total=False):
     link: str | None
     digest: Digest | None
     callback: str | None
+    offer: Mapping[str, Any] | None
 
 
 class Hitl:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from hitl_cli import Hitl as Program
 from hitl_cli.people.actor import Actor
 from hitl_cli.requests.question import Offer, Question
 from hitl_cli.rules.rule import NewRule
@@ -88,6 +89,14 @@ def test_an_approval_makes_the_rule_that_is_offered(hitl: Hitl) -> None:
     done = hitl.json("approve", "q", "--for", "8h", "--as", "lead")
     assert (done["new_rule"]["by"], done["new_rule"]["asker"]) == ("lead", "agent")
     assert ask(hitl, "next")["decision"]["rule"] == done["new_rule"]["id"]
+
+
+def test_a_program_offers_a_rule(hitl: Hitl) -> None:
+    with Program(hitl.url, person="agent") as program:
+        program.put("Run it?", id="q", arguments=STATUS, offer={"where": WHERE, "longest": "1h"})
+        hitl.ok("approve", "q", "--for", "1h", "--as", "lead")
+        again = program.ask("Run it?", id="r", arguments=STATUS)
+    assert (again.by, again.via) == ("lead", "rule")
 
 
 # Pages
