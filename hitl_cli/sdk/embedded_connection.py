@@ -66,6 +66,7 @@ class EmbeddedConnection:
         self._bell: Bell | None = None
         self._serves = ""
         self._peers = 0
+        self._places = 0
         self._pausing = False
 
     # resonate_base.Source
@@ -123,10 +124,15 @@ class EmbeddedConnection:
     # engine.server.Subscriber, with name and wants() above
 
     def room(self) -> int:
-        """Return how many tasks to take now: all that can start, or a share if others listen."""
+        """Return how many tasks to take now: all that can start; if others listen, a share of its places.
+
+        A share of what is free would be smaller each time, and so would the batches, which cost a commit each.
+        """
         if self._pausing:
             return 0
-        return -(-self._free() // (self._peers + 1))
+        free = self._free()
+        self._places = max(free, self._places)
+        return min(free, -(-self._places // (self._peers + 1)))
 
     def addresses(self) -> Sequence[str]:
         """Return the addresses whose messages are fetched here."""
