@@ -126,7 +126,7 @@ class EmbeddedConnection:
     def room(self) -> int:
         """Return how many tasks to take now: all that can start; if others listen, a share of its places.
 
-        A share of what is free would be smaller each time, and so would the batches, which cost a commit each.
+        A share of what is free would be smaller each time, and so would the batches. Each costs a commit.
         """
         if self._pausing:
             return 0
