@@ -18,6 +18,7 @@ from hitl_cli.runs.steps import Kind
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from hitl_cli.client.wire import Promise
     from hitl_cli.runs.steps import Retry, RunStep
 
 REMARKS = ("vote", "comment", "revocation", "use")
@@ -63,11 +64,18 @@ def step_summary(node: RunStep, now: int) -> StepSummary:
         kind=node.kind,
         name=_name_of(node),
         state=_state_of(node),
-        by=headers_of(promise.param).get("hitl:by") if remark else audit_of(promise).by,
+        by=_author_of(promise) if remark else audit_of(promise).by,
         text=_text_of(node),
         result=None if remark or _is_ask(node) or promise.state != "resolved" else decode(promise.value),
         took_ms=max((promise.settled_at or now) - promise.created_at, 0),
     )
+
+
+def _author_of(record: Promise) -> str | None:
+    """Return who wrote a record; a workflow has no headers, and says in the data who used an approval."""
+    said = decode(record.param)
+    by = headers_of(record.param).get("hitl:by") or (said.get("by") if isinstance(said, dict) else None)
+    return by if isinstance(by, str) else None
 
 
 def sleeps_until(node: RunStep, beside: Sequence[RunStep] = ()) -> tuple[str, int] | None:

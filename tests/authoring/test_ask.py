@@ -678,6 +678,7 @@ def test_an_approval_is_used_once_in_a_run(crew: Crew) -> None:
     used = Inbox(crew.client, Actor(person="ada", via="test")).show(id).used
     assert used is not None
     assert (used.by, used.via) == ("r", "workflow")
+    assert "use of r" in crew.hitl.ok("status", "r")
 
 
 def test_an_approval_is_not_used_after_its_time(crew: Crew) -> None:

@@ -453,3 +453,20 @@ def test_the_limit_of_open_files_is_raised_and_it_is_said_if_that_is_not_enough(
     monkeypatch.setattr(resource, "setrlimit", lambda _, new: now.append(new))
     assert (connections_possible(1_000), now[-1]) == (possible, (raised, limits[1]))
     assert ("ulimit" in caplog.text) == (possible < 1_000)
+
+
+def test_who_may_only_ask_uses_the_approvals_of_their_own_requests_once(
+    hitl: Hitl, closed: GatewayProcess, agent: Api, lead: Api
+) -> None:
+    agent.post("/requests", {"id": "once", "prompt": "Run it?", "once": True})
+    assert agent.post("/requests/once/use", {}).json["code"] == "not-decided"
+    lead.post("/requests/ask-once/decision", {"verdict": "approve"})
+    other = with_token(hitl, closed, "other", "ask")
+    assert other.post("/requests/ask-once/use", {}).status == 404
+    assert lead.post("/requests/ask-once/use", {}).json["code"] == "permission-missing"
+    used = agent.post("/requests/once/use", {"key": "k"})
+    assert (used.status, used.json["used"]["by"], used.json["used"]["via"]) == (200, "agent", "api")
+    assert agent.post("/requests/once/use", {"key": "k"}).status == 200
+    again = agent.post("/requests/once/use", {})
+    assert (again.status, again.json["code"]) == (409, "approval-used")
+    assert "agent" in again.json["detail"]
