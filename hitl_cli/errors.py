@@ -15,19 +15,29 @@ if TYPE_CHECKING:
 class HitlError(Exception):
     """A failure that is reported in one sentence; `lines` may add details, one per line.
 
-    `exit_code` is the exit code of the command. `at` is the instant that the sentence has (ms since the
-    epoch, written by `iso`), so that a front end can write it in the reader's time zone.
+    `exit_code` is the exit code of the command. `hint` is a sentence for who types commands. `at` is the
+    instant that the sentence has (ms since the epoch, written by `iso`), so that a front end can write it in
+    the reader's time zone.
     """
 
     code = "failed"
     exit_code = 1
+    hint = ""
 
     def __init__(
-        self, message: str, lines: Sequence[str] = (), *, code: str | None = None, at: int | None = None
+        self,
+        message: str,
+        lines: Sequence[str] = (),
+        *,
+        code: str | None = None,
+        at: int | None = None,
+        hint: str = "",
     ) -> None:
         super().__init__(message)
         self.lines = tuple(lines)
         self.at = at
+        if hint:
+            self.hint = hint
         if code is not None:
             self.code = code
 

@@ -180,7 +180,8 @@ def run() -> None:
     except typer.Abort:
         _fail("stopped. Nothing was changed.", NotDone.exit_code, "not-done")
     except HitlError as error:
-        _fail(str(error), error.exit_code, error.code, error.lines, error.at)
+        said = f"{error} {error.hint}" if error.hint else str(error)
+        _fail(said, error.exit_code, error.code, error.lines, error.at)
     except BrokenPipeError:
         # The reader has closed the pipe, as in `hitl pending | head -1`. This is not an error.
         silence_stdout()

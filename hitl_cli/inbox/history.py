@@ -342,7 +342,7 @@ def _named(client: Client, name: str) -> list[Promise]:
         return blocking
     if promise is not None:
         raise NotFound(f"{name} has no history: it is a step of {promise.origin}, not a request.")
-    raise NotFound(f"no request, run or key {name!r}. To list decisions, run `hitl history`.")
+    raise NotFound(f"no request, run or key {name!r}.", hint="To list decisions, run `hitl history`.")
 
 
 def _told(promise: Promise, function: str | None, others: Sequence[Promise]) -> Iterable[HistoryEntry]:

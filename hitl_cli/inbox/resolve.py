@@ -139,8 +139,9 @@ def _answerable(client: Client, promise: Promise) -> Promise:
 def _not_for_people(promise: Promise, kind: str) -> NotFound:
     """Return the error for a promise that is not a request."""
     return NotFound(
-        f"{promise.id} is {kind}, not a request. To list open requests, run `hitl pending`.",
+        f"{promise.id} is {kind}, not a request.",
         code="nothing-waiting",
+        hint="To list open requests, run `hitl pending`.",
     )
 
 
@@ -156,8 +157,9 @@ def _only_one(client: Client, run: Promise) -> Promise:
     state = "has ended" if run.state != "pending" else "is running" if asked else "has not asked anything yet"
     steps = command("status", [run.id])
     raise NotFound(
-        f"{run.id} has no open request: it {state}. To see its steps, run `{steps}`.",
+        f"{run.id} has no open request: it {state}.",
         code="nothing-waiting",
+        hint=f"To see its steps, run `{steps}`.",
     )
 
 

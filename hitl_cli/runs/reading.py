@@ -47,7 +47,7 @@ def known(client: Client, id: str) -> Promise:
 
 def no_run(id: str) -> NotFound:
     """Return the error for an id that does not exist, or that the actor may not see."""
-    return NotFound(f"there is no run {id!r}. `hitl status` lists the runs.")
+    return NotFound(f"there is no run {id!r}.", hint="`hitl status` lists the runs.")
 
 
 def fitting(client: Client, state: RunState | None, promises: Sequence[Promise]) -> list[Run]:

@@ -225,10 +225,10 @@ class Runs:
             return Started(run=run_of(promise), created=created)
         if self._sees(promise):
             why = f"already exists as {_shown(promise)}, not {show_call(spec.call())}"
-            hint = f"Nothing was changed; `{command('status', [spec.id])}` shows it."
+            hint = f"`{command('status', [spec.id])}` shows it."
         else:
-            why, hint = "is taken", "Nothing was changed: use another id."
-        return Conflict(f"{spec.id} {why}. {hint}", code="already-exists")
+            why, hint = "is taken: use another id", ""
+        return Conflict(f"{spec.id} {why}. Nothing was changed.", code="already-exists", hint=hint)
 
 
 def _shown(promise: Promise) -> str:

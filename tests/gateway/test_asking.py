@@ -309,6 +309,14 @@ def test_who_asked_does_not_see_how_others_are_reached(tmp_path: Path) -> None:
     hitl.end_server()
 
 
+def test_no_error_of_the_api_names_a_command(hitl: Hitl, lead: Api) -> None:
+    hitl.ok("start", "quiet-run")
+    for path in ("/runs/nothing", "/requests/nothing", "/history?id=nothing", "/requests/quiet-run"):
+        refused = lead.get(path)
+        assert (refused.status, "`hitl" in refused.json["detail"]) == (404, False)
+    assert "`hitl status`" in hitl.fails(3, "status", "nothing", code="not-found")
+
+
 def test_a_request_is_taken_back_once_and_not_after_a_decision(agent: Api, lead: Api) -> None:
     agent.post("/requests", {"id": "back", "prompt": "?"})
     for _ in range(2):
