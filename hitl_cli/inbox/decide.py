@@ -40,7 +40,7 @@ from hitl_cli.inbox.votes import (
 from hitl_cli.people.groups import Groups
 from hitl_cli.proof.statement import statement_of
 from hitl_cli.requests.decision_input import DecisionInput, check_data
-from hitl_cli.requests.editable import Change, answer_form, changed
+from hitl_cli.requests.editable import Change, answer_form, changed, is_as_asked
 from hitl_cli.requests.question import fields_of, question_of
 from hitl_cli.rules.rule import NewRule, Rule
 from hitl_cli.rules.rules import Rules
@@ -329,7 +329,7 @@ def _check_fits(item: RequestSummary, vote: Vote) -> None:
         known = " or ".join(map(repr, question.choices))
         answer = command("answer", [item.id, "CHOICE"])
         raise BadAnswer(f"{item.id} needs a choice: run `{answer}` with {known}. Nothing was changed.")
-    form = answer_form(question)
+    form = None if is_as_asked(question, vote.data) else answer_form(question)
     if form is not None:
         from hitl_cli.forms import check as check_form
 

@@ -15,7 +15,7 @@ from hitl_cli.client.wire import Json, Vote, audit_in
 from hitl_cli.engine.wall_clock import now_ms
 from hitl_cli.errors import BadInput, NotCovered
 from hitl_cli.format.times import instant
-from hitl_cli.requests.editable import answer_form, approved_arguments
+from hitl_cli.requests.editable import answer_form, approved_arguments, is_as_asked
 from hitl_cli.requests.question import Instead, Question
 
 if TYPE_CHECKING:
@@ -218,7 +218,7 @@ def check_answer(id: str, question: Question, choice: str | None, data: Json) ->
     """Raise BadInput for an approval that another tool made and that is not a valid answer."""
     if question.choices and choice not in question.choices:
         raise BadInput(f"{id} was answered by another tool with none of its choices.", code="unreadable")
-    form = answer_form(question)
+    form = None if is_as_asked(question, data) else answer_form(question)
     if form is not None:
         from hitl_cli.forms import check
 

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 MOST_COMPARED = 4_000
 """Lines of two texts that are compared, which takes longer the more there are."""
 
+SMALL = 50_000
+"""Bytes of arguments, as JSON, that every form can hold."""
+
 NOTHING = "nothing"
 """The text of a value that is not there."""
 
@@ -64,6 +67,24 @@ def answer_form(question: Question) -> dict[str, Any] | bool | None:
 
     schema = shape_of(question.arguments) if question.editable is True else question.editable
     return {**schema, "default": question.arguments, EDITABLE: True} if isinstance(schema, dict) else False
+
+
+def is_as_asked(question: Question, data: Json) -> bool:
+    """Whether the data of an approval is the arguments that may be changed, as they are: they fit."""
+    return question.editable is not None and same_json(data, question.arguments)
+
+
+def surely_fits(schema: Json, value: Json, depth: int = 4) -> bool:
+    """Whether a value fits a schema of objects and plain texts. False if that takes more to tell.
+
+    Then forms need not be imported, which takes longer than all else that a hook does.
+    """
+    if schema == {"type": "string"}:
+        return isinstance(value, str)
+    inner = schema.get("properties") if isinstance(schema, dict) and len(schema) == 1 else None
+    if not (isinstance(inner, dict) and isinstance(value, dict)) or depth == 0:
+        return False
+    return all(name in value and surely_fits(one, value[name], depth - 1) for name, one in inner.items())
 
 
 def shape_of(value: Json) -> dict[str, Any]:

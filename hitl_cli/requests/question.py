@@ -16,7 +16,7 @@ from hitl_cli.errors import BadInput, TooLarge
 from hitl_cli.format.names import folded, normalized
 from hitl_cli.format.validation import about, in_words, located
 from hitl_cli.requests.decision_input import check_data
-from hitl_cli.requests.editable import answer_form
+from hitl_cli.requests.editable import SMALL, answer_form, surely_fits
 from hitl_cli.requests.parts import wrong_part
 
 if TYPE_CHECKING:
@@ -250,6 +250,9 @@ def _check_editable(question: Question) -> None:
         )
     if not isinstance(question.arguments, dict):
         raise not_askable("editable needs arguments that are an object.", "arguments")
+    small = len(msgspec.json.encode((question.arguments, question.editable))) <= SMALL
+    if small and surely_fits(question.editable, question.arguments):
+        return
     from hitl_cli.forms import problems
     from hitl_cli.forms.messages import sentence
 

@@ -20,7 +20,7 @@ from hitl_cli.people.actor import Actor
 from hitl_cli.people.groups import NO_GROUPS
 from hitl_cli.requests.decision import decision_by_deadline
 from hitl_cli.requests.decision_input import DecisionInput
-from hitl_cli.requests.editable import answer_form, changed, shape_of
+from hitl_cli.requests.editable import answer_form, changed, shape_of, surely_fits
 from hitl_cli.requests.question import Instead, Question, question_of, sensible
 from tests.acting import approval, decide, rejection
 from tests.server.conftest import serve, served  # noqa: F401 - fixtures
@@ -262,3 +262,33 @@ def test_a_rejection_changes_nothing(client: Client) -> None:
         DecisionInput(verdict="reject", arguments={})
     decide(client, "a", rejection(by="ada", via="test"))
     assert (decision(client, "a").arguments, decision(client, "a").changed) == (None, False)
+
+
+@pytest.mark.parametrize(
+    ("schema", "value"),
+    [
+        ({"properties": {"a": {"type": "string"}}}, {"a": "x", "b": 1}),
+        ({"properties": {"a": {"properties": {"b": {"type": "string"}}}}}, {"a": {"b": "x"}}),
+        ({"properties": {"a": {"type": "string"}}}, {"a": 1}),
+        ({"properties": {"a": {"type": "string"}}}, {}),
+        ({"properties": {"a": {"type": "string", "maxLength": 1}}}, {"a": "xx"}),
+        ({"properties": {"a": {"type": "string"}}, "required": ["b"]}, {"a": "x"}),
+        ({"properties": {"a": {"properties": {"b": {"type": "string"}}}}}, {"a": "x"}),
+        ({"properties": [1]}, {}),
+        (True, {"a": "x"}),
+    ],
+)
+def test_what_surely_fits_fits(schema: Any, value: dict[str, Any]) -> None:
+    """The short way never says yes where the form says no."""
+    if surely_fits(schema, value):
+        question = Question(prompt="?", arguments=value, editable=schema)
+        assert problems(answer_form(question), value) == []
+        assert set(schema) == {"properties"}
+
+
+def test_a_deep_schema_is_left_to_the_form() -> None:
+    schema: Any = {"type": "string"}
+    value: Any = "x"
+    for _ in range(2_000):
+        schema, value = {"properties": {"a": schema}}, {"a": value}
+    assert not surely_fits(schema, value)
