@@ -74,6 +74,7 @@ class Capabilities(Struct, frozen=True, kw_only=True):
     - `batch`: one call is one transaction, so that small calls gain by being sent together.
     - `serial`: it batches, a later commit has no earlier time, and `Client.version` is exact.
     - `ring`: `Client.wait` returns at once when another process commits.
+    - `tells`: `Client.told` has the id of each request, vote and comment that changes, once it is committed.
     """
 
     sort: bool = False
@@ -85,6 +86,7 @@ class Capabilities(Struct, frozen=True, kw_only=True):
     batch: bool = False
     serial: bool = False
     ring: bool = False
+    tells: bool = False
 
     @property
     def plain(self) -> bool:

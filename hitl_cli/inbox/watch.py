@@ -23,7 +23,7 @@ from hitl_cli.requests.editable import Change as ArgumentChange
 from hitl_cli.requests.question import PLAIN, QUORUM_TAG, Outcome, Question, asker_of, prompt_of, question_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from hitl_cli.client.protocol import Client, Page
     from hitl_cli.client.wire import Promise
@@ -40,10 +40,18 @@ POLL_S = 2.0
 
 
 OVERLAP_MS = 2_000
-"""How far back a check reads again, unless the server is `serial`: a commit may be seen after a later one."""
+"""How far back a check reads again, unless the server is `serial` or tells of each change.
+
+A commit may be seen after a later one."""
+
+LATELY_S = 10.0
+"""How much later than the commit the server may send an id, for it not to be taken for a new change."""
 
 OVERLAP = 4
 """The same at the start, in promises."""
+
+type _State = tuple[str, bool]
+"""A promise, and whether it is pending."""
 
 type ChangeKind = Literal["asked", "changed", "decided"]
 
@@ -204,12 +212,14 @@ class IndexedWatch(InboxWatch):
         self.every_s = RINGING_S if can.ring else POLL_S
         self._client = client
         self._most = most
-        self._overlap_ms = 0 if can.serial else OVERLAP_MS
+        self._overlap_ms = 0 if can.serial or can.tells else OVERLAP_MS
         overlap_s = self._overlap_ms / 1_000
         self._asked = _Newest(most, overlap_s, state="pending", tags=EXTERNAL)
         self._said = _Newest(most, overlap_s, tags={SAID_TAG: "1"})
         self._since = 0
         self._settled: set[str] = set()
+        self._lately: dict[_State, float] = {}
+        """When what the searches have found was found: the server may send its id later."""
 
     def start(self) -> None:
         """Mark the current state as known. Raises Unreachable."""
@@ -242,8 +252,8 @@ class IndexedWatch(InboxWatch):
         said = self._said.take(*rest[2:])
         if told is None or ended is None or new is None or said is None:
             return None
-        listed = {promise.id for page in (settled, rest[0], rest[2]) for promise in page.promises}
-        for promise in get_promises(self._client, [id for id in told if id not in listed]).values():
+        known = self._noted([promise for page in (settled, rest[0], rest[2]) for promise in page.promises])
+        for promise in self._told(told, known):
             kind = said if SAID_TAG in promise.tags else new if promise.state == "pending" else ended
             kind.append(promise)
         over = {promise.id for promise in ended}
@@ -252,6 +262,24 @@ class IndexedWatch(InboxWatch):
             *self._talked_about(said, over),
             *(Seen("decided", promise) for promise in ended if promise.is_blocking),
         ]
+
+    def _noted(self, listed: Sequence[Promise]) -> dict[_State, float]:
+        """Note what the searches have found, and return what they have found lately."""
+        now = time.monotonic()
+        known = self._lately
+        while known and now - known[first := next(iter(known))] > LATELY_S:
+            del known[first]
+        for promise in listed:
+            known.pop(_state(promise), None)
+            known[_state(promise)] = now
+        return known
+
+    def _told(self, ids: Sequence[str], known: dict[_State, float]) -> Iterator[Promise]:
+        """Yield the promises with these ids, as far as no search has found them in their state."""
+        for promise in get_promises(self._client, [id for id in ids if (id, False) not in known]).values():
+            if _state(promise) not in known:
+                known[_state(promise)] = time.monotonic()
+                yield promise
 
     def _ask(self, requests: Sequence[ProtocolRequest]) -> list[Page]:
         return [as_page(answer) for answer in self._client.call_many(requests)]
@@ -280,6 +308,10 @@ class IndexedWatch(InboxWatch):
         by = {id: headers_of(one.param).get("hitl:by") for one in said if (id := _subject_of(one, over))}
         found = get_promises(self._client, list(by))
         return [Seen("changed", promise, by[id]) for id, promise in found.items() if promise.is_blocking]
+
+
+def _state(promise: Promise) -> _State:
+    return promise.id, promise.state == "pending"
 
 
 def _subject_of(said: Promise, over: set[str]) -> str | None:

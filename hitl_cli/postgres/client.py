@@ -54,6 +54,9 @@ AWAY_S = 0.5
 TOLD_MAX = 10_000
 """Ids of changed promises that are kept for `told`."""
 
+UNTOLD = "?"
+"""What is sent instead of an id that is too long for a message."""
+
 AGAIN = frozenset({"40P01", "40001"})
 """SQLSTATEs of a transaction that was undone only because of another one."""
 
@@ -73,7 +76,15 @@ class PostgresClient(Client):
     """A client of hitl's functions in a database."""
 
     capabilities = Capabilities(
-        sort=True, root=True, prefix=True, open=True, order=True, after=True, ring=True, batch=True
+        sort=True,
+        root=True,
+        prefix=True,
+        open=True,
+        order=True,
+        after=True,
+        ring=True,
+        batch=True,
+        tells=True,
     )
 
     def __init__(self, url: str) -> None:
@@ -184,7 +195,9 @@ class PostgresClient(Client):
 
     def _hear(self, notice: psycopg.Notify) -> None:
         self._heard += 1
-        if notice.payload:
+        if notice.payload == UNTOLD or len(self._told) == TOLD_MAX:
+            self._gap = True
+        elif notice.payload:
             self._told.append(notice.payload)
 
     def _connected(self) -> psycopg.Connection:

@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import psycopg
 
+from hitl_cli.client.protocol import ProtocolRequest
 from hitl_cli.client.wire import EXTERNAL
 from hitl_cli.inbox.watch import watch_inbox
 from hitl_cli.postgres.client import MANY, PostgresClient
 from tests.conftest import wait_until
 
 if TYPE_CHECKING:
+    import pytest
+
     from hitl_cli.inbox.watch import InboxWatch
 
 FAR = 4_000_000_000_000
@@ -112,3 +115,30 @@ def test_after_a_connection_that_broke_all_is_looked_at_again(database: str) -> 
         wait_until(lambda: watch.look() is None)
         Slow(database, client.now() - LATE_MS, creation("next")).commit()
         assert seen(watch) == [("asked", "next")]
+
+
+def test_a_change_that_a_search_finds_before_it_is_told_is_reported_once(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with PostgresClient(database) as client, PostgresClient(database) as other:
+        watch = watch_inbox(client)
+        watch.start()
+        told, withheld = client.told, list[str]()
+
+        def late() -> list[str]:
+            withheld.extend(told() or [])
+            return []
+
+        def at_once() -> list[str]:
+            late()
+            ids = list(withheld)
+            withheld.clear()
+            return ids
+
+        for (kind, data), change in ((creation("a"), "asked"), (settlement("a"), "decided")):
+            monkeypatch.setattr(client, "told", late)
+            other.call_many([ProtocolRequest(kind, data)])
+            assert seen(watch) == [(change, "a")]
+            wait_until(lambda: late() or withheld == ["a"])
+            monkeypatch.setattr(client, "told", at_once)
+            assert watch.look() == []

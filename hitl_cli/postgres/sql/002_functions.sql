@@ -30,7 +30,7 @@ CREATE UNLOGGED TABLE IF NOT EXISTS hitl.workers (
 
 -- Notifications -----------------------------------------------------------------------------------------------
 
--- A message has the id of the promise, unless that is a run or too long for a message.
+-- A message has the id of the promise; '?' if that is too long for a message, and nothing if it is a run.
 -- The conditions of the triggers are short, because each statement reads them anew; the function knows the rest.
 CREATE OR REPLACE FUNCTION hitl._changed() RETURNS trigger
   LANGUAGE plpgsql SET search_path = resonate, pg_temp AS $$
@@ -38,7 +38,7 @@ BEGIN
   IF (NEW.target IS NULL AND NOT NEW.is_timer AND (NEW.external OR NEW.tags->>'resonate:scope' = 'global'))
      OR (TG_OP = 'UPDATE' AND NEW.target IS NOT NULL AND coalesce(NEW.origin_id, split_part(NEW.id, ':', 1)) = NEW.id)
      OR (TG_OP = 'INSERT' AND NEW.tags ? 'hitl:said') THEN
-    PERFORM pg_notify('hitl', CASE WHEN NEW.target IS NULL AND octet_length(NEW.id) < 7000 THEN NEW.id ELSE '' END);
+    PERFORM pg_notify('hitl', CASE WHEN NEW.target IS NOT NULL THEN '' WHEN octet_length(NEW.id) < 7000 THEN NEW.id ELSE '?' END);
   END IF;
   RETURN NULL;
 END $$;
