@@ -103,7 +103,7 @@ def find(client: Client, id: str) -> Rule:
     promise = get_promise(client, PREFIX + id)
     rule = None if promise is None else _rule_in(promise)
     if rule is None:
-        raise NotFound(f"no rule {id!r}. To see all rules, run `hitl rule list`.")
+        raise NotFound(f"no rule {id!r}.", hint="To see all rules, run `hitl rule list`.")
     return rule
 
 
