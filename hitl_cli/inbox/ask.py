@@ -28,7 +28,7 @@ from hitl_cli.client.wire import (
     fresh_id,
     headers_of,
 )
-from hitl_cli.errors import BadInput, BadName, Conflict, NotFound, RunFailed
+from hitl_cli.errors import BadInput, BadName, Conflict, NotAllowed, NotFound, RunFailed
 from hitl_cli.format.stable_ids import stable_id
 from hitl_cli.format.urls import host_of
 from hitl_cli.format.validation import about
@@ -128,6 +128,12 @@ def ask(
     """Create a request, or find the existing one with the same id. See Inbox.ask."""
     id = own_id(actor, _checked_id(id))
     question = sensible_alone(question)
+    if question.deadline_approves and actor.may.isdisjoint(("decide", "start")):
+        raise NotAllowed(
+            "this token may ask and not decide, so the deadline cannot approve what it asks: leave out"
+            " on_deadline.",
+            code="permission-missing",
+        )
     with about("offer"):
         check_offer(question, tags.get(TOOL))
     _check_names(question, key, tags)

@@ -188,7 +188,8 @@ class Inbox:
     ) -> StandaloneRequest:
         """Create a request, or find the existing one with the same id, open or decided.
 
-        Its id begins with `ask-` if the actor may not start runs.
+        Its id begins with `ask-` if the actor may not start runs. Who may only ask cannot let the deadline
+        approve it, which would be their own yes.
 
         `tags` are the author's; `callbacks` say which callback is allowed. Raises BadInput (invalid
         question), Conflict (the id is taken, or was asked with a different question).

@@ -161,6 +161,11 @@ class Question(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=
         lines = (line.strip().lstrip("#").strip() for line in self.prompt.splitlines())
         return next((line for line in lines if line), "")
 
+    @property
+    def deadline_approves(self) -> bool:
+        """Whether the deadline makes an approval."""
+        return self.on_deadline == "approve" or isinstance(self.on_deadline, Instead)
+
     def asked_at(self, age: int) -> tuple[str, ...]:
         """Return who may answer `age` ms after the request was created; empty means anyone."""
         if not self.to:
@@ -315,9 +320,7 @@ def sensible_alone(question: Question) -> Question:
 
 def _check_deadline(question: Question) -> None:
     """Raise BadInput if `on_deadline` is not a valid answer to the question."""
-    if question.proof is not None and (
-        question.on_deadline == "approve" or isinstance(question.on_deadline, Instead)
-    ):
+    if question.proof is not None and question.deadline_approves:
         raise not_askable("nobody signs what the deadline approves: leave out on_deadline, or proof.")
     if question.on_deadline in ("expire", "reject"):
         return

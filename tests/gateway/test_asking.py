@@ -343,8 +343,16 @@ def test_a_decision_ends_the_wait_of_who_asked(agent: Api, lead: Api) -> None:
     assert agent.get("/requests/waited?wait=60s").json["decision"]["outcome"] == "rejected"
 
 
+@pytest.mark.parametrize("late", ["approve", {"value": "yes"}])
+def test_the_deadline_of_who_only_asks_approves_nothing(agent: Api, lead: Api, late: Any) -> None:
+    body = {"id": "by-deadline", "prompt": "?", "deadline": "1s", "on_deadline": late}
+    refused = agent.post("/requests", body)
+    assert (refused.status, refused.json["code"]) == (403, "permission-missing")
+    assert lead.get("/requests/ask-by-deadline").status == 404
+
+
 def test_a_deadline_and_a_withdrawal_end_it_too(agent: Api) -> None:
-    agent.post("/requests", {"id": "late", "prompt": "?", "deadline": "1s", "on_deadline": "approve"})
+    agent.post("/requests", {"id": "late", "prompt": "?", "deadline": "1s", "on_deadline": "reject"})
     assert agent.get("/requests/late?wait=60s").json["decision"]["deadline"] is True
     agent.post("/requests", {"id": "gone", "prompt": "?"})
     threading.Timer(0.2, lambda: agent.ask("DELETE", "/requests/gone")).start()
