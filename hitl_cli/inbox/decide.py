@@ -167,7 +167,7 @@ def begin(
         return outcome(promise, vote, audit, item.now, actor.groups)
     check(item, vote, actor.groups)
     audit = _signed(item, vote, audit, signer)
-    standing = None if given.for_ is UNSET else accepted(item, actor, given.for_, vote.data)
+    standing = None if given.for_ is UNSET else accepted(client, item, actor, given.for_, vote.data)
     if item.asked.approvals > 1:
         return _decide_together(client, item, vote, audit, cast, actor.groups)
     return Settling(

@@ -16,6 +16,7 @@ from hitl_cli.requests.editable import changed
 from hitl_cli.requests.question import not_askable
 from hitl_cli.rules.matching import TOOL, check_where, matches
 from hitl_cli.rules.rule import NewRule, Rule, rules_of
+from hitl_cli.rules.rules import Rules, check_life
 
 if TYPE_CHECKING:
     from hitl_cli.client.protocol import Client
@@ -66,8 +67,8 @@ def _deciding(rules: list[Rule], item: RequestSummary, groups: Groups) -> Rule |
 
 
 def _takes_a_plain_yes(question: Question) -> bool:
-    """Whether an approval of a question needs no data and no choice."""
-    return question.form is None and not question.choices
+    """Whether an approval of a question needs no data and no choice, and is for its arguments alone."""
+    return question.form is None and not question.choices and question.digest is None
 
 
 # Offers
@@ -78,6 +79,7 @@ def check_offer(question: Question, tool: str | None) -> None:
     if question.offer is None:
         return
     check_where(question.offer.where)
+    check_life(question.offer.longest)
     if not _is_about_itself(question, tool):
         raise not_askable(
             "offer must match the arguments of the request, and the request must need one plain approval."
@@ -117,8 +119,10 @@ def offered(item: RequestSummary, actor: Actor) -> NewRule | None:
     return NewRule(where=offer.where, asker=asker, workflow=item.function)
 
 
-def accepted(item: RequestSummary, actor: Actor, duration: str, data: Json) -> tuple[NewRule, int]:
-    """Return the rule of an approval that is also for a time, and that time in ms. Raises BadAnswer.
+def accepted(
+    client: Client, item: RequestSummary, actor: Actor, duration: str, data: Json
+) -> tuple[NewRule, int]:
+    """Return the rule of an approval that is also for a time, and that time in ms. Raises BadInput.
 
     `data` is that of the approval. With changed arguments there is no rule, because it is for others.
     """
@@ -139,7 +143,7 @@ def accepted(item: RequestSummary, actor: Actor, duration: str, data: Json) -> t
             f"{item.id} offers a rule for at most {format_duration(offer.longest)}. Nothing was changed.",
             code="no-rule-offered",
         )
-    return rule, life_ms
+    return Rules(client, actor).checked(rule, life_ms=life_ms), life_ms
 
 
 def in_words(rule: NewRule) -> list[tuple[str, str]]:

@@ -239,7 +239,7 @@ def sensible(question: Question) -> Question:
             "approvals",
         )
     if (wrong := wrong_part(read.details)) is not None:
-        raise not_askable(f"{wrong}.")
+        raise not_askable(f"{wrong}.", "details")
     _check_editable(read)
     _check_deadline(read)
     return read
@@ -321,7 +321,9 @@ def sensible_alone(question: Question) -> Question:
 def _check_deadline(question: Question) -> None:
     """Raise BadInput if `on_deadline` is not a valid answer to the question."""
     if question.proof is not None and question.deadline_approves:
-        raise not_askable("nobody signs what the deadline approves: leave out on_deadline, or proof.")
+        raise not_askable(
+            "nobody signs what the deadline approves: leave out on_deadline, or proof.", "on_deadline"
+        )
     if question.on_deadline in ("expire", "reject"):
         return
     value = question.on_deadline.value if isinstance(question.on_deadline, Instead) else None

@@ -36,19 +36,22 @@ class Rules:
 
     def add(self, rule: NewRule, *, life_ms: int) -> Rule:
         """Add a rule of the actor, valid for `life_ms`, and return it. Raises BadInput."""
+        kept = self.checked(rule, life_ms=life_ms)
+        return store.create(self.client, kept, life_ms=life_ms, by=self.actor.person, via=self.actor.via)
+
+    def checked(self, rule: NewRule, *, life_ms: int) -> NewRule:
+        """Return a rule as `add` stores it. Raises what `add` raises."""
         self.actor.require("decide")
         check_person(self.actor.person)
         check_where(rule.where)
         check_data(msgspec.to_builtins(rule))
-        if life_ms > LONGEST_MS:
-            raise bad_duration("a rule can be valid for at most 30 days.")
+        check_life(life_ms)
         if rule.reason is not None and rule.verdict == "approve":
             raise BadInput("a reason needs a rule that rejects.", code="bad-rule")
         named = None if rule.asker is None else self.actor.groups.name(check_person(rule.asker))
         if self.actor.groups.same(named, self.actor.person):
             raise BadInput("a rule does not decide what its own author asks.", code="bad-rule")
-        kept = msgspec.structs.replace(rule, asker=named)
-        return store.create(self.client, kept, life_ms=life_ms, by=self.actor.person, via=self.actor.via)
+        return msgspec.structs.replace(rule, asker=named)
 
     def list(self, *, every: bool = False) -> list[Rule]:
         """Return the rules that are valid now, or also those that have ended, the oldest first."""
@@ -69,6 +72,12 @@ class Rules:
             )
         removed = store.remove(self.client, rule, by=self.actor.person, via=self.actor.via)
         return store.find(self.client, id), removed
+
+
+def check_life(life_ms: int) -> None:
+    """Raise BadInput for a rule that would be valid for too long."""
+    if life_ms > LONGEST_MS:
+        raise bad_duration("a rule can be valid for at most 30 days.")
 
 
 def where_of(tool: str | None, match: str | None, more: dict[str, Json]) -> dict[str, Json]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 from msgspec import UNSET
 
@@ -15,7 +16,7 @@ from hitl_cli.inbox.history import EVERYTHING
 from hitl_cli.people.actor import Actor
 from hitl_cli.people.groups import NO_GROUPS, groups_of
 from hitl_cli.requests.decision_input import DecisionInput
-from hitl_cli.requests.question import Offer, Question
+from hitl_cli.requests.question import Digest, Offer, Question
 from hitl_cli.rules.rule import NewRule, Rule
 from hitl_cli.rules.rules import Rules, where_of
 from tests.server.conftest import serve, served  # noqa: F401 - fixtures
@@ -122,6 +123,7 @@ def test_a_rule_ends_by_itself(client: Client) -> None:
         {"to": ("group:ops",)},
         {"form": {"type": "object"}},
         {"choices": ("eu", "us")},
+        {"digest": Digest(sha256="0" * 64, file="plan.txt")},
         {"arguments": None},
         {"arguments": {**STATUS, "input": {"command": "git status; ls"}}},
         {"by": "lead"},
@@ -260,6 +262,20 @@ def test_what_is_not_offered_is_refused_and_decides_nothing(
     assert rules_of(client).list() == []
 
 
+def test_an_approval_whose_rule_cannot_be_made_is_no_approval(client: Client) -> None:
+    """Another tool may have stored an offer for longer than a rule can be valid."""
+    put(client, offer=OFFER)
+    item = Inbox(client, Actor(person="lead", via="test")).find("q")
+    wide = Offer(where=OFFER.where, longest=60 * 24 * HOUR_MS)
+    item = msgspec.structs.replace(item, question=msgspec.structs.replace(item.asked, offer=wide))
+    with pytest.raises(BadInput) as refused:
+        Inbox(client, Actor(person="lead", via="test")).decide(
+            item, DecisionInput(verdict="approve", for_="31d")
+        )
+    assert refused.value.code == "bad-duration"
+    assert state(put(client, offer=OFFER)) == "pending"
+
+
 def test_who_comes_too_late_makes_no_rule(client: Client) -> None:
     put(client, offer=OFFER)
     Inbox(client, Actor(person="ada", via="test")).decide("q", DecisionInput(verdict="reject"))
@@ -277,6 +293,8 @@ def test_who_comes_too_late_makes_no_rule(client: Client) -> None:
         {"offer": OFFER, "arguments": None},
         {"offer": OFFER, "approvals": 2},
         {"offer": OFFER, "choices": ("a", "b")},
+        {"offer": OFFER, "digest": Digest(sha256="0" * 64, file="plan.txt")},
+        {"offer": Offer(where=OFFER.where, longest=31 * 24 * HOUR_MS)},
     ],
 )
 def test_an_offer_that_is_about_something_else_is_refused(client: Client, said: dict[str, Any]) -> None:
