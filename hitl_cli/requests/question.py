@@ -261,7 +261,8 @@ def _check_editable(question: Question) -> None:
     from hitl_cli.forms import problems
     from hitl_cli.forms.messages import sentence
 
-    wrong = problems(answer_form(question), question.arguments)
+    with about("editable"):
+        wrong = problems(answer_form(question), question.arguments)
     if wrong:
         raise not_askable(f"the arguments do not fit editable: {sentence(wrong[0])}.", "arguments")
 

@@ -158,6 +158,10 @@ def test_a_key_names_a_request_that_has_no_id(agent: Api) -> None:
         ({"prompt": "?", "details": json.loads("[" * 200 + "]" * 200)}, "bad-answer", "details"),
         ({"prompt": "?", "arguments": {"a": {"__py_pickle": "x"}}}, "bad-answer", "arguments"),
         ({"prompt": "?", "arguments": [2**60]}, "bad-question", "arguments"),
+        ({"prompt": "?", "arguments": {"a": "x" * 100_000}, "editable": True}, "bad-form", "editable"),
+        ({"prompt": "?", "arguments": {"a": 1}, "editable": {"type": "x"}}, "bad-form", "editable"),
+        ({"prompt": "?", "details": {"a": {"$view": "image"}}}, "bad-question", "details"),
+        ({"prompt": "?", "proof": "signed", "on_deadline": "approve"}, "bad-question", "on_deadline"),
         ({"prompt": "?" * 1_000_001}, "too-large", None),
     ],
 )

@@ -119,6 +119,10 @@ def test_no_other_host_may_be_called_back(url: str) -> None:
         ("::ffff:127.0.0.1", False),
         ("::ffff:169.254.169.254", False),
         ("64:ff9b::7f00:1", False),
+        ("64:ff9b:1::7f00:1", False),
+        ("::127.0.0.1", False),
+        ("::ffff:0:127.0.0.1", False),
+        ("fec0::1", False),
         ("2002:7f00:1::", False),
     ],
 )

@@ -19,6 +19,9 @@ from hitl_cli.notify.messages import DeliveryFailed
 CARRIES_IPV4 = ipaddress.ip_network("64:ff9b::/96")
 """NAT64: the last four bytes are an IPv4 address (RFC 6052)."""
 
+INSIDE = tuple(map(ipaddress.ip_network, ("::/96", "::ffff:0:0:0/96", "64:ff9b:1::/48", "fec0::/10")))
+"""IPv6 networks that Python calls global: IPv4 in other forms (RFC 4291, 2765, 8215), and site-local."""
+
 METADATA = ipaddress.ip_address("168.63.129.16")
 """Azure's, the only server of metadata whose address looks public."""
 
@@ -42,6 +45,8 @@ def is_outside(address: str) -> bool:
             inner = ipaddress.IPv4Address(found.packed[-4:])
         if inner is not None:
             return is_outside(str(inner))
+        if any(found in network for network in INSIDE):
+            return False
     return found.is_global and not found.is_multicast and found != METADATA
 
 
