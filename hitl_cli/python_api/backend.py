@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from msgspec import Struct
 
+from hitl_cli.errors import NotFound
 from hitl_cli.requests.question import Priority, not_askable
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class Backend(Protocol):
         """Create a request, or find the existing one, and return its id. Raises BadInput, Conflict."""
 
     def decision(self, id: str, timeout_s: float | None) -> Decision[Json] | None:
-        """Return the decision; None after `timeout_s` seconds. Raises NotFound."""
+        """Return the decision; None after `timeout_s` seconds. Raises NotFound, also for a key."""
 
     def use(self, id: str, key: str) -> None:
         """Use up an approval. Raises NotFound, NotCovered (it was used before), BadInput."""
@@ -78,6 +79,15 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """Close all connections."""
+
+
+def check_is_id(name: str, id: str, key: str | None) -> None:
+    """Raise NotFound if a request was found by its key: whoever asks may choose any key.
+
+    So a program that waits for one request could get the approval of another.
+    """
+    if id != name == key:
+        raise NotFound(f"no request has the id {name!r}: it is the key of {id}.")
 
 
 def backend_of(server: str | None, gateway: str | None, token: str | None, person: str | None) -> Backend:

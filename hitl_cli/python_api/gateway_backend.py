@@ -33,7 +33,7 @@ from hitl_cli.errors import (
     Unreachable,
 )
 from hitl_cli.inbox.ask import new_id
-from hitl_cli.python_api.backend import HISTORY_PAGE
+from hitl_cli.python_api.backend import HISTORY_PAGE, check_is_id
 from hitl_cli.requests.decision import Decision, approval_of, check_answer, with_question
 from hitl_cli.requests.editable import approved_arguments
 from hitl_cli.requests.question import Digest, OnDeadline, Question
@@ -120,7 +120,9 @@ class GatewayBackend:
         def look(wait_s: float) -> Decision[Json] | None:
             query = {"wait": f"{wait_s:.3f}s"} if wait_s >= 0.001 else {}  # noqa: PLR2004 - a millisecond
             path = f"/requests/{quote(id, safe='')}"
-            return _decision_in(self._send("GET", path, RequestDetailsDocument, query, wait_s=wait_s))
+            shown = self._send("GET", path, RequestDetailsDocument, query, wait_s=wait_s)
+            check_is_id(id, shown.id, shown.key)
+            return _decision_in(shown)
 
         return _until(look, timeout_s, WAIT_S)
 

@@ -18,7 +18,7 @@ from hitl_cli.inbox.ask import StandaloneRequest, decision_of, new_id
 from hitl_cli.people.actor import Actor
 from hitl_cli.people.contacts import Directory
 from hitl_cli.people.groups import as_asked
-from hitl_cli.python_api.backend import HISTORY_PAGE
+from hitl_cli.python_api.backend import HISTORY_PAGE, check_is_id
 from hitl_cli.requests.decision import with_question
 from hitl_cli.settings import Settings
 
@@ -83,6 +83,7 @@ class ServerBackend:
         """Return the decision. See Backend."""
         inbox = self.inbox()
         item = inbox.find(id, whole=True)
+        check_is_id(id, item.id, item.key)
         asked = StandaloneRequest(promise=item.promise, question=item.asked, fresh=False)
         promise = inbox.wait(asked, timeout_s=timeout_s)
         return None if promise.state == "pending" else self._decision_on(promise, item.asked, item.run)

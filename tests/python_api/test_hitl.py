@@ -121,6 +121,14 @@ def test_a_question_is_asked_and_its_decision_is_typed(place: Place, asker: Hitl
     assert asker.wait("refund", form=Refund) == decision
 
 
+def test_nobody_waits_for_a_request_by_a_key_that_another_asker_chose(place: Place, asker: Hitl) -> None:
+    """Otherwise an approval of something else could pass for that of a request that is not asked yet."""
+    place.decide(asker.put("May I look?", id="ask-look", key="deploy-7"))
+    with pytest.raises(NotFound):
+        asker.wait("deploy-7", timeout="1ms")
+    assert asker.wait("ask-look").approved
+
+
 def test_every_outcome_is_told_as_to_a_workflow(place: Place, asker: Hitl) -> None:
     no = asker.put("A?", id="no")
     place.decide(no, DecisionInput(verdict="reject", reason="not now"))
