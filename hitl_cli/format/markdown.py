@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup
 from msgspec import Struct
 
+from hitl_cli.format.terminal import in_order
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -128,17 +130,17 @@ def _headed(tokens: list[Token]) -> tuple[list[Token] | None, list[Token]]:
 
 def _first_line(text: str) -> str:
     """Return the first line that is not empty, without heading marks (Question.title)."""
-    lines = (line.strip().lstrip("#").strip() for line in text.splitlines())
+    lines = (line.strip().lstrip("#").strip() for line in in_order(text).splitlines())
     return next((line for line in lines if line), "")
 
 
 def _as_it_is(text: str) -> Markup:
-    return Markup('<pre class="code">{}</pre>').format(text)
+    return Markup('<pre class="code">{}</pre>').format(in_order(text))
 
 
 def parsed(text: str) -> list[Token]:
     """Return the tokens of a text."""
-    return _reader().parse(text)
+    return _reader().parse(in_order(text))
 
 
 def _body_html(tokens: list[Token]) -> Markup:

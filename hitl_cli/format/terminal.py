@@ -34,6 +34,11 @@ def visible(text: str, *, tabs: bool = False) -> str:
     return "".join(char if _is_harmless(char) else _escape(char) for char in text)
 
 
+def in_order(text: str) -> str:
+    """Return a text in which no character reorders others, for a browser. Right-to-left letters are kept."""
+    return text if text.isascii() else text.translate(_REORDERING)
+
+
 def printable_json(text: str) -> str:
     """Return equivalent JSON, with JSON escapes for control and invisible characters."""
     if _is_harmless(text.replace("\n", "")):
@@ -54,6 +59,10 @@ def cells(text: str) -> int:
     import wcwidth  # slow to import, and not needed for ASCII
 
     return wcwidth.wcswidth(text)
+
+
+_REORDERING = {code: f"\\u{code:04x}" for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))}
+"""Characters that embed, override or isolate a direction of writing, with their escapes (UAX 9)."""
 
 
 def _is_harmless(text: str) -> bool:

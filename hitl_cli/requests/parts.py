@@ -20,7 +20,7 @@ from hitl_cli.format.sizes import format_size
 from hitl_cli.format.terminal import cut, visible
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 VIEW = "$view"
 
@@ -127,14 +127,14 @@ def split_exactly(arguments: Json) -> tuple[Json, list[tuple[str, Part]]]:
     return rest, parts
 
 
-def exact(value: Json) -> Json:
-    """Return a value whose texts have every character visible."""
+def exact(value: Json, line: Callable[[str], str] = visible) -> Json:
+    """Return a value whose texts have every character visible, or each `line` as it says."""
     if isinstance(value, dict):
-        return {visible(name): exact(inner) for name, inner in value.items()}
+        return {line(name): exact(inner, line) for name, inner in value.items()}
     if isinstance(value, list):
-        return [exact(inner) for inner in value]
+        return [exact(inner, line) for inner in value]
     if isinstance(value, str):
-        return "\n".join(map(visible, value.split("\n")))
+        return "\n".join(map(line, value.split("\n")))
     return value
 
 

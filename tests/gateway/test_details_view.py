@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hitl_cli.errors import BadInput
+from hitl_cli.format.markdown import as_html, as_mail, as_prompt
 from hitl_cli.gateway.pages.details_view import drawn_details
 from hitl_cli.notify.phrases import content_of
 from hitl_cli.requests.parts import MAX_IMAGE_BYTES, part_of, split
@@ -77,9 +78,20 @@ def test_nothing_in_a_part_is_obeyed_by_a_browser(name: str) -> None:
     part |= {"columns": [BAD, BAD], "rows": [[BAD, BAD]]} if name == "users" else {}
     html = drawn_details({BAD: part}).parts[0].html
     for char in "\x1b\x07\u202e\x85":
-        assert name == "why" or char not in html
+        assert (name == "why" and char != "\u202e") or char not in html
     assert "<script" not in html
     assert "href" not in drawn(PARTS["why"])
+
+
+def test_no_text_reorders_what_is_shown_beside_it() -> None:
+    """A Markdown text, a prompt and plain details are prose, so joiners and letters of any script stay."""
+    evil, arabic = "rm \u202egnp.exe\u2066\u202c", "\u0645\u06cc\u200c\u062e"
+    for shown in (as_html(evil), as_prompt(evil).title, as_prompt("x" * 300 + evil).body, as_mail(evil)):
+        assert r"rm \u202egnp.exe\u2066\u202c" in shown
+    assert arabic in as_html(arabic)
+    assert drawn_details({evil: [evil, arabic, "a\r\nb"]}).rest == {
+        r"rm \u202egnp.exe\u2066\u202c": [r"rm \u202egnp.exe\u2066\u202c", arabic, "a\r\nb"]
+    }
 
 
 def test_what_is_long_is_folded() -> None:

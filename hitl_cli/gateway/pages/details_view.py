@@ -14,7 +14,7 @@ from msgspec import Struct
 from hitl_cli.client.wire import Json
 from hitl_cli.format.json import to_json
 from hitl_cli.format.markdown import as_html
-from hitl_cli.format.terminal import printable, printable_lines, visible
+from hitl_cli.format.terminal import in_order, printable, printable_lines, visible
 from hitl_cli.requests.parts import (
     CodePart,
     CommandPart,
@@ -66,7 +66,7 @@ def drawn_details(details: Json, *, exact: bool = False) -> DrawnDetails:
     """Return details as a page shows them; arguments `exact`ly, with every character visible."""
     rest, parts = split_exactly(details) if exact else split(details)
     shown = tuple(DrawnPart(name=printable(name), html=_html_of(part)) for name, part in parts)
-    return DrawnDetails(rest=as_exact(rest) if exact else rest, parts=shown)
+    return DrawnDetails(rest=as_exact(rest, visible if exact else in_order), parts=shown)
 
 
 def drawn_change(change: Change) -> Markup:
