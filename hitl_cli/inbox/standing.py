@@ -61,9 +61,14 @@ def _deciding(rules: list[Rule], item: RequestSummary, groups: Groups) -> Rule |
         for rule in rules
         if rule.fits(item.asked.arguments, item.tags.get(TOOL), item.asker, item.function, groups)
         and may_answer(item, rule.by, groups)
-        and (rule.verdict == "reject" or _takes_a_plain_yes(item.asked))
+        and (rule.verdict == "reject" or (_takes_a_plain_yes(item.asked) and _is_known(rule, groups)))
     ]
     return min(fitting, key=lambda rule: rule.verdict != "reject", default=None)
+
+
+def _is_known(rule: Rule, groups: Groups) -> bool:
+    """Whether the author of a rule is still in the settings, if these name all people."""
+    return not groups.strict or not groups.unknown((rule.by,))
 
 
 def _takes_a_plain_yes(question: Question) -> bool:

@@ -9,6 +9,7 @@ import msgspec
 from hitl_cli.errors import BadInput, NotAllowed
 from hitl_cli.format.durations import UNITS_MS, bad_duration
 from hitl_cli.people.actor import check_person
+from hitl_cli.people.groups import unknown_people
 from hitl_cli.requests.decision_input import check_data
 from hitl_cli.rules import rule as store
 from hitl_cli.rules.matching import MAIN, TOOL, check_where
@@ -43,13 +44,16 @@ class Rules:
         """Return a rule as `add` stores it. Raises what `add` raises."""
         self.actor.require("decide")
         check_person(self.actor.person)
+        groups = self.actor.groups
+        if groups.strict and (unknown := groups.unknown((self.actor.person,))):
+            raise BadInput(unknown_people(unknown, groups), code="unknown-person")
         check_where(rule.where)
         check_data(msgspec.to_builtins(rule))
         check_life(life_ms)
         if rule.reason is not None and rule.verdict == "approve":
             raise BadInput("a reason needs a rule that rejects.", code="bad-rule")
-        named = None if rule.asker is None else self.actor.groups.name(check_person(rule.asker))
-        if self.actor.groups.same(named, self.actor.person):
+        named = None if rule.asker is None else groups.name(check_person(rule.asker))
+        if groups.same(named, self.actor.person):
             raise BadInput("a rule does not decide what its own author asks.", code="bad-rule")
         return msgspec.structs.replace(rule, asker=named)
 

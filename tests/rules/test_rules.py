@@ -137,6 +137,18 @@ def test_what_a_rule_must_not_decide_waits_for_a_person(client: Client, said: di
     assert state(put(client, **said)) == "pending"
 
 
+def test_a_rule_of_who_has_left_approves_nothing_where_the_settings_name_all_people(client: Client) -> None:
+    without = groups_of({}, {"ada": None}, strict=True)
+    rule(client)
+    assert state(put(client, groups=without)) == "pending"
+    assert state(put(client, groups=groups_of({}, {"lead": None}, strict=True))) == "resolved"
+    with pytest.raises(BadInput) as refused:
+        rules_of(client, groups=without).add(NewRule(where=GIT), life_ms=HOUR_MS)
+    assert refused.value.code == "unknown-person"
+    rule(client, verdict="reject")  # what is refused stays refused
+    assert state(put(client, "next", groups=without)) == "rejected"
+
+
 def test_a_rule_that_rejects_needs_no_data_but_the_right_to_answer(client: Client) -> None:
     rule(client, verdict="reject")
     assert state(put(client, "form", form={"type": "object"})) == "rejected"
