@@ -149,6 +149,13 @@ def _as_text(value: Json) -> str:
     return one_line(shown if isinstance(shown, str) else to_json(shown), VALUE_CHARS)
 
 
+def shows_arguments(question: Question) -> bool:
+    """Whether a message has all arguments of a request, neither cut nor drawn, so that it may offer a yes."""
+    arguments = question.arguments
+    whole = arguments if isinstance(arguments, str) else to_json(arguments)
+    return arguments is None or _as_text(arguments) == whole
+
+
 def is_yes_or_no(item: MessageItem) -> bool:
     """Whether a request is open and has no form or choices, so that Approve and Reject need no page."""
     return item.outcome is None and not item.question.choices and item.question.form is None

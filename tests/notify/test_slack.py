@@ -67,6 +67,27 @@ def test_where_clicks_come_back_a_plain_yes_or_no_is_answered_in_slack(receiver:
     assert [one["action_id"] for one in of_type("actions", choosing)[0]["elements"]] == ["hitl:open"]
 
 
+@pytest.mark.parametrize(
+    ("question", "whole"),
+    [
+        ({"arguments": {"argv": ["rm", "build"]}}, True),
+        ({"arguments": "rm build"}, True),
+        ({"arguments": {"argv": ["echo", "ok" + " " * 200 + "; rm -r /"]}}, False),
+        ({"arguments": "ok" + " " * 200 + "; rm -r /"}, False),
+        ({"arguments": {"argv": ["&" * 150]}}, False),
+        ({"arguments": {"text": "\u202egnp"}}, False),
+        ({"arguments": {"$view": "diff", "text": "-a\n+b"}}, False),
+        ({"arguments": {"n": 1}, "details": {f"row {n}": n for n in range(10)}}, False),
+    ],
+)
+def test_what_a_message_does_not_show_whole_is_not_approved_in_slack(
+    question: dict[str, Any], whole: bool
+) -> None:
+    shown = payload(message(item(question=question)), clickable=True)
+    actions = [one["action_id"] for one in of_type("actions", shown)[0]["elements"]]
+    assert ("hitl:approve" in actions) is whole
+
+
 def test_a_digest_and_a_test_are_posted_too() -> None:
     several = payload(
         message(*[item(title=f"Number {n}?") for n in range(60)], occasion="digest"), clickable=True

@@ -23,6 +23,7 @@ from hitl_cli.notify.phrases import (
     is_yes_or_no,
     lead_of,
     outcome_of,
+    shows_arguments,
     subject_of,
     title_of,
 )
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from hitl_cli.notify.messages import Message, MessageItem
     from hitl_cli.notify.phrases import Fact
     from hitl_cli.people.contacts import Directory
+    from hitl_cli.requests.question import Question
 
 type Block = dict[str, Any]
 
@@ -99,13 +101,24 @@ def _buttons(item: MessageItem, *, clickable: bool) -> list[Block]:
     """Return the buttons: a link to the page, and if possible Approve and Reject."""
     if item.outcome is not None:
         return [_link("See the decision", item.url)]
-    if not clickable or not is_yes_or_no(item) or len(item.request) > BUTTON_VALUE_CHARS:
+    answerable = is_yes_or_no(item) and _shows_arguments(item.question)
+    if not clickable or not answerable or len(item.request) > BUTTON_VALUE_CHARS:
         return [_link("Answer…", item.url, "primary")]
     return [
         _answer("Approve", APPROVE, item.request, "primary"),
         _answer("Reject", REJECT, item.request, "danger"),
         _link("Open page", item.url),
     ]
+
+
+def _shows_arguments(question: Question) -> bool:
+    """Whether the blocks of a request have all of its arguments: what is not shown is not approved here."""
+    facts = content_of(question)
+    return question.arguments is None or (
+        shows_arguments(question)
+        and len(facts) <= FIELDS
+        and escaped(facts[-1].text, FIELD_CHARS) == escaped(facts[-1].text, 2 * FIELD_CHARS)
+    )
 
 
 def _link(text: str, url: str, style: str | None = None) -> Block:
