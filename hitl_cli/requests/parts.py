@@ -103,12 +103,15 @@ class Picture(NamedTuple):
         return f"{kind}, {self.width}x{self.height}, {format_size(self.size)}"
 
 
-def split(details: Json) -> tuple[Json, list[tuple[str, Part]]]:
-    """Return details without their parts, and the parts with their names."""
-    whole = part_of(details)
+def split(
+    details: Json, read: Callable[[Json], Part | None] | None = None
+) -> tuple[Json, list[tuple[str, Part]]]:
+    """Return details without their parts, as `read` finds them, and the parts with their names."""
+    read = read or part_of
+    whole = read(details)
     if whole is not None:
         return None, [("", whole)]
-    found = {name: part for name, value in _members(details) if (part := part_of(value)) is not None}
+    found = {name: part for name, value in _members(details) if (part := read(value)) is not None}
     if not found:
         return details, []
     parts = [(str(name), part) for name, part in found.items()]
@@ -118,8 +121,11 @@ def split(details: Json) -> tuple[Json, list[tuple[str, Part]]]:
 
 
 def split_exactly(arguments: Json) -> tuple[Json, list[tuple[str, Part]]]:
-    """Return arguments as `split` does; a text of several lines is a part."""
-    rest, parts = split(arguments)
+    """Return arguments as `split` does; a text of several lines is a part.
+
+    What would hide something of them stays JSON: Markdown, an image, a table.
+    """
+    rest, parts = split(arguments, _exact_part_of)
     if isinstance(rest, dict):
         long = {name: value for name, value in rest.items() if isinstance(value, str) and "\n" in value}
         parts += [(name, CodePart(value)) for name, value in long.items()]
@@ -154,6 +160,12 @@ def part_of(value: Json) -> Part | None:
         return _read(value)
     except ValueError:  # msgspec.ValidationError is one
         return None
+
+
+def _exact_part_of(value: Json) -> Part | None:
+    """Return the part in a JSON value, if it is drawn character by character."""
+    part = part_of(value)
+    return part if isinstance(part, CommandPart | DiffPart | CodePart | JsonPart) else None
 
 
 def wrong_part(details: Json) -> str | None:

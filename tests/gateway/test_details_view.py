@@ -83,6 +83,16 @@ def test_nothing_in_a_part_is_obeyed_by_a_browser(name: str) -> None:
     assert "href" not in drawn(PARTS["why"])
 
 
+@pytest.mark.parametrize("name", PARTS)
+def test_arguments_are_drawn_only_as_what_hides_nothing_of_them(name: str) -> None:
+    for arguments in (PARTS[name], {"a": PARTS[name]}):
+        shown = drawn_details(arguments, exact=True)
+        if name in ("why", "picture", "users"):
+            assert (shown.rest, shown.parts) == (arguments, ())
+        else:
+            assert (shown.rest, len(shown.parts)) == (None, 1)
+
+
 def test_no_text_reorders_what_is_shown_beside_it() -> None:
     """A Markdown text, a prompt and plain details are prose, so joiners and letters of any script stay."""
     evil, arabic = "rm \u202egnp.exe\u2066\u202c", "\u0645\u06cc\u200c\u062e"
