@@ -137,6 +137,7 @@ async def run(gateway: Gateway, serving: Callable[[str], None]) -> None:
         listener.close()
     finally:
         await runner.cleanup()
+        await gateway.drop()
         await asyncio.to_thread(gateway.housekeeper.stop)
         await asyncio.to_thread(gateway.feed.close)
         await asyncio.to_thread(gateway.lists.close)

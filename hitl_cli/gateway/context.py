@@ -153,6 +153,13 @@ class Gateway:
         self._going_on.add(task)
         task.add_done_callback(self._gone)
 
+    async def drop(self) -> None:
+        """Drop what is still going on in the background: what it uses is closed next."""
+        going_on = tuple(self._going_on)
+        for task in going_on:
+            task.cancel()
+        await asyncio.gather(*going_on, return_exceptions=True)
+
     def _gone(self, task: asyncio.Task[None]) -> None:
         self._going_on.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
