@@ -88,6 +88,7 @@ def details(client: Client, item: RequestSummary, groups: Groups) -> RequestDeta
     if item.asked.approvals > 1 and not votes:
         votes = count(item, votes_in(item.id, tagged(below, VOTE_TAG, item.id)), groups).votes
     signed = item.asked.proof is not None or any(vote.proof is not None for vote in deciding_votes(promise))
+    proof = check_decision(promise, item.run, groups) if signed else ()
     unknown = groups.unknown(item.asked.everyone) if promise.state == "pending" else ()
     return RequestDetails(
         unknown=unknown,
@@ -99,8 +100,8 @@ def details(client: Client, item: RequestSummary, groups: Groups) -> RequestDeta
         before=tuple(_steps_before(tree_of(root, below), way_to(promise, below))),
         lineage=tuple(below),
         used=use_of(item.id, below) if item.asked.once else None,
-        proof=check_decision(promise, item.run, groups) if signed else (),
-        unproven=why_unproven(item, groups),
+        proof=proof,
+        unproven=why_unproven(item, groups, proof),
     )
 
 

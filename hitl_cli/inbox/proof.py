@@ -15,7 +15,7 @@ from hitl_cli.proof.checking import Checked, check_decision, deciding_votes
 from hitl_cli.requests.editable import kind_of_approval
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from hitl_cli.client.protocol import Client
     from hitl_cli.inbox.request_summary import RequestSummary
@@ -44,7 +44,7 @@ class Verified(Struct, frozen=True, kw_only=True):
 def verified(item: RequestSummary, groups: Groups) -> Verified:
     """Check the proof of the decision on a request."""
     proof = check_decision(item.promise, item.run, groups)
-    why = why_unproven(item, groups) or next((one.why for one in proof if one.state == "wrong"), None)
+    why = why_unproven(item, groups, proof) or next((one.why for one in proof if one.state == "wrong"), None)
     states = {one.state for one in proof}
     state: VerifiedState = "proven" if states == {"proven"} else "claimed" if states else "open"
     return Verified(id=item.id, state="wrong" if why else state, proof=proof, why=why)
@@ -59,16 +59,19 @@ def verify_many(client: Client, ids: Iterable[str], groups: Groups) -> Iterator[
 
 def check_proven(item: RequestSummary, groups: Groups) -> None:
     """Raise Unproven for a request that needs proof and was approved without enough of it."""
-    why = why_unproven(item, groups)
+    if item.asked.proof is None:
+        return
+    why = why_unproven(item, groups, check_decision(item.promise, item.run, groups))
     if why is not None:
         raise Unproven(f"{item.id} was approved without good proof: {why}.")
 
 
-def why_unproven(item: RequestSummary, groups: Groups) -> str | None:
+def why_unproven(item: RequestSummary, groups: Groups, proof: Sequence[Checked]) -> str | None:
     """Return why the approval of a request that needs proof does not count; None if it counts.
 
     Enough are signatures of as many different people as must approve, each of whom may answer. `groups` are
-    the people of the settings with their keys. A rejection needs no proof: it lets nothing happen.
+    the people of the settings with their keys, `proof` what `check_decision` says with them. A rejection
+    needs no proof: it lets nothing happen.
     """
     question = item.asked
     if question.proof is None or item.promise.state != "resolved":
@@ -77,7 +80,7 @@ def why_unproven(item: RequestSummary, groups: Groups) -> str | None:
     proven: list[Vote] = []
     missing: list[str] = []
     votes = deciding_votes(item.promise)
-    for vote, found in zip(votes, check_decision(item.promise, item.run, groups), strict=True):
+    for vote, found in zip(votes, proof, strict=True):
         if found.state != "proven":
             missing.append(found.why or f"{vote.by or 'who approved it'} did not sign")
         elif not may_answer(item, vote.by, groups):
