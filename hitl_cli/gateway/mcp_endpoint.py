@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING, Any
 from hitl_cli.gateway import asgi
 from hitl_cli.gateway.decision_waiters import has_left
 from hitl_cli.gateway.http_error import HttpError
-from hitl_cli.inbox.ask import decision_of, new_id
+from hitl_cli.inbox.ask import decision_of
 from hitl_cli.inbox.history import EVERYTHING
 from hitl_cli.people.gateway_file import page_of
-from hitl_cli.people.groups import as_asked
 from hitl_cli.python_api.backend import HISTORY_PAGE
 from hitl_cli.requests.decision import with_question
 from hitl_cli.views.history import history_entry_document
@@ -123,23 +122,8 @@ class _GatewayDesk:
 
     async def put(self, asked: QuestionInput) -> str:
         """Create a request, and notify its assignees. See Desk."""
-        options, groups = self._gateway.options, self.actor.groups
-        question = asked.question(lambda names: as_asked(names, groups))
-
-        def do(inbox: Inbox) -> str:
-            people = options.people
-            put = inbox.ask(
-                question,
-                id=new_id() if asked.id is None else asked.id,
-                key=asked.key,
-                tags=asked.tags,
-                deadline_ms=asked.deadline_ms,
-                callbacks=people.callbacks,
-            )
-            inbox.notify(put, people, options.group)
-            return put.id
-
-        return await self._run(do)
+        options = self._gateway.options
+        return await self._run(lambda inbox: inbox.put(asked, options.people, options.group).id)
 
     async def decision(self, id: str, timeout_s: float) -> Decision[Json] | None:
         """Return the decision. See Desk."""

@@ -18,6 +18,7 @@ from hitl_cli.inbox.pending import EVERYTHING, page_of_pending, pending, spelled
 from hitl_cli.inbox.permission import check_may_see, may_see
 from hitl_cli.people.actor import check_person
 from hitl_cli.people.callbacks import NO_CALLBACKS, endpoint_of
+from hitl_cli.people.groups import as_asked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from hitl_cli.people.idempotency import IdempotencyMark
     from hitl_cli.proof.signing import Signer
     from hitl_cli.requests.question import Digest, Question
+    from hitl_cli.requests.question_input import QuestionInput
     from hitl_cli.requests.use import Use
 
 type Listed = tuple[list[RequestSummary], bool]
@@ -203,6 +205,29 @@ class Inbox:
         return ask.ask(
             self.client, self.actor, id, question, key=key, tags=tags or {}, deadline_ms=deadline_ms
         )
+
+    def put(
+        self, asked: QuestionInput, directory: Directory, group: str, *, id: str | None = None
+    ) -> StandaloneRequest:
+        """Create a request as a program puts it, or find the existing one, and queue what tells of it.
+
+        Without an id, it gets `id`, else a random one. To repeat it notifies again, in case the one who was
+        first has died. Raises BadInput, Conflict.
+        """
+        from hitl_cli.inbox import ask
+
+        groups = self.actor.groups
+        own = id if asked.id is None else asked.id
+        put = self.ask(
+            asked.question(lambda names: as_asked(names, groups)),
+            id=ask.new_id() if own is None else own,
+            key=asked.key,
+            tags=asked.tags,
+            deadline_ms=asked.deadline_ms,
+            callbacks=directory.callbacks,
+        )
+        self.notify(put, directory, group)
+        return put
 
     def notify(self, asked: StandaloneRequest, directory: Directory, group: str) -> bool:
         """Queue what tells of a request, for the workers of a group: its assignees, and its callback.

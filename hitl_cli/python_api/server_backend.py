@@ -14,10 +14,9 @@ from hitl_cli.client.protocol import get_promises
 from hitl_cli.client.waiting import wait_until
 from hitl_cli.errors import TimedOut
 from hitl_cli.inbox import Inbox
-from hitl_cli.inbox.ask import StandaloneRequest, decision_of, new_id
+from hitl_cli.inbox.ask import StandaloneRequest, decision_of
 from hitl_cli.people.actor import Actor
 from hitl_cli.people.contacts import Directory
-from hitl_cli.people.groups import as_asked
 from hitl_cli.python_api.backend import HISTORY_PAGE, check_is_id
 from hitl_cli.requests.decision import with_question
 from hitl_cli.settings import Settings
@@ -66,18 +65,7 @@ class ServerBackend:
 
     def put(self, asked: QuestionInput) -> str:
         """Create a request, and notify its assignees. See Backend."""
-        inbox, groups, contacts = self.inbox(), self._actor.groups, self._contacts()
-        question = asked.question(lambda names: as_asked(names, groups))
-        put = inbox.ask(
-            question,
-            id=new_id() if asked.id is None else asked.id,
-            key=asked.key,
-            tags=asked.tags,
-            deadline_ms=asked.deadline_ms,
-            callbacks=contacts.callbacks,
-        )
-        inbox.notify(put, contacts, self._group)
-        return put.id
+        return self.inbox().put(asked, self._contacts(), self._group).id
 
     def decision(self, id: str, timeout_s: float | None) -> Decision[Json] | None:
         """Return the decision. See Backend."""

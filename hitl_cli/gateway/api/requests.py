@@ -22,7 +22,6 @@ from hitl_cli.gateway.error_responses import json_answer
 from hitl_cli.gateway.http_error import HttpError
 from hitl_cli.inbox.ask import new_id
 from hitl_cli.inbox.pending import RequestFilter, Sort, read_tags
-from hitl_cli.people.groups import as_asked
 from hitl_cli.requests.decision_input import DecisionInput
 from hitl_cli.requests.question import Priority
 from hitl_cli.requests.question_input import QuestionInput
@@ -137,21 +136,10 @@ async def _ask(call: Call) -> web.Response:
     body: QuestionInput = call.body
     options = call.gateway.options
     mark = await call.mark("ask")
-    id = body.id if body.id is not None else new_id(None if mark is None else mark.key)
-    groups, deadline_ms = call.actor.groups, body.deadline_ms
-    question = body.question(lambda names: as_asked(names, groups))
+    id = new_id(None if mark is None else mark.key)
 
     def do(inbox: Inbox) -> tuple[RequestDetailsDocument, bool]:
-        people = options.people
-        asked = inbox.ask(
-            question,
-            id=id,
-            key=body.key,
-            tags=body.tags,
-            deadline_ms=deadline_ms,
-            callbacks=people.callbacks,
-        )
-        inbox.notify(asked, people, options.group)  # again, in case the one who was first has died
+        asked = inbox.put(body, options.people, options.group, id=id)
         return request_details_document(inbox.show(asked.id, whole=True), options.people), asked.fresh
 
     document, created = await call.inbox(do)
