@@ -6,10 +6,11 @@ Each class has a code, and `code=` sets a more specific one.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 
 class HitlError(Exception):
@@ -67,6 +68,12 @@ class BadUsage(BadInput):
     """Options or arguments are missing, exclude each other, or have an unknown value."""
 
     code = "bad-usage"
+
+
+class MissingExtra(BadUsage, ModuleNotFoundError):
+    """A package that only an extra of hitl installs is missing, or cannot be imported."""
+
+    code = "missing-extra"
 
 
 class NotAwaited(BadInput, AttributeError):
@@ -207,6 +214,19 @@ class UnsupportedSdk(NotDone):
     """
 
     code = "unsupported-sdk"
+
+
+@contextmanager
+def extra(name: str) -> Iterator[None]:
+    """Raise MissingExtra, with what to install, for an import within the block that fails."""
+    try:
+        yield
+    except MissingExtra:
+        raise
+    except ImportError as error:
+        raise MissingExtra(
+            f"the extra {name} is not installed here ({error}): pip install 'resonate-hitl[{name}]'."
+        ) from error
 
 
 def logged(error: BaseException) -> str:

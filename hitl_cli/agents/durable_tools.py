@@ -5,15 +5,18 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pydantic import BaseModel, ValidationError
-from pydantic_ai.exceptions import ApprovalRequired, CallDeferred, ModelRetry, ToolFailed
-from pydantic_ai.messages import ToolReturn, ToolReturnContent
-from pydantic_ai.tools import RunContext
-from pydantic_ai.toolsets import ToolsetTool, WrapperToolset
 from resonate.context import Context
 from resonate.retry import RetryPolicy
 
+from hitl_cli.errors import extra
 from hitl_cli.sdk.pydantic_ai import in_step, workflow_context
+
+with extra("pydantic-ai"):
+    from pydantic import BaseModel, ValidationError
+    from pydantic_ai.exceptions import ApprovalRequired, CallDeferred, ModelRetry, ToolFailed
+    from pydantic_ai.messages import ToolReturn, ToolReturnContent
+    from pydantic_ai.tools import RunContext
+    from pydantic_ai.toolsets import ToolsetTool, WrapperToolset
 
 
 class _Done(BaseModel):

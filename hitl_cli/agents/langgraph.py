@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from langgraph.types import Command
 
 from hitl_cli.agents.call_request import (
     ApprovalOptions,
@@ -24,7 +23,11 @@ from hitl_cli.agents.call_request import (
     used,
     used_now,
 )
+from hitl_cli.errors import extra
 from hitl_cli.requests.decision import Decision, Rejected
+
+with extra("langgraph"):
+    from langgraph.types import Command
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,8 +11,6 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from agents import Runner, RunState
-
 from hitl_cli.agents.call_request import (
     ApprovalOptions,
     FrameworkCall,
@@ -26,6 +24,10 @@ from hitl_cli.agents.call_request import (
 from hitl_cli.agents.openai_tools import changed_arguments, editable
 from hitl_cli.agents.run_states import FolderStates, States
 from hitl_cli.client.wire import fresh_id
+from hitl_cli.errors import extra
+
+with extra("openai-agents"):
+    from agents import Runner, RunState
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,10 +11,6 @@ def delete(path: str) -> str: ...
 from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pydantic_ai.capabilities import AbstractCapability
-from pydantic_ai.messages import ModelResponse
-from pydantic_ai.tools import DeferredToolRequests, DeferredToolResults, RunContext, ToolApproved, ToolDenied
-from pydantic_ai.toolsets import AbstractToolset
 from resonate.retry import RetryPolicy
 
 from hitl_cli.agents.call_request import (
@@ -26,11 +22,25 @@ from hitl_cli.agents.call_request import (
     question,
     used,
 )
-from hitl_cli.agents.durable_tools import DurableToolset
+from hitl_cli.errors import extra
 from hitl_cli.format.durations import Duration
 from hitl_cli.python_api.hitl import AsyncHitl, Hitl
 from hitl_cli.requests.decision import Decision
 from hitl_cli.sdk.pydantic_ai import durable_agent, workflow_context
+
+with extra("pydantic-ai"):
+    from pydantic_ai.capabilities import AbstractCapability
+    from pydantic_ai.messages import ModelResponse
+    from pydantic_ai.tools import (
+        DeferredToolRequests,
+        DeferredToolResults,
+        RunContext,
+        ToolApproved,
+        ToolDenied,
+    )
+    from pydantic_ai.toolsets import AbstractToolset
+
+    from hitl_cli.agents.durable_tools import DurableToolset
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from aiohttp import web
 
-from hitl_cli.errors import BadUsage, NotAllowed
+from hitl_cli.errors import MissingExtra, NotAllowed
 from hitl_cli.gateway.context import gateway_of
 from hitl_cli.gateway.http_error import HttpError
 from hitl_cli.mcp.extra import require_mcp
@@ -28,7 +28,7 @@ async def _serve(request: Request) -> web.StreamResponse:
         raise HttpError(404, "this gateway does not serve MCP: it was started with --no-mcp.")
     try:
         require_mcp()
-    except BadUsage as error:
+    except MissingExtra as error:
         raise HttpError(404, f"this gateway does not serve MCP. {error}") from error
     try:
         visitor = gateway.access.visitor(request, "ask")

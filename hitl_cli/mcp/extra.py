@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
+from importlib import import_module
 
-from hitl_cli.errors import BadUsage
+from hitl_cli.errors import extra
 
 
 def require_mcp() -> None:
-    """Raise BadUsage where it is not."""
-    if find_spec("mcp") is None:
-        raise BadUsage("MCP needs the extra mcp: pip install 'resonate-hitl[mcp]'.")
+    """Raise MissingExtra where it is not."""
+    with extra("mcp"):
+        import_module("mcp")

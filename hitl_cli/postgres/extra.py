@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
+from importlib import import_module
 
-from hitl_cli.errors import BadServer
+from hitl_cli.errors import extra
 
 
 def require_psycopg() -> None:
-    """Raise BadServer where it is not."""
-    if find_spec("psycopg") is None:
-        raise BadServer(
-            "a PostgreSQL server needs the extra postgres: install resonate-hitl[postgres] (no psycopg here)."
-        )
+    """Raise MissingExtra where it is not."""
+    with extra("postgres"):
+        import_module("psycopg")

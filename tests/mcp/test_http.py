@@ -270,7 +270,7 @@ def test_it_can_be_turned_off(hitl: Hitl, agent: str) -> None:
 
 
 def test_without_the_extra_it_says_so(visited: Visited, agent: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hitl_cli.mcp.extra.find_spec", lambda _name: None)
+    monkeypatch.setitem(sys.modules, "mcp", None)
     sent = ACCEPT | {"Authorization": f"Bearer {agent}"}
     answer = httpx2.post(f"{visited.address}/mcp", json=PING, headers=sent)
     assert answer.status_code == 404
