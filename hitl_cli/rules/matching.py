@@ -33,6 +33,9 @@ MAIN = {
 BESIDE_A_COMMAND = frozenset({"command", "cwd", "description", "run_in_background", "timeout", TOOL})
 """What may stand beside a command in arguments without being named by a rule."""
 
+_COMMANDS = frozenset({"command", "input.command"})
+"""The paths of a command: in the arguments of a framework's agent, and of a coding agent."""
+
 MOST = 20
 """Most paths of a rule."""
 
@@ -60,6 +63,16 @@ def check_where(where: Where) -> None:
             _kind_of(path)(pattern)
         except ValueError as error:
             raise _bad(f"{pattern!r} cannot be matched against {path}: {error}.") from error
+
+
+def check_approves(where: Where) -> None:
+    """Raise BadInput for a rule that approves, but would approve nothing: commands must be named."""
+    tool = where.get(TOOL)
+    if isinstance(tool, str) and _last(MAIN.get(tool, "")) == "command" and not _COMMANDS & where.keys():
+        raise _bad(
+            f"a rule that approves {tool} must name the command, or it approves nothing: give a pattern for"
+            " it with match, such as 'git status*'."
+        )
 
 
 def matches(where: Where, arguments: Json, tool: str | None, *, allow: bool) -> bool:

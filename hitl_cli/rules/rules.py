@@ -12,7 +12,7 @@ from hitl_cli.people.actor import check_person
 from hitl_cli.people.groups import unknown_people
 from hitl_cli.requests.decision_input import check_data
 from hitl_cli.rules import rule as store
-from hitl_cli.rules.matching import MAIN, TOOL, check_where
+from hitl_cli.rules.matching import MAIN, TOOL, check_approves, check_where
 
 if TYPE_CHECKING:
     from hitl_cli.client.protocol import Client
@@ -48,6 +48,8 @@ class Rules:
         if groups.strict and (unknown := groups.unknown((self.actor.person,))):
             raise BadInput(unknown_people(unknown, groups), code="unknown-person")
         check_where(rule.where)
+        if rule.verdict == "approve":
+            check_approves(rule.where)
         check_data(msgspec.to_builtins(rule))
         check_life(life_ms)
         if rule.reason is not None and rule.verdict == "approve":

@@ -71,6 +71,7 @@ def test_a_rule_that_rejects_names_other_arguments(hitl: Hitl) -> None:
         ((), "bad-rule"),
         (("--match", "ls"), "bad-rule"),
         (("--tool", "Bash", "--match", "a; b"), "bad-rule"),
+        (("--tool", "Bash"), "bad-rule"),
         (("--where", "nonsense"), "bad-usage"),
         (("--tool", "Read", "--for", "31d"), "bad-duration"),
         (("--tool", "Read", "--for", "soon"), "bad-duration"),
@@ -189,7 +190,8 @@ def test_the_api_has_rules_for_people_and_none_for_agents(hitl: Hitl) -> None:
         api["agent"].post("/requests", {"id": "r", "prompt": "?", "arguments": other, "offer": offer})
         done = api["lead"].post("/requests/r/decision", {"verdict": "approve", "for": "1h"})
         assert (done.status, done.json["new_rule"]["where"]) == (200, WHERE)
-        assert api["lead"].post("/rules", {"for": "1h"}).json["code"] == "bad-rule"
+        for more in ({}, {"tool": "Bash"}):
+            assert api["lead"].post("/rules", {"for": "1h"} | more).json["code"] == "bad-rule"
         assert api["lead"].ask("DELETE", f"/rules/{id}").json["state"] == "removed"
         assert len(api["lead"].get("/rules?all=true").json["items"]) == 2
     finally:

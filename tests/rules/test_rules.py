@@ -177,6 +177,7 @@ def test_a_rule_for_a_workflow_decides_nothing_outside_of_it(client: Client) -> 
     [
         ({"where": {}}, HOUR_MS, "bad-rule"),
         ({"where": {"input.command": "*"}}, HOUR_MS, "bad-rule"),
+        ({"where": {"tool": "Bash", "cwd": "/srv"}}, HOUR_MS, "bad-rule"),
         ({"reason": "no"}, HOUR_MS, "bad-rule"),
         ({"asker": "lead"}, HOUR_MS, "bad-rule"),
         ({"asker": " "}, HOUR_MS, "bad-name"),
