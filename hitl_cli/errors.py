@@ -130,6 +130,18 @@ class BadAnswer(BadInput):
     code = "bad-answer"
 
 
+class BadProof(BadInput):
+    """A signature does not prove that a person made this decision."""
+
+    code = "bad-proof"
+
+
+class NotSignable(BadInput):
+    """A request or an answer that has no canonical JSON."""
+
+    code = "not-signable"
+
+
 class DoesNotFit(BadInput):
     """The data of an answer does not fit the form of the request."""
 

@@ -250,8 +250,8 @@ def ask(
     - `to`: the assignees, a name or several; `group:NAME` for a group. Default: anyone.
     - `approvals`: how many of them must approve. Default: 1.
     - `allow_self`: whether the person who started the run may answer. Default: yes.
-    - `proof`: `"signed"` requires a decision that is signed by the person's SSH key. An approval without good
-      proof raises Unproven, whoever settled the request.
+    - `proof`: `"signed"` requires a decision that is signed by the person's SSH key or passkey, `"passkey"`
+      one by a passkey. An approval without good proof raises Unproven, whoever settled the request.
     - `escalate`: who may answer as well after some time, as in `{"8h": ["lead"]}`.
 
     When (durations are texts like `90s`, `1h30m`, `2d`, or timedeltas):

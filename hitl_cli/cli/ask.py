@@ -102,7 +102,8 @@ def ask(
         bool, flag("The approval may be used once: a later `hitl ask --id` exits 4.", "--once")
     ] = False,
     proof: Annotated[
-        Literal["signed"] | None, value("KIND", "How the decision must be proven: signed, by an SSH key.")
+        Literal["signed", "passkey"] | None,
+        value("KIND", "How the decision must be proven: signed (SSH key or passkey), or passkey."),
     ] = None,
     digest: Annotated[
         str | None, value("FILE", "File to approve. Its SHA-256 is recorded; exits 4 if it changes.")

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 type Json = Any
 """A JSON value: None, bool, int, float, str, list or dict."""
 
+type SignatureKind = Literal["ssh", "passkey"]
+
 type Verdict = Literal["approve", "reject"]
 
 FUNCTION_HEADER = "hitl:function"
@@ -114,16 +116,26 @@ class Call(Struct, frozen=True):
     version: int = 1
 
 
-class Proof(Struct, frozen=True, kw_only=True):
+class Proof(
+    Struct,
+    frozen=True,
+    kw_only=True,
+    omit_defaults=True,
+    rename={"authenticator_data": "authenticatorData", "client_data": "clientDataJSON"},
+):
     """A person's signature of a decision or a vote (docs/reference/proof.md).
 
-    `decision` is its id, and `at` its instant, in ms since the epoch, as they were signed.
+    `decision` is its id, and `at` its instant, in ms since the epoch, as they were signed. The last three are
+    of a passkey: its credential's id, and what was signed besides, in base64url.
     """
 
-    kind: Literal["ssh"]
+    kind: SignatureKind
     decision: str
     at: Millis
     signature: str
+    credential: str | None = None
+    authenticator_data: str | None = None
+    client_data: str | None = None
 
 
 class Vote(Struct, frozen=True, kw_only=True, omit_defaults=True):

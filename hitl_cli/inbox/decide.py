@@ -183,14 +183,17 @@ def _signed(item: RequestSummary, vote: Vote, audit: Audit, signer: Signer | Non
     """Return the record of a decision with its proof. Raises NotAllowed if the request needs one."""
     if signer is not None and audit.id is not None:
         stated = statement_of(item.promise, item.run, vote, audit.id, vote.at)
-        return msgspec.structs.replace(audit, proof=signer(stated))
+        proof = signer(stated)
+        if item.asked.proof != "passkey" or proof.kind == "passkey":
+            return msgspec.structs.replace(audit, proof=proof)
     if item.asked.proof is None:
         return audit
-    verb = "approve" if vote.verdict == "approve" else "reject"
-    raise NotAllowed(
-        f"{item.id} needs a signed decision: `{command(verb, [item.id])} --sign`. Nothing was changed.",
-        code="proof-needed",
-    )
+    if item.asked.proof == "passkey":
+        how = f"a decision signed by a passkey, on its page: `{command('open', [item.id])}`"
+    else:
+        verb = "approve" if vote.verdict == "approve" else "reject"
+        how = f"a signed decision: `{command(verb, [item.id])} --sign`, or by a passkey on its page"
+    raise NotAllowed(f"{item.id} needs {how}. Nothing was changed.", code="proof-needed")
 
 
 def _decide_together(

@@ -83,6 +83,8 @@ def why_unproven(item: RequestSummary, groups: Groups, proof: Sequence[Checked])
     for vote, found in zip(votes, proof, strict=True):
         if found.state != "proven":
             missing.append(found.why or f"{vote.by or 'who approved it'} did not sign")
+        elif question.proof == "passkey" and found.kind != "passkey":
+            missing.append(f"{vote.by} signed with an SSH key, and it needs a passkey")
         elif not may_answer(item, vote.by, groups):
             missing.append(f"{vote.by} may not answer it")
         elif vote.verdict == "approve":

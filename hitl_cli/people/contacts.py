@@ -19,6 +19,7 @@ from hitl_cli.errors import BadInput, BadSetting
 from hitl_cli.format.durations import parse_duration
 from hitl_cli.format.mail_headers import is_address, mailbox
 from hitl_cli.format.names import folded, normalized
+from hitl_cli.format.passkeys import passkey
 from hitl_cli.format.public_keys import public_key
 from hitl_cli.people.callbacks import NO_CALLBACKS, CallbackSettings
 from hitl_cli.people.groups import bare_name, groups_of, is_group
@@ -62,7 +63,8 @@ class Contact(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dic
     `digest` is a duration: messages within it are gathered into one. `slack_user` is the person's member id
     in Slack, which identifies them when they answer there. A URL may be `$NAME`, an environment variable,
     because those of Slack and Apprise are secrets. `channels` are addresses for plugins' channels; in the
-    settings file they stand beside the others. `ssh` are the public keys with which the person signs.
+    settings file they stand beside the others. `ssh` and `passkeys` are the public keys with which the person
+    signs.
     """
 
     email: str | None = None
@@ -74,6 +76,7 @@ class Contact(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dic
     digest: str | None = None
     slack_user: str | None = None
     ssh: tuple[str, ...] = ()
+    passkeys: tuple[str, ...] = ()
 
     @cached_property
     def addresses(self) -> tuple[Address, ...]:
@@ -150,6 +153,7 @@ class Directory(Struct, frozen=True, kw_only=True, dict=True):
             {name: contact.email for name, contact in self.people.items()},
             strict=self.strict_people,
             ssh={name: tuple(map(public_key, contact.ssh)) for name, contact in self.people.items()},
+            passkeys={name: contact.passkeys for name, contact in self.people.items()},
         )
 
     @property
@@ -186,9 +190,9 @@ def check(
             raise BadSetting(f"people.{name} is a group's name: write [groups.{bare_name(name)}].")
         _check_contact(f"people.{name}", contact)
     for name, group in groups.items():
-        if group.slack_user is not None or group.ssh:
-            other = "ssh" if group.ssh else "slack_user"
-            raise BadSetting(f"groups.{name}.{other} is not possible: {other} is for people only.")
+        for other in ("slack_user", "ssh", "passkeys"):
+            if getattr(group, other):
+                raise BadSetting(f"groups.{name}.{other} is not possible: {other} is for people only.")
         _check_contact(f"groups.{name}", group)
     if email is not None:
         _check_email(email)
@@ -234,17 +238,23 @@ def _check_contact(key: str, contact: Contact) -> None:
             f"{key}.slack_user is {contact.slack_user!r}, which is not a member ID such as U0123ABCD. Slack"
             " shows it in the person's profile."
         )
-    for text in contact.ssh:
-        try:
-            public_key(text)
-        except BadInput as error:
-            raise BadSetting(f"{key}.ssh: {error}") from None
+    _check_keys(key, contact)
     if contact.digest is not None:
         try:
             parse_duration(contact.digest)
         except BadInput as error:
             raise BadSetting(f"{key}.digest is not valid: {error}") from error
     _check_channels(key, contact)
+
+
+def _check_keys(key: str, contact: Contact) -> None:
+    """Raise BadSetting for a public key that cannot be one."""
+    for kind, texts, read in (("ssh", contact.ssh, public_key), ("passkeys", contact.passkeys, passkey)):
+        try:
+            for text in texts:
+                read(text)
+        except BadInput as error:
+            raise BadSetting(f"{key}.{kind}: {error}") from None
 
 
 def _check_channels(key: str, contact: Contact) -> None:

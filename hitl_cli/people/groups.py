@@ -24,8 +24,8 @@ class Groups(Struct, frozen=True, kw_only=True):
 
     `spelled` has each person's name in the settings' spelling, by their key and by their e-mail address.
     `groups` has each group's name by its key, `members` the keys of its members. `people` are the keys of all
-    who are named anywhere. `strict` means that nobody else may be asked. `ssh` has the public keys with which
-    each person signs, by their key.
+    who are named anywhere. `strict` means that nobody else may be asked. `ssh` and `passkeys` have the public
+    keys with which each person signs, by their key.
     """
 
     spelled: Mapping[str, str] = {}
@@ -34,6 +34,7 @@ class Groups(Struct, frozen=True, kw_only=True):
     people: frozenset[str] = frozenset()
     strict: bool = False
     ssh: Mapping[str, tuple[str, ...]] = {}
+    passkeys: Mapping[str, tuple[str, ...]] = {}
 
     def name(self, name: str) -> str:
         """Return the name of the person or group that a name means. Every name that comes in passes here.
@@ -88,6 +89,7 @@ def groups_of(
     *,
     strict: bool = False,
     ssh: Mapping[str, tuple[str, ...]] = {},
+    passkeys: Mapping[str, tuple[str, ...]] = {},
 ) -> Groups:
     """Return groups with these members, and people with these e-mail addresses and public keys.
 
@@ -103,9 +105,18 @@ def groups_of(
     known = Groups(spelled=spelled, groups={folded(group): group for group in members})
     every = {folded(group): frozenset(map(known.key, people)) for group, people in members.items()}
     people = frozenset(map(folded, addresses)).union(*every.values())
-    signers = {folded(person): keys for person, keys in ssh.items() if keys}
+
+    def signers(keys: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        return {folded(person): own for person, own in keys.items() if own}
+
     return Groups(
-        spelled=spelled, groups=known.groups, members=every, people=people, strict=strict, ssh=signers
+        spelled=spelled,
+        groups=known.groups,
+        members=every,
+        people=people,
+        strict=strict,
+        ssh=signers(ssh),
+        passkeys=signers(passkeys),
     )
 
 

@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
 
-from hitl_cli.client.wire import Vote, audit_of, decode, error_message
-from hitl_cli.errors import BadInput
+from hitl_cli.client.wire import SignatureKind, Vote, audit_of, decode, error_message
+from hitl_cli.errors import BadProof, NotSignable
 from hitl_cli.proof import ssh
 from hitl_cli.proof.statement import statement_of
 
 if TYPE_CHECKING:
-    from hitl_cli.client.wire import Promise
+    from hitl_cli.client.wire import Promise, Proof
     from hitl_cli.people.groups import Groups
+    from hitl_cli.proof.statement import Statement
 
 
 type ProofState = Literal["proven", "claimed", "wrong"]
@@ -23,11 +24,12 @@ class Checked(Struct, frozen=True, kw_only=True):
     """What the proof of a decision or a vote is worth.
 
     `proven`: the person's `key` (its fingerprint) signed exactly this. `claimed`: it has no signature.
-    `wrong`: it has one that does not prove it, and `why`.
+    `wrong`: it has one that does not prove it, and `why`. `kind` is that of the signature.
     """
 
     by: str | None
     state: ProofState
+    kind: SignatureKind | None = None
     key: str | None = None
     why: str | None = None
 
@@ -36,17 +38,27 @@ def check_vote(promise: Promise, run: Promise | None, vote: Vote, groups: Groups
     """Check the proof of one person's decision, or vote, on a request; `run` is the run that asks."""
     if vote.proof is None:
         return Checked(by=vote.by, state="claimed")
-    keys = groups.ssh.get(groups.key(vote.by), ())
-    if not keys:
-        return _wrong(vote, f"the settings have no key of {vote.by}")
     try:
-        stated = statement_of(promise, run, vote, vote.proof.decision, vote.proof.at).canonical()
-    except BadInput as error:
-        return _wrong(vote, str(error))
-    key = ssh.verify(vote.proof.signature, stated, keys)
+        stated = statement_of(promise, run, vote, vote.proof.decision, vote.proof.at)
+        key = signed_with(vote.proof, stated, groups)
+    except (NotSignable, BadProof) as error:
+        return Checked(by=vote.by, state="wrong", kind=vote.proof.kind, why=str(error))
+    return Checked(by=vote.by, state="proven", kind=vote.proof.kind, key=key)
+
+
+def signed_with(proof: Proof, stated: Statement, groups: Groups) -> str:
+    """Return the fingerprint of the person's key that signed a statement. Raises BadProof if none did."""
+    person = groups.key(stated.by)
+    if proof.kind == "passkey":
+        from hitl_cli.proof import passkeys
+
+        return passkeys.verify(proof, stated.challenge(), groups.passkeys.get(person, ()))
+    keys = groups.ssh.get(person, ())
+    key = ssh.verify(proof.signature, stated.canonical(), keys) if keys else None
     if key is None:
-        return _wrong(vote, f"no key of {vote.by} signed this decision on this request")
-    return Checked(by=vote.by, state="proven", key=key)
+        why = f"no key of {stated.by} signed this decision on this request"
+        raise BadProof(why if keys else f"the settings have no key of {stated.by}")
+    return key
 
 
 def check_decision(promise: Promise, run: Promise | None, groups: Groups) -> tuple[Checked, ...]:
@@ -78,7 +90,3 @@ def deciding_votes(promise: Promise) -> tuple[Vote, ...]:
             proof=audit.proof,
         ),
     )
-
-
-def _wrong(vote: Vote, why: str) -> Checked:
-    return Checked(by=vote.by, state="wrong", why=why)

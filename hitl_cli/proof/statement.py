@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import Struct
 
 from hitl_cli.client.wire import Verdict, decode
-from hitl_cli.errors import BadInput
+from hitl_cli.errors import NotSignable
 from hitl_cli.format.canonical_json import canonical, json_digest
 from hitl_cli.requests.editable import approved_arguments
 from hitl_cli.requests.question import PLAIN, asker_of, own_tags, question_of
@@ -46,14 +47,18 @@ class Statement(Struct, frozen=True, kw_only=True):
         """Return the bytes that are signed: the canonical JSON (RFC 8785)."""
         return canonical(msgspec.to_builtins(self))
 
+    def challenge(self) -> bytes:
+        """Return what a passkey signs: the SHA-256 of these bytes."""
+        return sha256(self.canonical()).digest()
+
 
 def statement_of(promise: Promise, run: Promise | None, vote: Vote, decision: str, at: int) -> Statement:
     """Return the statement of a decision, or of a vote, on a request; `run` is the run that asks.
 
     `decision` is the id of the decision, `at` its instant in ms since the epoch.
 
-    Raises BadInput for a request or an answer that has no canonical JSON, such as one with an integer beyond
-    2**53.
+    Raises NotSignable for a request or an answer that has no canonical JSON, such as one with an integer
+    beyond 2**53.
     """
     approves = vote.verdict == "approve"
     question = question_of(promise) or PLAIN
@@ -75,9 +80,7 @@ def statement_of(promise: Promise, run: Promise | None, vote: Vote, decision: st
             decision=decision,
         )
     except ValueError as error:
-        raise BadInput(
-            f"{promise.id} cannot be signed: it has no canonical JSON ({error}).", code="not-signable"
-        ) from error
+        raise NotSignable(f"{promise.id} cannot be signed: it has no canonical JSON ({error}).") from error
 
 
 def asked_digest(promise: Promise, run: Promise | None) -> str:

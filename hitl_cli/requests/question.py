@@ -75,8 +75,8 @@ class Instead(Struct, frozen=True, kw_only=True):
     value: Json
 
 
-type ProofKind = Literal["signed"]
-"""How a decision must be proven: by a signature of the person who decides."""
+type ProofKind = Literal["signed", "passkey"]
+"""How a decision must be proven: by any signature of the person who decides, or by one of a passkey."""
 
 type OnDeadline = Literal["expire", "approve", "reject"] | Instead
 """The outcome when the deadline passes."""

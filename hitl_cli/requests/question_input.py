@@ -54,7 +54,8 @@ class QuestionInput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     ] = None
     once: Annotated[bool, Meta(description="Whether an approval may be used once only.")] = False
     proof: Annotated[
-        ProofKind | None, Meta(description="How the decision must be proven: `signed` by who decides.")
+        ProofKind | None,
+        Meta(description="How the decision must be proven: `signed` by who decides, or by their `passkey`."),
     ] = None
     on_deadline: Annotated[
         OnDeadline, Meta(description='The outcome at the deadline; {"value": …} approves with this data.')

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import Struct
 
-from hitl_cli.client.wire import Json, decode
+from hitl_cli.client.wire import Json, SignatureKind, decode
 from hitl_cli.format.times import iso
 from hitl_cli.format.urls import host_of
 from hitl_cli.people.contacts import Directory, without_contact
@@ -75,10 +75,14 @@ class NotificationDocument(Struct, frozen=True, kw_only=True):
 
 
 class ProofDocument(Struct, frozen=True, kw_only=True):
-    """What the proof of one person's decision is worth; `key` is the fingerprint of the key that signed."""
+    """What the proof of one person's decision is worth; `key` is the fingerprint of the key that signed.
+
+    `kind` is that of the signature.
+    """
 
     by: str | None
     state: ProofState
+    kind: SignatureKind | None = None
     key: str | None
     why: str | None
 

@@ -53,6 +53,13 @@ SHORT_JSON = 60
 SPREAD = 4
 """Indented JSON may be this many times longer than on one line; deeper JSON stays on one line."""
 
+PROOFS = {
+    None: "",
+    "signed": "a signature (--sign), or a passkey on its page",
+    "passkey": "a passkey, on its page",
+}
+"""How a decision must be proven, and where."""
+
 UNREADABLE = "This request cannot be read, so it cannot be answered with hitl."
 
 
@@ -211,7 +218,7 @@ def _facts(seen: RequestDetails) -> list[list[Cell]]:
         ("arguments", Cell(f"sha256 {question.arguments_digest}" if question.arguments_digest else "")),
         ("valid for", Cell(format_duration(question.valid_for) if question.valid_for else "")),
         ("may be used", Cell("once" if question.once else "")),
-        ("proof", Cell("a signature (--sign)" if question.proof else "")),
+        ("proof", Cell(PROOFS[question.proof])),
         ("tags", Cell(", ".join(f"{name}={value}" for name, value in sorted(item.tags.items())))),
     ]
     return [[Cell(name, "dim"), cell] for name, cell in lines if cell.text]
@@ -348,7 +355,7 @@ def proof_line(one: Checked) -> str:
     """Return what the proof of one person's decision is worth."""
     match one.state:
         case "proven":
-            return f"signed by {one.by} with the key {one.key}"
+            return f"signed by {one.by} with the {'passkey' if one.kind == 'passkey' else 'key'} {one.key}"
         case "claimed":
             return f"{one.by or 'another tool'} did not sign"
         case "wrong":

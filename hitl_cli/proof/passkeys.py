@@ -1,0 +1,79 @@
+"""Signatures by passkeys (WebAuthn, section 7.2): the challenge is the SHA-256 of the statement.
+
+The public keys are those of the settings. Verifying needs neither the gateway nor a network.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec import Struct
+
+from hitl_cli.errors import BadProof, extra
+from hitl_cli.format.passkeys import from_base64url, passkey, to_base64url
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hitl_cli.client.wire import Proof
+    from hitl_cli.format.passkeys import Passkey
+
+
+class _ClientData(Struct, frozen=True, rename="camel"):
+    """What the browser says of the page that asked (WebAuthn, section 5.8.1)."""
+
+    challenge: str
+    cross_origin: bool = False
+
+
+def verify(proof: Proof, challenge: bytes, lines: Sequence[str]) -> str:
+    """Return the fingerprint of the passkey that signed a challenge, one of the `lines` of the settings.
+
+    Raises BadProof, with what is wrong, and MissingExtra.
+    """
+    keys = [key for key in map(passkey, lines) if key.credential == proof.credential]
+    if not keys:
+        raise BadProof(f"the settings have no passkey {(proof.credential or '')[:12]!r} of this person")
+    data = from_base64url(proof.client_data or "")
+    try:
+        client = msgspec.json.decode(data, type=_ClientData)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise BadProof("what the browser said cannot be read") from error
+    if client.challenge != to_base64url(challenge):
+        raise BadProof(
+            "the passkey signed something else: another request, another answer, or another instant"
+        )
+    if client.cross_origin:
+        raise BadProof("a page of another site asked for it")
+    _verify(proof, challenge, keys[0])
+    return keys[0].fingerprint
+
+
+def _verify(proof: Proof, challenge: bytes, key: Passkey) -> None:
+    """Raise BadProof unless a passkey made this signature for its origin, and verified the person."""
+    with extra("passkeys"):
+        from webauthn import verify_authentication_response
+        from webauthn.helpers.exceptions import WebAuthnException
+    credential = {
+        "id": proof.credential,
+        "rawId": proof.credential,
+        "type": "public-key",
+        "response": {
+            "clientDataJSON": proof.client_data,
+            "authenticatorData": proof.authenticator_data or "",
+            "signature": proof.signature,
+        },
+    }
+    try:
+        verify_authentication_response(
+            credential=credential,
+            expected_challenge=challenge,
+            expected_rp_id=key.rp_id,
+            expected_origin=key.origin,
+            credential_public_key=key.key,
+            credential_current_sign_count=0,  # those of a synced passkey go back, and mean nothing
+            require_user_verification=True,
+        )
+    except (WebAuthnException, ValueError, KeyError) as error:
+        raise BadProof(f"the passkey's signature is not valid: {error}") from error
