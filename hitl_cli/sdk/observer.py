@@ -32,6 +32,7 @@ from hitl_cli.client.wire import (
 )
 from hitl_cli.engine.records import VALUE_MAX, size_of
 from hitl_cli.sdk.calls import call_mark, caller_mark, running, step_mark
+from hitl_cli.sdk.context import LeftToOthers
 from hitl_cli.sdk.failures import comes_from, failure_of, given_up, remembered
 from hitl_cli.sdk.heartbeat import executing
 from hitl_cli.sdk.suspension import take_back_request
@@ -111,6 +112,8 @@ class ObservedTasks:
         self._functions: dict[str, str] = {}
         self._blocking: set[str] = set()
         self._given_back: dict[str, int] = {}
+        self.left: set[str] = set()
+        """The tasks that this worker cannot execute and that others can: it must not take them again."""
         self._failed_steps: dict[str, dict[str, Failure]] = {}
 
     # resonate.send.TaskLifecycle
@@ -170,7 +173,7 @@ class ObservedTasks:
         """Release a task that failed in the SDK itself, after a delay that grows with each failure.
 
         The server offers a released task again at once. If no worker could do better, the run is failed
-        instead.
+        instead. A task that is left to others is released at once, the first time.
         """
         error = sys.exception()
         cause = error.cause if isinstance(error, PlatformError) else error
@@ -182,6 +185,9 @@ class ObservedTasks:
             await self.fail(id, version, given_up(cause, cause.message))
             return
         times = self._given_back.get(id, 0)
+        if isinstance(cause, LeftToOthers) and id not in self.left:
+            self.left.add(id)
+            times = 0
         self._given_back[id] = times + 1
         if times:
             await asyncio.sleep(min(2.0**times / 2, LONGEST_PAUSE_S))

@@ -236,7 +236,12 @@ class Worker:
         return name not in DELIVERING or self._options.reach.now.reaches_somebody
 
     def _wants(self, id: str, param: Value) -> bool:
-        """Whether this worker has the function of a task. An unreadable call is left to the SDK to refuse."""
+        """Whether this worker has the function of a task, and did not leave the task to newer code.
+
+        An unreadable call is left to the SDK to refuse.
+        """
+        if id in self._tasks.left:
+            return False
         call = decode_as(param, Call)
         if call is None:
             return True

@@ -20,7 +20,7 @@ from tests.gateway.conftest import begin_gateway
 from tests.gateway.desk import address
 from tests.notify.receivers import HttpReceiver
 from tests.recovery.crew import HOUR_MS, Crew
-from tests.worker.watching import waiting
+from tests.worker.watching import end_of, task_of, waiting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,6 +70,13 @@ class Changing(Crew):
         self.kill()
         self.write(code)
         self.worker(dies_at)
+
+    def newer(self, code: str) -> None:
+        """Start a worker with newer code beside those that run."""
+        self.file = self.file.with_name("newer.py")
+        self._app = str(self.file)
+        self.write(code)
+        self.worker()
 
     def run(self, code: str, id: str = "r") -> str:
         """Start a run of this code, and return the request that it waits for."""
@@ -701,27 +708,45 @@ def test_a_check_says_what_it_cannot_tell(crew: Changing) -> None:
 # Two versions at once, and the way back
 
 
-def test_a_worker_with_older_code_does_not_ask_again_what_newer_code_replaced(crew: Changing) -> None:
-    crew.run(REMINDS.format(prompt="Delete staging?"))
-    older = crew._workers[-1]
-    crew._workers.clear()
-    try:
-        older_file = crew.file
-        crew.file = older_file.parent / "newer.py"
-        crew._app = str(crew.file)
-        crew.write(REMINDS.format(prompt="Delete production?"))
-        newer = crew.worker()
-        for _ in range(4):  # both take it now and then
-            crew.later(HOUR_MS)
-            crew.pending()
-            waiting(crew.client)
-        assert len(crew.requests()) <= 2
-        newer.kill()
-        newer.join()
-        crew._workers.clear()
-    finally:
-        older.kill()
-        older.join()
+BUSY = """
+@workflow
+async def busy(ctx, until):
+    from pathlib import Path
+    while not Path(until).exists():
+        await asyncio.sleep(0.01)
+"""
+
+
+def test_a_worker_with_older_code_leaves_the_run_to_newer_code_and_does_not_take_it_again(
+    crew: Changing, tmp_path: Path
+) -> None:
+    """Each worker runs one task at a time, so that a busy one leaves the next task to the other."""
+    crew.told = {"concurrency": 1}
+    code = BUSY + GATHERED
+    crew.deploy(code.format(a="A?", b="B?", how="await asyncio.gather(a, b)"))
+    crew.begin("r", "deploys")
+    waiting(crew.client, 2)
+    keep_busy(crew, tmp_path / "older")
+    crew.newer(code.format(a="A?", b="Another B?", how="await asyncio.gather(a, b)"))
+    crew.approve("r:1.1")
+    wait_until(lambda: [item.id for item in crew.pending()] == ["r:2.r1.1"])
+    wait_until(lambda: task_of(crew.client, "r").state == "suspended")
+    keep_busy(crew, tmp_path / "newer")
+    (tmp_path / "older").touch()
+    end_of(crew.client, "older")
+    crew.approve("r:2.r1.1")
+    wait_until(lambda: "started later than this one" in crew.complaints())
+    (tmp_path / "newer").touch()
+    assert crew.result() == ["A?", "Another B?"]
+    assert set(crew.requests()) == {"r:1.1", "r:2.1", "r:2.r1.1"}
+    if crew.hitl.on_a_file:
+        assert crew.complaints().count("execution failed, releasing task task_id=r ") == 1
+
+
+def keep_busy(crew: Changing, until: Path) -> None:
+    """Start a run that occupies the only worker that has room, until this file exists."""
+    crew.begin(until.name, "busy", str(until))
+    wait_until(lambda: task_of(crew.client, until.name).state == "acquired")
 
 
 def test_after_a_rollback_the_first_question_is_put_again(crew: Changing) -> None:
