@@ -48,7 +48,7 @@ from hitl_cli.forms import as_form_type, schema_of
 from hitl_cli.inbox.ask import digest_of as digest_of_file
 from hitl_cli.inbox.pending import summaries
 from hitl_cli.inbox.proof import check_proven
-from hitl_cli.inbox.standing import decide_by_rule
+from hitl_cli.inbox.standing import check_offer, decide_by_rule
 from hitl_cli.notify.deliver import give_notice, notifier_of
 from hitl_cli.people.contacts import NotificationSettings, recipients, unreached
 from hitl_cli.people.groups import NO_GROUPS, Groups, check_known, unknown_people
@@ -65,7 +65,9 @@ from hitl_cli.requests.question import (
     not_askable,
     sensible,
 )
+from hitl_cli.requests.question_input import offer_of
 from hitl_cli.requests.use import consume_at
+from hitl_cli.rules.matching import TOOL
 from hitl_cli.sdk import context as sdk
 from hitl_cli.sdk.replay import note_question
 from hitl_cli.sdk.suspension import end_if_over
@@ -189,6 +191,7 @@ class _AskOptions(TypedDict, total=False):
     tags: Mapping[str, str] | None
     link: str | None
     digest: Digest | None
+    offer: Mapping[str, Any] | None
     on_change: OnChange
 
 
@@ -224,6 +227,7 @@ def ask(
     tags: Mapping[str, str] | None = None,
     link: str | None = None,
     digest: Digest | None = None,
+    offer: Mapping[str, Any] | None = None,
     on_change: OnChange = "ask",
 ) -> PendingDecision[Any]:
     """Ask a person, and return an awaitable `PendingDecision`.
@@ -244,6 +248,8 @@ def ask(
       must fit it. With a type, `decision.data` is an instance of it.
     - `choices`: what to offer instead of Approve. People can still reject.
     - `digest`: the file that the request is about, from `digest_of`.
+    - `offer`: a standing rule that people may make with their approval, for the same workflow and person, as
+      in `{"where": {"amount": 20}, "longest": "8h"}`: docs/guides/rules.md.
 
     Who may answer:
 
@@ -293,6 +299,7 @@ def ask(
         priority=priority,
         link=link,
         digest=digest,
+        offer=offer_of(offer),
         code=code_of(ctx, sdk.calling_module()),
     )
     if on_change not in ("ask", "keep"):
@@ -304,9 +311,12 @@ def ask(
     if deadline is not None and any(step.after >= duration_ms(deadline) for step in question.escalate):
         raise not_askable("escalate has a time that is not before the deadline.")
     end_if_over()
+    question = sensible(question)
+    found = found_by(question, key, ctx.info.func_name, tags or {})
+    check_offer(question, found.get(TOOL))
     put = NewRequest(
-        question=sensible(question),
-        tags=found_by(question, key, ctx.info.func_name, tags or {}),
+        question=question,
+        tags=found,
         deadline_ms=defaults.DEADLINE_MS if deadline is None else duration_ms(deadline),
         chosen=deadline is not None,
         typed=form is not None and not isinstance(form, Mapping),

@@ -27,7 +27,7 @@ class _AskArguments(QuestionInput, frozen=True, kw_only=True, forbid_unknown_fie
     escalate: dict[str, str | tuple[str, ...]] | None = None
 
 
-_OWN = ("id", "callback", "offer", "prompt")
+_OWN = ("id", "callback", "prompt")
 """The fields that are not options of `ask`."""
 
 
@@ -58,6 +58,4 @@ def _read(request: Any, fields: dict[str, Any]) -> _AskArguments:
         raise not_askable("the run has the id: a request of it cannot have another one. Use key.")
     if asked.callback is not None:
         raise not_askable("the run gets the decision: a request of it cannot have a callback.")
-    if asked.offer is not None:
-        raise not_askable("a request of a run cannot offer a rule.")
     return asked

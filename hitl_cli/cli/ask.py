@@ -32,6 +32,7 @@ from hitl_cli.people.contacts import without_contact
 from hitl_cli.people.gateway_file import page_of
 from hitl_cli.people.groups import as_asked, in_words, unknown_people
 from hitl_cli.requests.question import MAX_QUESTION_BYTES, Instead, Question, outcome_of
+from hitl_cli.requests.question_input import offer_of
 from hitl_cli.runs.run import check_id
 from hitl_cli.settings import Settings
 from hitl_cli.views.decision import answer_document
@@ -105,6 +106,10 @@ def ask(
         Literal["signed", "passkey"] | None,
         value("KIND", "How the decision must be proven: signed (SSH key or passkey), or passkey."),
     ] = None,
+    offer: Annotated[
+        str | None,
+        value("JSON|@FILE", 'Rule that people may make with an approval: {"where": …, "longest": "8h"}.'),
+    ] = None,
     digest: Annotated[
         str | None, value("FILE", "File to approve. Its SHA-256 is recorded; exits 4 if it changes.")
     ] = None,
@@ -159,6 +164,7 @@ def ask(
         link=link,
         digest=None if digest is None else digest_of(digest),
         callback=callback,
+        offer=None if offer is None else offer_of(_read_json(offer, "--offer")),
     )
     tags = dict(_read_tag(text) for text in tag or [])
     deadline_ms = parse_duration(deadline)

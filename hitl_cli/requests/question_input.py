@@ -4,15 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
+import msgspec
 from msgspec import Meta, Struct
 
 from hitl_cli.client.wire import Json
 from hitl_cli.format.durations import parse_duration
 from hitl_cli.format.validation import about
-from hitl_cli.requests.question import Digest, Offer, OnDeadline, Priority, ProofKind, Question
+from hitl_cli.requests.question import (
+    Digest,
+    Offer,
+    OnDeadline,
+    Priority,
+    ProofKind,
+    Question,
+    not_askable,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 
 class OfferInput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -20,6 +29,18 @@ class OfferInput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     where: dict[str, Json]
     longest: str = "8h"
+
+
+def offer_of(given: OfferInput | Mapping[str, Any] | None) -> Offer | None:
+    """Return the rule that is offered with an approval. Raises BadInput."""
+    if given is None:
+        return None
+    with about("offer"):
+        try:
+            read = msgspec.convert(given, OfferInput)
+        except msgspec.ValidationError as error:
+            raise not_askable(f"offer: {error}.", "offer") from error
+        return Offer(where=read.where, longest=parse_duration(read.longest))
 
 
 class QuestionInput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -84,13 +105,6 @@ class QuestionInput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         with about("valid_for"):
             return None if self.valid_for is None else parse_duration(self.valid_for)
 
-    @property
-    def _offer(self) -> Offer | None:
-        """The rule that is offered with an approval. Raises BadInput."""
-        with about("offer"):
-            given = self.offer
-            return None if given is None else Offer(where=given.where, longest=parse_duration(given.longest))
-
     def question(self, as_asked: Callable[[Sequence[str]], tuple[str, ...]] = tuple) -> Question:
         """Return the question; `as_asked` writes names as a request stores them."""
         return Question(
@@ -111,5 +125,5 @@ class QuestionInput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             link=self.link,
             digest=self.digest,
             callback=self.callback,
-            offer=self._offer,
+            offer=offer_of(self.offer),
         )

@@ -63,7 +63,7 @@ def test_a_text_is_the_prompt_and_fields_may_be_named(hitl: Hitl) -> None:
 WRONG = ['{"prompt": ""}', '{"prompt": "?", "id": "x"}', '{"prompt": "?", "unknown": 1}', "[]", "7", "{}"]
 WRONG += [
     '{"prompt": "?", "callback": "https://example.org/x"}',
-    '{"prompt": "?", "offer": {"where": {"a": 1}}}',
+    '{"prompt": "?", "offer": {"where": {"a": 1}}}',  # it has no arguments
 ]
 
 

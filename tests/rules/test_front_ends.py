@@ -92,6 +92,15 @@ def test_an_approval_makes_the_rule_that_is_offered(hitl: Hitl) -> None:
     assert ask(hitl, "next")["decision"]["rule"] == done["new_rule"]["id"]
 
 
+def test_a_script_offers_a_rule(hitl: Hitl) -> None:
+    offer = json.dumps({"where": WHERE, "longest": "1h"})
+    args = ("--arguments", json.dumps(STATUS), "--no-wait", "--as", "agent")
+    hitl.ok("ask", "Run it?", "--id", "q", "--offer", offer, *args)
+    assert hitl.json("approve", "q", "--for", "1h", "--as", "lead")["new_rule"]["where"] == WHERE
+    for wrong, code in (("[]", "bad-question"), ("{", "bad-json"), ('{"where": {"a": 1}}', "bad-question")):
+        hitl.fails(2, "ask", "Run it?", "--id", "r", "--offer", wrong, *args, code=code)
+
+
 def test_a_program_offers_a_rule(hitl: Hitl) -> None:
     with Program(hitl.url, person="agent") as program:
         program.put("Run it?", id="q", arguments=STATUS, offer={"where": WHERE, "longest": "1h"})
@@ -211,5 +220,25 @@ def test_a_rule_decides_what_a_workflow_asks_and_nobody_is_notified(hitl: Hitl) 
         told = crew.result("r")
         assert (told["approved"], told["by"], told["via"]) == (True, "lead", "rule")
         assert hitl.json("history")[0]["rule"] == made.id
+    finally:
+        crew.close()
+
+
+OFFERED = {"where": {"amount": 20}, "longest": "8h"}
+
+
+@pytest.mark.parametrize("name", ["asks", "ask"])
+def test_a_workflow_offers_a_rule_for_its_next_runs(hitl: Hitl, name: str) -> None:
+    crew = Crew(hitl)
+    try:
+        crew.worker()
+        crew.begin("r", name, {"prompt": "?", "arguments": {"amount": 20}, "offer": OFFERED}, by="agent")
+        id = crew.asked()
+        assert hitl.json("show", id)["offer"] == {"where": {"amount": 20}, "longest_s": 28_800}
+        made = hitl.json("approve", id, "--for", "1h", "--as", "lead")["new_rule"]
+        assert (made["workflow"], made["asker"]) == (name, "agent")
+        crew.result("r")
+        crew.begin("next", name, {"prompt": "?", "arguments": {"amount": 20}}, by="agent")
+        assert crew.result("next")["via"] == "rule"
     finally:
         crew.close()
