@@ -12,6 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from hitl_cli.agents.tool_call import AGENTS, Answer, answers_in, hook_output, is_strict, question, refusal
+from hitl_cli.client.wire import same_json
 from hitl_cli.errors import HitlError, NotCovered
 from hitl_cli.format.durations import parse_duration
 
@@ -90,7 +91,7 @@ def _changed_input(call: ToolCall, decision: Decision[Any]) -> dict[str, Any] | 
     """Return the input that a person approved instead; None if it is that of the call."""
     approved = decision.arguments
     found = approved.get("input") if isinstance(approved, dict) else None
-    return found if isinstance(found, dict) and found != call.tool_input else None
+    return found if isinstance(found, dict) and not same_json(found, call.tool_input) else None
 
 
 def refused(event: str, error: Exception) -> dict[str, Any] | None:

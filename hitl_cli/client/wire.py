@@ -34,6 +34,9 @@ type Verdict = Literal["approve", "reject"]
 FUNCTION_HEADER = "hitl:function"
 """Header with the name of a step's function, in the param of the step's promise."""
 
+EXACT_FLOAT = 2**53
+"""Up to here a float can be told from all other whole numbers."""
+
 INSTANT_DIGITS = 16
 """Most digits of an instant in ms."""
 
@@ -299,10 +302,27 @@ def too_large(id: str, value: Payload | None) -> str:
 
 
 def same_json(one: Json, other: Json) -> bool:
-    """Whether two values are the same JSON. In Python `1 == True`; in JSON they differ."""
+    """Whether two values are the same JSON: `7` and `7.0` are, as in RFC 8785; `1` and `true` are not."""
     if one is other:  # usually None
         return True
-    return msgspec.json.encode(one, order="sorted") == msgspec.json.encode(other, order="sorted")
+    texts = msgspec.json.encode(one, order="sorted"), msgspec.json.encode(other, order="sorted")
+    return texts[0] == texts[1] or comparable(texts[0]) == comparable(texts[1])
+
+
+def comparable(text: bytes) -> bytes:
+    """Return sorted JSON with each whole number written as one: then the same values have the same text."""
+    if b"." not in text and b"e" not in text:
+        return text
+    return msgspec.json.encode(_WHOLE.decode(text), order="sorted")
+
+
+def _whole(text: str) -> float | int:
+    """Return the number in a JSON text; as an int if it is whole, and a float can tell it from others."""
+    number = float(text)
+    return int(number) if number.is_integer() and abs(number) <= EXACT_FLOAT else number
+
+
+_WHOLE = msgspec.json.Decoder(float_hook=_whole)
 
 
 def error_value(reason: str, headers: dict[str, str] | None = None) -> Value:

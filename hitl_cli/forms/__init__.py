@@ -12,6 +12,7 @@ from hitl_cli.forms.messages import Problem
 from hitl_cli.forms.models import as_form_type, schema_of
 from hitl_cli.forms.parsing import fill, parse_field
 from hitl_cli.forms.paths import split_assignment
+from hitl_cli.forms.permission import unclear
 
 __all__ = [
     "Field",
@@ -26,4 +27,5 @@ __all__ = [
     "problems_at",
     "schema_of",
     "split_assignment",
+    "unclear",
 ]

@@ -21,6 +21,7 @@ from hitl_cli.forms.complexity import SMALL, at_pointer, effort
 from hitl_cli.forms.fields import EDITABLE, Field, Group, flat, initial, tree
 from hitl_cli.forms.messages import TOLD, Problem, explained, sentence
 from hitl_cli.forms.paths import path_of, value_at
+from hitl_cli.forms.permission import unclear
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -72,7 +73,12 @@ def problems(schema: Json, data: Json) -> list[Problem]:
     form = _as_form(schema)
     whole = tree(form)
     known = list(flat(whole))
-    before = form.get("default") if isinstance(form, dict) and EDITABLE in form else UNSET
+    before: Json | UnsetType = UNSET
+    if isinstance(form, dict) and EDITABLE in form:
+        before = form.get("default")
+        why = None if same_json(before, data) else unclear(form)
+        if why is not None:
+            return [Problem(why.path, f"cannot be changed: the schema {why.reason}")]
     kept = [] if before is UNSET else _not_kept(whole, before, data)
     if before is not UNSET and not isinstance(data, dict):
         return [Problem("", "must be an object")]
@@ -104,9 +110,13 @@ def _not_kept(
     if isinstance(node, Field):
         if node.read_only and now is UNSET and before is not UNSET:
             yield Problem(path_of(where), "cannot be removed")
-        if node.row is not None and isinstance(before, list):
-            for number, row in enumerate(before):
-                yield from _without_field(node.row, row, (*where, number))
+        both = (*_without_field(node, before, where), *_without_field(node, now, where))
+        yield from dict.fromkeys(both)
+        return
+    if isinstance(before, dict) and not (
+        isinstance(now, dict | UnsetType) or (now is None and node.nullable)
+    ):
+        yield Problem(path_of(where), "must be an object")
         return
     was, made = before if isinstance(before, dict) else {}, now if isinstance(now, dict) else {}
     members = {member.keys[-1]: member for member in node.members}

@@ -117,7 +117,7 @@ class Group(Struct, frozen=True, kw_only=True):
     members: tuple[Field | Group, ...]
 
 
-class _Place(NamedTuple):
+class Place(NamedTuple):
     """The place of a field or a group in the answer and in the schema."""
 
     keys: tuple[str | int, ...]
@@ -130,10 +130,10 @@ class _Place(NamedTuple):
     """If it is `begun`, the value in the object that the form changes."""
 
 
-WHOLE = _Place(keys=(), pointers=("#",), required=True, needed=True)
+WHOLE = Place(keys=(), pointers=("#",), required=True, needed=True)
 
 
-class _Shape(NamedTuple):
+class Shape(NamedTuple):
     """All that a form says about one value: directly, through $ref, in allOf, or with null."""
 
     parts: dict[str, dict[str, Json]]
@@ -159,7 +159,7 @@ class _Shape(NamedTuple):
         return value if isinstance(value, str) and value else None
 
 
-class _TooMany(Exception):
+class TooMany(Exception):
     """There are too many fields to fill in one by one."""
 
 
@@ -171,12 +171,12 @@ def fields(schema: Json) -> list[Field]:
 def tree(schema: Json) -> Field | Group:
     """Return the same as a tree."""
     try:
-        return _Reader(schema).read(_whole(schema), frozenset())
-    except (_TooMany, RecursionError):
+        return Reader(schema).read(whole(schema), frozenset())
+    except (TooMany, RecursionError):
         return Field(path="", keys=(), kind="json", required=True, needed=True, pointers=WHOLE.pointers)
 
 
-def _whole(schema: Json) -> _Place:
+def whole(schema: Json) -> Place:
     """Return the place of the whole answer."""
     if isinstance(schema, dict) and EDITABLE in schema:
         return WHOLE._replace(begun=True, value=schema.get("default", UNSET))
@@ -200,17 +200,19 @@ def placed(node: Field | Group, where: Sequence[str | int]) -> Field | Group:
     return msgspec.structs.replace(node, keys=keys, members=tuple(placed(one, where) for one in node.members))
 
 
-class _Reader:
+class Reader:
+    """Reads the fields of a schema; a subclass may look at each place."""
+
     def __init__(self, schema: Json) -> None:
         self._root = schema
         self._count = 0
 
-    def read(self, place: _Place, above: frozenset[str]) -> Field | Group:
+    def read(self, place: Place, above: frozenset[str]) -> Field | Group:
         """Return the field or group at a place; `above` are the parts that contain it."""
         self._count += 1
         if self._count > MAX_FIELDS:
-            raise _TooMany
-        shape = self._shape(place.pointers)
+            raise TooMany
+        shape = self.shape(place.pointers)
         within = above | shape.parts.keys()
         circular = not above.isdisjoint(shape.parts)
         if not shape.plain or len(place.keys) >= MAX_NESTED or circular or not _is_group(shape):
@@ -225,7 +227,7 @@ class _Reader:
             members=tuple(self.read(inner, within) for inner in _members(shape, place)),
         )
 
-    def _field(self, place: _Place, shape: _Shape, within: frozenset[str]) -> Field:
+    def _field(self, place: Place, shape: Shape, within: frozenset[str]) -> Field:
         choices = shape.choices if shape.plain else self._alternatives(shape)
         known = [choice for choice in choices if choice is not None] or choices
         field = self._as_is(place, shape, known)
@@ -243,7 +245,7 @@ class _Reader:
             and (initial(field) is not UNSET or not field.needed),
         )
 
-    def _as_is(self, place: _Place, shape: _Shape, choices: list[Json]) -> Field:
+    def _as_is(self, place: Place, shape: Shape, choices: list[Json]) -> Field:
         kind = _kind_of(shape, choices)
         limits = _limits(shape)
         return Field(
@@ -266,25 +268,25 @@ class _Reader:
             pointers=place.pointers,
         )
 
-    def _item(self, place: _Place, shape: _Shape) -> Field | None:
+    def _item(self, place: Place, shape: Shape) -> Field | None:
         """Return the field for the entries of a list; None if an entry does not fit on a line."""
         where = _places_of_items(shape)
-        inner = self._shape(where)
+        inner = self.shape(where)
         if not where or "prefixItems" in shape.said or _kind_of(inner, inner.choices) == "list":
             return None
         choices = inner.choices if inner.plain else self._alternatives(inner)
         item = self._as_is(place._replace(pointers=where, begun=False), inner, choices)
         return item if item.kind in _SCALARS else None
 
-    def _row(self, shape: _Shape, within: frozenset[str]) -> Group | None:
+    def _row(self, shape: Shape, within: frozenset[str]) -> Group | None:
         """Return the fields for the entries of a list; None if they are not objects with known fields."""
         where = _places_of_items(shape)
-        if not where or "prefixItems" in shape.said or self._shape(where).nullable:
+        if not where or "prefixItems" in shape.said or self.shape(where).nullable:
             return None
-        row = self.read(_Place(keys=(), pointers=where, required=True, needed=True), within)
+        row = self.read(Place(keys=(), pointers=where, required=True, needed=True), within)
         return row if isinstance(row, Group) and row.members else None
 
-    def _shape(self, pointers: Sequence[str]) -> _Shape:
+    def shape(self, pointers: Sequence[str]) -> Shape:
         """Return what holds at these places together.
 
         Follows $ref within the form, allOf, and `anyOf: [X, null]`, to each place once, so that a cycle ends.
@@ -323,15 +325,15 @@ class _Reader:
         types = [part["type"] for part in parts.values() if "type" in part]
         nullable |= bool(types) and all(isinstance(one, list) and "null" in one for one in types)
         choices, titles = _choices_of(parts.values()), _titles_in(parts.values())
-        return _Shape(parts, said, nullable, plain, choices, titles, _types_of(types))
+        return Shape(parts, said, nullable, plain, choices, titles, _types_of(types))
 
-    def _alternatives(self, shape: _Shape) -> list[Json]:
+    def _alternatives(self, shape: Shape) -> list[Json]:
         """Return the choices, if each alternative is one or several values."""
         for pointer, part in shape.parts.items():
             for keyword in ("anyOf", "oneOf"):
                 found: dict[str, Json] = {}
                 for index, one in enumerate(listed(part, keyword)):
-                    inner = self._shape([f"{pointer}/{keyword}/{index}"])
+                    inner = self.shape([f"{pointer}/{keyword}/{index}"])
                     values = [None] if _is_null(one) else inner.choices if inner.plain else []
                     if not values:
                         break
@@ -379,12 +381,12 @@ def _titles_in(parts: Collection[dict[str, Json]]) -> dict[str, str]:
     return titles
 
 
-def _places_of_items(shape: _Shape) -> tuple[str, ...]:
+def _places_of_items(shape: Shape) -> tuple[str, ...]:
     """Return the places where a schema describes the entries of a list."""
     return tuple(f"{at}/items" for at, part in shape.parts.items() if isinstance(part.get("items"), dict))
 
 
-def _members(shape: _Shape, place: _Place) -> Iterator[_Place]:
+def _members(shape: Shape, place: Place) -> Iterator[Place]:
     """Yield the places of a group's fields, in order."""
     needed = {name for part in shape.parts.values() for name in listed(part, "required")}
     values = place.value if isinstance(place.value, dict) else {}
@@ -395,7 +397,7 @@ def _members(shape: _Shape, place: _Place) -> Iterator[_Place]:
                 step = name.replace("~", "~0").replace("/", "~1")
                 found[name] = (*found.get(name, ()), f"{pointer}/properties/{step}")
     for name, pointers in found.items():
-        yield _Place(
+        yield Place(
             keys=(*place.keys, name),
             pointers=pointers,
             required=place.required and name in needed,
@@ -406,12 +408,12 @@ def _members(shape: _Shape, place: _Place) -> Iterator[_Place]:
         )
 
 
-def _default(place: _Place, shape: _Shape) -> Json | UnsetType:
+def _default(place: Place, shape: Shape) -> Json | UnsetType:
     """Return the value that a place has at first."""
     return place.value if place.begun else shape.said.get("default", UNSET)
 
 
-def _is_group(shape: _Shape) -> bool:
+def _is_group(shape: Shape) -> bool:
     """Whether a value is an object with known fields."""
     known = any(
         "properties" in part
@@ -443,7 +445,7 @@ def _choices_of(parts: Collection[dict[str, Json]]) -> list[Json]:
     return next(filter(None, enums), [None] if any(map(_is_null, parts)) else [])
 
 
-def _kind_of(shape: _Shape, choices: list[Json]) -> Kind:
+def _kind_of(shape: Shape, choices: list[Json]) -> Kind:
     """Return the kind of field for a value."""
     if choices:
         return "choice"
@@ -477,7 +479,7 @@ def initial(field: Field) -> Json | UnsetType:
     return None if field.nullable else UNSET
 
 
-def _hint(shape: _Shape, kind: Kind, limits: dict[str, Json]) -> str:
+def _hint(shape: Shape, kind: Kind, limits: dict[str, Json]) -> str:
     """Return the limits in a few words."""
     entries = ("minItems", "maxItems")
     sizes = {"text": ("minLength", "maxLength"), "list": entries}.get(kind, ())
@@ -496,7 +498,7 @@ def _hint(shape: _Shape, kind: Kind, limits: dict[str, Json]) -> str:
     return ", ".join(told)
 
 
-def _limits(shape: _Shape) -> dict[str, Json]:
+def _limits(shape: Shape) -> dict[str, Json]:
     """Return the limits by keyword, without those of the wrong type.
 
     A number that is not a finite float is left out: nothing that a person types can exceed it.

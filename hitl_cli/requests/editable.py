@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
-from hitl_cli.client.wire import Json, same_json
+from hitl_cli.client.wire import Json, comparable, same_json
 from hitl_cli.format.stable_ids import stable_id
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def surely_fits(schema: Json, value: Json, depth: int = 4) -> bool:
     if schema == {"type": "string"}:
         return isinstance(value, str)
     inner = schema.get("properties") if isinstance(schema, dict) and len(schema) == 1 else None
-    if not (isinstance(inner, dict) and isinstance(value, dict)) or depth == 0:
+    if not (isinstance(inner, dict) and inner and isinstance(value, dict)) or depth == 0:
         return False
     return all(name in value and surely_fits(one, value[name], depth - 1) for name, one in inner.items())
 
@@ -128,7 +128,7 @@ def kind_of_approval(question: Question, vote: Vote) -> tuple[str | None, str | 
 
 def hash_of(arguments: Json) -> str:
     """Return a hash of arguments. It stands for them where votes are only counted."""
-    return stable_id(msgspec.json.encode(arguments, order="sorted"), 32)
+    return stable_id(comparable(msgspec.json.encode(arguments, order="sorted")), 32)
 
 
 def changed(question: Question, data: Json) -> tuple[Change, ...]:

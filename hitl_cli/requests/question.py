@@ -258,11 +258,17 @@ def _check_editable(question: Question) -> None:
     small = len(msgspec.json.encode((question.arguments, question.editable))) <= SMALL
     if small and surely_fits(question.editable, question.arguments):
         return
-    from hitl_cli.forms import problems
+    from hitl_cli.forms import problems, unclear
     from hitl_cli.forms.messages import sentence
 
+    form = answer_form(question)
     with about("editable"):
-        wrong = problems(answer_form(question), question.arguments)
+        wrong = problems(form, question.arguments)
+        why = unclear(form) if isinstance(form, dict) and question.editable is not True else None
+    if why is not None:
+        raise not_askable(
+            f"editable does not tell for certain what people may change: {sentence(why)}.", "editable"
+        )
     if wrong:
         raise not_askable(f"the arguments do not fit editable: {sentence(wrong[0])}.", "arguments")
 

@@ -144,6 +144,133 @@ def test_what_nobody_could_approve_is_not_asked(client: Client, options: dict[st
     assert refused.value.code in ("bad-question", "bad-form")
 
 
+CLOSED: dict[str, Any] = {
+    "type": "object",
+    "properties": {"city": {"type": "string"}},
+    "additionalProperties": False,
+}
+ODD: dict[str, Any] = {"amount": 120, "to": "acct-1", "more": {"city": "X", "zip": "1"}, "list": [{"a": 1}]}
+NODE = {"type": "object", "properties": {"city": {"type": "string"}, "next": {"$ref": "#/$defs/node"}}}
+
+UNCERTAIN: list[dict[str, Any]] = [
+    {},
+    {"type": "object"},
+    {"minProperties": 1},
+    {"properties": {}},
+    {"patternProperties": {"^a": {}}},
+    {"additionalProperties": {"type": ["integer", "string", "object", "array"]}},
+    {"if": {"properties": {"amount": {"const": 1}}}, "then": {"properties": {"to": {"type": "string"}}}},
+    {"$ref": "#/$defs/any", "$defs": {"any": {"type": "object"}}},
+    {"$ref": "#any", "$defs": {"any": {"$anchor": "any", "properties": {"amount": {}}}}},
+    {"anyOf": [{"properties": {"amount": {}}}, {"properties": {"to": {}}}]},
+    {"properties": {"amount": {}}, "patternProperties": {"^t": {}}},
+    {"properties": {"amount": {}}, "additionalProperties": {"type": ["string", "object", "array"]}},
+    {"properties": {"amount": {}}, "if": {"required": ["to"]}, "then": {"properties": {"to": {}}}},
+    {"properties": {"amount": {}}, "dependentSchemas": {"amount": {"properties": {"to": {}}}}},
+    {"properties": {"more": {"anyOf": [{"properties": {"city": {}}}, {"type": "string"}]}}},
+    {"properties": {"more": {"patternProperties": {"^c": {"readOnly": True}}}}},
+    {"properties": {"more": {"$ref": "#/$defs/node"}}, "$defs": {"node": NODE}},
+    {"properties": {"more": {"$id": "x", "properties": {"city": {}}}}},
+    {"properties": {f"name{number}": {"type": "integer"} for number in range(300)}},
+    {
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "$ref": "#/definitions/any",
+        "properties": {"to": {}},
+        "definitions": {"any": {"properties": {"amount": {}}}},
+    },
+]
+
+
+@pytest.mark.parametrize("editable", UNCERTAIN)
+def test_a_schema_that_does_not_tell_what_may_be_changed_is_refused(editable: dict[str, Any]) -> None:
+    asked = Question(prompt="?", arguments=ODD, editable=editable)
+    with pytest.raises(BadInput) as refused:
+        sensible(asked)
+    assert (refused.value.code, refused.value.problems[0][0]) == ("bad-question", "editable")
+    form = answer_form(asked)  # of a request that another tool or an earlier version has put
+    assert problems(form, ODD) == []
+    for changed_to in (
+        ODD | {"to": "acct-2"},
+        ODD | {"amount": 80},
+        ODD | {"more": {"city": "Y", "zip": "1"}},
+    ):
+        assert problems(form, changed_to) != []
+
+
+@pytest.mark.parametrize(
+    ("editable", "may", "may_not"),
+    [
+        ({"properties": {"more": {"type": "object"}}}, {"more": {"any": 1}}, {"to": "x"}),
+        (
+            {"properties": {"more": {"additionalProperties": {"type": "string"}}}},
+            {"more": {"new": "x"}},
+            {"more": {"new": 1}},
+        ),
+        (
+            {
+                "properties": {
+                    "more": {"anyOf": [{"type": "null"}, {"properties": {"city": {"type": "string"}}}]}
+                }
+            },
+            {"more": {"city": "Y", "zip": "1"}},
+            {"more": {"city": "X"}},
+        ),
+        (
+            {"properties": {"more": {"anyOf": [CLOSED, {"type": "string"}, {"const": ODD["more"]}]}}},
+            {"more": {"city": "Y"}},
+            {"more": {"city": "Y", "zip": "1"}},
+        ),
+        (
+            {"$ref": "#/$defs/order", "$defs": {"order": {"properties": {"amount": {"type": "integer"}}}}},
+            {"amount": 80},
+            {"to": "x"},
+        ),
+        (
+            {
+                "properties": {"amount": {"type": "integer"}},
+                "if": {"properties": {"amount": {"minimum": 200}}},
+                "then": {"required": ["reason"]},
+            },
+            {"amount": 80},
+            {"amount": 200},
+        ),
+        (
+            {"properties": {"list": {"type": "array", "items": {"properties": {"a": {"type": "integer"}}}}}},
+            {"list": [{"a": 2}, {"a": 3}]},
+            {"list": [{"a": 2, "b": 3}]},
+        ),
+        (
+            {"properties": {"more": {"properties": {"city": {}, "zip": {}}}}},
+            {"more": {"city": 1}},
+            {"more": 5},
+        ),
+    ],
+)
+def test_what_the_schema_names_may_be_changed_and_nothing_else(
+    editable: dict[str, Any], may: dict[str, Any], may_not: dict[str, Any]
+) -> None:
+    form = answer_form(sensible(Question(prompt="?", arguments=ODD, editable=editable)))
+    assert problems(form, ODD | may) == []
+    assert problems(form, ODD | may_not) != []
+
+
+def test_a_whole_number_is_the_same_however_it_is_written(client: Client) -> None:
+    whole = {"amount": 120, "rate": 7.0, "big": 1e15, "list": [2.0, -0.0]}
+    editable = {"properties": {"amount": {"type": "integer"}}}
+    ask(client, "a", arguments=whole, editable=editable, approvals=2)
+    sent = [{"amount": 80, "rate": 7, "big": 10**15, "list": [2, 0]}, whole | {"amount": 80.0}]
+    for who, arguments in zip(("ada", "bob"), sent, strict=True):
+        yes(client, "a", by=who, arguments=arguments)
+    made = decision(client, "a")
+    assert (made.approved, made.changed) == (True, True)
+    made.covers(sent[0])
+    made.covers(sent[1])
+    for other in (True, 7.5, "7"):
+        ask(client, f"b{other}", arguments=whole, editable=editable)
+        with pytest.raises(BadInput):
+            yes(client, f"b{other}", arguments=whole | {"rate": other})
+
+
 def test_arguments_that_are_not_editable_are_approved_as_they_are_or_not_at_all(client: Client) -> None:
     ask(client, "a", editable=None)
     with pytest.raises(BadInput) as refused:
