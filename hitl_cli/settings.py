@@ -38,6 +38,7 @@ from hitl_cli.people.contacts import (
     several,
 )
 from hitl_cli.people.gateway_file import is_place, running, without_page
+from hitl_cli.people.oidc_settings import OidcSettings, check_oidc
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -71,6 +72,7 @@ class _FileSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     webhooks: WebhookSettings = WebhookSettings()
     hooks: dict[str, HookSettings] = {}
     callbacks: CallbackSettings = NO_CALLBACKS
+    oidc: OidcSettings | None = None
 
 
 class Setting(Struct, frozen=True):
@@ -187,7 +189,9 @@ class Settings:
     def groups(self) -> Groups:
         """Return the people and groups of the file."""
         file = self._file
-        return Directory(people=file.people, groups=file.groups, strict_people=file.strict_people).members
+        return Directory(
+            people=file.people, groups=file.groups, strict_people=file.strict_people, oidc=file.oidc
+        ).members
 
     def live_directory(self, changed: Callable[[Directory], None] | None = None) -> LiveDirectory:
         """Return the `directory`, which is read again when the file changes or is created. Raises BadInput.
@@ -239,6 +243,7 @@ class Settings:
             gateway=self.gateway().value,
             strict_people=file.strict_people,
             callbacks=file.callbacks,
+            oidc=file.oidc,
         )
 
     def directory(self) -> Directory:
@@ -253,6 +258,10 @@ class Settings:
             for name, hook in file.hooks.items()
         }
         callbacks = msgspec.structs.replace(file.callbacks, secret=self.secret(file.callbacks.secret))
+        oidc = file.oidc
+        if oidc is not None:
+            with suppress(BadSetting):  # only a gateway needs it, and says so
+                oidc = msgspec.structs.replace(oidc, client_secret=self.secret(oidc.client_secret))
         people = {name: self._resolved(contact) for name, contact in file.people.items()}
         groups = {name: self._resolved(contact) for name, contact in file.groups.items()}
         found = msgspec.structs.replace(
@@ -263,6 +272,7 @@ class Settings:
             webhooks=webhooks,
             hooks=hooks,
             callbacks=callbacks,
+            oidc=oidc,
         )
         try:
             check_secrets(webhooks, hooks, callbacks)
@@ -371,6 +381,8 @@ def convert(table: Any, path: Path) -> _FileSettings:
     try:
         check(settings.people, settings.groups, settings.email, settings.hooks)
         check_callbacks(settings.callbacks)
+        if settings.oidc is not None:
+            check_oidc(settings.oidc, settings.groups)
     except BadInput as error:
         raise BadSetting(f"{path}: {error}") from error
     return msgspec.structs.replace(

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from hitl_cli.auth import signed_token
+from hitl_cli.auth.ended import ends, is_ended, person_subject
 from hitl_cli.auth.signed_token import TokenFields
 from hitl_cli.auth.signing_keys import LONGEST_LIFE_MS
 from hitl_cli.client.protocol import as_promise, get_promise, search
@@ -187,7 +188,8 @@ def open_link(client: Client, link: Link, groups: Groups, *, clock: Callable[[],
         if request is not None and request.state == "rejected_timedout":
             raise _used(request, client.now())
         raise LinkExpired("this link has expired. Ask for a new one, or sign in.")
-    if any(_revokes(promise, link, groups) for promise in search(client, tags={REVOKED_TAG: link.request})):
+    revoked = any(_revokes(one, link, groups) for one in search(client, tags={REVOKED_TAG: link.request}))
+    if revoked or is_ended(ends(client), [person_subject(link.person, groups)], link.made_at):
         raise LinkExpired("this link was revoked. Ask for a new one, or sign in.")
     if item is None or request is None or not request.is_blocking:
         raise NotFound("the request of this link was deleted.")

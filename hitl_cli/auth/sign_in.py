@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hitl_cli.auth import signed_token
+from hitl_cli.auth.ended import ends, is_ended, person_subject
 from hitl_cli.auth.links import LinkExpired, LinkInvalid, fresh_link_id
 from hitl_cli.auth.signed_token import TokenFields
 from hitl_cli.client.protocol import ProtocolRequest, as_promise, get_promise
@@ -15,6 +16,7 @@ from hitl_cli.client.records import closing
 from hitl_cli.client.tags import lineage
 from hitl_cli.client.wire import encode, fresh_id, headers_of
 from hitl_cli.people.contacts import Address
+from hitl_cli.people.groups import NO_GROUPS
 
 if TYPE_CHECKING:
     from hitl_cli.auth.signing_keys import Keys
@@ -26,6 +28,9 @@ PATH = "/sign-in/"
 
 LIFE_MS = 15 * 60_000
 """Validity of a sign-in link: long enough for a mail to arrive, short in case someone finds it later."""
+
+PREFIX = "hitl-sign-in-"
+"""Prefix of the ids of the promises that record what was used."""
 
 _USED = "this link was already used. Request a new one."
 
@@ -71,28 +76,34 @@ def read(token: str, keys: Keys, now: int) -> SignInLink:
 
 
 def use(client: Client, link: SignInLink) -> None:
-    """Use a link. It works exactly once; later attempts raise LinkExpired."""
+    """Use a link. It works exactly once; later attempts raise LinkExpired.
+
+    So do attempts after `hitl people remove` ended what the person had.
+    """
+    if is_ended(ends(client), [person_subject(link.person, NO_GROUPS)], link.ends_at - LIFE_MS):
+        raise LinkExpired("this link was revoked. Request a new one.")
+    if not use_once(client, link.id, link.ends_at, link.person):
+        raise LinkExpired(_USED)
+
+
+def use_once(client: Client, id: str, ends_at: int, by: str) -> bool:
+    """Use up an id, which is valid until an instant. Returns whether this call was the first to do so."""
     mark = fresh_id()
-    own = _promise_id(link)
+    own = PREFIX + id
     create = ProtocolRequest(
         "promise.create",
         {
             "id": own,
-            "timeoutAt": link.ends_at,
-            "param": encode(None, {"hitl:start": mark, "hitl:by": link.person}),
+            "timeoutAt": ends_at,
+            "param": encode(None, {"hitl:start": mark, "hitl:by": by}),
             "tags": lineage(own, scope="local"),
         },
     )
     kept = as_promise(client.call_many([create, closing(create)])[0])
-    if headers_of(kept.param).get("hitl:start") != mark:
-        raise LinkExpired(_USED)
+    return headers_of(kept.param).get("hitl:start") == mark
 
 
 def check_unused(client: Client, link: SignInLink) -> None:
     """Raise LinkExpired if a link was used. Changes nothing."""
-    if get_promise(client, _promise_id(link)) is not None:
+    if get_promise(client, PREFIX + link.id) is not None:
         raise LinkExpired(_USED)
-
-
-def _promise_id(link: SignInLink) -> str:
-    return f"hitl-sign-in-{link.id}"

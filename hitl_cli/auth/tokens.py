@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from hitl_cli import defaults
+from hitl_cli.auth.ended import end, token_subject
 from hitl_cli.client.protocol import ProtocolRequest, as_promise, get_promise, search
 from hitl_cli.client.tags import lineage
 from hitl_cli.client.wire import Audit, audit_in, decode, encode, error_value, fresh_id, headers_of
@@ -153,7 +155,9 @@ def list_tokens(client: Client) -> list[Token]:
 
 
 def revoke(client: Client, id: str, *, by: str) -> bool:
-    """Revoke a token at all gateways. Returns whether it was valid until now.
+    """Revoke a token at all gateways, and end the sessions that began with it.
+
+    Returns whether it was valid until now.
 
     Raises NotFound.
     """
@@ -166,4 +170,5 @@ def revoke(client: Client, id: str, *, by: str) -> bool:
     value = error_value("revoked", audit.headers())
     settle = {"id": PREFIX + named, "state": "rejected_canceled", "value": value}
     settled = as_promise(client.call_many([ProtocolRequest("promise.settle", settle)])[0])
+    end(client, token_subject(named), life_ms=defaults.SESSION_MS, by=by, via="cli")
     return audit_in(headers_of(settled.value)).id == audit.id

@@ -79,6 +79,7 @@ def application(gateway: Gateway) -> web.Application:
     app.on_response_prepare.append(_harden)
     app[GATEWAY] = gateway
     extra = example_routes.ROUTES if gateway.options.serves_example_routes else []
+    extra = [*(route for one in gateway.access.sign_ins for route in one.routes), *extra]
     app.add_routes([*ROUTES, *extra])
     if base := gateway.options.base:  # for a proxy that does not strip it
         _check_base(base, ROUTES)

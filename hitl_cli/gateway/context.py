@@ -21,6 +21,7 @@ from hitl_cli.errors import BadInput, HitlError, logged
 from hitl_cli.format.terminal import printable
 from hitl_cli.gateway.auth.access import Access
 from hitl_cli.gateway.auth.bearer_tokens import BearerTokens
+from hitl_cli.gateway.auth.endings import Endings
 from hitl_cli.gateway.auth.rate_limit import RateLimit
 from hitl_cli.gateway.auth.sessions import Cookies
 from hitl_cli.gateway.decision_waiters import DecisionWaiters
@@ -90,7 +91,7 @@ class Gateway:
         self.bearers = BearerTokens(self.bridge, RateLimit(BAD_TOKENS, MINUTE_MS, clock))
         public = urlsplit(options.url)
         self.cookies = Cookies(https=public.scheme == "https", base=options.base, port=public.port)
-        self.access = Access(options, self.keys, self.bearers, self.cookies, clock)
+        self.access = Access(options, self.keys, self.bearers, self.cookies, clock, Endings(self.bridge))
         self.bad_links = RateLimit(BAD_LINKS, MINUTE_MS, clock)
         self.sign_ins = RateLimit(SIGN_INS, SIGN_IN_MS, clock)
         self.mails_to = RateLimit(MAILS, SIGN_IN_MS, clock)

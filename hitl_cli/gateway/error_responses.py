@@ -28,6 +28,7 @@ from hitl_cli.errors import (
 from hitl_cli.format.terminal import printable
 from hitl_cli.gateway.context import gateway_of
 from hitl_cli.gateway.http_error import CODES, HttpError
+from hitl_cli.gateway.oidc.failures import ProviderAway, SignInRefused
 from hitl_cli.gateway.pages.rendering import error_page
 from hitl_cli.people.idempotency import IdempotencyKeyReused
 
@@ -51,6 +52,8 @@ STATUS: Mapping[type[HitlError], int] = {
     TokenRefused: 401,
     BadSignature: 401,
     LinkInvalid: 403,
+    SignInRefused: 403,
+    ProviderAway: 503,
 }
 
 TYPES: Mapping[type[HitlError], str] = {

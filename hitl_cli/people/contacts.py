@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from hitl_cli import plugins
 from hitl_cli.errors import BadInput, BadSetting
@@ -23,6 +24,7 @@ from hitl_cli.format.passkeys import passkey
 from hitl_cli.format.public_keys import public_key
 from hitl_cli.people.callbacks import NO_CALLBACKS, CallbackSettings
 from hitl_cli.people.groups import bare_name, groups_of, is_group
+from hitl_cli.people.oidc_settings import OidcSettings
 from hitl_cli.requests.question import GROUP
 
 if TYPE_CHECKING:
@@ -61,8 +63,9 @@ class Contact(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dic
     """How a person is reached: `[people.NAME]`. `notify` is the order in which channels are tried.
 
     `digest` is a duration: messages within it are gathered into one. `slack_user` is the person's member id
-    in Slack, which identifies them when they answer there. A URL may be `$NAME`, an environment variable,
-    because those of Slack and Apprise are secrets. `channels` are addresses for plugins' channels; in the
+    in Slack, which identifies them when they answer there, and `oidc` what identifies them at the sign-in
+    provider. A URL may be `$NAME`, an environment variable, because those of Slack and Apprise are secrets.
+    `channels` are addresses for plugins' channels; in the
     settings file they stand beside the others. `ssh` and `passkeys` are the public keys with which the person
     signs.
     """
@@ -75,6 +78,7 @@ class Contact(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dic
     notify: tuple[str, ...] | None = None
     digest: str | None = None
     slack_user: str | None = None
+    oidc: str | None = None
     ssh: tuple[str, ...] = ()
     passkeys: tuple[str, ...] = ()
 
@@ -142,19 +146,22 @@ class Directory(Struct, frozen=True, kw_only=True, dict=True):
     webhooks: WebhookSettings = WebhookSettings()
     hooks: Mapping[str, HookSettings] = {}
     callbacks: CallbackSettings = NO_CALLBACKS
+    oidc: OidcSettings | None = None
     gateway: str = "http://127.0.0.1:5001"
     strict_people: bool = False
 
     @cached_property
     def members(self) -> Groups:
         """The people and the members of each group."""
-        return groups_of(
+        found = groups_of(
             {name: group.members for name, group in self.groups.items()},
             {name: contact.email for name, contact in self.people.items()},
             strict=self.strict_people,
             ssh={name: tuple(map(public_key, contact.ssh)) for name, contact in self.people.items()},
             passkeys={name: contact.passkeys for name, contact in self.people.items()},
         )
+        mapped = () if self.oidc is None else self.oidc.groups.values()
+        return replace(found, by_sign_in=frozenset(folded(bare_name(group)) for group in mapped))
 
     @property
     def reaches_somebody(self) -> bool:
@@ -175,6 +182,10 @@ class Directory(Struct, frozen=True, kw_only=True, dict=True):
         """Return the person with this member id in Slack; None if nobody has it."""
         return next((name for name, one in self.people.items() if user and one.slack_user == user), None)
 
+    def person_at_provider(self, account: str) -> str | None:
+        """Return the person with this `oidc`; None if nobody has it."""
+        return next((name for name, one in self.people.items() if one.oidc == account), None)
+
 
 def check(
     people: Mapping[str, Contact],
@@ -190,7 +201,7 @@ def check(
             raise BadSetting(f"people.{name} is a group's name: write [groups.{bare_name(name)}].")
         _check_contact(f"people.{name}", contact)
     for name, group in groups.items():
-        for other in ("slack_user", "ssh", "passkeys"):
+        for other in ("slack_user", "oidc", "ssh", "passkeys"):
             if getattr(group, other):
                 raise BadSetting(f"groups.{name}.{other} is not possible: {other} is for people only.")
         _check_contact(f"groups.{name}", group)
@@ -199,9 +210,15 @@ def check(
     for name in hooks:
         if not re.fullmatch(HOOK_NAME, name):
             raise BadSetting(f"hooks.{name} is part of a URL: use letters, digits, - and _ only.")
-    ids = [contact.slack_user for contact in people.values() if contact.slack_user]
-    if twice := next((id for id in ids if ids.count(id) > 1), None):
-        raise BadSetting(f"slack_user {twice} is set for two people; it must be unique.")
+    _check_unique(people)
+
+
+def _check_unique(people: Mapping[str, Contact]) -> None:
+    """Raise BadSetting if two people have the same id elsewhere."""
+    for key in ("slack_user", "oidc"):
+        ids = [id for contact in people.values() if (id := getattr(contact, key))]
+        if twice := next((id for id in ids if ids.count(id) > 1), None):
+            raise BadSetting(f"{key} {twice} is set for two people; it must be unique.")
 
 
 def check_anybody(directory: Directory) -> None:

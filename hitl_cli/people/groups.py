@@ -25,7 +25,8 @@ class Groups(Struct, frozen=True, kw_only=True):
     `spelled` has each person's name in the settings' spelling, by their key and by their e-mail address.
     `groups` has each group's name by its key, `members` the keys of its members. `people` are the keys of all
     who are named anywhere. `strict` means that nobody else may be asked. `ssh` and `passkeys` have the public
-    keys with which each person signs, by their key.
+    keys with which each person signs, by their key. `by_sign_in` are the keys of groups whose members also
+    come from a sign-in provider, so that nobody knows all of them.
     """
 
     spelled: Mapping[str, str] = {}
@@ -35,6 +36,7 @@ class Groups(Struct, frozen=True, kw_only=True):
     strict: bool = False
     ssh: Mapping[str, tuple[str, ...]] = {}
     passkeys: Mapping[str, tuple[str, ...]] = {}
+    by_sign_in: frozenset[str] = frozenset()
 
     def name(self, name: str) -> str:
         """Return the name of the person or group that a name means. Every name that comes in passes here.
@@ -180,14 +182,15 @@ def in_one_form(name: str, groups: Groups) -> str:
 
 
 def everyone_in(to: Iterable[str], groups: Groups) -> frozenset[str] | None:
-    """Return the keys of all people in `to`; None if it is empty or has an unknown group."""
+    """Return the keys of all people in `to`; None if it is empty or has a group with unknown members."""
     people: set[str] = set()
     names = tuple(to)
     for name in names:
         members = groups.group(name)
-        if members is not None:
+        known = folded(bare_name(name)) not in groups.by_sign_in
+        if members is not None and known:
             people |= members
-        elif is_group(name):
+        elif is_group(name) or not known:
             return None
         else:
             people.add(groups.key(name))

@@ -13,6 +13,7 @@ from hitl_cli import settings
 from hitl_cli.client import tags
 from hitl_cli.people.callbacks import CallbackSettings
 from hitl_cli.people.contacts import EmailSettings, GroupContact, HookSettings, WebhookSettings
+from hitl_cli.people.oidc_settings import OidcSettings
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "docs" / "reference"
@@ -30,7 +31,7 @@ def keys(kind: Any) -> set[str]:
 
 def test_every_key_of_the_settings_is_on_the_page_and_every_key_of_the_page_exists() -> None:
     page = (REFERENCE / "settings.md").read_text()
-    tables = (GroupContact, EmailSettings, WebhookSettings, HookSettings, CallbackSettings)
+    tables = (GroupContact, EmailSettings, WebhookSettings, HookSettings, CallbackSettings, OidcSettings)
     kinds = (settings._FileSettings, *tables)
     known = {key for kind in kinds for key in keys(kind)}
     assert not {key for key in known if not re.search(rf"`{key}\b|\[{key}\.", page)}

@@ -7,8 +7,8 @@ The first authenticator that identifies the visitor counts: those of plugins, th
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol, TypeGuard
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Protocol, TypeGuard, cast
 from urllib.parse import quote, urlsplit
 
 from aiohttp import web
@@ -18,8 +18,10 @@ from hitl_cli import plugins
 from hitl_cli.auth import signed_token
 from hitl_cli.auth.signing_keys import Keys
 from hitl_cli.engine.http.hosts import host_of, is_loopback
-from hitl_cli.errors import Unreachable
+from hitl_cli.errors import BadSetting, Unreachable
 from hitl_cli.gateway.auth.bearer_tokens import BearerTokens
+from hitl_cli.gateway.auth.endings import Endings
+from hitl_cli.gateway.auth.memberships import Memberships
 from hitl_cli.gateway.auth.redirects import HOME, local_path
 from hitl_cli.gateway.auth.sessions import Cookies
 from hitl_cli.gateway.http_error import HttpError
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
     from aiohttp.web import Request, StreamResponse
 
+    from hitl_cli.people.groups import Groups
     from hitl_cli.plugins import Plugin
 
 logger = logging.getLogger(__name__)
@@ -92,7 +95,8 @@ class Visitor(Struct, frozen=True, kw_only=True):
 class AuthContext(Struct, frozen=True, kw_only=True):
     """The arguments of an authenticator. `keys` returns the valid keys, `clock` ms since the epoch.
 
-    `is_open` says that nobody needs to sign in, because the gateway listens only on this machine.
+    `is_open` says that nobody needs to sign in, because the gateway listens only on this machine. `endings`
+    says whether a session was ended, `memberships` which groups it adds its person to.
     """
 
     options: Options
@@ -101,6 +105,8 @@ class AuthContext(Struct, frozen=True, kw_only=True):
     bearers: BearerTokens
     cookies: Cookies
     clock: Callable[[], int]
+    endings: Endings
+    memberships: Memberships
 
     def visitor(
         self,
@@ -110,9 +116,11 @@ class AuthContext(Struct, frozen=True, kw_only=True):
         session: str | None,
         may: frozenset[Permission] = PERSON,
         signed_in: bool = False,
+        groups: Groups | None = None,
     ) -> Visitor:
-        """Return a visitor with the person's name and groups from the settings."""
-        actor = Actor(person=person, via=via, may=may, groups=self.options.people.members)
+        """Return a visitor with the person's name and groups from the settings, unless `groups` are given."""
+        known = self.options.people.members if groups is None else groups
+        actor = Actor(person=person, via=via, may=may, groups=known)
         return Visitor(actor=actor, session=session, signed_in=signed_in)
 
 
@@ -130,10 +138,36 @@ class Authenticator(Protocol):
         """
 
 
+class SignIn(Protocol):
+    """What an authenticator may have besides `identify`: a way to sign in, with pages of its own.
+
+    The sign-in page offers it. Its routes must be below /sign-in/: visitors of them are not authenticated, so
+    each must protect itself.
+    """
+
+    @property
+    def label(self) -> str:
+        """What follows "Sign in with"."""
+
+    @property
+    def path(self) -> str:
+        """The path that begins it, to which `?next=` is added."""
+
+    @property
+    def routes(self) -> Sequence[web.RouteDef]:
+        """Its pages."""
+
+    @property
+    def sign_out(self) -> str | None:
+        """The path that signs out there too."""
+
+
 type _MakeAuthenticator = Callable[[AuthContext], Authenticator]
 
-_OWN_ORDER = ("token", "loopback", "proxy-header", "session")
+_OWN_ORDER = ("token", "loopback", "proxy-header", "session", "oidc")
 """The order of hitl's own authenticators: explicit credentials come first."""
+
+_SIGN_IN = "/sign-in/"
 
 
 class Access:
@@ -146,11 +180,13 @@ class Access:
         bearers: BearerTokens,
         cookies: Cookies,
         clock: Callable[[], int],
+        endings: Endings,
     ) -> None:
         """`keys` returns the valid keys, `clock` ms since the epoch."""
         self._options = options
         self._netloc = urlsplit(options.url).netloc
-        self.open = options.is_local and options.trust_header is None and not options.sign_in
+        needs_no_more = options.trust_header is None and not options.sign_in
+        self.open = options.is_local and needs_no_more and options.people.oidc is None
         """Whether nobody needs to sign in."""
         self._keys = keys
         self._authenticators = _authenticators(
@@ -161,8 +197,15 @@ class Access:
                 bearers=bearers,
                 cookies=cookies,
                 clock=clock,
+                endings=endings,
+                memberships=Memberships(lambda: options.people),
             )
         )
+
+    @property
+    def sign_ins(self) -> Sequence[SignIn]:
+        """The ways to sign in that authenticators add."""
+        return [found for one in self._authenticators if (found := _sign_in_of(one)) is not None]
 
     @web.middleware
     async def admit(
@@ -296,8 +339,14 @@ def _form_of(visitor: Visitor) -> str:
 def _authenticators(context: AuthContext) -> list[Authenticator]:
     """Return the authenticators of plugins, by name, then hitl's own. A broken plugin is left out."""
     added = (_added(plugin, context) for plugin in plugins.added("hitl.authenticators"))
-    own = (plugins.every("hitl.authenticators")[name] for name in _OWN_ORDER)
-    makers = (plugins.load(plugin, _makes_one) for plugin in own)
+    names = [name for name in _OWN_ORDER if name != "oidc" or context.options.people.oidc is not None]
+    own = (plugins.every("hitl.authenticators")[name] for name in names)
+    try:
+        makers = [plugins.load(plugin, _makes_one) for plugin in own]
+    except ModuleNotFoundError as error:
+        raise BadSetting(
+            f"sign-in with [oidc] needs {error.name}: install it with pip install 'resonate-hitl[oidc]'."
+        ) from error
     return [*filter(None, added), *(make(context) for make in makers if make is not None)]
 
 
@@ -311,6 +360,19 @@ def _added(plugin: Plugin, context: AuthContext) -> Authenticator | None:
         return None
 
 
+def _sign_in_of(one: Authenticator) -> SignIn | None:
+    """Return the way to sign in of an authenticator; None if it has none, or none that is fit."""
+    inner = one.inner if isinstance(one, _Guarded) else one
+    label, path, routes = (getattr(inner, name, None) for name in ("label", "path", "routes"))
+    if not isinstance(label, str) or not isinstance(path, str) or not isinstance(routes, Sequence):
+        return None
+    below = [path, *(route.path for route in routes if isinstance(route, web.RouteDef))]
+    if len(below) != len(routes) + 1 or not all(place.startswith(_SIGN_IN) for place in below):
+        logger.error("ignoring the sign-in %r: its routes are not below %s", label, _SIGN_IN)
+        return None
+    return cast("SignIn", inner) if hasattr(inner, "sign_out") else None
+
+
 def _makes_one(found: object) -> TypeGuard[_MakeAuthenticator]:
     return callable(found)
 
@@ -320,12 +382,12 @@ class _Guarded:
 
     def __init__(self, name: str, inner: Authenticator) -> None:
         self._name = name
-        self._inner = inner
+        self.inner = inner
 
     async def identify(self, request: Request) -> Visitor | None:
         """Return the visitor of a request. Raises HttpError."""
         try:
-            visitor = await self._inner.identify(request)
+            visitor = await self.inner.identify(request)
             if visitor is not None:
                 check_person(visitor.person)
         except HttpError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from typing import TYPE_CHECKING
 
+from hitl_cli.auth.ended import person_subject
 from hitl_cli.errors import BadInput
 from hitl_cli.gateway.http_error import HttpError
 from hitl_cli.people.actor import EVERYTHING, check_person
@@ -86,7 +87,17 @@ class SessionAuthenticator:
         session = context.cookies.session_in(request, context.keys(), context.clock())
         if session is None:
             return None
-        return context.visitor(session.person, "web", session=session.id, may=session.can, signed_in=True)
+        visitor = context.visitor(
+            session.person,
+            "web",
+            session=session.id,
+            may=session.can,
+            signed_in=True,
+            groups=context.memberships.groups(session),
+        )
+        person = person_subject(visitor.person, visitor.actor.groups)
+        subjects = (person, session.subject, *session.subjects)
+        return None if await context.endings.cover(subjects, session.began_at) else visitor
 
 
 def _is_within(address: str | None, networks: Sequence[Network]) -> bool:

@@ -1,6 +1,7 @@
 """Browser sessions, in signed cookies. The gateway stores nothing.
 
-A session expires 12 hours after signing in, whether used or not. `hitl key rotate --forget` ends all.
+A session expires 12 hours after signing in, whether used or not. `hitl key rotate --forget` ends all,
+`hitl people remove` those of a person (hitl_cli/auth/ended.py).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 SALT = "hitl.session"
 
-LIFE_MS = 12 * 3_600_000
+LIFE_MS = defaults.SESSION_MS
 
 ID_BYTES = 16
 
@@ -30,7 +31,9 @@ LONGEST_VISIT = 64
 class Session(TokenFields, frozen=True, kw_only=True):
     """A person's session: permissions, expiry (ms since the epoch), and an id to which forms are bound.
 
-    `place` identifies the gateway on its host; None in sessions of earlier versions.
+    `place` identifies the gateway on its host; None in sessions of earlier versions. `began_at` is when they
+    signed in, `subjects` what else ends it (hitl_cli/auth/ended.py), and `groups` the groups of the settings
+    that a sign-in provider has named.
     """
 
     person: str
@@ -38,12 +41,36 @@ class Session(TokenFields, frozen=True, kw_only=True):
     ends_at: int
     id: str
     place: str | None = None
+    began_at: int = 0
+    subjects: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+
+    @property
+    def subject(self) -> str:
+        """The subject by which this session alone is ended."""
+        return f"session:{self.id}"
 
 
-def begin(person: str, can: frozenset[Permission], now: int, ends_at: int | None = None) -> Session:
+def begin(
+    person: str,
+    can: frozenset[Permission],
+    now: int,
+    ends_at: int | None = None,
+    *,
+    subjects: tuple[str, ...] = (),
+    groups: tuple[str, ...] = (),
+) -> Session:
     """Return a new session, which expires at `ends_at` or after LIFE_MS, whichever comes first."""
     end = now + LIFE_MS if ends_at is None else min(now + LIFE_MS, ends_at)
-    return Session(person=person, can=can, ends_at=end, id=fresh_id())
+    return Session(
+        person=person,
+        can=can,
+        ends_at=end,
+        id=fresh_id(),
+        began_at=now,
+        subjects=subjects,
+        groups=groups,
+    )
 
 
 def fresh_id() -> str:
@@ -84,6 +111,7 @@ class Cookies:
         self.session_before = f"{prefix}hitl-session"
         self.session = f"{self.session_before}{suffix}"
         self.visit = f"{prefix}hitl-visit{suffix}"
+        self.oidc = f"{prefix}hitl-oidc{suffix}"
 
     def session_in(self, request: Request, keys: Keys, now: int) -> Session | None:
         """Return the session of a browser. One of an earlier version is valid for any gateway on the host."""

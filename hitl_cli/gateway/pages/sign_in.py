@@ -9,14 +9,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 from msgspec.structs import replace
 
 from hitl_cli.auth import sign_in
+from hitl_cli.auth.ended import end, token_subject
 from hitl_cli.auth.links import LinkExpired, LinkInvalid
-from hitl_cli.errors import logged
+from hitl_cli.errors import Unreachable, logged
 from hitl_cli.format.terminal import printable
 from hitl_cli.gateway.auth import sessions
 from hitl_cli.gateway.auth.access import PERSON, VISITOR, Visitor
@@ -81,7 +83,7 @@ async def _take(request: Request) -> web.Response:
     _check_visit(request, form_text(given, "csrf"))
     wanted = local_path(form_text(given, "next") or HOME)
     kept = kept_in(given)
-    _check_pace(request)
+    check_pace(request)
     if token := form_text(given, "token").strip():
         return await _by_token(request, token, wanted, kept)
     name = form_text(given, "who").strip()
@@ -115,8 +117,10 @@ async def _by_token(request: Request, text: str, wanted: str, kept: Kept) -> web
             by_token=True,
             kept=kept,
         )
-    session = sessions.begin(token.person, token.can, gateway.clock(), token.expires_at)
-    return _signed_in(gateway, session, wanted, again=bool(kept))
+    session = sessions.begin(
+        token.person, token.can, gateway.clock(), token.expires_at, subjects=(token_subject(token.id),)
+    )
+    return signed_in(gateway, session, wanted, again=bool(kept))
 
 
 def _send_link(gateway: Gateway, person: str, address: Address, wanted: str) -> None:
@@ -166,25 +170,31 @@ async def _take_link(request: Request) -> web.Response:
         await gateway.bridge.run(sign_in.use, link)
     except (LinkInvalid, LinkExpired) as error:
         return _nowhere(request, error)
-    return _signed_in(gateway, sessions.begin(link.person, PERSON, gateway.clock()), local_path(link.wanted))
+    return signed_in(gateway, sessions.begin(link.person, PERSON, gateway.clock()), local_path(link.wanted))
 
 
 async def _sign_out(request: Request) -> web.Response:
     """Sign out: delete the browser's session cookie."""
     gateway = gateway_of(request)
-    response = _go_to("/sign-in")
+    elsewhere = any(one.sign_out for one in gateway.access.sign_ins)
+    response = _go_to("/sign-in?out=1" if elsewhere else "/sign-in")
     visitor = gateway.access.known(request)
     if visitor is None:
         return response
     gateway.access.check_csrf(visitor, form_text(await request.post(), "csrf"))
     gateway.cookies.drop(response, gateway.cookies.session)
     session = gateway.cookies.session_in(request, gateway.keys(), gateway.clock())
+    if session is not None:
+        with suppress(Unreachable):  # the browser has forgotten it in any case
+            await gateway.bridge.run(
+                end, session.subject, life_ms=sessions.LIFE_MS, by=visitor.person, via="web"
+            )
     if session is not None and session.place is None:
         gateway.cookies.drop(response, gateway.cookies.session_before)
     return response
 
 
-def _signed_in(gateway: Gateway, session: Session, wanted: str, *, again: bool = False) -> web.Response:
+def signed_in(gateway: Gateway, session: Session, wanted: str, *, again: bool = False) -> web.Response:
     """Return the response that begins a session and redirects to the wanted page.
 
     With `again` it is a 307, with which the browser sends the kept form to that page.
@@ -211,7 +221,8 @@ def _form(
     kept: Kept = (),
 ) -> web.Response:
     """Return the sign-in page. `by_token` opens the token form; `kept` is the form to continue with."""
-    by_mail = gateway_of(request).options.people.email is not None
+    gateway = gateway_of(request)
+    by_mail = gateway.options.people.email is not None
     return _with_visit(
         request,
         "sign_in.html",
@@ -221,6 +232,8 @@ def _form(
         problem=problem,
         by_mail=by_mail,
         by_token=by_token,
+        sign_ins=gateway.access.sign_ins,
+        signed_out="out" in request.query,
     )
 
 
@@ -228,7 +241,7 @@ def _nowhere(request: Request, error: LinkInvalid | LinkExpired) -> web.Response
     """Return the page for an invalid, used or expired sign-in link."""
     status = 410
     if isinstance(error, LinkInvalid):
-        _check_pace(request)
+        check_pace(request)
         status = 403
     heading = "You cannot sign in with this link"
     said = {"heading": heading, "message": str(error), "code": error.code}
@@ -261,7 +274,7 @@ def _visitor_of(visit: str) -> Visitor:
     return Visitor(actor=Actor(person="", via="sign-in", may=frozenset()), session=visit)
 
 
-def _check_pace(request: Request) -> None:
+def check_pace(request: Request) -> None:
     """Raise HttpError (429) after too many attempts."""
     gateway_of(request).sign_ins.check(request, "too many attempts to sign in. Try again in 15 minutes.")
 

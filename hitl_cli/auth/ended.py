@@ -1,0 +1,78 @@
+"""Ends what was made before: the sessions and links of a person, or of a sign-in at a provider.
+
+An end is a promise on the server, so that all gateways know it. It stays pending for as long as anything that
+it ends could be valid. What is made later is not ended: who may sign in again is for the settings to say.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from hitl_cli.client.protocol import ProtocolRequest, as_promise, search
+from hitl_cli.client.tags import lineage
+from hitl_cli.client.wire import Audit, decode_as, encode, fresh_id
+from hitl_cli.format.stable_ids import stable_id
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from hitl_cli.client.protocol import Client
+    from hitl_cli.people.groups import Groups
+
+ENDED_TAG = "hitl:ended"
+
+PREFIX = "hitl-ended-"
+
+type Ends = Mapping[str, int]
+"""When what belongs to a subject was ended last, in ms since the epoch by the server's clock."""
+
+
+class _End(Struct, frozen=True, kw_only=True):
+    """The data of an end's promise: its subject."""
+
+    subject: str
+
+
+def person_subject(person: str, groups: Groups) -> str:
+    """Return the subject of all that belongs to a person."""
+    return f"person:{groups.key(person)}"
+
+
+def provider_subject(kind: str, issuer: str, id: str) -> str:
+    """Return the subject of a session (`sid`) or an account (`sub`) at a provider."""
+    return f"{kind}:{stable_id(f'{issuer}\0{id}', 32)}"
+
+
+def token_subject(id: str) -> str:
+    """Return the subject of the sessions that began with a token."""
+    return f"token:{id}"
+
+
+def end(client: Client, subject: str, *, life_ms: int, by: str, via: str) -> None:
+    """End all that was made for a subject until now and is valid for `life_ms` at most."""
+    id, now = PREFIX + fresh_id(), client.now()
+    audit = Audit(by=by, via=via, at=now)
+    data = {
+        "id": id,
+        "timeoutAt": now + life_ms,
+        "param": encode({"subject": subject}, audit.headers()),
+        "tags": {ENDED_TAG: "1"} | lineage(id, scope="local"),
+    }
+    as_promise(client.call_many([ProtocolRequest("promise.create", data)])[0])
+
+
+def ends(client: Client) -> Ends:
+    """Return all ends that still matter."""
+    found: dict[str, int] = {}
+    for promise in search(client, state="pending", tags={ENDED_TAG: "1"}):
+        said = decode_as(promise.param, _End)
+        if said is not None and promise.id.startswith(PREFIX):
+            found[said.subject] = max(found.get(said.subject, 0), promise.created_at)
+    return found
+
+
+def is_ended(known: Ends, subjects: Iterable[str], made_at: int) -> bool:
+    """Whether what was made at an instant for some subjects was ended since."""
+    return any(made_at <= known.get(subject, -1) for subject in subjects)

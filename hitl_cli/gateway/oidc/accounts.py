@@ -1,0 +1,51 @@
+"""Which person and which groups of the settings the claims of an account mean."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hitl_cli.errors import BadInput
+from hitl_cli.gateway.oidc.failures import SignInRefused
+from hitl_cli.people.actor import check_person
+from hitl_cli.people.groups import bare_name
+from hitl_cli.people.oidc_settings import EMAIL
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from hitl_cli.people.contacts import Directory
+    from hitl_cli.people.oidc_settings import OidcSettings
+
+
+def person_in(claims: Mapping[str, Any], settings: OidcSettings, directory: Directory) -> str:
+    """Return the person of an account. Raises SignInRefused.
+
+    That is the person of the settings whose `oidc`, name or e-mail address the claim has, else a person with
+    the claim as their name, unless the settings are strict. Who has an `oidc` signs in by that alone.
+    """
+    value = claims.get(settings.person)
+    if not isinstance(value, str) or value != value.strip() or not value.isprintable():
+        raise SignInRefused(f"your account has no {settings.person}, which says who you are here.")
+    if settings.person == EMAIL and settings.verified_email and claims.get("email_verified") is not True:
+        raise SignInRefused("your account's e-mail address is not verified.")
+    if (pinned := directory.person_at_provider(value)) is not None:
+        return pinned
+    try:
+        name = directory.members.name(check_person(value))
+    except BadInput as error:
+        raise SignInRefused(f"your account cannot be used here: {error}") from error
+    contact = directory.people.get(name)
+    if contact is not None and contact.oidc is not None:
+        raise SignInRefused(f"{name} signs in with another account.")
+    if directory.strict_people and directory.members.unknown([name]):
+        raise SignInRefused(f"{name} is not in the settings: ask your hitl administrator.")
+    return name
+
+
+def groups_in(claims: Mapping[str, Any], settings: OidcSettings) -> tuple[str, ...]:
+    """Return the groups of the settings that an account's groups mean; others mean nothing here."""
+    said = claims.get(settings.groups_claim)
+    values = said if isinstance(said, list) else [said]
+    mapped = (settings.groups.get(value) for value in values if isinstance(value, str))
+    return tuple(dict.fromkeys(bare_name(group) for group in mapped if group is not None))

@@ -1,0 +1,86 @@
+"""The settings of sign-in with OpenID Connect: `[oidc]` (docs/guides/company-sign-in.md)."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
+
+from msgspec import Meta, Struct
+
+from hitl_cli import defaults
+from hitl_cli.errors import BadSetting
+from hitl_cli.format.durations import parse_duration
+from hitl_cli.format.names import folded
+from hitl_cli.people.actor import Permission
+from hitl_cli.people.groups import bare_name
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+type Text = Annotated[str, Meta(min_length=1, max_length=2_000)]
+
+EMAIL = "email"
+
+LOCAL = ("127.0.0.1", "::1", "localhost")
+"""The hosts that may use http: what is sent to them stays on this machine."""
+
+SESSION_MS = range(60_000, defaults.SESSION_MS + 1)
+"""How long a session may last."""
+
+
+class OidcSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A provider that signs people in: `[oidc]`. The secret may be `$NAME`, an environment variable.
+
+    `person` is the claim that says who somebody is: a name of the settings, an e-mail address of theirs, or
+    their `oidc`. `groups_claim` is the claim with groups, and `groups` says which group of the settings each
+    of its values means. `can` are the permissions of who signs in, `session` how long that lasts at most.
+    """
+
+    issuer: Text
+    client_id: Text
+    client_secret: str | None = None
+    name: Annotated[str, Meta(min_length=1, max_length=60)] = "your company's account"
+    scopes: tuple[str, ...] = ("openid", "email", "profile")
+    person: Text = EMAIL
+    verified_email: bool = True
+    groups_claim: Text = "groups"
+    groups: dict[str, str] = {}
+    can: frozenset[Permission] = frozenset(("read", "decide"))
+    session: str = "12h"
+
+    @property
+    def session_ms(self) -> int:
+        """How long a session lasts at most, in ms."""
+        return parse_duration(self.session)
+
+
+def check_oidc(settings: OidcSettings, groups: Collection[str]) -> None:
+    """Raise BadSetting for a provider or a mapping that is not valid; `groups` are those of the settings."""
+    if not is_safe_url(settings.issuer) or urlsplit(settings.issuer).query:
+        raise BadSetting("oidc.issuer must be an https:// URL without query and fragment.")
+    if "openid" not in settings.scopes:
+        raise BadSetting('oidc.scopes must have "openid".')
+    if bad := next((one for one in settings.scopes if not re.fullmatch(r"[!#-\[\]-~]+", one)), None):
+        raise BadSetting(f"oidc.scopes has {bad!r}, which is not a scope.")
+    if not settings.can:
+        raise BadSetting("oidc.can must not be empty: people who sign in need a permission.")
+    if settings.session_ms not in SESSION_MS:
+        raise BadSetting(f"oidc.session is {settings.session}: it must be from 1m to 12h.")
+    for value, group in settings.groups.items():
+        if folded(bare_name(group)) not in map(folded, groups):
+            raise BadSetting(
+                f"oidc.groups maps {value!r} to {group!r}, which is not a group of the settings: add"
+                f" [groups.{bare_name(group)}]."
+            )
+
+
+def is_safe_url(url: str) -> bool:
+    """Whether a URL of a provider is https, or http on this machine."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+    except ValueError:
+        return False
+    plain = url.isprintable() and " " not in url and not parts.fragment and parts.username is None
+    return plain and bool(host) and (parts.scheme == "https" or (parts.scheme == "http" and host in LOCAL))

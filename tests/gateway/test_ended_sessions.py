@@ -1,0 +1,71 @@
+"""Sessions end at all gateways within seconds: by signing out, by a revoked token, by a removed person."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hitl_cli.auth import tokens
+from hitl_cli.gateway.auth.endings import BELIEVED_S
+from tests.conftest import Hitl, wait_until
+from tests.gateway.visiting import Browser, Visited
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hitl_cli.auth.tokens import Token
+
+URL = "https://hitl.example.org"
+
+
+@pytest.fixture(scope="module")
+def gateways(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Visited, Visited]]:
+    """Two gateways of one server."""
+    hitl = Hitl(tmp_path_factory.mktemp("ended"))
+    both = Visited(hitl, url=URL), Visited(hitl, url=URL)
+    yield both
+    for one in both:
+        one.stop()
+
+
+def by_token(gateway: Visited, person: str) -> tuple[Browser, Token]:
+    """Sign in with a fresh token."""
+    with gateway.hitl.client() as client:
+        token, text = tokens.create(client, person, ["decide"], life_ms=3_600_000, by="ops")
+    browser = Browser(gateway.address)
+    form = browser.get("/sign-in")
+    assert browser.post("/sign-in", {"csrf": form.csrf, "token": text}).status == 303
+    return browser, token
+
+
+def copied(browser: Browser, gateway: Visited) -> Browser:
+    """Return another browser with the same cookies, at a gateway."""
+    copy = Browser(gateway.address)
+    copy.cookies = dict(browser.cookies)
+    return copy
+
+
+def is_in(browser: Browser) -> bool:
+    return browser.get("/nowhere").status == 404
+
+
+def test_a_copy_of_the_cookie_ends_when_its_owner_signs_out(gateways: tuple[Visited, Visited]) -> None:
+    here, there = gateways
+    browser, _ = by_token(here, "reviewer")
+    other, _ = by_token(here, "reviewer")
+    stolen = copied(browser, there)
+    assert is_in(stolen)
+    browser.post("/sign-out", {"csrf": browser.get("/").csrf})
+    wait_until(lambda: not is_in(stolen), BELIEVED_S * 3)
+    assert is_in(other)
+
+
+def test_a_session_ends_with_the_token_that_began_it(gateways: tuple[Visited, Visited]) -> None:
+    here, there = gateways
+    browser, token = by_token(here, "lead")
+    other, _ = by_token(here, "lead")
+    with here.hitl.client() as client:
+        tokens.revoke(client, token.id, by="ops")
+    wait_until(lambda: not is_in(copied(browser, there)), BELIEVED_S * 3)
+    assert is_in(other)
