@@ -88,6 +88,7 @@ class _Taken(Struct, frozen=True):
     tasks: list[HeldTask] = []
     settled: list[msgspec.Raw] = []
     busy: int = 0
+    more: bool = False
     others: list[_Left] = []
 
 
@@ -243,8 +244,8 @@ class PostgresConnection:
             self._hand_over(found, asked_at)
             if found.busy:
                 asyncio.get_running_loop().call_later(BUSY_S, self._look.set)
-            if found.tasks:
-                self._look.set()  # there may be more
+            if found.more:
+                self._look.set()
             if self._peers > 1:
                 await asyncio.sleep(SHARE_PAUSE_S)  # the others come first for a moment
 

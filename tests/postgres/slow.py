@@ -21,6 +21,8 @@ class Network:
         self._delay_s = delay_s
         self._losing: bytes | None = None
         self.lost = 0
+        self.asked: list[bytes] = []
+        """What clients have sent, block by block."""
         self.port = 0
 
     def lose(self, word: bytes) -> None:
@@ -56,6 +58,8 @@ class Network:
         loop = asyncio.get_running_loop()
         with contextlib.suppress(ConnectionError):
             while data := await reader.read(BLOCK):
+                if asks:
+                    self.asked.append(data)
                 if asks and self._losing is not None and self._losing in data:
                     self._losing = None
                     doomed.set()

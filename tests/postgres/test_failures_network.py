@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import TYPE_CHECKING
 
@@ -82,6 +83,27 @@ def test_an_answer_that_is_lost_is_asked_for_again(hitl: Hitl, postgres: Cluster
             hitl.ok(*command)
             assert flaky.lost == before + 1, command
         assert hitl.json("show", "b")["state"] == "resolved"
+
+
+def test_a_decision_costs_a_worker_four_trips(hitl: Hitl, postgres: Cluster, database: str) -> None:
+    with network(postgres.port) as counting:
+        hitl.use(through(database, counting.port))
+        (hitl.folder / "app.py").write_text(APP.replace("await asyncio.sleep(0.02)", "pass"))
+        hitl.worker("--app", "app.py")
+        hitl.use(database)
+        all_end(hitl, start_many(hitl, "quick", 1))
+        asks = start_many(hitl, "asks", 1)
+        hitl.waiting(1)
+        before = len(counting.asked)
+        hitl.ok("approve", *asks)
+        all_end(hitl, asks)
+        trips = [re.findall(rb'"kind":"((?:hitl|task)[.]\w+)', sent) for sent in counting.asked[before:]]
+    assert [trip for trip in trips if trip] == [
+        [b"hitl.take"],
+        [b"task.fence"],
+        [b"task.fence", b"task.fence"],
+        [b"task.fulfill"],
+    ]
 
 
 @pytest.mark.parametrize("word", [b"task.fence", b"task.fulfill", b"task.suspend", b"hitl.take"])

@@ -558,8 +558,8 @@ EXCEPTION WHEN OTHERS THEN
 END $$;
 
 -- Take up to p_room of the tasks that are offered to some addresses and call one of the functions, held
--- already and with what they have created so far; and word of what settled. Says too how many were busy, and
--- where nothing else was found, which tasks are left to others.
+-- already and with what they have created so far; and word of what settled. Says too how many were busy, whether
+-- there may be more, and where nothing else was found, which tasks are left to others.
 CREATE OR REPLACE FUNCTION hitl.take(
     p_addresses text[], p_pid text, p_ttl bigint, p_room int, p_functions text[]) RETURNS jsonb
   LANGUAGE plpgsql SECURITY DEFINER SET search_path = resonate, pg_temp SET plan_cache_mode = force_generic_plan
@@ -573,14 +573,18 @@ DECLARE
   taken jsonb[] := '{}';
   gone text[] := '{}';
   busy int := 0;
+  seen int;
+  more boolean := false;
   news jsonb;
   others jsonb := '[]';
 BEGIN
   FOREACH place IN ARRAY p_addresses LOOP  -- by itself: so the index has them in order
+    seen := 0;
     FOR o IN SELECT b.key, b.task_id, b.version, q.is_timer FROM outbox b JOIN promises q ON q.id = b.task_id
         WHERE b.kind = 'execute' AND b.address = place
           AND (q.is_timer OR coalesce(hitl._call(q.param_data) = ANY (p_functions), true))
         ORDER BY b.seq LIMIT room FOR UPDATE OF b SKIP LOCKED LOOP
+      seen := seen + 1;
       IF NOT pg_try_advisory_xact_lock(7107112, hashtext(split_part(o.task_id, ':', 1))) THEN
         busy := busy + 1;
         CONTINUE;
@@ -596,6 +600,7 @@ BEGIN
           'preload', CASE WHEN o.version = 0 THEN '[]'::jsonb ELSE hitl._preload(o.task_id, now) END);
       END IF;
     END LOOP;
+    more := more OR seen = room;
     room := p_room - cardinality(taken);
   END LOOP;
   DELETE FROM outbox WHERE key = ANY (gone);
@@ -606,7 +611,8 @@ BEGIN
       FROM (SELECT task_id FROM outbox WHERE kind = 'execute' AND address = ANY (p_addresses)
             ORDER BY seq LIMIT 20) b JOIN promises q ON q.id = b.task_id;
   END IF;
-  RETURN jsonb_build_object('tasks', to_jsonb(taken), 'settled', coalesce(news, '[]'), 'busy', busy, 'others', others);
+  RETURN jsonb_build_object('tasks', to_jsonb(taken), 'settled', coalesce(news, '[]'), 'busy', busy,
+    'more', more AND gone <> '{}', 'others', others);
 END $$;
 
 -- The same as a request, which shares a transaction with others.
