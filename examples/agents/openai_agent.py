@@ -17,7 +17,7 @@ from typing import Any
 from agents import Agent, Model, ModelResponse, Usage, function_tool, set_tracing_disabled
 from openai.types.responses import ResponseFunctionToolCall, ResponseOutputMessage, ResponseOutputText
 
-from hitl_cli.agents.openai_agents import FolderStates, run_with_approval
+from hitl_cli.agents.openai_agents import run_with_approval
 
 
 @function_tool(needs_approval=True)
@@ -62,9 +62,7 @@ async def main(path: str) -> None:
     """Run the agent. A process that is started again goes on where this one was."""
     set_tracing_disabled(True)
     agent = Agent(name="cleaner", model=Plan(path), tools=[delete])
-    result = await run_with_approval(
-        agent, f"Delete {path}", id=f"clean-{Path(path).name}", states=FolderStates("runs")
-    )
+    result = await run_with_approval(agent, f"Delete {path}", id=f"clean-{Path(path).name}")
     print(result.final_output)
 
 

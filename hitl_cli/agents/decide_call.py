@@ -125,12 +125,12 @@ def _decided(
 
 
 def _note_deferral(backend: Backend, call: ToolCall, request: str) -> None:
-    """Record on the server that a session ends until a request is decided. A gateway keeps no such record."""
-    from hitl_cli.agents.deferred import defer
-    from hitl_cli.python_api.server_backend import ServerBackend
+    """Record beside the request that a session ends until it is decided."""
+    from hitl_cli.agents.deferred import deferral_of
 
-    if isinstance(backend, ServerBackend):
-        defer(backend.client(), call, request)
+    said = deferral_of(call)
+    if said is not None:
+        backend.defer(request, said)
 
 
 def _unanswered(agent: AgentName, call: ToolCall, then: Answer) -> dict[str, Any] | None:

@@ -3,7 +3,7 @@
 @function_tool(needs_approval=True)
 def delete(path: str) -> str: ...
 
-result = await run_with_approval(agent, "Clean up", id="clean-1", states=FolderStates("runs"), to="reviewer")
+result = await run_with_approval(agent, "Clean up", id="clean-1", to="reviewer")
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ from hitl_cli.agents.call_request import (
     used,
 )
 from hitl_cli.agents.openai_tools import changed_arguments, editable
-from hitl_cli.agents.run_states import FolderStates, States
+from hitl_cli.agents.run_states import FolderStates, PlaceOfRun, States
 from hitl_cli.client.wire import fresh_id
 from hitl_cli.errors import extra
+from hitl_cli.python_api.server_states import ServerStates
 
 with extra("openai-agents"):
     from agents import Runner, RunState
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from hitl_cli.python_api.hitl import AsyncHitl, Hitl
     from hitl_cli.requests.decision import Decision
 
-__all__ = ["FolderStates", "States", "editable", "run_in_workflow", "run_with_approval"]
+__all__ = ["FolderStates", "ServerStates", "States", "editable", "run_in_workflow", "run_with_approval"]
 
 FRAMEWORK = "openai-agents"
 
@@ -49,7 +50,7 @@ async def run_with_approval(
     input: Any = None,  # noqa: A002 - its name in Runner.run
     *,
     id: str,
-    states: States,
+    states: States | None = None,
     hitl: Hitl | AsyncHitl | None = None,
     to: str | Sequence[str] = (),
     deadline: Duration | None = None,
@@ -59,22 +60,25 @@ async def run_with_approval(
 ) -> RunResult:
     """Run an agent as `Runner.run` does, and have people approve the tool calls that need approval.
 
-        result = await run_with_approval(agent, "Clean up", id="clean-1", states=FolderStates("runs"))
+        result = await run_with_approval(agent, "Clean up", id="clean-1")
 
-    While people decide, the state of the run is kept under `id`. A process that calls this again, with the
-    same agent and id, goes on there: `input` is for a run that has not begun. One tool call is one request,
-    however often it is asked. If a process dies while approved tools run, they run again.
+    While people decide, the state of the run is kept under `id`, on the server beside the requests. A process
+    that calls this again, on any machine, with the same agent, id and asker, goes on there: `input` is for a
+    run that has not begun. One tool call is one request, however often it is asked. If a process dies while
+    approved tools run, they run again.
 
     Approved, the tool runs; rejected, the model is told the reason. Calls that wait are asked at once.
 
     - `hitl`: where to ask; by default `AsyncHitl()`.
+    - `states`: where to keep the states; by default `hitl.states`. `FolderStates("runs")` is a folder.
     - `to`, `deadline`, `options`: who may answer, until when, and other options of `Hitl.ask`.
     - `timeout`: how long to wait each time. Then it raises TimedOut; the requests stay open.
     - `run`: other arguments of `Runner.run`, such as `context` or `max_turns`.
     """
     asked = options_of(to, deadline, options)
-    kept = states.load(id)
     async with opened(hitl) as asker:
+        place = PlaceOfRun(asker.states if states is None else states, id)
+        kept = await place.load()
         if kept is None:
             name = (
                 f"{id}/{fresh_id()}"  # the ids of calls are unique in a run, but not for every model in two
@@ -86,9 +90,9 @@ async def run_with_approval(
             result = await _resumed(agent, state, name, asker, asked, timeout, run)
         while result.interruptions:
             state = result.to_state()
-            states.save(id, json.dumps([name, state.to_string()]))
+            await place.save(json.dumps([name, state.to_string()]))
             result = await _resumed(agent, state, name, asker, asked, timeout, run)
-    states.forget(id)
+        await place.forget()
     return result
 
 

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import quote
+
+from hitl_cli.python_api.server_states import ServerStates
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class States(Protocol):
@@ -48,3 +54,27 @@ class FolderStates:
 
     def _file(self, run: str) -> Path:
         return self._folder / f"{quote(run, safe='')}.json"
+
+
+class PlaceOfRun:
+    """Where the state of one run is kept. A server is asked in a thread, because that blocks."""
+
+    def __init__(self, states: States, run: str) -> None:
+        self._states = states
+        self._run = run
+
+    async def load(self) -> str | None:
+        """Return the state. See States."""
+        return await self._done(self._states.load, self._run)
+
+    async def save(self, state: str) -> None:
+        """Keep the state. See States."""
+        await self._done(self._states.save, self._run, state)
+
+    async def forget(self) -> None:
+        """Remove the state. See States."""
+        await self._done(self._states.forget, self._run)
+
+    async def _done[*A, T](self, call: Callable[[*A], T], *args: *A) -> T:
+        is_server = isinstance(self._states, ServerStates)
+        return await asyncio.to_thread(call, *args) if is_server else call(*args)

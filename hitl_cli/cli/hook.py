@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -147,14 +148,26 @@ def resume(
         Path | None, value("FOLDER", "Where to write what the agent prints. Default: in your data folder.")
     ] = None,
     once: Annotated[bool, flag("Resume what is decided now, wait for it, and exit.", "--once")] = False,
+    gateway: Gateway = None,
     server: Server = None,
     token: Token = None,
 ) -> None:
-    """Resume sessions of `claude -p` that were deferred, each once, when a person has decided."""
-    from hitl_cli.cli.hook_resume import resume_sessions
+    """Resume sessions of `claude -p` that were deferred, each once, when a person has decided.
 
-    with open_client(ctx, server, token, creates=True) as client:
-        resume_sessions(client, [program, *(more or [])], logs, once=once)
+    It resumes what its own hook has asked: at the gateway with the same token, or as the same user.
+    """
+    from hitl_cli.cli.hook_resume import resume_sessions
+    from hitl_cli.python_api.server_backend import ServerBackend
+
+    if gateway is None:
+        with open_client(ctx, server, token, creates=True):
+            pass  # the server exists, or is created
+    backend = _place(ctx, "claude", gateway, server, token)()
+    pause = backend.client().wait if isinstance(backend, ServerBackend) else time.sleep
+    try:
+        resume_sessions(backend, [program, *(more or [])], logs, once=once, pause=pause)
+    finally:
+        backend.close()
 
 
 def _place(

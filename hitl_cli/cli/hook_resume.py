@@ -14,14 +14,16 @@ from hitl_cli.agents import deferred
 from hitl_cli.cli.context import handling
 from hitl_cli.cli.output import note
 from hitl_cli.client.waiting import PATIENCE_S
+from hitl_cli.client.wire import fresh_id
 from hitl_cli.errors import BadInput, Unreachable
 from hitl_cli.format.terminal import printable
 from hitl_cli.settings import data_folder
 
 if TYPE_CHECKING:
-    from hitl_cli.agents.deferred import Deferred
-    from hitl_cli.client.protocol import Client
-    from hitl_cli.client.wire import Promise
+    from collections.abc import Callable
+
+    from hitl_cli.inbox.deferrals import DeferredSession
+    from hitl_cli.python_api.backend import Backend
 
 WAIT_S = 1.0
 """The longest time until a signal to end is noticed."""
@@ -33,8 +35,18 @@ ENDING_S = 60.0
 """How long to wait for the process that deferred; its id may be another's by then."""
 
 
-def resume_sessions(client: Client, command: list[str], logs: Path | None, *, once: bool) -> None:
-    """Go on with sessions by this command of the agent, until a signal, or once."""
+def resume_sessions(
+    backend: Backend,
+    command: list[str],
+    logs: Path | None,
+    *,
+    once: bool,
+    pause: Callable[[float], object] = time.sleep,
+) -> None:
+    """Go on with sessions by this command of the agent, until a signal, or once.
+
+    `pause` waits so many seconds, or until something has changed.
+    """
     program, *more = command
     found = shutil.which(program)
     if found is None:
@@ -42,7 +54,7 @@ def resume_sessions(client: Client, command: list[str], logs: Path | None, *, on
     folder = _made(logs or data_folder() / "sessions")
     stopped: list[int] = []
     with handling(ENDING, lambda number, _: stopped.append(number)):
-        resumer = _Resumer(client, [found, *more], folder)
+        resumer = _Resumer(backend, [found, *more], folder)
         resumer.look()
         if once:
             resumer.wait_for_all(stopped)
@@ -50,7 +62,7 @@ def resume_sessions(client: Client, command: list[str], logs: Path | None, *, on
         _say(f"waiting for decisions on deferred sessions; output in {folder}")
         heard_at = time.monotonic()
         while not stopped:
-            client.wait(WAIT_S)
+            pause(WAIT_S)
             try:
                 resumer.look()
                 heard_at = time.monotonic()
@@ -63,8 +75,8 @@ def resume_sessions(client: Client, command: list[str], logs: Path | None, *, on
 class _Resumer:
     """Starts a process for each session, and reports when it ends."""
 
-    def __init__(self, client: Client, command: list[str], folder: Path) -> None:
-        self._client = client
+    def __init__(self, backend: Backend, command: list[str], folder: Path) -> None:
+        self._backend = backend
         self._command = command
         self._folder = folder
         self._running: dict[str, subprocess.Popen[bytes]] = {}
@@ -77,9 +89,9 @@ class _Resumer:
             if process.poll() is not None:
                 del self._running[session]
                 _say(f"session {session} ended: exit {process.returncode}")
-        for promise, one, request in deferred.decided_sessions(self._client):
-            if one.session not in self._running and self._may_start(one):
-                self._start(promise, one, request)
+        for one in self._backend.deferred(deferred.this_machine()):
+            if one.outcome and one.session not in self._running and self._may_start(one):
+                self._start(one)
 
     def wait_for_all(self, stopped: list[int]) -> None:
         """Wait until all sessions have ended."""
@@ -93,7 +105,7 @@ class _Resumer:
         for session, process in self._running.items():
             _say(f"session {session} goes on in process {process.pid}")
 
-    def _may_start(self, one: Deferred) -> bool:
+    def _may_start(self, one: DeferredSession) -> bool:
         """Whether the process that deferred has ended, and the folder of the session exists."""
         since = self._seen.setdefault(one.request, time.monotonic())
         if not deferred.is_over(one) and time.monotonic() < since + ENDING_S:
@@ -105,11 +117,11 @@ class _Resumer:
             note(f"hitl: session {one.session} waits: its folder {printable(one.cwd)} does not exist")
         return False
 
-    def _start(self, promise: Promise, one: Deferred, request: Promise) -> None:
+    def _start(self, one: DeferredSession) -> None:
         """Start the process of a session, unless another process does."""
         log = self._folder / f"{one.session}.log"
         with _opened(log) as output:
-            if not deferred.take(self._client, promise):
+            if not self._backend.take_deferred(one.request, fresh_id()):
                 return
             program, *more = self._command
             try:
@@ -125,7 +137,7 @@ class _Resumer:
                 note(f"hitl: session {one.session} was not resumed: {error.strerror}")
                 return
         self._running[one.session] = process
-        what = deferred.outcome_in_words(request)
+        what = deferred.outcome_in_words(one)
         _say(f"session {one.session} resumed: {one.request} was {what}; output in {log}")
 
 

@@ -21,12 +21,13 @@ from hitl_cli.people.callbacks import NO_CALLBACKS, endpoint_of
 from hitl_cli.people.groups import as_asked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from hitl_cli.client.protocol import Client
     from hitl_cli.client.wire import Promise
     from hitl_cli.inbox.ask import StandaloneRequest
     from hitl_cli.inbox.decide import DecisionResult, Said, Settling
+    from hitl_cli.inbox.deferrals import Deferral, DeferredSession
     from hitl_cli.inbox.details import RequestDetails
     from hitl_cli.inbox.history import HistoryEntry, HistoryFilter
     from hitl_cli.inbox.open_requests import OpenRequests
@@ -297,6 +298,57 @@ class Inbox:
         check_person(self.actor.person)
         self.actor.require("ask")
         return consume(self.client, self.actor, self.find(request, whole=True), key)
+
+    # What a program keeps while people decide
+
+    def defer(self, request: str, said: Deferral) -> None:
+        """Record that the session of a coding agent ends until a request of the actor is decided.
+
+        Raises NotFound, NotAllowed (another has asked it), BadInput (the session cannot be resumed).
+        """
+        from hitl_cli.inbox.deferrals import defer
+
+        self.actor.require("ask")
+        defer(self.client, self.actor, self.find(request, whole=True), said)
+
+    def deferred(self, host: str) -> Sequence[DeferredSession]:
+        """Return the sessions on a machine that wait for requests of the actor, oldest first."""
+        from hitl_cli.inbox.deferrals import deferred
+
+        self.actor.require("ask")
+        return deferred(self.client, self.actor, host)
+
+    def take_deferred(self, request: str, key: str) -> bool:
+        """Whether this caller is the one that resumes the session of a request. Raises NotFound."""
+        from hitl_cli.inbox.deferrals import take
+
+        self.actor.require("ask")
+        return take(self.client, self.actor, self.find(request, whole=True), key)
+
+    def keep_state(self, run: str, state: str) -> None:
+        """Keep the state of an agent's run of the actor, in place of an earlier one.
+
+        Raises BadName, TooLarge.
+        """
+        from hitl_cli.inbox.kept_states import keep
+
+        self.actor.require("ask")
+        check_person(self.actor.person)
+        keep(self.client, self.actor, run, state)
+
+    def kept_state(self, run: str) -> str | None:
+        """Return the state of an agent's run of the actor; None if there is none. Raises BadName."""
+        from hitl_cli.inbox.kept_states import kept
+
+        self.actor.require("ask")
+        return kept(self.client, self.actor, run)
+
+    def forget_state(self, run: str) -> None:
+        """End the state of an agent's run of the actor, if there is one. Raises BadName."""
+        from hitl_cli.inbox.kept_states import forget
+
+        self.actor.require("ask")
+        forget(self.client, self.actor, run)
 
     # History
 

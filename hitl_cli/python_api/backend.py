@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hitl_cli.client.wire import Json
+    from hitl_cli.inbox.deferrals import Deferral, DeferredSession
     from hitl_cli.requests.decision import Decision
     from hitl_cli.requests.question_input import QuestionInput
     from hitl_cli.runs.run import RunSpec
@@ -64,6 +65,24 @@ class Backend(Protocol):
 
     def history(self, limit: int) -> Sequence[HistoryEntryDocument]:
         """Return up to `limit` of the newest decisions that the asker may see, the newest first."""
+
+    def defer(self, request: str, said: Deferral) -> None:
+        """Record that a session ends until a request of the asker is decided. Raises NotFound, BadInput."""
+
+    def deferred(self, host: str) -> Sequence[DeferredSession]:
+        """Return the sessions on a machine that wait for requests of the asker."""
+
+    def take_deferred(self, request: str, key: str) -> bool:
+        """Whether this caller is the one that resumes the session of a request. Raises NotFound."""
+
+    def keep_state(self, run: str, state: str) -> None:
+        """Keep the state of an agent's run, in place of an earlier one. Raises BadName, TooLarge."""
+
+    def kept_state(self, run: str) -> str | None:
+        """Return the state of an agent's run; None if there is none."""
+
+    def forget_state(self, run: str) -> None:
+        """End the state of an agent's run, if there is one."""
 
     def start(self, spec: RunSpec, group: str | None, deadline_ms: int) -> None:
         """Start a run. Raises BadInput, Conflict."""

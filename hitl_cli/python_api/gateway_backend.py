@@ -29,6 +29,7 @@ from hitl_cli.errors import (
     NotFound,
     RunFailed,
     TimedOut,
+    TooLarge,
     Unproven,
     Unreachable,
 )
@@ -37,6 +38,7 @@ from hitl_cli.python_api.backend import HISTORY_PAGE, check_is_id
 from hitl_cli.requests.decision import Decision, approval_of, check_answer, with_question
 from hitl_cli.requests.editable import approved_arguments
 from hitl_cli.requests.question import Digest, OnDeadline, Question
+from hitl_cli.views.agents import DeferralDocument, DeferralsDocument, StateDocument
 from hitl_cli.views.history import HistoryPage
 from hitl_cli.views.pending import RequestsPage
 from hitl_cli.views.request import RequestDetailsDocument
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from hitl_cli.client.wire import Json
+    from hitl_cli.inbox.deferrals import Deferral, DeferredSession
     from hitl_cli.python_api.backend import Wanted
     from hitl_cli.requests.question_input import QuestionInput
     from hitl_cli.runs.run import RunSpec
@@ -69,6 +72,7 @@ ERRORS: dict[int, type[HitlError]] = {
     404: NotFound,
     409: Conflict,
     410: TimedOut,
+    413: TooLarge,
     422: Conflict,
 }
 
@@ -161,6 +165,31 @@ class GatewayBackend:
     def history(self, limit: int) -> Sequence[HistoryEntryDocument]:
         """Return decisions. See Backend."""
         return self._send("GET", "/history", HistoryPage, {"limit": HISTORY_PAGE}).items[:limit]
+
+    def defer(self, request: str, said: Deferral) -> None:
+        """Record that a session ends until a request is decided. See Backend."""
+        self._send("POST", f"/requests/{quote(request, safe='')}/deferral", DeferralDocument, body=said)
+
+    def deferred(self, host: str) -> Sequence[DeferredSession]:
+        """Return the sessions that wait. See Backend."""
+        return self._send("GET", "/deferrals", DeferralsDocument, {"host": host}).items
+
+    def take_deferred(self, request: str, key: str) -> bool:
+        """Whether this caller resumes the session. See Backend."""
+        path = f"/requests/{quote(request, safe='')}/deferral/take"
+        return self._send("POST", path, DeferralDocument, body={"key": key}).taken
+
+    def keep_state(self, run: str, state: str) -> None:
+        """Keep the state of an agent's run. See Backend."""
+        self._send("POST", f"/agent-states/{quote(run, safe='')}", StateDocument, body={"state": state})
+
+    def kept_state(self, run: str) -> str | None:
+        """Return the state of an agent's run. See Backend."""
+        return self._send("GET", f"/agent-states/{quote(run, safe='')}", StateDocument).state
+
+    def forget_state(self, run: str) -> None:
+        """End the state of an agent's run. See Backend."""
+        self._send("DELETE", f"/agent-states/{quote(run, safe='')}", StateDocument)
 
     def start(self, spec: RunSpec, group: str | None, deadline_ms: int) -> None:
         """Start a run. See Backend."""

@@ -15,6 +15,7 @@ from hitl_cli.format.durations import Duration, duration_ms
 from hitl_cli.format.validation import located
 from hitl_cli.python_api.async_waits import AsyncWaits
 from hitl_cli.python_api.backend import Wanted, backend_of
+from hitl_cli.python_api.server_states import ServerStates
 from hitl_cli.requests.decision import with_place, with_question
 from hitl_cli.requests.question import not_askable
 from hitl_cli.requests.question_input import QuestionInput
@@ -213,6 +214,14 @@ class Hitl:
         """
         return _result_of(run, self._backend.ended(run, _seconds(timeout)))
 
+    @property
+    def states(self) -> ServerStates:
+        """Where the runs of an agent keep their states while people decide, beside the requests.
+
+        Only who asked them reads them. They are at most 4 MiB as stored (through a gateway, 2 MiB).
+        """
+        return ServerStates(self._backend)
+
     def close(self) -> None:
         """Close all connections. `with Hitl() as hitl:` does so at the end."""
         self._backend.close()
@@ -331,6 +340,11 @@ class AsyncHitl:
     async def result(self, run: str, *, timeout: Duration | None = None) -> Any:
         """Return the result of a run, as JSON, once it has ended. See Hitl.result."""
         return _result_of(run, await self._waits.until(self._backend.ended, run, _seconds(timeout)))
+
+    @property
+    def states(self) -> ServerStates:
+        """Where the runs of an agent keep their states. Its calls block. See Hitl.states."""
+        return ServerStates(self._backend)
 
     async def close(self) -> None:
         """Close all connections."""

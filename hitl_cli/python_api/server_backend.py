@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from hitl_cli.client.protocol import Client
     from hitl_cli.client.wire import Json, Promise
+    from hitl_cli.inbox.deferrals import Deferral, DeferredSession
     from hitl_cli.python_api.backend import Wanted
     from hitl_cli.requests.decision import Decision
     from hitl_cli.requests.question import Question
@@ -116,6 +117,30 @@ class ServerBackend:
 
         found, _ = self.inbox().history_page(EVERYTHING, limit=HISTORY_PAGE)
         return [history_entry_document(entry) for entry in found[:limit]]
+
+    def defer(self, request: str, said: Deferral) -> None:
+        """Record that a session ends until a request is decided. See Backend."""
+        self.inbox().defer(request, said)
+
+    def deferred(self, host: str) -> Sequence[DeferredSession]:
+        """Return the sessions that wait. See Backend."""
+        return self.inbox().deferred(host)
+
+    def take_deferred(self, request: str, key: str) -> bool:
+        """Whether this caller resumes the session. See Backend."""
+        return self.inbox().take_deferred(request, key)
+
+    def keep_state(self, run: str, state: str) -> None:
+        """Keep the state of an agent's run. See Backend."""
+        self.inbox().keep_state(run, state)
+
+    def kept_state(self, run: str) -> str | None:
+        """Return the state of an agent's run. See Backend."""
+        return self.inbox().kept_state(run)
+
+    def forget_state(self, run: str) -> None:
+        """End the state of an agent's run. See Backend."""
+        self.inbox().forget_state(run)
 
     def start(self, spec: RunSpec, group: str | None, deadline_ms: int) -> None:
         """Start a run. See Backend."""

@@ -17,11 +17,13 @@ from agents import Agent, Model, ModelResponse, Usage, function_tool, set_tracin
 from openai.types.responses import ResponseFunctionToolCall, ResponseOutputMessage, ResponseOutputText
 from resonate.context import Context
 
+from hitl_cli import Hitl as AskingProgram
 from hitl_cli import workflow
 from hitl_cli.agents.openai_agents import FolderStates, editable, run_in_workflow, run_with_approval
-from hitl_cli.errors import BadInput, TimedOut
+from hitl_cli.errors import BadInput, TimedOut, TooLarge
 from hitl_cli.testing import hitl_test
 from tests.conftest import Hitl, wait_until
+from tests.gateway.conftest import begin_gateway
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "agents" / "openai_agent.py"
 
@@ -64,7 +66,7 @@ class Desk:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.states = FolderStates(folder)
+        self.states: FolderStates | None = FolderStates(folder)
         self.calls: list[str] = []
 
     def agent(self, *turns: list[Call], may_edit: bool = False) -> Agent[Any]:
@@ -157,6 +159,43 @@ def test_a_run_may_wait_several_times_and_is_forgotten_in_the_end(desk: Desk, tm
     assert not list((tmp_path / "runs").iterdir())
 
 
+def test_a_state_is_kept_on_the_server_for_who_asks(desk: Desk) -> None:
+    turns: list[list[Call]] = [[DELETE], [("delete", '{"path": "dist"}', "call-2")]]
+    desk.states = None
+    with hitl_test() as hitl:
+        with pytest.raises(TimedOut):
+            desk.run(desk.agent(*turns), hitl.async_client, timeout="5m")
+        hitl.person("reviewer").approve("build")
+        with pytest.raises(TimedOut):
+            desk.run(desk.agent(*turns), hitl.client, timeout="5m")
+        assert hitl.client.states.load("clean-1") is not None
+        hitl.person("reviewer").approve("dist")
+        assert desk.run(desk.agent(*turns), hitl.client) == "deleted build; deleted dist"
+        assert hitl.client.states.load("clean-1") is None
+    assert desk.calls == ["build", "dist"]
+
+
+def test_through_a_gateway_a_token_is_enough_to_go_on_and_another_one_begins_anew(
+    desk: Desk, hitl: Hitl
+) -> None:
+    desk.states = None
+    gateway = begin_gateway(hitl, "--sign-in")
+    try:
+        tokens = [hitl.ok("token", "create", "--as", name, "--can", "ask").strip() for name in "ab"]
+        own, other = (AskingProgram(gateway=gateway.url, token=token) for token in tokens)
+        for asker in (own, other, own):
+            with pytest.raises(TimedOut):
+                desk.run(desk.agent([DELETE]), asker, timeout="10ms")
+        requests = hitl.json("pending", "--all")
+        assert len(requests) == 2
+        hitl.ok("approve", own.pending()[0].id, "--as", "lead")
+        assert desk.run(desk.agent([DELETE]), own, timeout="10s") == "deleted build"
+        with pytest.raises(TooLarge):
+            own.states.save("big", "x" * 2_200_000)
+    finally:
+        gateway.clear_away()
+
+
 def test_another_run_asks_again_although_its_call_is_the_same(desk: Desk) -> None:
     with hitl_test() as hitl:
         hitl.person("reviewer").approves("build", times=1)
@@ -221,7 +260,6 @@ def test_another_process_goes_on_with_the_run_of_one_that_was_killed(hitl: Hitl)
     first.wait()
     [request] = hitl.waiting()
     hitl.ok("approve", request["id"])
-    assert (hitl.folder / "runs" / "clean-build.json").exists()
     done = subprocess.run(
         command, env=hitl.env, cwd=hitl.folder, capture_output=True, text=True, timeout=START_S, check=True
     )

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hitl_cli.agents.deferred import DEFERRED_TAG, decided_sessions, take
 from hitl_cli.client.protocol import search
+from hitl_cli.inbox.deferrals import DEFERRED_TAG
 from tests import forked
 from tests.agents.fake_model import FakeModel
 from tests.agents.test_hook import CALL, CLAUDE, begin, hook, request
 from tests.conftest import HITL, PATIENCE_S, wait_until
+from tests.gateway.conftest import begin_gateway
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,11 +65,11 @@ def named_claude(hitl: Hitl) -> Path:
     return name
 
 
-def deferred(hitl: Hitl, session: str = "s-1", **changed: Any) -> str:
+def deferred(hitl: Hitl, session: str = "s-1", *args: str, **changed: Any) -> str:
     """Defer a call in the test's folder, and return the id of its request."""
     hitl.create()
     before = {one["id"] for one in hitl.json("pending", "--all")}
-    assert ended(hitl, session_id=session, tool_use_id=f"t-{session}", **changed) == "defer"
+    assert ended(hitl, *args, session_id=session, tool_use_id=f"t-{session}", **changed) == "defer"
     [new] = {one["id"] for one in hitl.json("pending", "--all")} - before
     return str(new)
 
@@ -193,12 +194,24 @@ def test_it_resumes_as_soon_as_it_is_decided_and_ends_on_a_signal(hitl: Hitl, ag
     assert once(hitl, agent) == ""
 
 
-def test_of_two_that_resume_one_takes_a_session(hitl: Hitl) -> None:
-    hitl.ok("approve", deferred(hitl))
-    with hitl.client() as client:
-        [(promise, said, _)] = decided_sessions(client)
-        assert [take(client, promise), take(client, promise)] == [True, False]
-        assert (said.session, said.cwd, decided_sessions(client)) == ("s-1", str(hitl.folder), [])
+def test_through_a_gateway_an_agent_with_a_token_defers_and_goes_on(hitl: Hitl, agent: Path) -> None:
+    gateway = begin_gateway(hitl, "--sign-in")
+    try:
+        token = hitl.ok("token", "create", "--as", "agent", "--can", "ask").strip()
+        place = ("--gateway", gateway.url)
+        hitl.env["HITL_TOKEN"] = token
+        id = deferred(hitl, "s-1", *place)
+        assert once(hitl, agent, *place) == ""
+        hitl.ok("approve", id, "--as", "lead")
+        assert once(hitl, agent) == ""  # on the server, as another asker
+        hitl.env["HITL_TOKEN"] = hitl.ok("token", "create", "--as", "other", "--can", "ask").strip()
+        assert once(hitl, agent, *place) == ""
+        hitl.env["HITL_TOKEN"] = token
+        assert "approved by lead" in once(hitl, agent, *place)
+        assert started(hitl) == [f"{hitl.folder} -p --resume s-1"]
+        assert once(hitl, agent, *place) == ""
+    finally:
+        gateway.clear_away()
 
 
 def test_a_program_that_is_missing_is_refused_and_takes_no_session(hitl: Hitl) -> None:

@@ -490,3 +490,34 @@ def test_who_may_only_ask_uses_the_approvals_of_their_own_requests_once(
     again = agent.post("/requests/once/use", {})
     assert (again.status, again.json["code"]) == (409, "approval-used")
     assert "agent" in again.json["detail"]
+
+
+# What an agent keeps
+
+
+def test_an_agent_keeps_a_session_and_a_state_that_nobody_else_reads(
+    hitl: Hitl, closed: GatewayProcess, agent: Api, lead: Api
+) -> None:
+    other = with_token(hitl, closed, "other", "ask")
+    id = agent.post("/requests", {"id": "kept", "prompt": "Go on?"}).json["id"]
+    session = {"session": "s-1", "cwd": "/srv", "host": "here", "pid": 1}
+    assert agent.post(f"/requests/{id}/deferral", session).status == 201
+    [waits] = agent.get("/deferrals?host=here").json["items"]
+    assert waits == session | {"request": id, "outcome": None, "by": None}
+    assert agent.get(f"/requests/{id}").json["state"] == "pending"
+    assert agent.post("/agent-states/a%2Fb", {"state": "kept"}).status == 201
+    assert agent.get("/agent-states/a%2Fb").json == {"run": "a/b", "state": "kept"}
+    assert other.get("/agent-states/a%2Fb").json["state"] is None
+    assert other.ask("DELETE", "/agent-states/a%2Fb").status == 200
+    assert agent.get("/agent-states/a%2Fb").json["state"] == "kept"
+    assert other.get("/deferrals?host=here").json["items"] == []
+    for path, body in (("deferral", session), ("deferral/take", {"key": "k"})):
+        assert other.post(f"/requests/{id}/{path}", body).status == 404
+        assert lead.post(f"/requests/{id}/{path}", body).json["code"] == "permission-missing"
+    assert lead.get("/agent-states/a%2Fb").status == 403
+    assert agent.post(f"/requests/{id}/deferral", session | {"session": "--help"}).status == 400
+    assert agent.post("/agent-states/big", {"state": "x" * 2_200_000}).status == 413
+    taken = [agent.post(f"/requests/{id}/deferral/take", {"key": key}).json["taken"] for key in "ab"]
+    assert taken == [True, False]
+    assert agent.ask("DELETE", "/agent-states/a%2Fb").json["state"] is None
+    assert agent.get("/agent-states/a%2Fb").json["state"] is None

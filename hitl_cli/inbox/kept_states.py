@@ -1,0 +1,92 @@
+"""What a program keeps beside its requests while people decide: the state of an agent's run.
+
+A state is a promise on the server that nobody but its asker reads through hitl. A newer state replaces an
+older one, which is settled: so the newest that is pending is the one to go on with, whatever died when.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from hitl_cli import defaults
+from hitl_cli.client.protocol import ProtocolRequest, as_promise, search
+from hitl_cli.client.tags import lineage
+from hitl_cli.client.wire import Audit, check_size, decode_as, encode, fresh_id, headers_of
+from hitl_cli.errors import BadName
+from hitl_cli.format.json import to_json
+from hitl_cli.format.stable_ids import stable_id
+
+if TYPE_CHECKING:
+    from hitl_cli.client.protocol import Client
+    from hitl_cli.client.wire import Promise
+    from hitl_cli.people.actor import Actor
+
+STATE_TAG = "hitl:state"
+
+PREFIX = "hitl-state-"
+
+LONGEST_RUN = 1_000
+"""Characters of the name of an agent's run."""
+
+
+class _Kept(Struct, frozen=True, kw_only=True):
+    """A state of a run, and how many were kept before it."""
+
+    run: str
+    number: int
+    state: str
+
+
+def keep(client: Client, actor: Actor, run: str, state: str) -> None:
+    """Keep the state of an actor's run, in place of an earlier one. Raises BadName, TooLarge."""
+    before = _found(client, actor, run)
+    number = 1 + max((kept.number for _, kept in before), default=0)
+    own = f"{PREFIX}{fresh_id()}"
+    param = encode(
+        {"run": run, "number": number, "state": state},
+        Audit(by=actor.person, via=actor.via, at=client.now()).headers(),
+    )
+    check_size(f"the run {run}", param)
+    tags = {STATE_TAG: _mark(actor, run)} | lineage(own, scope="local")
+    data = {"id": own, "timeoutAt": client.now() + defaults.DEADLINE_MS, "param": param, "tags": tags}
+    as_promise(client.call_many([ProtocolRequest("promise.create", data)])[0])
+    _settle(client, [promise for promise, _ in before])
+
+
+def kept(client: Client, actor: Actor, run: str) -> str | None:
+    """Return the state of an actor's run; None if there is none. Raises BadName."""
+    found = _found(client, actor, run)
+    return max(found, key=lambda one: one[1].number)[1].state if found else None
+
+
+def forget(client: Client, actor: Actor, run: str) -> None:
+    """End the state of an actor's run, if there is one. Raises BadName."""
+    _settle(client, [promise for promise, _ in _found(client, actor, run)])
+
+
+def _found(client: Client, actor: Actor, run: str) -> list[tuple[Promise, _Kept]]:
+    """Return the states of a run that are not replaced, with their promises."""
+    if not 0 < len(run) <= LONGEST_RUN or run in (".", ".."):
+        raise BadName(f"a run of an agent needs a name of 1 to {LONGEST_RUN:,} characters, not . or ..")
+    promises = search(client, state="pending", tags={STATE_TAG: _mark(actor, run)})
+    own = [one for one in promises if actor.groups.same(actor.person, headers_of(one.param).get("hitl:by"))]
+    return [
+        (one, said) for one in own if (said := decode_as(one.param, _Kept)) is not None and said.run == run
+    ]
+
+
+def _mark(actor: Actor, run: str) -> str:
+    """Return a text that only the states of this run of this actor are tagged with."""
+    return stable_id(to_json([actor.groups.key(actor.person), run]).encode(), 32)
+
+
+def _settle(client: Client, promises: list[Promise]) -> None:
+    value = encode(None)
+    settles = [
+        ProtocolRequest("promise.settle", {"id": one.id, "state": "resolved", "value": value})
+        for one in promises
+    ]
+    for answer in client.call_many(settles) if settles else ():
+        as_promise(answer)
