@@ -39,6 +39,7 @@ from hitl_cli.people.contacts import (
 )
 from hitl_cli.people.gateway_file import is_place, running, without_page
 from hitl_cli.people.oidc_settings import OidcSettings, check_oidc
+from hitl_cli.requests.demand import Demand
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -73,6 +74,7 @@ class _FileSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     hooks: dict[str, HookSettings] = {}
     callbacks: CallbackSettings = NO_CALLBACKS
     oidc: OidcSettings | None = None
+    policy: dict[str, Demand] = {}
 
 
 class Setting(Struct, frozen=True):
@@ -190,7 +192,11 @@ class Settings:
         """Return the people and groups of the file."""
         file = self._file
         return Directory(
-            people=file.people, groups=file.groups, strict_people=file.strict_people, oidc=file.oidc
+            people=file.people,
+            groups=file.groups,
+            strict_people=file.strict_people,
+            oidc=file.oidc,
+            policy=file.policy,
         ).members
 
     def live_directory(self, changed: Callable[[Directory], None] | None = None) -> LiveDirectory:
@@ -244,6 +250,7 @@ class Settings:
             strict_people=file.strict_people,
             callbacks=file.callbacks,
             oidc=file.oidc,
+            policy=file.policy,
         )
 
     def directory(self) -> Directory:

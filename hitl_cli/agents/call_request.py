@@ -22,7 +22,7 @@ from hitl_cli.requests.question import Question, sensible
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping, Sequence
 
-    from hitl_cli.requests.question import Priority
+    from hitl_cli.requests.question import Priority, ProofKind
 
 ID_CHARS = 24
 TAG_CHARS = 80
@@ -37,6 +37,7 @@ class ApprovalOptions(TypedDict, total=False):
     allow_self: bool
     valid_for: Duration | None
     once: bool
+    proof: ProofKind | None
     priority: Priority
     tags: Mapping[str, str]
     link: str | None
@@ -163,8 +164,8 @@ async def decisions(
         return await asyncio.to_thread(decisions_now, hitl, calls, options, timeout)
     for call in calls:
         await hitl.put(id=call.request, **question(call, options))
-    end = _end(timeout)
-    return [await _waited(hitl.wait(call.request, timeout=_left(end))) for call in calls]
+    end, proof = _end(timeout), options.get("proof")
+    return [await _waited(hitl.wait(call.request, timeout=_left(end), proof=proof)) for call in calls]
 
 
 def decisions_now(
@@ -176,7 +177,7 @@ def decisions_now(
     end, made = _end(timeout), list[Decision[Any] | None]()
     for call in calls:
         try:
-            made.append(hitl.wait(call.request, timeout=_left(end)))
+            made.append(hitl.wait(call.request, timeout=_left(end), proof=options.get("proof")))
         except TimedOut:
             made.append(None)
     return made

@@ -15,6 +15,7 @@ from hitl_cli.agents.tool_call import AGENTS, Answer, answers_in, hook_output, i
 from hitl_cli.client.wire import same_json
 from hitl_cli.errors import HitlError, NotCovered
 from hitl_cli.format.durations import parse_duration
+from hitl_cli.requests.question import ProofKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -35,6 +36,7 @@ class HookOptions(Struct, frozen=True, kw_only=True):
 
     to: tuple[str, ...] = ()
     deadline: str = "1d"
+    proof: ProofKind | None = None
     wait: str = "9m"
     then: Answer = "ask"
 
@@ -63,7 +65,7 @@ def answering(
     It is sent None if nobody has decided within `options.wait`. No I/O.
     """
     event = call.hook_event_name
-    asked = question(agent, call, to=options.to, deadline=options.deadline)
+    asked = question(agent, call, to=options.to, deadline=options.deadline, proof=options.proof)
     for number in range(1, TIMES):
         decision = yield asked if number == 1 else replace(asked, id=f"{asked.id}-{number}")
         if decision is None:
@@ -118,7 +120,7 @@ def _decided(
             answer: dict[str, Any] | None = end.value
             break
         asked = backend.put(one)
-        decision = backend.decision(asked, wait_s)
+        decision = backend.decision(asked, wait_s, one.question())
     if answer is not None and answer["hookSpecificOutput"].get("permissionDecision") == "defer":
         _note_deferral(backend, call, asked)
     return answer

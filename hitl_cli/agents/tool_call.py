@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from hitl_cli.requests.decision import Decision
+    from hitl_cli.requests.question import ProofKind
 
 type AgentName = Literal["claude", "codex"]
 type Answer = Literal["allow", "deny", "ask", "defer"]
@@ -104,7 +105,14 @@ def request_id(agent: AgentName, call: ToolCall) -> str:
     return f"{agent}-{stable_id(to_json([call.session_id, turn, digest]).encode(), 24)}"
 
 
-def question(agent: AgentName, call: ToolCall, *, to: tuple[str, ...], deadline: str) -> QuestionInput:
+def question(
+    agent: AgentName,
+    call: ToolCall,
+    *,
+    to: tuple[str, ...],
+    deadline: str,
+    proof: ProofKind | None = None,
+) -> QuestionInput:
     """Return what to ask about a call."""
     asked = QuestionInput(
         prompt=f"{AGENTS[agent]} wants to use {as_code(call.tool_name)}{summary_of(call.tool_input)}",
@@ -114,7 +122,8 @@ def question(agent: AgentName, call: ToolCall, *, to: tuple[str, ...], deadline:
         to=to,
         deadline=deadline,
         valid_for=None if call.tool_use_id is not None else VALID_FOR,
-        offer=_offer(call),
+        offer=None if proof is not None else _offer(call),
+        proof=proof,
         editable=_editable(call) if agent == "claude" or is_strict(agent, call) else None,
         tags={"agent": agent, "tool": call.tool_name[:SUMMARY]},
     )

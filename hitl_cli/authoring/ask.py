@@ -35,7 +35,8 @@ from hitl_cli.authoring.changed_question import (
     take_back,
     told,
 )
-from hitl_cli.authoring.refused_answer import put_again, refusal
+from hitl_cli.authoring.proof import as_policy_demands, people_of, proven, why_not_proven
+from hitl_cli.authoring.refused_answer import put_again, refusal, refused_before, without_proof
 from hitl_cli.authoring.use import consume_in_run
 from hitl_cli.client.pool import ClientPool
 from hitl_cli.client.protocol import Client, get_promise
@@ -46,12 +47,11 @@ from hitl_cli.format.shell import command
 from hitl_cli.format.terminal import printable
 from hitl_cli.forms import as_form_type, schema_of
 from hitl_cli.inbox.ask import digest_of as digest_of_file
-from hitl_cli.inbox.pending import summaries
-from hitl_cli.inbox.proof import check_proven
+from hitl_cli.inbox.proof import unproven
 from hitl_cli.inbox.standing import check_offer, decide_by_rule
 from hitl_cli.notify.deliver import give_notice, notifier_of
 from hitl_cli.people.contacts import NotificationSettings, recipients, unreached
-from hitl_cli.people.groups import NO_GROUPS, Groups, check_known, unknown_people
+from hitl_cli.people.groups import Groups, check_known, unknown_people
 from hitl_cli.requests.decision import Decision, KeptDecision, decision_on
 from hitl_cli.requests.notification import Notification, outcome_notification
 from hitl_cli.requests.question import (
@@ -61,6 +61,7 @@ from hitl_cli.requests.question import (
     Priority,
     ProofKind,
     Question,
+    Refused,
     found_by,
     not_askable,
     sensible,
@@ -77,6 +78,9 @@ logger = logging.getLogger(__name__)
 type OnDeadline = Literal["expire", "approve", "reject"] | Any
 """The outcome when the deadline passes. Any other value is the data of an approval."""
 
+
+type OnUnproven = Literal["fail", "ask_again"]
+"""What to do after an approval without good proof."""
 
 PLAIN_DEADLINES = ("expire", "approve", "reject")
 
@@ -155,6 +159,8 @@ class PendingDecision[T](Awaitable[Decision[T]]):
         while self._place.is_left(decision):
             self._begin()
             decision = await self._step
+        if decision.approved:
+            decision = await proven(self._place, decision)
         check_kept(self._place.put, decision)
         data = decision.data
         if data is not None and self._form is not None:
@@ -184,6 +190,7 @@ class _AskOptions(TypedDict, total=False):
     valid_for: Duration | None
     once: bool
     proof: ProofKind | None
+    on_unproven: OnUnproven
     remind: Duration | None
     escalate: Mapping[str, str | Sequence[str]] | None
     key: str | None
@@ -220,6 +227,7 @@ def ask(
     valid_for: Duration | None = None,
     once: bool = False,
     proof: ProofKind | None = None,
+    on_unproven: OnUnproven = "fail",
     remind: Duration | None = None,
     escalate: Mapping[str, str | Sequence[str]] | None = None,
     key: str | None = None,
@@ -257,7 +265,9 @@ def ask(
     - `approvals`: how many of them must approve. Default: 1.
     - `allow_self`: whether the person who started the run may answer. Default: yes.
     - `proof`: `"signed"` requires a decision that is signed by the person's SSH key or passkey, `"passkey"`
-      one by a passkey. An approval without good proof raises Unproven, whoever settled the request.
+      one by a passkey. An approval without good proof raises Unproven, whoever settled the request. The
+      `[policy]` of the settings may demand it too.
+    - `on_unproven`: `"ask_again"` asks again instead. Default: `"fail"`.
     - `escalate`: who may answer as well after some time, as in `{"8h": ["lead"]}`.
 
     When (durations are texts like `90s`, `1h30m`, `2d`, or timedeltas):
@@ -304,6 +314,8 @@ def ask(
     )
     if on_change not in ("ask", "keep"):
         raise not_askable(f'on_change={on_change!r} must be "ask" or "keep".')
+    if on_unproven not in ("fail", "ask_again"):
+        raise not_askable(f'on_unproven={on_unproven!r} must be "fail" or "ask_again".')
     if isinstance(on_deadline, str) and on_deadline not in PLAIN_DEADLINES and not choices and form is None:
         raise not_askable(f'on_deadline={on_deadline!r} must be "expire", "approve" or "reject".')
     if isinstance(question.on_deadline, Instead) and form is not None and not choices:
@@ -321,6 +333,7 @@ def ask(
         chosen=deadline is not None,
         typed=form is not None and not isinstance(form, Mapping),
         keep=on_change == "keep",
+        again=on_unproven == "ask_again",
     )
     return PendingDecision(Place(_step_of(ctx, put), put), form)
 
@@ -411,17 +424,34 @@ async def asking(
         leave_to_newer(request.id)
     again = sdk.beside(request.id)
     await sdk.settle_children(ctx, but=again)  # sleeps and reminders that were not due yet
-    await check_proof(ctx, question, request)
-    decision = decision_on(request, question, request.value.data, request.value.headers)
-    refused = refusal(ctx, form, decision, question, again)
-    if refused is not None:
+    decision = await taken(ctx, put, request, question, form)
+    if isinstance(decision, Refused):
+        refused = decision
         new = put_again(request, question, put, refused, sdk.now(ctx))
         note_question(ctx, again, keep=put.keep)
-        taken: KeptDecision = await sdk.named(_step_of(ctx, new), again).run(asking, new, None, None, form)
-        return msgspec.structs.replace(taken, answers=question)
+        given: KeptDecision = await sdk.named(_step_of(ctx, new), again).run(asking, new, None, None, form)
+        return msgspec.structs.replace(given, answers=question)
     if (request.value.headers or {}).get("hitl:rule") is None:
         await tell_the_others(ctx, question, request)
     return KeptDecision(**msgspec.structs.asdict(decision), answers=question)
+
+
+async def taken(
+    ctx: Context, put: NewRequest, request: PromiseRecord, question: Question, form: Any
+) -> Decision[Any] | Refused:
+    """Return the decision on a settled request; or why it is refused, so that it is asked again.
+
+    Raises DoesNotFit, Unproven.
+    """
+    refused = refused_before(ctx, sdk.beside(request.id))
+    if refused is not None:
+        return refused
+    if (why := await why_not_proven(ctx, put, request)) is not None:
+        if not put.again:
+            raise unproven(request.id, why)
+        return without_proof(request, question, why)
+    decision = decision_on(request, question, request.value.data, request.value.headers)
+    return refusal(form, decision, question) or decision
 
 
 async def until_answered(ctx: Context, question: Question, request: PromiseRecord) -> None:
@@ -475,9 +505,10 @@ asking.__name__ = "ask"  # the name of the step in the tree of a run
 async def create(ctx: Context, put: NewRequest) -> PromiseRecord:
     """Create the request under the id that the first `ctx.promise()` will have, or return it if it exists."""
     now = sdk.now(ctx)
-    asked = msgspec.to_builtins(put.question)
     groups = await check_people(ctx, put.question)
-    created = await sdk.create_first(ctx, asked, put.tags, now + put.deadline_ms)
+    question = await as_policy_demands(ctx, put, groups)
+    tags = put.tags if question is put.question else {**put.tags, **question.tags(key=None, workflow=None)}
+    created = await sdk.create_first(ctx, msgspec.to_builtins(question), tags, now + put.deadline_ms)
     if created.created_at >= now and (unknown := groups.unknown(put.question.everyone)):
         logger.warning("%s waits for an answer: %s", created.id, printable(unknown_people(unknown, groups)))
     shortened = created.created_at >= now and created.timeout_at < now + SHORTENED * put.deadline_ms
@@ -495,10 +526,7 @@ async def check_people(ctx: Context, question: Question) -> Groups:
 
     A request that exists already is not refused: the run goes on.
     """
-    try:
-        groups = ctx.get_dependency(NotificationSettings).now.members
-    except KeyError:
-        return NO_GROUPS
+    groups = people_of(ctx)
     if groups.strict and groups.unknown(question.everyone):
         id = sdk.first_id(ctx.info.id)
         before = await ctx.get_dependency(ClientPool).run(get_promise, id)
@@ -522,18 +550,6 @@ async def is_ruled(ctx: Context, question: Question, request: PromiseRecord) -> 
         return promise is not None and decide_by_rule(client, groups, promise, question).state != "pending"
 
     return await pool.run(decide)
-
-
-async def check_proof(ctx: Context, question: Question, request: PromiseRecord) -> None:
-    """Raise Unproven for a request that needs proof and was approved without it, whoever settled it."""
-    if question.proof is None:
-        return
-    groups = ctx.get_dependency(NotificationSettings).now.members
-
-    def check(client: Client) -> None:
-        check_proven(summaries(client, [request.id])[request.id], groups)
-
-    await ctx.get_dependency(ClientPool).run(check)
 
 
 async def remind_until_answered(ctx: Context, question: Question, request: PromiseRecord) -> None:

@@ -22,6 +22,7 @@ from hitl_cli.errors import BadInput, QuestionChanged
 from hitl_cli.format.names import folded
 from hitl_cli.notify.taking_back import VIA_WORKFLOW
 from hitl_cli.requests.decision import KeptDecision
+from hitl_cli.requests.demand import at_least
 from hitl_cli.requests.differences import differences
 from hitl_cli.requests.question import REPLACED_BY, REPLACED_SINCE, Question
 from hitl_cli.sdk import context as sdk
@@ -50,7 +51,8 @@ class NewRequest(NamedTuple):
     """A request to create: the question, the tags that it is found by, and its deadline in ms from now.
 
     `chosen` tells whether the author set the deadline; `typed` whether the form is a type, from which the
-    schema was made; `keep` whether another question that is found is kept.
+    schema was made; `keep` whether another question that is found is kept; `again` whether it is asked again
+    after an approval without good proof.
     """
 
     question: Question
@@ -59,6 +61,7 @@ class NewRequest(NamedTuple):
     chosen: bool = True
     typed: bool = False
     keep: bool = False
+    again: bool = False
 
 
 def code_of(ctx: Context, module: str) -> Code:
@@ -170,7 +173,7 @@ def _standing(id: str, question: Question, put: NewRequest) -> Standing:
 
 def _compared(id: str, found: Question, put: NewRequest) -> Standing:
     """Return how a found question compares to the one asked now. Raises QuestionChanged."""
-    asked = put.question
+    asked = at_least(put.question, found)
     was, now = found.code, asked.code
     same_app = was is None or now is None or was.digest == now.digest
     with_form = not (put.typed and same_app)
@@ -239,6 +242,21 @@ def _parts(question: Question, *, with_form: bool) -> dict[str, Json]:
         "digest": question.digest and question.digest.sha256,
     }
     return parts | {"form": question.form} if with_form else parts
+
+
+def is_of(place: Place, id: str, stored: Question | None) -> bool:
+    """Whether a request, by its id and its question as stored, is what this place asks.
+
+    After a refused answer it may be for those who could answer by then.
+    """
+    if stored is None or not id.startswith(f"{place.id}."):
+        return False
+    asked = place.put.question
+    if place.put.keep:
+        return True
+    if stored.refused is not None and set(stored.everyone) <= set(asked.everyone):
+        asked = msgspec.structs.replace(asked, to=stored.to, escalate=stored.escalate)
+    return _is_same(stored, at_least(asked, stored), with_form=not place.put.typed)
 
 
 def leave_to_newer(id: str) -> None:

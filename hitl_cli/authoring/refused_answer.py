@@ -1,4 +1,4 @@
-"""What `ask` does if the type of the form refuses an answer that fits the schema.
+"""What `ask` does if the type of the form refuses an answer that fits the schema, or its proof is not good.
 
 Only the worker has the type. So the answer settles its request as usual, and the worker asks the same
 question again beside it, showing the refused data and the reason. The step of `ask` goes on until an answer
@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from hitl_cli.authoring.changed_question import question_in
+from hitl_cli.client.wire import audit_in
 from hitl_cli.errors import DoesNotFit
 from hitl_cli.forms.models import why_unfit
+from hitl_cli.inbox.proof import unproven
 from hitl_cli.requests.question import Escalation, Question, Refused
 from hitl_cli.sdk import context as sdk
 
@@ -34,29 +36,45 @@ LEAST_MS = 3_600_000
 """Least time for the new request: someone who answered in the last minute gets another hour."""
 
 
-def refusal(
-    ctx: Context, form: Any, decision: Decision[Any], question: Question, step: str
-) -> Refused | None:
+def refused_before(ctx: Context, step: str) -> Refused | None:
+    """Return why an answer was refused, if `step` has asked again: it stays so, even if it is good now."""
+    before = sdk.found(ctx, sdk.first_id(step))
+    asked = None if before is None else question_in(before)
+    return None if asked is None else asked.refused
+
+
+def refusal(form: Any, decision: Decision[Any], question: Question) -> Refused | None:
     """Return why an answer is refused; None if it fits.
 
-    `step` is the one that asks again. If it has, the answer stays refused even if the type accepts it now.
     Raises DoesNotFit if the answer came from the deadline, or was refused too often.
     """
     if form is None or not decision.approved or decision.data is None:
         return None
-    before = sdk.found(ctx, sdk.first_id(step))
-    asked = None if before is None else question_in(before)
-    if asked is not None and asked.refused is not None:
-        return asked.refused
     why = why_unfit(form, decision.data)
     if why is None:
         return None
-    times = 1 if question.refused is None else question.refused.times + 1
+    times = _times(question)
     if decision.expired or times > MOST:
         raise DoesNotFit(f"the data of the decision on {decision.id} does not fit: {why}.")
     logger.warning("%s: the data of the decision does not fit, so it is asked again: %s", decision.id, why)
     at = round(decision.at.timestamp() * 1_000)
     return Refused(why=why, data=decision.data, by=decision.by, at=at, times=times)
+
+
+def without_proof(request: PromiseRecord, question: Question, why: str) -> Refused:
+    """Return the refusal of an approval without good proof. Raises Unproven if that was too often."""
+    times = _times(question)
+    if request.state != "resolved" or times > MOST:
+        raise unproven(request.id, why)
+    logger.warning("%s: it was approved without good proof, so it is asked again: %s", request.id, why)
+    audit = audit_in(request.value.headers or {})
+    at = request.settled_at or request.created_at
+    return Refused(why=f"no good proof: {why}", data=request.value.data, by=audit.by, at=at, times=times)
+
+
+def _times(question: Question) -> int:
+    """Return how many answers are refused with this one."""
+    return 1 if question.refused is None else question.refused.times + 1
 
 
 def put_again(

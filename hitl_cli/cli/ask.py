@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, NoReturn
 
@@ -15,11 +16,21 @@ import typer
 from hitl_cli import defaults
 from hitl_cli.cli.context import actor_from, handling, open_client, reached_gateway, read_stdin
 from hitl_cli.cli.decide import read_file
-from hitl_cli.cli.options import AsJson, Server, Token, Who, argument, flag, number, value
+from hitl_cli.cli.options import AsJson, Proof, Server, Token, Who, argument, flag, number, value
 from hitl_cli.cli.output import is_terminal, note, print_json, silence_stdout
 from hitl_cli.cli.render.table import on_terminal
 from hitl_cli.client.wire import fresh_id
-from hitl_cli.errors import BadInput, BadJson, BadUsage, NotFound, RunFailed, TimedOut, TooLarge, Unreachable
+from hitl_cli.errors import (
+    BadInput,
+    BadJson,
+    BadUsage,
+    NotFound,
+    RunFailed,
+    TimedOut,
+    TooLarge,
+    Unproven,
+    Unreachable,
+)
 from hitl_cli.format.durations import format_age, parse_duration
 from hitl_cli.format.json import to_json, why_not_json
 from hitl_cli.format.shell import quoted
@@ -38,7 +49,7 @@ from hitl_cli.settings import Settings
 from hitl_cli.views.decision import answer_document
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from types import FrameType
 
     from hitl_cli.client.wire import Promise
@@ -49,6 +60,9 @@ if TYPE_CHECKING:
 
 SCALARS = ("string", "integer", "number", "boolean")
 """Types of a JSON Schema whose value is one word."""
+
+MOST_ASKED = 20
+"""How often a request is asked again: a forger might answer forever."""
 
 GRACE_S = 0.8
 """How long to wait for the server after a signal to end."""
@@ -102,10 +116,11 @@ def ask(
     once: Annotated[
         bool, flag("The approval may be used once: a later `hitl ask --id` exits 4.", "--once")
     ] = False,
-    proof: Annotated[
-        Literal["signed", "passkey"] | None,
-        value("KIND", "How the decision must be proven: signed (SSH key or passkey), or passkey."),
-    ] = None,
+    proof: Proof = None,
+    on_unproven: Annotated[
+        Literal["fail", "ask-again"],
+        value("ACTION", "After an approval without good proof: fail, or ask-again."),
+    ] = "fail",
     offer: Annotated[
         str | None,
         value("JSON|@FILE", 'Rule that people may make with an approval: {"where": …, "longest": "8h"}.'),
@@ -173,36 +188,29 @@ def ask(
         raise BadUsage('no prompt given: pass a PROMPT, for example hitl ask "Deploy?".')
     if id is not None:
         check_id(id)
-    contacts, group, queued = settings.contacts(), settings.group().value, False
+    contacts, group = settings.contacts(), settings.group().value
     leaving = _Leaving(CANCEL_GRACE_S if cancel_on_exit else GRACE_S)
     with (
         handling(LEAVING, leaving),
         open_client(ctx, server, token, settings, creates=prompt is not None) as client,
     ):
         inbox = Inbox(client, me)
-        if prompt is None:
-            posted = _existing(inbox, id or "", question.digest)
-        else:
-            own = new_id() if id is None else id
-            posted = inbox.ask(
-                question,
-                id=own,
-                key=key,
-                tags=tags,
-                deadline_ms=deadline_ms,
-                callbacks=contacts.callbacks,
-            )
-            queued = inbox.notify(posted, contacts, group)
-        command = _Command(posted.id, server or ctx.obj["server"])
-        gateway = reached_gateway(ctx, server, settings)
-        _tell(posted, command, client.now(), gateway and page_of(gateway, posted.id))
-        _tell_who_is_not_notified(inbox, posted, contacts, group if queued else None, leaving)
-        if no_wait:
-            _print_result(answer_document(posted.promise, None) if as_json else posted.id)
-            return
-        if is_terminal(sys.stderr) and posted.promise.state == "pending":
-            note("Waiting for the answer (Ctrl-C stops waiting)")
-        promise = _wait(inbox, posted, command, timeout_s, leaving)
+        put = partial(
+            inbox.ask, question, key=key, tags=tags, deadline_ms=deadline_ms, callbacks=contacts.callbacks
+        )
+        for own in _ids(id):
+            posted = _existing(inbox, own, question.digest) if prompt is None else put(id=own)
+            queued = prompt is not None and inbox.notify(posted, contacts, group)
+            command = _Command(posted.id, server or ctx.obj["server"])
+            gateway = reached_gateway(ctx, server, settings)
+            _tell(posted, command, client.now(), gateway and page_of(gateway, posted.id))
+            _tell_who_is_not_notified(inbox, posted, contacts, group if queued else None, leaving)
+            if no_wait:
+                _print_result(answer_document(posted.promise, None) if as_json else posted.id)
+                return
+            promise = _wait(inbox, posted, command, timeout_s, leaving)
+            if prompt is None or not _asks_again(on_unproven, posted, promise, me.groups):
+                break
         unanswered = promise.state == "pending"
         if unanswered and cancel_on_exit:
             promise = inbox.withdraw(posted)
@@ -220,6 +228,27 @@ def ask(
             at=decided_at(promise, now),
         )
     _finish(posted, promise, now, settings.groups(), digest=digest, as_json=as_json)
+
+
+def _ids(id: str | None) -> Iterator[str]:
+    """Yield the id of the request, and those under which it is asked again."""
+    own = new_id() if id is None else id
+    yield own
+    yield from (f"{own}-{number}" for number in range(2, MOST_ASKED))
+
+
+def _asks_again(on_unproven: str, posted: StandaloneRequest, promise: Promise, groups: Groups) -> bool:
+    """Whether a request is to be asked again, because its approval has no good proof: that is told then."""
+    if on_unproven == "fail" or promise.state == "pending":
+        return False
+    try:
+        decision_of(promise, posted.question, groups, asked=posted.question)
+    except Unproven as error:
+        note(f"{error} Asking again.")
+        return True
+    except RunFailed:  # told when it is used
+        return False
+    return False
 
 
 def _use_up(
@@ -349,6 +378,8 @@ def _wait(
     inbox: Inbox, posted: StandaloneRequest, command: _Command, timeout_s: float | None, leaving: _Leaving
 ) -> Promise:
     """Wait for the answer and return the promise, which is pending after a timeout or a signal."""
+    if is_terminal(sys.stderr) and posted.promise.state == "pending":
+        note("Waiting for the answer (Ctrl-C stops waiting)")
     try:
         return inbox.wait(posted, timeout_s=timeout_s, left=leaving.told)
     except Unreachable as error:
@@ -443,7 +474,7 @@ def _finish(
     Raises RunFailed for no, TimedOut if nobody answered, Conflict if the file has changed, Unproven.
     """
     question = posted.question
-    decision = decision_of(promise, question, groups)
+    decision = decision_of(promise, question, groups, asked=question)
     if decision.approved and digest is not None and question.digest is not None:
         check_unchanged(posted.id, digest, question.digest)
     if as_json:

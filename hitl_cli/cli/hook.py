@@ -12,7 +12,7 @@ import typer
 from hitl_cli.agents.decide_call import HookOptions, decide_call
 from hitl_cli.agents.tool_call import read_call
 from hitl_cli.cli.context import given_stdin, named_server, open_client
-from hitl_cli.cli.options import Server, Token, argument, family, flag, value
+from hitl_cli.cli.options import Proof, Server, Token, argument, family, flag, value
 from hitl_cli.cli.output import note
 from hitl_cli.errors import TooLarge
 from hitl_cli.format.durations import parse_duration
@@ -65,12 +65,13 @@ def claude(
     wait: Wait = "9m",
     then: Then = "ask",
     deadline: Deadline = "1d",
+    proof: Proof = None,
     gateway: Gateway = None,
     server: Server = None,
     token: Token = None,
 ) -> None:
     """Answer a hook of Claude Code (PreToolUse or PermissionRequest): JSON on stdin and stdout."""
-    options = HookOptions(to=tuple(to or ()), deadline=deadline, wait=wait, then=then)
+    options = HookOptions(to=tuple(to or ()), deadline=deadline, proof=proof, wait=wait, then=then)
     _answer("claude", options, _place(ctx, "claude", gateway, server, token))
 
 
@@ -83,12 +84,13 @@ def codex(
         Literal["ask", "deny"], typer.Option(help="After the wait: the agent's own prompt, or refuse.")
     ] = "ask",
     deadline: Deadline = "1d",
+    proof: Proof = None,
     gateway: Gateway = None,
     server: Server = None,
     token: Token = None,
 ) -> None:
     """Answer a hook of Codex (PreToolUse or PermissionRequest): JSON on stdin and stdout."""
-    options = HookOptions(to=tuple(to or ()), deadline=deadline, wait=wait, then=then)
+    options = HookOptions(to=tuple(to or ()), deadline=deadline, proof=proof, wait=wait, then=then)
     _answer("codex", options, _place(ctx, "codex", gateway, server, token))
 
 
@@ -100,6 +102,7 @@ def install(
     to: To = None,
     wait: Wait = "1h",
     then: Then = "ask",
+    proof: Proof = None,
     gateway: Gateway = None,
     event: Annotated[
         Literal["PreToolUse", "PermissionRequest"],
@@ -115,6 +118,7 @@ def install(
     path = claude_settings.settings_path(user=user)
     wait_s = parse_duration(wait) // 1_000
     given = {"--gateway": gateway, "--server": server or ctx.obj["server"], "--wait": wait, "--then": then}
+    given["--proof"] = proof
     options = [*(f"--to {quoted(name)}" for name in to or ())]
     options += [f"{name} {quoted(text)}" for name, text in given.items() if text is not None]
     command = " ".join([_own_command(), f"hook {agent}", *options, OR_BLOCK])

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hitl_cli.cli.context import handling, named_server
-from hitl_cli.cli.options import Server, Token, Who, value
+from hitl_cli.cli.options import Proof, Server, Token, Who, value
 from hitl_cli.cli.output import note
 from hitl_cli.client.connect import driver_of
 from hitl_cli.errors import BadUsage
@@ -21,6 +21,7 @@ from hitl_cli.format.durations import parse_duration
 from hitl_cli.mcp.extra import require_mcp
 from hitl_cli.people.actor import Actor, check_person
 from hitl_cli.people.gateway_file import page_of
+from hitl_cli.requests.demand import Demand
 from hitl_cli.settings import Settings
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from hitl_cli.python_api.backend import Backend
+    from hitl_cli.requests.question import ProofKind
 
 VIA = "mcp"
 """The `via` of actions, for the record."""
@@ -46,6 +48,7 @@ def mcp(
     wait: Annotated[
         str, value("DURATION", "How long approval_prompt waits before it refuses the call for now.")
     ] = "4m",
+    proof: Proof = None,
     gateway: Annotated[
         str | None, value("URL", "Ask at this gateway, with a token from `hitl token`. (HITL_TOKEN)")
     ] = None,
@@ -60,7 +63,7 @@ def mcp(
         note("hitl mcp speaks MCP on stdin and stdout: an agent starts it. Ctrl-C stops it.")
     backend, page = _place(ctx, who, gateway, server, token)
     with handling((signal.SIGINT, signal.SIGTERM), _exit):
-        asyncio.run(_serve(backend, page, tuple(to or ()), deadline, parse_duration(wait) / 1_000))
+        asyncio.run(_serve(backend, page, tuple(to or ()), deadline, parse_duration(wait) / 1_000, proof))
 
 
 def _exit(number: int, frame: FrameType | None) -> None:
@@ -80,7 +83,7 @@ def _place(
         if who is not None:
             raise BadUsage("--as and --gateway cannot be given together: the token says who asks.")
         given = settings.gateway_token(token or ctx.obj["token"])
-        return GatewayBackend(gateway, given), partial(page_of, gateway.rstrip("/"))
+        return GatewayBackend(gateway, given, settings.groups()), partial(page_of, gateway.rstrip("/"))
     from hitl_cli.python_api.server_backend import ServerBackend
 
     url, chosen = named_server(ctx, settings, server, token)
@@ -97,7 +100,12 @@ def _place(
 
 
 async def _serve(
-    backend: Backend, page: Callable[[str], str | None], to: tuple[str, ...], deadline: str, wait_s: float
+    backend: Backend,
+    page: Callable[[str], str | None],
+    to: tuple[str, ...],
+    deadline: str,
+    wait_s: float,
+    proof: ProofKind | None,
 ) -> None:
     """Serve until stdin ends."""
     from mcp.server.stdio import stdio_server
@@ -105,8 +113,8 @@ async def _serve(
     from hitl_cli.mcp.desk import BackendDesk
     from hitl_cli.mcp.server import McpOptions, mcp_server
 
-    desk = BackendDesk(backend)
-    options = McpOptions(to=to, deadline=deadline, wait_s=wait_s, cwd=str(Path.cwd()), page=page)
+    desk = BackendDesk(backend, Demand(proof=proof))
+    options = McpOptions(to=to, deadline=deadline, proof=proof, wait_s=wait_s, cwd=str(Path.cwd()), page=page)
     served: Any = mcp_server(options, lambda _context: desk)
     try:
         async with stdio_server() as (reading, writing):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from typer.core import TyperGroup
@@ -94,6 +94,10 @@ Limit = Annotated[int, number("N", "Maximum number to show.", "--limit", "-n", l
 
 AsJson = Annotated[bool, flag("Print JSON.", "--json")]
 
+Proof = Annotated[
+    Literal["signed", "passkey"] | None,
+    value("KIND", "How the decision must be proven: signed (SSH key or passkey), or passkey."),
+]
 Sign = Annotated[bool, flag("Sign the decision with your SSH key.", "--sign")]
 SshKey = Annotated[
     Path | None,

@@ -32,9 +32,9 @@ from hitl_cli.errors import BadInput, BadName, Conflict, NotAllowed, NotFound, R
 from hitl_cli.format.stable_ids import stable_id
 from hitl_cli.format.urls import host_of
 from hitl_cli.format.validation import about
-from hitl_cli.inbox.pending import summary_of
+from hitl_cli.inbox.pending import demanded, summary_of
 from hitl_cli.inbox.permission import check_may_see, may_see
-from hitl_cli.inbox.proof import check_proven
+from hitl_cli.inbox.proof import check_proven, needs_check, unproven
 from hitl_cli.inbox.request_summary import RequestSummary
 from hitl_cli.inbox.standing import check_offer, decide_by_rule
 from hitl_cli.inbox.votes import complete, count, votes_of
@@ -42,6 +42,7 @@ from hitl_cli.people.actor import LONGEST_NAME
 from hitl_cli.people.contacts import recipients
 from hitl_cli.people.groups import check_known, in_one_form
 from hitl_cli.requests.decision import Decision, decision_on
+from hitl_cli.requests.demand import Demand, at_least, raised, strengthened
 from hitl_cli.requests.differences import differences
 from hitl_cli.requests.notification import Notification, callback_ends_at, callback_of
 from hitl_cli.requests.question import (
@@ -53,6 +54,7 @@ from hitl_cli.requests.question import (
     found_by,
     not_askable,
     question_of,
+    sensible,
     sensible_alone,
 )
 from hitl_cli.rules.matching import TOOL
@@ -127,7 +129,10 @@ def ask(
 ) -> StandaloneRequest:
     """Create a request, or find the existing one with the same id. See Inbox.ask."""
     id = own_id(actor, _checked_id(id))
-    question = sensible_alone(question)
+    own = question = sensible_alone(question)
+    if actor.groups.policy:
+        names = [name for name in (tags.get(TOOL), key, id) if name]
+        question = sensible_alone(raised(question, actor.groups.policy, names))
     if question.deadline_approves and actor.may.isdisjoint(("decide", "start")):
         raise NotAllowed(
             "this token may ask and not decide, so the deadline cannot approve what it asks: leave out"
@@ -152,8 +157,8 @@ def ask(
     if not may_see(actor, promise):
         raise Conflict(f"the id {id} is taken. Nothing was changed: use another.", code="already-exists")
     asked = _asked_by(promise)
-    if not _same_question(asked, question, actor.groups):
-        raise _otherwise(promise.id, asked, question, actor.groups)
+    if not same_question(asked, own, actor.groups):
+        raise _otherwise(promise.id, asked, own, actor.groups)
     return StandaloneRequest(
         promise=decide_by_rule(client, actor.groups, promise, asked),
         question=asked,
@@ -279,9 +284,12 @@ def _asked_by(promise: Promise) -> Question:
     )
 
 
-def _same_question(one: Question, other: Question, groups: Groups) -> bool:
-    """Whether two questions are the same. For files, the content counts, not the name."""
-    return _same_content(one.digest, other.digest) and not _differences(one, other, groups)
+def same_question(stored: Question, asked: Question, groups: Groups) -> bool:
+    """Whether a stored question is the one asked. For files, the content counts, not the name.
+
+    A policy may have demanded more, at another time or at the gateway.
+    """
+    return _same_content(stored.digest, asked.digest) and not _differences(stored, asked, groups)
 
 
 def _same_content(one: Digest | None, other: Digest | None) -> bool:
@@ -317,7 +325,7 @@ def _shown_digest(digest: Digest | None) -> str:
 
 def _differences(before: Question, now: Question, groups: Groups) -> list[str]:
     """Return a line for each difference between two questions, without their digests."""
-    return differences(_compared(before, groups), _compared(now, groups))
+    return differences(_compared(before, groups), _compared(at_least(now, before), groups))
 
 
 def _compared(question: Question, groups: Groups) -> dict[str, Json]:
@@ -376,22 +384,38 @@ def _now_of(client: Client, posted: StandaloneRequest, groups: Groups) -> Promis
     promise = get_promise(client, posted.id)
     if promise is None:
         raise NotFound(f"the request {posted.id} was deleted.")
-    if promise.state == "pending" and posted.question.approvals > 1:
-        tallied = count(summary_of(client, promise, promise), votes_of(client, promise.id), groups)
+    if promise.state != "pending" or (posted.question.approvals == 1 and not groups.policy):
+        return promise
+    item = demanded(summary_of(client, promise, promise), groups)
+    if item.asked.approvals > 1:
+        tallied = count(item, votes_of(client, promise.id), groups)
         if tallied.deciding is not None:
             return complete(client, promise, tallied)
     return promise
 
 
 def decision_of(
-    promise: Promise, question: Question, groups: Groups, run: Promise | None = None
+    promise: Promise,
+    question: Question,
+    groups: Groups,
+    run: Promise | None = None,
+    asked: Question | Demand | None = None,
 ) -> Decision[Json]:
     """Return the decision on a settled request; `run` is the run that asks.
 
-    Raises RunFailed for an approval with an invalid answer, Unproven for one without the proof it needs.
+    `asked` is what its asker has asked, or demands: what is stored is not believed to say it. Raises
+    RunFailed for an approval with an invalid answer, Unproven for one without the proof it needs.
     """
-    settled = promise.settled_at or promise.created_at
-    check_proven(RequestSummary(promise=promise, question=question, run=run, now=settled), groups)
+    run = promise if run is None and promise.origin == promise.id else run
+    stored = question_of(promise) or question
+    least = strengthened(stored, question if asked is None else asked)
+    item = RequestSummary(promise=promise, question=least, run=run, now=promise.created_at)
+    check_proven(item, groups)
+    if isinstance(asked, Question) and needs_check(demanded(item, groups)):
+        asked = sensible(asked)
+        if not same_question(stored, asked, groups):
+            changes = "; ".join(_differences(stored, asked, groups)) or "it is about another file"
+            raise unproven(promise.id, f"it was changed after it was asked: {changes}")
     try:
         decision = decision_on(promise, question, decode(promise.value), headers_of(promise.value))
     except BadInput as error:

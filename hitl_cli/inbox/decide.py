@@ -24,6 +24,7 @@ from hitl_cli.errors import BadAnswer, BadInput, Conflict, NotAllowed, TimedOut
 from hitl_cli.format.durations import format_age
 from hitl_cli.format.shell import command
 from hitl_cli.format.times import iso
+from hitl_cli.inbox.pending import demanded
 from hitl_cli.inbox.permission import check_may_answer
 from hitl_cli.inbox.standing import accepted
 from hitl_cli.inbox.votes import (
@@ -146,6 +147,7 @@ def begin(
     signer: Signer | None = None,
 ) -> DecisionResult | Settling:
     """Check a decision, and return what settles the request; or its result if that is known already."""
+    item = demanded(item, actor.groups)
     promise = item.promise
     cast: Sequence[RecordedVote] = ()
     if item.asked.approvals > 1 and (promise.state == "pending" or mark is not None):

@@ -13,7 +13,7 @@ from hitl_cli.client.wire import Promise, Vote, audit_of, tagged
 from hitl_cli.format.names import folded
 from hitl_cli.inbox.comments import Comment, comments_in
 from hitl_cli.inbox.history import HistoryEntry, decision_of
-from hitl_cli.inbox.proof import why_unproven
+from hitl_cli.inbox.proof import needs_check, why_unproven
 from hitl_cli.inbox.request_summary import RequestSummary
 from hitl_cli.inbox.use import use_of
 from hitl_cli.inbox.votes import count, leading, votes_in
@@ -87,7 +87,7 @@ def details(client: Client, item: RequestSummary, groups: Groups) -> RequestDeta
     votes = audit_of(promise).votes
     if item.asked.approvals > 1 and not votes:
         votes = count(item, votes_in(item.id, tagged(below, VOTE_TAG, item.id)), groups).votes
-    signed = item.asked.proof is not None or any(vote.proof is not None for vote in deciding_votes(promise))
+    signed = needs_check(item) or any(vote.proof is not None for vote in deciding_votes(promise))
     proof = check_decision(promise, item.run, groups) if signed else ()
     unknown = groups.unknown(item.asked.everyone) if promise.state == "pending" else ()
     return RequestDetails(
@@ -101,7 +101,7 @@ def details(client: Client, item: RequestSummary, groups: Groups) -> RequestDeta
         lineage=tuple(below),
         used=use_of(item.id, below) if item.asked.once else None,
         proof=proof,
-        unproven=why_unproven(item, groups, proof),
+        unproven=why_unproven(item, groups, proof or None),
     )
 
 

@@ -224,15 +224,18 @@ class OpenRequests:
 
     def _item(self, row: _Row, groups: Groups, now: int) -> RequestSummary | None:
         """Return a request as it is listed now."""
-        if row.item is None:
+        if row.item is not None and (row.spelled is None or row.groups is not groups):
+            item = spelled_by(groups, row.item)
+            if item.asked.approvals > 1 and (item.asked.proof or item.asked.policy):
+                row.item = None  # what is kept is too little to check votes, or to count them
+            else:
+                votes = count(item, row.ballots, groups).leading if item.asked.approvals > 1 else 0
+                row.spelled, row.groups = msgspec.structs.replace(item, votes=votes, memo={}), groups
+        if row.item is None or row.spelled is None:
             found = get_promises(self._client, [row.id]).values()
             return next(
                 iter(described(self._client, [p for p in found if p.state == "pending"], groups)), None
             )
-        if row.spelled is None or row.groups is not groups:
-            item = spelled_by(groups, row.item)
-            votes = count(item, row.ballots, groups).leading if item.asked.approvals > 1 else 0
-            row.spelled, row.groups = msgspec.structs.replace(item, votes=votes, memo={}), groups
         return msgspec.structs.replace(row.spelled, now=now)
 
     # Changes

@@ -18,6 +18,7 @@ from hitl_cli.inbox.permission import is_mine, may_answer
 from hitl_cli.inbox.request_summary import RequestSummary
 from hitl_cli.inbox.votes import complete, count, votes_of_many
 from hitl_cli.people.groups import NO_GROUPS, in_one_form, spelled
+from hitl_cli.requests.demand import raised
 from hitl_cli.requests.question import (
     PLAIN,
     PRIORITIES,
@@ -121,7 +122,7 @@ def order_of(sort: Sort) -> str:
 def settle_complete(client: Client, groups: Groups) -> None:
     """Settle pending requests whose votes decide them, because the last voter's process died."""
     for page in blocking_pages(client, RequestFilter(tags={QUORUM_TAG: "1"})):
-        items = _with_runs(client, page, {})
+        items = [demanded(item, groups) for item in _with_runs(client, page, {})]
         for item, tallied in zip(items, _tallies(client, items, groups), strict=True):
             if tallied is not None and tallied.deciding is not None:
                 complete(client, item.promise, tallied)
@@ -290,8 +291,16 @@ def _tallies(client: Client, items: Sequence[RequestSummary], groups: Groups) ->
 
 
 def spelled_by(groups: Groups, item: RequestSummary) -> RequestSummary:
-    """Return a request with its assignees spelled as in the settings."""
+    """Return a request as the settings have it: its assignees spelled so, and with what a policy demands."""
     asked = None if item.question is None else spelled(item.question, groups)
+    return demanded(item if asked is item.question else msgspec.structs.replace(item, question=asked), groups)
+
+
+def demanded(item: RequestSummary, groups: Groups) -> RequestSummary:
+    """Return a request with what the policy of the settings demands of its decision."""
+    if not groups.policy or item.question is None:
+        return item
+    asked = raised(item.question, groups.policy, item.names)
     return item if asked is item.question else msgspec.structs.replace(item, question=asked)
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 from itertools import batched
 from typing import TYPE_CHECKING, Literal
 
+import msgspec
 from msgspec import Struct
 
 from hitl_cli.client.wire import Vote, audit_of, decode, same_json
 from hitl_cli.errors import Unproven
-from hitl_cli.inbox.pending import summaries
+from hitl_cli.inbox.pending import demanded, summaries
 from hitl_cli.inbox.permission import may_answer
 from hitl_cli.proof.checking import Checked, check_decision, deciding_votes
 from hitl_cli.requests.editable import kind_of_approval
+from hitl_cli.requests.question import outcome_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -58,34 +60,46 @@ def verify_many(client: Client, ids: Iterable[str], groups: Groups) -> Iterator[
 
 
 def check_proven(item: RequestSummary, groups: Groups) -> None:
-    """Raise Unproven for a request that needs proof and was approved without enough of it."""
-    if item.asked.proof is None:
-        return
-    why = why_unproven(item, groups, check_decision(item.promise, item.run, groups))
-    if why is not None:
-        raise Unproven(f"{item.id} was approved without good proof: {why}.")
+    """Raise Unproven for a request that was approved with less than it or the settings demand."""
+    if (why := why_unproven(item, groups)) is not None:
+        raise unproven(item.id, why)
 
 
-def why_unproven(item: RequestSummary, groups: Groups, proof: Sequence[Checked]) -> str | None:
+def unproven(id: str, why: str) -> Unproven:
+    """Return the error for a request that was approved without good proof."""
+    return Unproven(f"{id} was approved without good proof: {why}.")
+
+
+def needs_check(item: RequestSummary) -> bool:
+    """Whether the approval of a request counts only with proof, or with what a policy demands."""
+    question = item.asked
+    return outcome_of(item.promise) == "approved" and (question.proof is not None or bool(question.policy))
+
+
+def why_unproven(item: RequestSummary, groups: Groups, proof: Sequence[Checked] | None = None) -> str | None:
     """Return why the approval of a request that needs proof does not count; None if it counts.
 
-    Enough are signatures of as many different people as must approve, each of whom may answer. `groups` are
-    the people of the settings with their keys, `proof` what `check_decision` says with them. A rejection
-    needs no proof: it lets nothing happen.
+    Enough are signatures of as many different people as must approve, each of whom could answer when they
+    signed. `groups` are the people of the settings with their keys, `proof` what `check_decision` says with
+    them, if that is known. A rejection needs no proof: it lets nothing happen.
     """
+    item = demanded(item, groups)
     question = item.asked
-    if question.proof is None or item.promise.state != "resolved":
+    if not needs_check(item):
         return None
+    if item.promise.state != "resolved":
+        return "its deadline approved it, and nobody signed"
+    proof = check_decision(item.promise, item.run, groups) if proof is None else proof
     audit, data = audit_of(item.promise), decode(item.promise.value)
     proven: list[Vote] = []
     missing: list[str] = []
     votes = deciding_votes(item.promise)
     for vote, found in zip(votes, proof, strict=True):
-        if found.state != "proven":
+        if found.state == "wrong" or (found.state == "claimed" and question.proof is not None):
             missing.append(found.why or f"{vote.by or 'who approved it'} did not sign")
         elif question.proof == "passkey" and found.kind != "passkey":
             missing.append(f"{vote.by} signed with an SSH key, and it needs a passkey")
-        elif not may_answer(item, vote.by, groups):
+        elif not may_answer(msgspec.structs.replace(item, now=_said_at(vote)), vote.by, groups):
             missing.append(f"{vote.by} may not answer it")
         elif vote.verdict == "approve":
             proven.append(vote)
@@ -95,4 +109,11 @@ def why_unproven(item: RequestSummary, groups: Groups, proof: Sequence[Checked])
         missing.append("nobody signed this answer")
     elif len({groups.key(vote.by) for vote in equal}) >= question.approvals:
         return None
-    return "; ".join(missing) or "too few people have signed"
+    return (
+        "; ".join(missing) or f"too few people have {'approved it' if question.proof is None else 'signed'}"
+    )
+
+
+def _said_at(vote: Vote) -> int:
+    """Return when a person decided: as they signed."""
+    return vote.at if vote.proof is None else vote.proof.at

@@ -69,7 +69,7 @@ class RequestSummary(Struct, frozen=True, kw_only=True, gc=False):
         """The title of the prompt; None if the promise has none."""
         if self.question is None:
             return UNREADABLE
-        return None if self.question is PLAIN else self.question.title
+        return self.question.title or None
 
     @property
     def created_at(self) -> int:
@@ -95,6 +95,12 @@ class RequestSummary(Struct, frozen=True, kw_only=True, gc=False):
     def key(self) -> str | None:
         """The key, another name of the request."""
         return self.promise.tags.get(KEY_TAG)
+
+    @property
+    def names(self) -> list[str]:
+        """What a policy knows it by: its workflow; without one its tag `tool`, its key and its id."""
+        workflows = [self.function, self.promise.tags.get(WORKFLOW_TAG)]
+        return list(filter(None, workflows)) or list(filter(None, [self.tags.get("tool"), self.key, self.id]))
 
     @property
     def tags(self) -> dict[str, str]:

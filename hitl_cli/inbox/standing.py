@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from hitl_cli.client.protocol import get_promise
 from hitl_cli.errors import BadAnswer, BadInput, Conflict, NotAllowed, TimedOut
 from hitl_cli.format.durations import format_duration, parse_duration
-from hitl_cli.inbox.pending import summaries
+from hitl_cli.inbox.pending import demanded, summaries
 from hitl_cli.inbox.permission import may_answer
 from hitl_cli.people.actor import Actor
 from hitl_cli.requests.decision_input import DecisionInput
@@ -33,10 +33,11 @@ VIA = "rule"
 
 def decide_by_rule(client: Client, groups: Groups, promise: Promise, question: Question) -> Promise:
     """Decide an open request by the rule that is about it, if any, and return its current promise."""
-    if promise.state != "pending" or question.arguments is None or question.approvals > 1 or question.proof:
+    if promise.state != "pending" or question.arguments is None or _needs_more(question):
         return promise
     rules = rules_of(client, valid=True)
     item = summaries(client, [promise.id]).get(promise.id) if rules else None
+    item = None if item is None or _needs_more(demanded(item, groups).asked) else item
     rule = None if item is None else _deciding(rules, item, groups)
     if item is None or rule is None:
         return promise
@@ -52,6 +53,11 @@ def decide_by_rule(client: Client, groups: Groups, promise: Promise, question: Q
     except (BadInput, NotAllowed) as error:
         logger.warning("%s waits for a person: the rule %s cannot decide it: %s", item.id, rule.id, error)
         return promise
+
+
+def _needs_more(question: Question) -> bool:
+    """Whether a question needs more than a rule can give: several people, or proof."""
+    return question.approvals > 1 or question.proof is not None
 
 
 def _deciding(rules: list[Rule], item: RequestSummary, groups: Groups) -> Rule | None:
@@ -94,8 +100,7 @@ def check_offer(question: Question, tool: str | None) -> None:
 def _is_about_itself(question: Question, tool: str | None) -> bool:
     return (
         question.offer is not None
-        and question.approvals == 1
-        and question.proof is None
+        and not _needs_more(question)
         and _takes_a_plain_yes(question)
         and matches(question.offer.where, question.arguments, tool, allow=True)
     )

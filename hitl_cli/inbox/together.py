@@ -8,7 +8,7 @@ from msgspec import UNSET
 
 from hitl_cli.inbox.decide import Settling
 from hitl_cli.inbox.inbox import Inbox
-from hitl_cli.inbox.pending import summaries
+from hitl_cli.inbox.pending import demanded, summaries
 from hitl_cli.requests.decision_input import DecisionInput
 
 if TYPE_CHECKING:
@@ -56,7 +56,10 @@ def _begun(
     client: Client, item: RequestSummary | None, wanted: WantedDecision
 ) -> DecisionResult | Settling | Exception | None:
     """Check a decision."""
-    if item is None or not item.promise.is_blocking or item.asked.approvals > 1:
+    if item is None or not item.promise.is_blocking:
+        return None
+    item = demanded(item, wanted.actor.groups)
+    if item.asked.approvals > 1:
         return None
     if isinstance(wanted.said, DecisionInput) and wanted.said.for_ is not UNSET:
         return None

@@ -27,6 +27,7 @@ from hitl_cli.client.wire import (
 from hitl_cli.format.stable_ids import short_stable_id
 from hitl_cli.inbox.permission import is_excluded
 from hitl_cli.people.groups import NO_GROUPS, everyone_in
+from hitl_cli.proof.checking import check_vote
 from hitl_cli.requests.editable import answer_form, approved_arguments, kind_of_approval
 
 if TYPE_CHECKING:
@@ -147,7 +148,12 @@ def electorate(question: Question, starter: str | None, groups: Groups) -> froze
 
 
 def count(item: RequestSummary, cast: Iterable[RecordedVote], groups: Groups) -> Tally:
-    """Return the tally of a request after the votes that were cast."""
+    """Return the tally of a request after the votes that were cast.
+
+    For a request that needs proof, votes without a good signature do not count.
+    """
+    if item.asked.proof is not None:
+        cast = [one for one in cast if check_vote(item.promise, item.run, one.vote, groups).state == "proven"]
     return tally(item.asked, electorate(item.asked, item.starter, groups), cast, groups)
 
 

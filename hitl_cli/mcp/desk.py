@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from hitl_cli.errors import Unreachable
+from hitl_cli.requests.demand import NOTHING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from hitl_cli.client.wire import Json
     from hitl_cli.python_api.backend import Backend
     from hitl_cli.requests.decision import Decision
+    from hitl_cli.requests.demand import Demand
     from hitl_cli.requests.question_input import QuestionInput
     from hitl_cli.views.history import HistoryEntryDocument
     from hitl_cli.views.pending import RequestSummaryDocument
@@ -59,8 +61,10 @@ class Desk(Protocol):
 class BackendDesk:
     """A desk on a server or at a gateway, whose calls block in threads."""
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, demand: Demand = NOTHING) -> None:
+        """`demand` is what each decision must have."""
         self._backend = backend
+        self._demand = demand
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="desk")
 
     async def put(self, asked: QuestionInput) -> str:
@@ -78,7 +82,7 @@ class BackendDesk:
             rest = end - time.monotonic()
             slice_s = max(min(rest, SLICE_S), 0)
             try:
-                found = await self._run(partial(self._backend.decision, id, slice_s))
+                found = await self._run(partial(self._backend.decision, id, slice_s, self._demand))
             except Unreachable as error:
                 if rest <= 0:
                     raise

@@ -32,13 +32,11 @@ EVENT: Literal["PreToolUse"] = "PreToolUse"
 async def answered(
     given: dict[str, Any] | None,
     ask: Callable[[QuestionInput], Awaitable[Decision[Json] | None]],
+    options: HookOptions,
     *,
-    to: tuple[str, ...],
-    deadline: str,
     cwd: str | None,
 ) -> str:
     """Return the text for the agent. `ask` returns the decision, or None if nobody decides in time."""
-    options = HookOptions(to=to, deadline=deadline, then="deny")
     try:
         read = read_arguments(given, PromptArguments)
         call = ToolCall(

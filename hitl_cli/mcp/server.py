@@ -23,6 +23,7 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from msgspec import Struct
 
 from hitl_cli import __version__
+from hitl_cli.agents.decide_call import HookOptions
 from hitl_cli.errors import HitlError, Unreachable
 from hitl_cli.mcp import permission_prompt, tasks
 from hitl_cli.mcp.tools import (
@@ -42,6 +43,7 @@ from hitl_cli.mcp.tools import (
     schema_of,
     shown_request,
 )
+from hitl_cli.requests.question import ProofKind
 
 if TYPE_CHECKING:
     from hitl_cli.client.wire import Json
@@ -69,13 +71,15 @@ PAGE = "page"
 class McpOptions(Struct, frozen=True, kw_only=True):
     """How the tools ask.
 
-    `to` and `deadline` are for requests that name none; `wait_s` is how long `approval_prompt` waits.
-    `page` returns the URL of a request's page, which asks people to sign in; None if there is no gateway.
-    `keys` seal what a client keeps between two rounds; `principal` names who asks, for the same reason.
+    `to` and `deadline` are for requests that name none, `proof` is demanded of all; `wait_s` is how long
+    `approval_prompt` waits. `page` returns the URL of a request's page, which asks people to sign in; None
+    without a gateway. `keys` seal what a client keeps between two rounds; `principal` names who asks, for the
+    same reason.
     """
 
     to: tuple[str, ...] = ()
     deadline: str = "1d"
+    proof: ProofKind | None = None
     wait_s: float = 240.0
     cwd: str | None = None
     page: Callable[[str], str | None] = lambda _id: None
@@ -145,7 +149,8 @@ class _Tools:
     # Tools
 
     async def _ask(self, context: Context, desk: Desk, given: AskArguments) -> HandlerResult:
-        id = await desk.put(given.question(self._options.to, self._options.deadline))
+        options = self._options
+        id = await desk.put(given.question(options.to, options.deadline, options.proof))
         url = self._options.page(id)
         modern = context.protocol_version in MODERN_PROTOCOL_VERSIONS
         if url is None or not _opens_urls(context):
@@ -211,7 +216,10 @@ class _Tools:
             return await _decision(context, desk, await desk.put(asked), options.wait_s)
 
         said = await permission_prompt.answered(
-            params.arguments, ask, to=options.to, deadline=options.deadline, cwd=options.cwd
+            params.arguments,
+            ask,
+            HookOptions(to=options.to, deadline=options.deadline, proof=options.proof, then="deny"),
+            cwd=options.cwd,
         )
         return types.CallToolResult(content=[types.TextContent(text=said)])
 

@@ -13,7 +13,8 @@ from msgspec import Meta, Struct
 
 from hitl_cli.client.wire import Json
 from hitl_cli.errors import BadJson
-from hitl_cli.requests.question import Priority
+from hitl_cli.requests.demand import stronger
+from hitl_cli.requests.question import Priority, ProofKind
 from hitl_cli.requests.question_input import QuestionInput
 from hitl_cli.views.request import CommentDocument
 
@@ -76,6 +77,10 @@ class AskArguments(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     valid_for: Annotated[
         str | None, _about("How long an approval may be used, such as 10m. A later use needs a new request.")
     ] = None
+    proof: Annotated[
+        ProofKind | None,
+        _about("signed or passkey: the person must sign. Leave it out unless you were told."),
+    ] = None
     id: Annotated[
         str | None,
         _about(
@@ -87,10 +92,14 @@ class AskArguments(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     tags: dict[str, str] = {}
     link: Annotated[str | None, _about("URL of a page with more about it.")] = None
 
-    def question(self, to: tuple[str, ...], deadline: str) -> QuestionInput:
-        """Return what to ask, with the assignees and the deadline of the settings where none are given."""
+    def question(self, to: tuple[str, ...], deadline: str, proof: ProofKind | None = None) -> QuestionInput:
+        """Return what to ask, with the assignees and the deadline of the settings where none are given.
+
+        `proof` is what the settings demand at least.
+        """
         given = msgspec.structs.asdict(self)
-        return QuestionInput(**given | {"to": self.to or to, "deadline": self.deadline or deadline})
+        given |= {"to": self.to or to, "deadline": self.deadline or deadline}
+        return QuestionInput(**given | {"proof": stronger(self.proof, proof)})
 
 
 class IdArguments(Struct, frozen=True, forbid_unknown_fields=True):

@@ -25,6 +25,7 @@ from hitl_cli.format.public_keys import public_key
 from hitl_cli.people.callbacks import NO_CALLBACKS, CallbackSettings
 from hitl_cli.people.groups import bare_name, groups_of, is_group
 from hitl_cli.people.oidc_settings import OidcSettings
+from hitl_cli.requests.demand import Policy
 from hitl_cli.requests.question import GROUP
 
 if TYPE_CHECKING:
@@ -136,7 +137,8 @@ class Directory(Struct, frozen=True, kw_only=True, dict=True):
     """All people, groups and channels of the settings. `gateway` is the URL that links begin with.
 
     `anybody` are those who are notified of requests without assignees, which anyone may answer.
-    `strict_people` refuses requests to names that are not in the settings.
+    `strict_people` refuses requests to names that are not in the settings. `policy` is what decisions must
+    have at least.
     """
 
     people: Mapping[str, Contact] = {}
@@ -149,6 +151,7 @@ class Directory(Struct, frozen=True, kw_only=True, dict=True):
     oidc: OidcSettings | None = None
     gateway: str = "http://127.0.0.1:5001"
     strict_people: bool = False
+    policy: Policy = {}
 
     @cached_property
     def members(self) -> Groups:
@@ -159,6 +162,7 @@ class Directory(Struct, frozen=True, kw_only=True, dict=True):
             strict=self.strict_people,
             ssh={name: tuple(map(public_key, contact.ssh)) for name, contact in self.people.items()},
             passkeys={name: contact.passkeys for name, contact in self.people.items()},
+            policy=self.policy,
         )
         mapped = () if self.oidc is None else self.oidc.groups.values()
         return replace(found, by_sign_in=frozenset(folded(bare_name(group)) for group in mapped))

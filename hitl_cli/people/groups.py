@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from hitl_cli.errors import BadInput
 from hitl_cli.format.names import folded, normalized
+from hitl_cli.requests.demand import Demand, Policy
 from hitl_cli.requests.question import GROUP
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ class Groups(Struct, frozen=True, kw_only=True):
     `groups` has each group's name by its key, `members` the keys of its members. `people` are the keys of all
     who are named anywhere. `strict` means that nobody else may be asked. `ssh` and `passkeys` have the public
     keys with which each person signs, by their key. `by_sign_in` are the keys of groups whose members also
-    come from a sign-in provider, so that nobody knows all of them.
+    come from a sign-in provider, so that nobody knows all of them. `policy` is what the settings demand of
+    decisions.
     """
 
     spelled: Mapping[str, str] = {}
@@ -37,6 +39,7 @@ class Groups(Struct, frozen=True, kw_only=True):
     ssh: Mapping[str, tuple[str, ...]] = {}
     passkeys: Mapping[str, tuple[str, ...]] = {}
     by_sign_in: frozenset[str] = frozenset()
+    policy: Policy = {}
 
     def name(self, name: str) -> str:
         """Return the name of the person or group that a name means. Every name that comes in passes here.
@@ -92,6 +95,7 @@ def groups_of(
     strict: bool = False,
     ssh: Mapping[str, tuple[str, ...]] = {},
     passkeys: Mapping[str, tuple[str, ...]] = {},
+    policy: Mapping[str, Demand] = {},
 ) -> Groups:
     """Return groups with these members, and people with these e-mail addresses and public keys.
 
@@ -119,6 +123,7 @@ def groups_of(
         strict=strict,
         ssh=signers(ssh),
         passkeys=signers(passkeys),
+        policy=policy,
     )
 
 

@@ -12,7 +12,7 @@ from hitl_cli.client.wire import Verdict, decode
 from hitl_cli.errors import NotSignable
 from hitl_cli.format.canonical_json import canonical, json_digest
 from hitl_cli.requests.editable import approved_arguments
-from hitl_cli.requests.question import PLAIN, asker_of, own_tags, question_of
+from hitl_cli.requests.question import KEY_TAG, PLAIN, WORKFLOW_TAG, asker_of, own_tags, question_of
 
 if TYPE_CHECKING:
     from hitl_cli.client.wire import Json, Promise, Vote
@@ -86,8 +86,8 @@ def statement_of(promise: Promise, run: Promise | None, vote: Vote, decision: st
 def asked_digest(promise: Promise, run: Promise | None) -> str:
     """Return the digest of all that a person is shown of a request. Raises ValueError.
 
-    That is its question as stored, who asks, the run, its workflow and arguments, the author's tags, and the
-    deadline.
+    That is its question as stored, who asks and when, the run, its workflow and arguments, the key and the
+    author's tags, and the deadline. Comments, votes and earlier steps are what others said and did.
     """
     shown: dict[str, Json] = {
         "id": promise.id,
@@ -95,7 +95,10 @@ def asked_digest(promise: Promise, run: Promise | None) -> str:
         "by": asker_of(promise, run),
         "run": promise.origin,
         "call": None if run is None or not run.is_run else decode(run.param),
+        "workflow": promise.tags.get(WORKFLOW_TAG),
+        "key": promise.tags.get(KEY_TAG),
         "tags": own_tags(promise.tags),
+        "created": promise.created_at,
         "deadline": promise.timeout_at,
     }
     return json_digest(shown)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from hitl_cli.client.wire import Json
     from hitl_cli.inbox.deferrals import Deferral, DeferredSession
     from hitl_cli.requests.decision import Decision
+    from hitl_cli.requests.demand import Demand
+    from hitl_cli.requests.question import Question
     from hitl_cli.requests.question_input import QuestionInput
     from hitl_cli.runs.run import RunSpec
     from hitl_cli.views.history import HistoryEntryDocument
@@ -48,8 +50,13 @@ class Backend(Protocol):
     def put(self, asked: QuestionInput) -> str:
         """Create a request, or find the existing one, and return its id. Raises BadInput, Conflict."""
 
-    def decision(self, id: str, timeout_s: float | None) -> Decision[Json] | None:
-        """Return the decision; None after `timeout_s` seconds. Raises NotFound, also for a key."""
+    def decision(
+        self, id: str, timeout_s: float | None, asked: Question | Demand | None = None
+    ) -> Decision[Json] | None:
+        """Return the decision; None after `timeout_s` seconds. Raises NotFound, also for a key; Unproven.
+
+        `asked` is what the caller has asked or demands, which is not believed to be stored so.
+        """
 
     def use(self, id: str, key: str) -> None:
         """Use up an approval. Raises NotFound, NotCovered (it was used before), BadInput."""
@@ -118,6 +125,7 @@ def backend_of(server: str | None, gateway: str | None, token: str | None, perso
     from hitl_cli.python_api.gateway_backend import GatewayBackend
     from hitl_cli.settings import Settings
 
+    settings = Settings()
     if server is not None or person is not None:
         raise not_askable("a gateway has its own server, and its token is of a person: give neither.")
-    return GatewayBackend(gateway, Settings().gateway_token(token))
+    return GatewayBackend(gateway, settings.gateway_token(token), settings.groups())

@@ -30,14 +30,15 @@ from hitl_cli.errors import (
     RunFailed,
     TimedOut,
     TooLarge,
-    Unproven,
     Unreachable,
 )
-from hitl_cli.inbox.ask import new_id
+from hitl_cli.inbox.ask import OWN_PREFIX, decision_of, new_id
+from hitl_cli.inbox.proof import unproven
+from hitl_cli.people.groups import NO_GROUPS
 from hitl_cli.python_api.backend import HISTORY_PAGE, check_is_id
 from hitl_cli.requests.decision import Decision, approval_of, check_answer, with_question
 from hitl_cli.requests.editable import approved_arguments
-from hitl_cli.requests.question import Digest, OnDeadline, Question
+from hitl_cli.requests.question import PLAIN, Digest, OnDeadline, Question, question_of
 from hitl_cli.views.agents import DeferralDocument, DeferralsDocument, StateDocument
 from hitl_cli.views.history import HistoryPage
 from hitl_cli.views.pending import RequestsPage
@@ -49,7 +50,9 @@ if TYPE_CHECKING:
 
     from hitl_cli.client.wire import Json
     from hitl_cli.inbox.deferrals import Deferral, DeferredSession
+    from hitl_cli.people.groups import Groups
     from hitl_cli.python_api.backend import Wanted
+    from hitl_cli.requests.demand import Demand
     from hitl_cli.requests.question_input import QuestionInput
     from hitl_cli.runs.run import RunSpec
     from hitl_cli.views.history import HistoryEntryDocument
@@ -101,8 +104,12 @@ class GatewayBackend:
 
     looks_for_many = False
 
-    def __init__(self, gateway: str, token: str | None) -> None:
-        """`gateway` is its URL. Raises BadServer for one that is not `http(s)://…`."""
+    def __init__(self, gateway: str, token: str | None, groups: Groups = NO_GROUPS) -> None:
+        """`gateway` is its URL. Raises BadServer for one that is not `http(s)://…`.
+
+        `groups` are the people of the settings here. With their keys, and by the policy, proof is checked
+        here: the gateway's check is not believed.
+        """
         parts = urlsplit(gateway)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise BadServer(f"{shown_url(gateway)!r} is not the URL of a gateway: use http(s)://host.")
@@ -111,22 +118,43 @@ class GatewayBackend:
         if token is not None:
             self._headers["Authorization"] = f"Bearer {token}"
         self._opener = urllib.request.build_opener(_NoRedirects)
+        self._groups = groups
 
     def put(self, asked: QuestionInput) -> str:
         """Create a request. See Backend."""
         id = new_id() if asked.id is None else asked.id
         body = msgspec.structs.replace(asked, id=id)  # so that it can be sent again
-        return self._send("POST", "/requests", RequestDetailsDocument, body=body).id
+        put = self._send("POST", "/requests", RequestDetailsDocument, body=body).id
+        _check_is_the_same(id, put)
+        return put
 
-    def decision(self, id: str, timeout_s: float | None) -> Decision[Json] | None:
+    def decision(
+        self, id: str, timeout_s: float | None, asked: Question | Demand | None = None
+    ) -> Decision[Json] | None:
         """Return the decision. See Backend."""
+        groups = self._groups
+        demands = bool(groups.policy) or (asked is not None and asked.proof is not None)
+        checks = {"stored": "true"} if demands or groups.ssh else {}
 
         def look(wait_s: float) -> Decision[Json] | None:
-            query = {"wait": f"{wait_s:.3f}s"} if wait_s >= 0.001 else {}  # noqa: PLR2004 - a millisecond
+            wait = {"wait": f"{wait_s:.3f}s"} if wait_s >= 0.001 else {}  # noqa: PLR2004 - a millisecond
             path = f"/requests/{quote(id, safe='')}"
-            shown = self._send("GET", path, RequestDetailsDocument, query, wait_s=wait_s)
+            try:
+                shown = self._send("GET", path, RequestDetailsDocument, wait | checks, wait_s=wait_s)
+            except BadInput as error:
+                if error.code != "bad-query" or not checks:
+                    raise
+                checks.clear()  # the gateway is of an earlier version
+                shown = self._send("GET", path, RequestDetailsDocument, wait, wait_s=wait_s)
             check_is_id(id, shown.id, shown.key)
-            return _decision_in(shown)
+            stored = shown.stored
+            if shown.decision is not None and stored is None and demands:
+                raise unproven(id, "the gateway does not give what is needed to check it")
+            if shown.decision is None or stored is None:
+                return _decision_in(shown)
+            _check_is_the_same(id, stored.promise.id)
+            question = question_of(stored.promise) or PLAIN
+            return with_question(decision_of(stored.promise, question, groups, stored.run, asked), question)
 
         return _until(look, timeout_s, WAIT_S)
 
@@ -247,6 +275,12 @@ class GatewayBackend:
             raise Unreachable(f"{where} did not answer as a gateway of hitl: {error}.") from error
 
 
+def _check_is_the_same(id: str, answered: str) -> None:
+    """Raise Unproven if a gateway answers about another request, whose approval would count for this one."""
+    if answered not in (id, f"{OWN_PREFIX}{id}"):
+        raise unproven(id, f"the gateway answered about {answered}")
+
+
 def _error_in(status: int, raw: bytes, where: str) -> HitlError:
     """Return the error that a response tells."""
     try:
@@ -292,7 +326,7 @@ def _decision_in(shown: RequestDetailsDocument) -> Decision[Json] | None:
     if made is None:
         return None
     if made.unproven is not None:
-        raise Unproven(f"{shown.id} was approved without good proof: {made.unproven}.")
+        raise unproven(shown.id, made.unproven)
     approved, reason = made.outcome == "approved", made.reason
     question = Question(
         prompt=shown.prompt or "",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack, overload
 
 import msgspec
@@ -17,6 +18,7 @@ from hitl_cli.python_api.async_waits import AsyncWaits
 from hitl_cli.python_api.backend import Wanted, backend_of
 from hitl_cli.python_api.server_states import ServerStates
 from hitl_cli.requests.decision import with_place, with_question
+from hitl_cli.requests.demand import Demand
 from hitl_cli.requests.question import not_askable
 from hitl_cli.requests.question_input import QuestionInput
 from hitl_cli.requests.use import check_usable, consume_at
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 
     from hitl_cli.client.wire import Json
     from hitl_cli.requests.decision import Decision
-    from hitl_cli.requests.question import Digest, Priority, ProofKind
+    from hitl_cli.requests.question import Digest, Priority, ProofKind, Question
     from hitl_cli.runs.run import RunSpec
     from hitl_cli.views.pending import RequestSummaryDocument
     from hitl_cli.views.request import RequestDetailsDocument
@@ -126,7 +128,8 @@ class Hitl:
 
         Raises BadInput (not valid), Conflict (the id is of a request with other content).
         """
-        return self.wait(self.put(prompt, form=form, **options), form=form, timeout=timeout)
+        asked = _question_input(prompt, form, options)
+        return self._decided(self._backend.put(asked), form, timeout, asked.question())
 
     def put(self, prompt: str, *, form: Any = None, **options: Unpack[AskOptions]) -> str:
         """Create a request without waiting, and return its id.
@@ -136,18 +139,41 @@ class Hitl:
         return self._backend.put(_question_input(prompt, form, options))
 
     @overload
-    def wait[T](self, id: str, *, form: type[T], timeout: Duration | None = None) -> Decision[T]: ...
+    def wait[T](
+        self,
+        id: str,
+        *,
+        form: type[T],
+        timeout: Duration | None = None,
+        proof: ProofKind | None = None,
+    ) -> Decision[T]: ...
     @overload
     def wait(
-        self, id: str, *, form: Mapping[str, Any] | None = None, timeout: Duration | None = None
+        self,
+        id: str,
+        *,
+        form: Mapping[str, Any] | None = None,
+        timeout: Duration | None = None,
+        proof: ProofKind | None = None,
     ) -> Decision[Any]: ...
-    def wait(self, id: str, *, form: Any = None, timeout: Duration | None = None) -> Decision[Any]:
+    def wait(
+        self, id: str, *, form: Any = None, timeout: Duration | None = None, proof: ProofKind | None = None
+    ) -> Decision[Any]:
         """Return the decision on a request once it is made. With a type as `form`, its data is of that type.
 
+        With `proof`, an approval must be proven so, whatever the stored request says. `ask` also checks that
+        the request is still what was asked.
+
         The server may restart meanwhile. Raises NotFound, TimedOut after `timeout`; RunFailed if another tool
-        has settled the request with an answer that does not fit.
+        has settled the request with an answer that does not fit; Unproven for an approval without the proof
+        that it needs.
         """
-        return with_place(_typed(id, form, self._backend.decision(id, _seconds(timeout))), self)
+        return self._decided(id, form, timeout, Demand(proof=proof))
+
+    def _decided(
+        self, id: str, form: Any, timeout: Duration | None, asked: Question | Demand
+    ) -> Decision[Any]:
+        return with_place(_typed(id, form, self._backend.decision(id, _seconds(timeout), asked)), self)
 
     def consume(self, decision: Decision[Any], *, key: str | None = None) -> Decision[Any]:
         """Use up an approval of a request with `once`, and return it. See Decision.consume."""
@@ -277,22 +303,47 @@ class AsyncHitl:
         self, prompt: str, *, form: Any = None, timeout: Duration | None = None, **options: Unpack[AskOptions]
     ) -> Decision[Any]:
         """Ask a person, wait for the decision and return it. See Hitl.ask."""
-        return await self.wait(await self.put(prompt, form=form, **options), form=form, timeout=timeout)
+        asked = _question_input(prompt, form, options)
+        id = await asyncio.to_thread(self._backend.put, asked)
+        return await self._decided(id, form, timeout, asked.question())
 
     async def put(self, prompt: str, *, form: Any = None, **options: Unpack[AskOptions]) -> str:
         """Create a request without waiting, and return its id. See Hitl.put."""
         return await asyncio.to_thread(self._backend.put, _question_input(prompt, form, options))
 
     @overload
-    async def wait[T](self, id: str, *, form: type[T], timeout: Duration | None = None) -> Decision[T]: ...
+    async def wait[T](
+        self,
+        id: str,
+        *,
+        form: type[T],
+        timeout: Duration | None = None,
+        proof: ProofKind | None = None,
+    ) -> Decision[T]: ...
     @overload
     async def wait(
-        self, id: str, *, form: Mapping[str, Any] | None = None, timeout: Duration | None = None
+        self,
+        id: str,
+        *,
+        form: Mapping[str, Any] | None = None,
+        timeout: Duration | None = None,
+        proof: ProofKind | None = None,
     ) -> Decision[Any]: ...
-    async def wait(self, id: str, *, form: Any = None, timeout: Duration | None = None) -> Decision[Any]:
+    async def wait(
+        self, id: str, *, form: Any = None, timeout: Duration | None = None, proof: ProofKind | None = None
+    ) -> Decision[Any]:
         """Return the decision on a request once it is made. See Hitl.wait."""
-        decision = await self._waits.until(self._backend.decision, id, _seconds(timeout))
-        return with_place(_typed(id, form, decision), self)
+        return await self._decided(id, form, timeout, Demand(proof=proof))
+
+    async def _decided(
+        self,
+        id: str,
+        form: Any,
+        timeout: Duration | None,
+        asked: Question | Demand,
+    ) -> Decision[Any]:
+        look = partial(self._backend.decision, asked=asked)
+        return with_place(_typed(id, form, await self._waits.until(look, id, _seconds(timeout))), self)
 
     async def consume(self, decision: Decision[Any], *, key: str | None = None) -> Decision[Any]:
         """Use up an approval of a request with `once`, and return it. See Decision.consume."""

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from hitl_cli.inbox.deferrals import Deferral, DeferredSession
     from hitl_cli.python_api.backend import Wanted
     from hitl_cli.requests.decision import Decision
+    from hitl_cli.requests.demand import Demand
     from hitl_cli.requests.question import Question
     from hitl_cli.requests.question_input import QuestionInput
     from hitl_cli.runs.run import RunSpec
@@ -68,14 +69,16 @@ class ServerBackend:
         """Create a request, and notify its assignees. See Backend."""
         return self.inbox().put(asked, self._contacts(), self._group).id
 
-    def decision(self, id: str, timeout_s: float | None) -> Decision[Json] | None:
+    def decision(
+        self, id: str, timeout_s: float | None, asked: Question | Demand | None = None
+    ) -> Decision[Json] | None:
         """Return the decision. See Backend."""
         inbox = self.inbox()
         item = inbox.find(id, whole=True)
         check_is_id(id, item.id, item.key)
-        asked = StandaloneRequest(promise=item.promise, question=item.asked, fresh=False)
-        promise = inbox.wait(asked, timeout_s=timeout_s)
-        return None if promise.state == "pending" else self._decision_on(promise, item.asked, item.run)
+        posted = StandaloneRequest(promise=item.promise, question=item.asked, fresh=False)
+        promise = inbox.wait(posted, timeout_s=timeout_s)
+        return None if promise.state == "pending" else self._decision_on(promise, item.asked, item.run, asked)
 
     def use(self, id: str, key: str) -> None:
         """Use up an approval. See Backend."""
@@ -172,10 +175,14 @@ class ServerBackend:
         return wait_until(client, look, timeout_s=timeout_s) or []
 
     def _decision_on(
-        self, promise: Promise, question: Question, run: Promise | None = None
+        self,
+        promise: Promise,
+        question: Question,
+        run: Promise | None = None,
+        asked: Question | Demand | None = None,
     ) -> Decision[Json]:
         """Return the decision on a settled request, with the question. Raises RunFailed, Unproven."""
-        return with_question(decision_of(promise, question, self._actor.groups, run), question)
+        return with_question(decision_of(promise, question, self._actor.groups, run, asked), question)
 
     def close(self) -> None:
         """Close the clients of all threads."""

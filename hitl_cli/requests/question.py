@@ -125,9 +125,9 @@ class Question(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=
 
     `arguments` is what will be done after an approval, and `arguments_digest` the SHA-256 of its canonical
     JSON. `editable` is the JSON Schema of the arguments that a person may approve instead. `callback` is a
-    URL that is sent the decision, `proof` how the decision must be proven, `offer` a rule that may be made
-    with an approval. `replaces` is the id of the request that it replaces, because the code was changed or
-    the answer was `refused`.
+    URL that is sent the decision, `proof` how the decision must be proven, `policy` the patterns of the
+    settings that demanded more than its author, `offer` a rule that may be made with an approval. `replaces`
+    is the id of the request that it replaces, because the code was changed or the answer was `refused`.
     """
 
     prompt: str
@@ -144,6 +144,7 @@ class Question(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=
     valid_for: Duration | None = None
     once: bool = False
     proof: ProofKind | None = None
+    policy: tuple[str, ...] = ()
     remind: Duration | None = None
     escalate: tuple[Escalation, ...] = ()
     priority: Priority = "normal"
@@ -234,8 +235,10 @@ def sensible(question: Question) -> Question:
             raise not_askable(f"{name!r} is not a name.", "to")
     groups = any(folded(name).startswith(GROUP) for name in names)
     if names and not groups and len(names) < read.approvals:
+        by = f" by the policy {read.policy[0]!r}" if read.policy else ""
         raise not_askable(
-            f"approvals is {read.approvals}, but only {len(names)} may answer. Write a group as group:NAME.",
+            f"approvals is {read.approvals}{by}, but only {len(names)} may answer."
+            " Write a group as group:NAME.",
             "approvals",
         )
     if (wrong := wrong_part(read.details)) is not None:

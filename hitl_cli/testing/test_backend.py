@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from hitl_cli.people.actor import Actor
     from hitl_cli.python_api.backend import Wanted
     from hitl_cli.requests.decision import Decision
+    from hitl_cli.requests.demand import Demand
+    from hitl_cli.requests.question import Question
     from hitl_cli.runs.run import RunSpec
     from hitl_cli.testing.worker_thread import Retry
     from hitl_cli.views.pending import RequestSummaryDocument
@@ -44,10 +46,12 @@ class TestBackend(ServerBackend):
         self._settle = settle
         self._retries = retries
 
-    def decision(self, id: str, timeout_s: float | None) -> Decision[Json] | None:
+    def decision(
+        self, id: str, timeout_s: float | None, asked: Question | Demand | None = None
+    ) -> Decision[Json] | None:
         """Return the decision. See Backend."""
         self._settle()
-        found = super().decision(id, 0.0)
+        found = super().decision(id, 0.0, asked)
         if found is None and timeout_s is None:
             raise StillWaiting(self.waiting_for(id))
         return found

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import Struct
 
-from hitl_cli.client.wire import Json, SignatureKind, decode
+from hitl_cli.client.wire import Json, Promise, SignatureKind, decode
 from hitl_cli.format.times import iso
 from hitl_cli.format.urls import host_of
 from hitl_cli.people.contacts import Directory, without_contact
@@ -110,6 +110,13 @@ class DecisionDocument(Struct, frozen=True, kw_only=True):
     unproven: str | None = None
 
 
+class StoredDocument(Struct, frozen=True, kw_only=True):
+    """A decided request as the server stores it, and the run that asks, so that its proof can be checked."""
+
+    promise: Promise
+    run: Promise | None
+
+
 class UseDocument(Struct, frozen=True, kw_only=True):
     """Who used up an approval, through what, and when."""
 
@@ -126,7 +133,8 @@ class RequestDetailsDocument(RequestBaseDocument, frozen=True, kw_only=True):
     approval may be used; with `once`, it is used up by the first who does (`used`). `proof` is how the
     decision must be proven. `offer` is a standing rule that may be made with it. `replaces` and `replaced_by`
     are requests of the same run: its code changed, or an answer could not be used. `callback` is the host
-    that is sent the decision. `param` is the data of a promise that is not a valid request.
+    that is sent the decision. `param` is the data of a promise that is not a valid request. `stored` is given
+    on request, for a decided one.
     """
 
     title: str | None
@@ -157,6 +165,7 @@ class RequestDetailsDocument(RequestBaseDocument, frozen=True, kw_only=True):
     before: list[StepDocument]
     unknown_names: tuple[str, ...]
     decision: DecisionDocument | None
+    stored: StoredDocument | None = None
 
 
 def request_details_document(
@@ -206,6 +215,19 @@ def request_details_document(
             "before": [step_document(node) for node in seen.before],
             "decision": None if seen.decision is None else _decision_document(seen, seen.decision),
         }
+    )
+
+
+def stored_document(seen: RequestDetails, *, by_asker: bool) -> StoredDocument | None:
+    """Return a decided request as it is stored; None for one that is open.
+
+    The URL of a callback is for those alone who asked, so others are not given a request that has one.
+    """
+    promise, run = seen.promise, seen.item.run
+    if promise.state == "pending" or (seen.item.asked.callback is not None and not by_asker):
+        return None
+    return StoredDocument(
+        promise=promise, run=None if run is None else msgspec.structs.replace(run, value=None)
     )
 
 

@@ -28,7 +28,7 @@ from hitl_cli.requests.question_input import QuestionInput
 from hitl_cli.views.auth import LinkDocument, link_document
 from hitl_cli.views.decision import DecisionResultDocument, KeptCommentDocument, decision_result_document
 from hitl_cli.views.pending import RequestsPage, request_summary_document
-from hitl_cli.views.request import RequestDetailsDocument, request_details_document
+from hitl_cli.views.request import RequestDetailsDocument, request_details_document, stored_document
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,6 +77,9 @@ class RequestQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """How long to wait for the decision: at most 60s. Without `wait`, the response comes at once."""
 
     wait: Duration | None = None
+    stored: Annotated[
+        bool, Meta(description="Also return a decided request as it is stored, to check its proof.")
+    ] = False
 
 
 class AnswerUrlBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -212,6 +215,9 @@ async def _seen(call: Call, id: str | None = None) -> RequestDetails:
 async def _shown(call: Call, seen: RequestDetails) -> web.Response:
     """Return a request as a response, or 304 if the client has this version."""
     document = request_details_document(seen, call.gateway.options.people)
+    if call.query.stored:
+        by_asker = call.actor.groups.same(call.actor.person, seen.item.asker)
+        document = msgspec.structs.replace(document, stored=stored_document(seen, by_asker=by_asker))
     headers = {"ETag": f'"{_version(document)}"'}
     if _is_among(_version(document), call.request.if_none_match):
         return web.Response(status=304, headers=headers)

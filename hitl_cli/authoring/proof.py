@@ -1,0 +1,111 @@
+"""The proof of the decision that a workflow gets: demanded when it asks, checked whenever it goes on.
+
+Nothing that is stored is believed: neither the request, nor the result of the step that asked it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from hitl_cli.authoring.changed_question import is_of, question_in
+from hitl_cli.client.pool import ClientPool
+from hitl_cli.client.protocol import get_promise
+from hitl_cli.client.wire import Promise, decode, encode, headers_of
+from hitl_cli.inbox.pending import summaries
+from hitl_cli.inbox.proof import unproven, why_unproven
+from hitl_cli.inbox.request_summary import RequestSummary
+from hitl_cli.people.contacts import NotificationSettings
+from hitl_cli.people.groups import NO_GROUPS, Groups
+from hitl_cli.requests.decision import KeptDecision, decision_on
+from hitl_cli.requests.demand import raised, strengthened
+from hitl_cli.requests.question import WORKFLOW_TAG, Question, outcome_of, question_of, sensible
+
+if TYPE_CHECKING:
+    from resonate.context import Context
+    from resonate.types import PromiseRecord
+
+    from hitl_cli.authoring.changed_question import NewRequest, Place
+
+
+def people_of(ctx: Context) -> Groups:
+    """Return the people of this worker's settings; none in a worker that hitl did not start."""
+    try:
+        return ctx.get_dependency(NotificationSettings).now.members
+    except KeyError:
+        return NO_GROUPS
+
+
+async def as_policy_demands(ctx: Context, put: NewRequest, groups: Groups) -> Question:
+    """Return what to ask, with what the policy of this worker's settings adds to it. Raises BadInput."""
+    if not groups.policy:
+        return put.question
+    run = await ctx.get_dependency(ClientPool).run(get_promise, ctx.info.origin_id)
+    question = raised(put.question, groups.policy, _names_in(put, run))
+    return question if question is put.question else sensible(question)
+
+
+def _names_in(put: NewRequest, run: Promise | None) -> list[str]:
+    """Return the names of a request, for a policy: of the function that asks, and of the run's workflow."""
+    return [name for name in (put.tags.get(WORKFLOW_TAG), run and run.function) if name]
+
+
+async def why_not_proven(ctx: Context, put: NewRequest, request: PromiseRecord) -> str | None:
+    """Return why the approval of a request does not count, whoever settled it; None if it counts."""
+    groups, question = people_of(ctx), question_in(request) or put.question
+    if (put.question.proof or question.proof) is None and not (question.policy or groups.policy):
+        return None
+    promise = _promise_of(request)
+    run = await ctx.get_dependency(ClientPool).run(get_promise, promise.origin)
+    return _why_unproven(put, promise, run, groups)
+
+
+def _promise_of(record: PromiseRecord) -> Promise:
+    """Return a request, open or approved, as a server stores it: what is checked is what is used."""
+    param, value = record.param, record.value
+    return Promise(
+        id=record.id,
+        state=record.state,
+        timeout_at=record.timeout_at,
+        created_at=record.created_at,
+        settled_at=record.settled_at,
+        param=encode(param.data, param.headers),
+        value=encode(value.data, value.headers) if record.state == "resolved" else None,
+        tags=record.tags,
+    )
+
+
+def _why_unproven(put: NewRequest, promise: Promise, run: Promise | None, groups: Groups) -> str | None:
+    """Return why an approval has less proof than was asked for, or than a policy demands."""
+    stored = question_of(promise) or put.question
+    question = raised(strengthened(stored, put.question), groups.policy, _names_in(put, run))
+    item = RequestSummary(promise=promise, question=question, run=run, now=promise.created_at)
+    return why_unproven(item, groups)
+
+
+async def proven(place: Place, decision: KeptDecision) -> KeptDecision:
+    """Return the approval that a step kept, as the request has it, if it must be proven. Raises Unproven.
+
+    Who can write the database can also write the result of the step, so that is not believed.
+    """
+    ctx, put = place.step, place.put
+    groups = people_of(ctx)
+    if put.question.proof is None and not groups.policy:
+        return decision
+    try:
+        pool = ctx.get_dependency(ClientPool)
+    except KeyError:
+        if groups is NO_GROUPS:  # otherwise it is a rehearsal
+            raise unproven(decision.id, "this worker has no settings with the keys of people") from None
+        return decision
+    item = (await pool.run(summaries, [decision.id])).get(decision.id)
+    if item is None or not is_of(place, decision.id, item.question):
+        raise unproven(decision.id, "its workflow has not asked this here")
+    if outcome_of(item.promise) != "approved":
+        raise unproven(decision.id, "nobody has approved it")
+    if (why := _why_unproven(put, item.promise, item.run, groups)) is not None:
+        raise unproven(decision.id, why)
+    promise = item.promise
+    made = decision_on(promise, item.asked, decode(promise.value), headers_of(promise.value))
+    return KeptDecision(**msgspec.structs.asdict(made), answers=decision.answers)
