@@ -174,6 +174,12 @@ class Unproven(Conflict):
     code = "unproven"
 
 
+class WrongHistory(HitlError):
+    """The history on a server is not the one that was signed, or its log is damaged."""
+
+    code = "history-wrong"
+
+
 class NotCovered(Conflict):
     """An approval is used for something else than what was approved, or too late."""
 

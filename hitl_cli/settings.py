@@ -24,6 +24,7 @@ from hitl_cli.format.stable_ids import stable_id
 from hitl_cli.format.validation import in_words
 from hitl_cli.people.actor import check_person
 from hitl_cli.people.callbacks import NO_CALLBACKS, CallbackSettings, check_callbacks
+from hitl_cli.people.checkpoints import CheckpointSettings
 from hitl_cli.people.contacts import (
     Contact,
     Directory,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 
     from hitl_cli.people.groups import Groups
     from hitl_cli.people.live_directory import LiveDirectory
+    from hitl_cli.proof.checkpoint import CheckpointSigner
 
 NAMES = ("hitl.toml", "pyproject.toml")
 
@@ -75,6 +77,7 @@ class _FileSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     callbacks: CallbackSettings = NO_CALLBACKS
     oidc: OidcSettings | None = None
     policy: dict[str, Demand] = {}
+    checkpoints: CheckpointSettings = CheckpointSettings()
 
 
 class Setting(Struct, frozen=True):
@@ -180,8 +183,25 @@ class Settings:
         )
         if chosen is None:
             return None
-        in_file = chosen.source == str(self._path) and not chosen.value.startswith("~")
-        return absolute(str((self.folder or Path()) / chosen.value) if in_file else chosen.value)
+        in_file = chosen.source == str(self._path)
+        return self._in_folder(chosen.value) if in_file else absolute(chosen.value)
+
+    def checkpoint_signer(self, flag: Path | None = None) -> CheckpointSigner:
+        """Return the key that signs checkpoints, from `--key`, `[checkpoints]` or as for decisions."""
+        from hitl_cli.proof.checkpoint import CheckpointSigner
+
+        file = self._file.checkpoints
+        own = None if flag is not None or file.key is None else self._in_folder(file.key)
+        return CheckpointSigner(key=own or self.ssh_key(flag), known=self.checkpoint_keys)
+
+    @property
+    def checkpoint_keys(self) -> tuple[str, ...]:
+        """The public keys whose checkpoints are believed."""
+        return self._file.checkpoints.known
+
+    def _in_folder(self, path: str) -> Path:
+        """Return the file that the settings file names; a relative path is relative to it."""
+        return absolute(path if path.startswith("~") else str((self.folder or Path()) / path))
 
     @property
     def sign(self) -> bool:
@@ -330,8 +350,7 @@ class Settings:
         if chosen := self._env.get("HITL_KEYS"):
             return absolute(chosen)
         if self._file.keys:
-            named = self._file.keys
-            return absolute(named if named.startswith("~") else str((self.folder or Path()) / named))
+            return self._in_folder(self._file.keys)
         path = driver_of(server).file(server)
         return data_folder() / "hitl.keys" if path is None else path.with_name(path.name + ".keys")
 
@@ -390,6 +409,7 @@ def convert(table: Any, path: Path) -> _FileSettings:
         check_callbacks(settings.callbacks)
         if settings.oidc is not None:
             check_oidc(settings.oidc, settings.groups)
+        _ = settings.checkpoints.known
     except BadInput as error:
         raise BadSetting(f"{path}: {error}") from error
     return msgspec.structs.replace(

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from hitl_cli.admin.database_checks import DatabaseDriver
-from hitl_cli.client.connect import driver_of, shown_url, split_url
+from hitl_cli.client.connect import connect, driver_of, shown_url, split_url
 from hitl_cli.engine.errors import AlreadyThere, BackupFailed, EngineError
 from hitl_cli.engine.wall_clock import now_ms
 from hitl_cli.errors import BadInput, BadServer, Conflict, NotDone, Unreachable
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from hitl_cli.engine.backup import Backup
     from hitl_cli.engine.backup import Progress as Copied
     from hitl_cli.engine.prune import Progress, Pruned
+    from hitl_cli.proof.checkpoint import CheckpointSigner
+
+SIGNED_BEFORE_MS = 60_000
+"""How long after a checkpoint the removal may begin that it announces."""
 
 
 @contextmanager
@@ -67,12 +71,22 @@ def back_up(url: str, target: Path, *, replace: bool, progress: Copied) -> Backu
             raise NotDone(f"{error} No backup was made.", code=error.code) from error
 
 
-def prune(url: str, older_ms: int, progress: Progress = lambda _: None, *, dry_run: bool = False) -> Pruned:
+def prune(
+    url: str,
+    older_ms: int,
+    progress: Progress = lambda _: None,
+    *,
+    dry_run: bool = False,
+    signer: CheckpointSigner | None = None,
+) -> Pruned:
     """Remove the runs that finished more than `older_ms` ago; with `dry_run` return what would be removed.
 
-    Raises BadInput, Unreachable.
+    If the history has checkpoints, `signer` first signs one that says what is removed. Raises BadInput,
+    Unreachable.
     """
     driver = driver_of(url)
+    if signer is not None and not dry_run and driver.exists(url):
+        _sign_removal(url, older_ms, signer)
     if isinstance(driver, DatabaseDriver):
         return driver.prune(url, older_ms, progress, dry_run=dry_run)
 
@@ -82,3 +96,13 @@ def prune(url: str, older_ms: int, progress: Progress = lambda _: None, *, dry_r
         if dry_run:
             return pruning.plan(path, older_ms=older_ms, clock=now_ms)
         return pruning.prune(path, older_ms=older_ms, clock=now_ms, progress=progress)
+
+
+def _sign_removal(url: str, older_ms: int, signer: CheckpointSigner) -> None:
+    """Sign that the runs which finished before are removed, so that a check of the history accepts it."""
+    from hitl_cli.ledger.checkpoints import make
+    from hitl_cli.ledger.log import Log
+
+    with connect(url) as client:
+        if Log(client).last() is not None:
+            make(client, signer, pruned=max(client.now() - older_ms, 0) + SIGNED_BEFORE_MS)

@@ -46,9 +46,11 @@ _PANELS = {
         "history",
         "stats",
         "verify",
+        "receipt",
+        "export",
     ),
     "Agents": ("hook", "mcp"),
-    "Administration": ("doctor", "backup", "prune", "notify", "token", "key", "postgres"),
+    "Administration": ("doctor", "backup", "prune", "checkpoint", "notify", "token", "key", "postgres"),
 }
 """The panels of the help, with hitl's own commands in order. Plugins have their own panel."""
 

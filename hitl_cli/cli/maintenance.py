@@ -12,7 +12,7 @@ import typer
 
 from hitl_cli.admin import maintenance
 from hitl_cli.cli.context import named_server
-from hitl_cli.cli.options import AsJson, Server, flag, value
+from hitl_cli.cli.options import AsJson, CheckpointKey, Server, flag, value
 from hitl_cli.cli.output import is_terminal, note, print_json
 from hitl_cli.client.connect import absolute
 from hitl_cli.errors import BadInput, NotDone
@@ -69,12 +69,14 @@ def prune(
     older: Annotated[str, value("DURATION", "Only runs that finished more than DURATION ago, e.g. 90d.")],
     dry_run: Annotated[bool, flag("Show what would be deleted, without deleting.", "--dry-run")] = False,
     yes: Annotated[bool, flag("Skip the confirmation.", "--yes", "-y")] = False,
+    key: CheckpointKey = None,
     as_json: AsJson = False,
     server: Server = None,
 ) -> None:
     """Delete old finished runs with all their steps, and free the disk space."""
     older_ms = parse_duration(older)
-    url, _ = named_server(ctx, Settings(), server, None)
+    settings = Settings()
+    url, _ = named_server(ctx, settings, server, None)
     asks = not (yes or dry_run)
     if asks and not is_terminal(sys.stdin):
         raise BadInput(
@@ -92,7 +94,10 @@ def prune(
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that cleanup runs
     say = _seldom()
     removed = maintenance.prune(
-        url.value, older_ms, lambda runs: say(lambda: f"{runs:,} runs deleted so far")
+        url.value,
+        older_ms,
+        lambda runs: say(lambda: f"{runs:,} runs deleted so far"),
+        signer=settings.checkpoint_signer(key),
     )
     _show(removed, older_ms, as_json=as_json, done=True)
 

@@ -104,6 +104,15 @@ SshKey = Annotated[
     value("FILE", "SSH key to sign with. Default: that of the SSH agent. (HITL_SSH_KEY)", "--key"),
 ]
 
+CheckpointKey = Annotated[
+    Path | None,
+    value(
+        "FILE",
+        "SSH key that signs the checkpoint. Default: that of [checkpoints], else HITL_SSH_KEY.",
+        "--key",
+    ),
+]
+
 Who = Annotated[str | None, value("WHO", "Act as this person. Default: your login name. (HITL_AS)", "--as")]
 
 

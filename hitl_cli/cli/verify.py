@@ -1,59 +1,207 @@
-"""`hitl verify`: what the signatures of decisions prove."""
+"""`hitl verify`: what the signatures of decisions prove, and that nothing signed before was changed."""
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import Annotated
+from itertools import batched, chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
+import msgspec
 import typer
 
 from hitl_cli.cli.completion import complete_promise
-from hitl_cli.cli.context import opened
+from hitl_cli.cli.context import actor_from, open_client
 from hitl_cli.cli.options import AsJson, Server, Token, argument, value
-from hitl_cli.cli.output import note, print_json
+from hitl_cli.cli.output import note
 from hitl_cli.cli.render.request import proof_line
 from hitl_cli.cli.render.table import Cell, Column, print_table
-from hitl_cli.errors import BadUsage
+from hitl_cli.errors import BadInput, BadUsage
 from hitl_cli.format.durations import parse_duration
+from hitl_cli.format.terminal import printable_json
+from hitl_cli.format.times import local_minute
 from hitl_cli.inbox import Inbox
-from hitl_cli.inbox.history import HistoryFilter
-from hitl_cli.inbox.proof import VerifiedState
+from hitl_cli.inbox.proof import Verified, VerifiedState
+from hitl_cli.ledger import Ledger
+from hitl_cli.ledger.check import CheckedCheckpoint, Finding, HistoryCheck, sentence
+from hitl_cli.ledger.files import ExportCheck, check_receipt
+from hitl_cli.ledger.receipts import read_receipt
+from hitl_cli.proof.checkpoint import Checkpoint, read_checkpoint
+from hitl_cli.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 COLORS: dict[VerifiedState, str] = {"proven": "green", "claimed": "", "wrong": "red", "open": "dim"}
+
+AT_ONCE = 1_000
+"""Decisions in one table: a million would not fit into memory."""
+
+type Item = Verified | Finding
 
 
 def verify(
     ctx: typer.Context,
-    ids: Annotated[
-        list[str] | None, argument("[ID]...", "Requests to check.", complete=complete_promise)
+    what: Annotated[
+        list[str] | None,
+        argument(
+            "[ID|FILE]...",
+            "Requests to check, or files of `hitl export` or `hitl receipt`.",
+            complete=complete_promise,
+        ),
     ] = None,
     since: Annotated[
         str | None, value("DURATION", "Check all decisions from the last DURATION, e.g. 30d.")
+    ] = None,
+    until: Annotated[str | None, value("DURATION", "Only decisions older than DURATION.")] = None,
+    checkpoint: Annotated[
+        list[Path] | None,
+        value("FILE", "Check that nothing has changed since this checkpoint (repeatable)."),
     ] = None,
     as_json: AsJson = False,
     server: Server = None,
     token: Token = None,
 ) -> None:
     """Check who signed decisions, with the public keys of the settings. Exits 1 if one is wrong."""
-    if not ids and since is None:
-        raise BadUsage("name requests to check, or pass --since DURATION.")
-    ago_ms = None if since is None else parse_duration(since)
-    with opened(Inbox, ctx, server, token) as (inbox, client):
-        wanted = None if ago_ms is None else HistoryFilter(since=max(client.now() - ago_ms, 0))
-        found = list(inbox.verify(ids or (), wanted))
+    settings = Settings()
+    checkpoints = [read_checkpoint(_content(path), str(path)) for path in checkpoint or ()]
+    files = [Path(name) for name in what or () if _is_file(name)]
+    names = [name for name in what or () if not _is_file(name)]
+    if until is not None and since is None:
+        raise BadUsage("--until needs --since.")
+    reports: list[HistoryCheck | ExportCheck] = []
+    items = chain.from_iterable(_of_file(file, settings, checkpoints, reports) for file in files)
+    if not (names or since or (checkpoints and not files)):
+        if not files:
+            raise BadUsage("name requests or files to check, or pass --since or --checkpoint.")
+        _show(items, reports, as_json=as_json, whole=True)
+        return
+    actor = actor_from(settings)
+    with open_client(ctx, server, token, settings) as client:
+        inbox, ledger, keys = Inbox(client, actor), Ledger(client, actor), settings.checkpoint_keys
+        now = client.now()
+        since_ms = None if since is None else max(now - parse_duration(since), 0)
+        until_ms = None if until is None else max(now - parse_duration(until), 0)
+        found: Iterable[Item] = inbox.verify(names, since_ms, until_ms)
+        if names and checkpoints:
+            one_by_one = (ledger.check_one(inbox.find(name), checkpoints, keys) for name in names)
+            found = chain(found, filter(None, one_by_one))
+        if checkpoints and not names:
+            check = ledger.check(checkpoints, keys, since_ms)
+            reports.append(check)
+            found = chain(found, check.findings())
+        _show(chain(items, found), reports, as_json=as_json, whole=bool(files or checkpoints))
+
+
+def _is_file(name: str) -> bool:
+    """Whether an argument names a file, and not a request."""
+    path = Path(name)
+    return path.suffix in (".json", ".jsonl") and path.is_file()
+
+
+def _content(path: Path) -> bytes:
+    """Return the content of a file. Raises BadInput."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read: {error.strerror}.", code="bad-file") from error
+
+
+def _of_file(
+    path: Path, settings: Settings, checkpoints: list[Checkpoint], reports: list[Any]
+) -> Iterator[Item]:
+    """Yield what a file proves. The check of an export is added to the reports."""
+    groups, keys = settings.groups(), settings.checkpoint_keys
+    try:
+        with path.open("rb") as lines:
+            if b'"receipt"' in lines.readline().partition(b":")[0]:
+                receipt = read_receipt(path.read_bytes(), str(path))
+                yield check_receipt(receipt, groups, keys, checkpoints)
+                return
+            lines.seek(0)
+            reports.append(ExportCheck(lines, str(path), groups, keys, checkpoints))
+            yield from reports[-1].items()
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read: {error.strerror}.", code="bad-file") from error
+
+
+def _show(
+    items: Iterable[Item], reports: list[HistoryCheck | ExportCheck], *, as_json: bool, whole: bool
+) -> None:
+    """Print what is found while it is found, then the counts. Exits 1 if anything is wrong."""
+    counts: Counter[str] = Counter()
     if as_json:
-        print_json(found)
-    elif found:
-        lines = ["; ".join(filter(None, (one.why, *map(proof_line, one.proof)))) for one in found]
+        _print_json(_counted(items, counts), reports, whole=whole)
+    else:
+        for some in batched(_counted(items, counts), AT_ONCE):
+            _print_table(some)
+        for report in reports:
+            _print_report(report)
+        if counts or not reports:
+            said = (f"{counts[state]:,} {state}" for state in COLORS if counts[state])
+            note(", ".join(said) or "No decisions.")
+    if counts["wrong"] or any(one.why for report in reports for one in report.checkpoints):
+        raise typer.Exit(1)
+
+
+def _counted(items: Iterable[Item], counts: Counter[str]) -> Iterator[Item]:
+    """Yield items, and count them by state."""
+    for one in items:
+        counts[one.state if isinstance(one, Verified) else "wrong"] += 1
+        yield one
+
+
+def _print_table(some: Iterable[Item]) -> None:
+    rows = [
+        (one.id, one.state, "; ".join(filter(None, (one.why, *map(proof_line, one.proof)))))
+        if isinstance(one, Verified)
+        else (one.id, "wrong", sentence(one))
+        for one in some
+    ]
+    print_table(
+        [
+            Column("request", [id for id, _, _ in rows], whole=True),
+            Column("decision", [Cell(state, COLORS[state]) for _, state, _ in rows], whole=True),
+            Column("proof", [said for _, _, said in rows]),
+        ]
+    )
+
+
+def _print_report(report: HistoryCheck | ExportCheck) -> None:
+    """Print which checkpoints hold, and how many leaves they cover."""
+    if report.checkpoints:
         print_table(
             [
-                Column("request", [one.id for one in found], whole=True),
-                Column("decision", [Cell(one.state, COLORS[one.state]) for one in found], whole=True),
-                Column("proof", lines),
+                Column("checkpoint", [local_minute(one.at) for one in report.checkpoints], whole=True),
+                Column("leaves", [f"{one.size:,}" for one in report.checkpoints], right=True, whole=True),
+                Column("holds", [_holds(one) for one in report.checkpoints]),
             ]
         )
-    counts = Counter(one.state for one in found)
-    if not as_json:
-        note(", ".join(f"{counts[state]:,} {state}" for state in COLORS if counts[state]) or "No decisions.")
-    if counts["wrong"]:
-        raise typer.Exit(1)
+    told = [(report.unchanged, "unchanged"), (report.pruned, "pruned"), (report.later, "later")]
+    note(", ".join(f"{count:,} {what}" for count, what in told if count) or "Nothing to compare.")
+
+
+def _holds(one: CheckedCheckpoint) -> Cell:
+    return Cell(f"yes, signed with {one.key}", "green") if one.why is None else Cell(f"no: {one.why}", "red")
+
+
+def _print_json(items: Iterable[Item], reports: list[HistoryCheck | ExportCheck], *, whole: bool) -> None:
+    """Print JSON, item by item: an array; with `whole`, an object with the checkpoints too."""
+    print('{"decisions": [' if whole else "[", end="")
+    for number, one in enumerate(items):
+        shown = one if isinstance(one, Verified) else {"state": "wrong", "why": sentence(one), "proof": []}
+        extra = {} if isinstance(one, Verified) else msgspec.to_builtins(one)
+        text = msgspec.json.encode({**extra, **msgspec.to_builtins(shown)})
+        print(f"{',' if number else ''}\n  {printable_json(text.decode())}", end="")
+    print("\n]" if not whole else "\n],", end="\n" if not whole else " ")
+    if whole:
+        told = [
+            {
+                "checkpoints": report.checkpoints,
+                "unchanged": report.unchanged,
+                "pruned": report.pruned,
+                "later": report.later,
+            }
+            for report in reports
+        ]
+        print(f'"checks": {printable_json(msgspec.json.encode(told).decode())}}}')

@@ -35,6 +35,9 @@ NOTICE_TAG = "hitl:notice"
 REQUEST_TAG = "hitl:request"
 """On every request that was created by `ask` or `hitl ask`."""
 
+LOG_TAG = "hitl:log"
+"""On the pieces of the log of all decisions, and on its checkpoints (hitl_cli/ledger/log.py)."""
+
 RETRY_TAG = "hitl:retry"
 """On the record of a failed attempt: the id of the step that is retried."""
 

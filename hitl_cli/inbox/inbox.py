@@ -376,17 +376,20 @@ class Inbox:
         self.actor.require("read")
         return decisions(self.client, wanted, groups=self.actor.groups)
 
-    def verify(self, names: Iterable[str], wanted: HistoryFilter | None = None) -> Iterator[Verified]:
-        """Yield what the proof of decisions is worth: on named requests, and on all that are `wanted`.
+    def verify(
+        self, names: Iterable[str], since: int | None = None, until: int | None = None
+    ) -> Iterator[Verified]:
+        """Yield what decisions are worth: those on named requests, and all from `since` to before `until`.
 
         Raises NotFound, BadInput (ambiguous name).
         """
-        from hitl_cli.inbox.proof import verify_many
+        from hitl_cli.inbox.proof import verified, verify_since
 
         self.actor.require("read")
-        named = [self.find(name).id for name in names]
-        since = [] if wanted is None else (entry.id for entry in self.decisions(wanted))
-        return verify_many(self.client, chain(named, since), self.actor.groups)
+        groups = self.actor.groups
+        named = [verified(self.find(name), groups) for name in names]
+        some = since is not None or until is not None
+        return chain(named, verify_since(self.client, since or 0, until, groups) if some else ())
 
     def story(self, name: str, wanted: HistoryFilter) -> Story:
         """Return the comments, votes and decisions on a named request or run, in order. Raises NotFound."""

@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 from msgspec import Struct
 
+from hitl_cli.client.protocol import get_promises
 from hitl_cli.client.wire import Vote, audit_of, decode, same_json
 from hitl_cli.errors import Unproven
-from hitl_cli.inbox.pending import demanded, summaries
+from hitl_cli.inbox.history import settled_at, settled_since
+from hitl_cli.inbox.pending import demanded, summary_of
 from hitl_cli.inbox.permission import may_answer
 from hitl_cli.proof.checking import Checked, check_decision, deciding_votes
 from hitl_cli.requests.editable import kind_of_approval
 from hitl_cli.requests.question import outcome_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from hitl_cli.client.protocol import Client
     from hitl_cli.inbox.request_summary import RequestSummary
@@ -52,11 +54,12 @@ def verified(item: RequestSummary, groups: Groups) -> Verified:
     return Verified(id=item.id, state="wrong" if why else state, proof=proof, why=why)
 
 
-def verify_many(client: Client, ids: Iterable[str], groups: Groups) -> Iterator[Verified]:
-    """Yield what the decisions on requests are worth, in order."""
-    for some in batched(ids, BATCH):
-        found = summaries(client, some)
-        yield from (verified(found[id], groups) for id in some if id in found)
+def verify_since(client: Client, since: int, until: int | None, groups: Groups) -> Iterator[Verified]:
+    """Yield what the decisions from an instant to before another one are worth, the newest first."""
+    settled = (one for one in settled_since(client, since) if until is None or settled_at(one) < until)
+    for some in batched(settled, BATCH):
+        runs = get_promises(client, sorted({one.origin for one in some}))
+        yield from (verified(summary_of(client, one, runs.get(one.origin)), groups) for one in some)
 
 
 def check_proven(item: RequestSummary, groups: Groups) -> None:

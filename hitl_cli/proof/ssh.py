@@ -53,28 +53,28 @@ def own_key(chosen: Path | None, known: Sequence[str], folder: Path) -> Path:
     return public
 
 
-def sign(key: Path, statement: bytes) -> str:
+def sign(key: Path, statement: bytes, namespace: str = NAMESPACE) -> str:
     """Return the signature of a statement by the private key in a file, or the agent's to a public one.
 
     Raises BadInput.
     """
-    done = _run("ssh-keygen", "-Y", "sign", "-q", "-n", NAMESPACE, "-f", str(key), stdin=statement)
+    done = _run("ssh-keygen", "-Y", "sign", "-q", "-n", namespace, "-f", str(key), stdin=statement)
     if done.returncode != 0:
         why = done.stderr.decode(errors="replace").strip().splitlines() or ["it refused"]
         raise BadInput(f"ssh-keygen did not sign: {why[-1]}. Nothing was changed.", code="not-signed")
     return done.stdout.decode()
 
 
-def verify(signature: str, statement: bytes, keys: Sequence[str]) -> str | None:
+def verify(signature: str, statement: bytes, keys: Sequence[str], namespace: str = NAMESPACE) -> str | None:
     """Return the fingerprint of the key of these that made a signature; None if it is none of them.
 
     Raises BadSetting if OpenSSH is missing.
     """
     with tempfile.TemporaryDirectory(prefix="hitl-") as folder:
         signers, signed = Path(folder, "signers"), Path(folder, "signature")
-        signers.write_text("".join(f'{PRINCIPAL} namespaces="{NAMESPACE}" {key}\n' for key in keys))
+        signers.write_text("".join(f'{PRINCIPAL} namespaces="{namespace}" {key}\n' for key in keys))
         signed.write_text(signature)
-        done = _run("ssh-keygen", "-Y", "verify", "-n", NAMESPACE, "-I", PRINCIPAL, "-f", str(signers),
+        done = _run("ssh-keygen", "-Y", "verify", "-n", namespace, "-I", PRINCIPAL, "-f", str(signers),
                     "-s", str(signed), stdin=statement)  # fmt: skip
     found = _VERIFIED.search(done.stdout.decode(errors="replace"))
     return found[1] if done.returncode == 0 and found is not None else None

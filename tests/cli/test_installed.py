@@ -37,6 +37,8 @@ TO_THE_END = (
     "history",
     "stats",
     "verify --since 1d",
+    "export",
+    "receipt a",
     "start r --workflow approval",
     "status r",
     "cancel r",
@@ -53,6 +55,7 @@ TO_THE_END = (
 
 REFUSED = {
     "review": 2,
+    "checkpoint": 2,
     "hook claude": 2,
     "mcp --wait soon": 2,
     "open a --url http://127.0.0.1:9": 6,

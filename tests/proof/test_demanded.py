@@ -20,7 +20,7 @@ from hitl_cli.format.times import instant
 from hitl_cli.inbox.ask import decision_of
 from hitl_cli.inbox.open_requests import OpenRequests
 from hitl_cli.inbox.pending import EVERYTHING, settle_complete, spelled_by, summaries
-from hitl_cli.inbox.proof import verify_many
+from hitl_cli.inbox.proof import verified
 from hitl_cli.inbox.votes import create_request
 from hitl_cli.python_api.gateway_backend import GatewayBackend
 from hitl_cli.requests.decision import KeptDecision
@@ -227,8 +227,7 @@ def test_a_vote_without_a_good_signature_does_not_count(client: Client) -> None:
         assert [item.votes for item in known.listed(EVERYTHING, PLAIN, "age", None)[0]] == [1]
     approve(client, PLAIN, "pay-7", "ops", "ops")
     assert [vote.by for vote in audit_of(stored(client, "pay-7")).votes] == ["lead", "ops"]
-    [seen] = verify_many(client, ["pay-7"], PLAIN)
-    assert seen.state == "proven"
+    assert verified(summaries(client, ["pay-7"])["pay-7"], PLAIN).state == "proven"
 
 
 # A workflow

@@ -1,0 +1,89 @@
+"""Makes checkpoints, and keeps them on the server beside the log."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hitl_cli.client.protocol import ProtocolRequest, as_promise, search, search_pages
+from hitl_cli.client.records import closing
+from hitl_cli.client.tags import LOG_TAG, lineage
+from hitl_cli.client.wire import decode_as, encode, fresh_id
+from hitl_cli.ledger.leaves import Leaf, oldest_first, recorded_since
+from hitl_cli.ledger.log import LATE_MS, LIFE_MS, Log, Raced, blocks_since
+from hitl_cli.proof.checkpoint import Checkpoint, CheckpointSigner, signed_with
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from hitl_cli.client.protocol import Client
+    from hitl_cli.client.wire import Promise
+
+RACES = 5
+"""How often a checkpoint begins again because another process was first."""
+
+
+def make(client: Client, signer: CheckpointSigner, pruned: int | None = None) -> Checkpoint:
+    """Append to the log what is new, sign its root, keep that on the server, and return it.
+
+    Raises BadInput (nothing can be signed), Raced.
+    """
+    client.fire_due()
+    size, root, name = _append(client)
+    made = Checkpoint(
+        checkpoint="hitl-checkpoint/1", log=name, size=size, root=root, at=client.now(), pruned=pruned
+    )
+    signed = signer.sign(made)
+    own = f"hitl-checkpoint-{fresh_id()}"
+    tags = lineage(own, scope="local") | {LOG_TAG: "checkpoint" if pruned is None else "pruned"}
+    create = ProtocolRequest(
+        "promise.create",
+        {"id": own, "timeoutAt": client.now() + LIFE_MS, "param": encode(signed), "tags": tags},
+    )
+    as_promise(client.call_many([create, closing(create)])[0])
+    return signed
+
+
+def _append(client: Client) -> tuple[int, str, str]:
+    """Append what is new to the log. Return its size, its root in hex, and its name."""
+    for attempt in range(RACES):
+        log = Log(client)
+        last = log.last()
+        # A Resonate Server may settle a request by its deadline much later; it reads all promises anyway.
+        plain = last is None or client.capabilities.plain
+        since = 0 if plain or last is None else max(last.until - LATE_MS, 0)
+        known = {(leaf.id, leaf.at) for leaf in recent(log, since)}
+        found = (leaf for leaf, _ in recorded_since(client, since) if (leaf.id, leaf.at) not in known)
+        try:
+            frontier = log.append(oldest_first(found, Leaf))
+        except Raced:
+            if attempt == RACES - 1:
+                raise
+        else:
+            first = next(log.pieces(), None)
+            return frontier.size, frontier.root().hex(), "" if first is None else first.log
+    raise AssertionError
+
+
+def recent(log: Log, since: int) -> Iterator[Leaf]:
+    """Yield the leaves of a log that may be as new as an instant."""
+    return (leaf for block in blocks_since(log, since) for piece in block for leaf in piece.leaves)
+
+
+def stored(client: Client, keys: Sequence[str], *, pruned: bool = False) -> Iterator[Checkpoint]:
+    """Yield the checkpoints on the server that one of these keys signed, newest first.
+
+    With `pruned`, only those of `hitl prune`. Anybody who can write the database can add others.
+    """
+    for kind in ("pruned",) if pruned else ("checkpoint", "pruned"):
+        for promise in _newest_first(client, {LOG_TAG: kind}):
+            checkpoint = decode_as(promise.param, Checkpoint)
+            if checkpoint is not None and signed_with(checkpoint, keys) is not None:
+                yield checkpoint
+
+
+def _newest_first(client: Client, tags: dict[str, str]) -> Iterator[Promise]:
+    if not client.capabilities.sort:
+        yield from reversed(search(client, tags=tags))
+        return
+    for page in search_pages(client, tags=tags, sort="-created"):
+        yield from page

@@ -1,0 +1,196 @@
+"""Verifies files without a server: an export of the history, and a receipt."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from hitl_cli.client.tags import VOTE_TAG
+from hitl_cli.errors import BadInput
+from hitl_cli.inbox.proof import Verified, verified
+from hitl_cli.ledger.check import CheckedCheckpoint, Finding
+from hitl_cli.ledger.export import (
+    ExportedCheckpoint,
+    ExportedEntry,
+    ExportedLeaf,
+    ExportEnd,
+    ExportHeader,
+    ExportLine,
+    in_range,
+)
+from hitl_cli.ledger.leaves import leaf_of
+from hitl_cli.ledger.receipts import is_included, item_of, statements_stated
+from hitl_cli.proof.checkpoint import signed_with
+from hitl_cli.proof.tree import Frontier
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from hitl_cli.ledger.receipts import Receipt
+    from hitl_cli.people.groups import Groups
+    from hitl_cli.proof.checkpoint import Checkpoint
+
+_line: msgspec.json.Decoder[ExportLine] = msgspec.json.Decoder(
+    ExportedCheckpoint | ExportedEntry | ExportedLeaf | ExportEnd
+)
+
+
+class ExportCheck:
+    """A check of an export, line by line. `items` is read first, the rest afterwards.
+
+    `unchanged` are leaves before a checkpoint that are as they were signed, `pruned` those that a signed
+    checkpoint says were deleted, `later` what is in no checkpoint, `absent` leaves outside of its range.
+    """
+
+    def __init__(
+        self,
+        lines: Iterable[bytes],
+        name: str,
+        groups: Groups,
+        keys: Sequence[str],
+        checkpoints: Sequence[Checkpoint] = (),
+    ) -> None:
+        """`name` is that of the file, for errors; `keys` sign checkpoints."""
+        self._lines = lines
+        self._name = name
+        self._groups = groups
+        self._keys = keys
+        self._given = list(checkpoints)
+        self._cutoff = 0
+        self.checkpoints: tuple[CheckedCheckpoint, ...] = ()
+        self.unchanged = self.pruned = self.later = self.absent = self.wrong = 0
+
+    def items(self) -> Iterator[Verified | Finding]:
+        """Yield what each decision is worth, and each leaf that is not as it was. Raises BadInput."""
+        lines = iter(self._lines)
+        header = self._read(next(lines, b""), ExportHeader)
+        frontier = Frontier(header.start, [self._bytes(peak) for peak in header.peaks])
+        roots: dict[int, bytes] = {frontier.size: frontier.root()}
+        count, ended = 1, False
+        for text in lines:
+            if ended:
+                raise self._bad("there are lines after its end")
+            line = self._decoded(text)
+            if isinstance(line, ExportEnd):
+                ended = line.lines == count
+                if not ended:
+                    raise self._bad(f"it has {count:,} lines before its end instead of {line.lines:,}")
+                continue
+            count += 1
+            if isinstance(line, ExportedCheckpoint):
+                self._take(line.checkpoint, header)
+                continue
+            if line.leaf is not None:
+                if line.leaf != frontier.size:
+                    raise self._bad(f"the leaf {frontier.size:,} is missing")
+                frontier.append(self._hash(line))
+                if any(one.size == frontier.size for one in self._given):
+                    roots[frontier.size] = frontier.root()
+            yield from self._judged(line, header)
+        if not ended:
+            raise self._bad("its end is missing")
+        self._compare(header, roots, frontier)
+
+    def _take(self, checkpoint: Checkpoint, header: ExportHeader) -> None:
+        """Compare with a checkpoint of the file too, unless another one is given."""
+        if checkpoint.pruned is not None and checkpoint.log == header.log:
+            signed = signed_with(checkpoint, self._keys) is not None
+            self._cutoff = max(self._cutoff, checkpoint.pruned if signed else 0)
+        self._given.append(checkpoint)
+
+    def _judged(
+        self, line: ExportedEntry | ExportedLeaf, header: ExportHeader
+    ) -> Iterator[Verified | Finding]:
+        if isinstance(line, ExportedLeaf):
+            if in_range(header, line.at) and line.at >= self._cutoff:
+                yield self._found(
+                    Finding(kind=line.entry, id=line.id, wrong="missing", at=line.at, leaf=line.leaf)
+                )
+            elif line.at < self._cutoff:
+                self.pruned += 1
+            else:
+                self.absent += 1
+            return
+        leaf = leaf_of(line.promise)
+        if line.hash is not None:
+            yield self._found(
+                Finding(kind=leaf.kind, id=leaf.id, wrong="changed", at=leaf.at, leaf=line.leaf)
+            )
+        if VOTE_TAG not in line.promise.tags:
+            result = verified(item_of(line.promise, line.run), self._groups)
+            self.wrong += result.state == "wrong"
+            yield result
+
+    def _found(self, finding: Finding) -> Finding:
+        self.wrong += 1
+        return finding
+
+    def _hash(self, line: ExportedEntry | ExportedLeaf) -> bytes:
+        return (
+            leaf_of(line.promise).hash
+            if isinstance(line, ExportedEntry) and line.hash is None
+            else self._bytes(line.hash or "")
+        )
+
+    def _compare(self, header: ExportHeader, roots: dict[int, bytes], frontier: Frontier) -> None:
+        """Compare the roots with the checkpoints."""
+        checked = []
+        for one in self._given:
+            key = signed_with(one, self._keys)
+            root = roots.get(one.size)
+            why = None
+            if key is None:
+                why = "no key for checkpoints in the settings signed it"
+            elif one.log != header.log:
+                why = "it is of another database"
+            elif one.size > frontier.size:
+                why = f"the file has only {frontier.size:,} of its {one.size:,} leaves"
+            elif root is None:
+                why = f"the file begins at leaf {header.start:,}, after it"
+            elif root.hex() != one.root:
+                why = "the history in the file is not the one that was signed"
+            checked.append(CheckedCheckpoint(size=one.size, at=one.at, root=one.root, key=key, why=why))
+        self.checkpoints = tuple(checked)
+        self.wrong += sum(one.why is not None for one in checked)
+        covered = max((one.size for one in checked if one.why is None), default=header.start)
+        self.unchanged = covered - header.start
+        self.later = frontier.size - covered
+
+    def _read[T](self, text: bytes, kind: type[T]) -> T:
+        try:
+            return msgspec.json.decode(text, type=kind)
+        except (msgspec.MsgspecError, ValueError) as error:
+            raise self._bad(str(error)) from error
+
+    def _decoded(self, text: bytes) -> ExportLine:
+        try:
+            return _line.decode(text)
+        except (msgspec.MsgspecError, ValueError) as error:
+            raise self._bad(str(error)) from error
+
+    def _bytes(self, text: str) -> bytes:
+        try:
+            return bytes.fromhex(text)
+        except ValueError as error:
+            raise self._bad(str(error)) from error
+
+    def _bad(self, why: str) -> BadInput:
+        return BadInput(f"{self._name} is not a whole export of the history: {why}.", code="bad-file")
+
+
+def check_receipt(
+    receipt: Receipt, groups: Groups, keys: Sequence[str], checkpoints: Sequence[Checkpoint] = ()
+) -> Verified:
+    """Return what a receipt proves: its signatures, and its path to its checkpoint, or to those given."""
+    result = verified(receipt.item, groups)
+    why = result.why
+    against = list(checkpoints) or ([] if receipt.checkpoint is None else [receipt.checkpoint])
+    if not statements_stated(receipt):
+        why = why or "its statements are not of this decision"
+    for one in against:
+        if signed_with(one, keys) is None:
+            why = why or "no key for checkpoints in the settings signed its checkpoint"
+        elif not is_included(receipt, one):
+            why = why or "its path does not lead to the checkpoint"
+    return msgspec.structs.replace(result, state="wrong", why=why) if why else result

@@ -1,0 +1,77 @@
+"""`Ledger`: the proof of the history on one server, for one person."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from hitl_cli.client.protocol import Client
+    from hitl_cli.inbox.request_summary import RequestSummary
+    from hitl_cli.ledger.check import Finding, HistoryCheck
+    from hitl_cli.ledger.receipts import Receipt
+    from hitl_cli.people.actor import Actor
+    from hitl_cli.proof.checkpoint import Checkpoint, CheckpointSigner
+
+
+class Ledger:
+    """The proof of the history on a server, for one actor. Calls block.
+
+    Each method raises NotAllowed without the permission `read`, WrongHistory for a damaged log, and
+    Unreachable.
+    """
+
+    def __init__(self, client: Client, actor: Actor) -> None:
+        self.client = client
+        self.actor = actor
+
+    def checkpoint(self, signer: CheckpointSigner, *, pruned: int | None = None) -> Checkpoint:
+        """Sign the root over all decisions and votes so far, and return it.
+
+        `pruned` is an instant: the runs that ended before are about to be deleted. Raises BadInput.
+        """
+        from hitl_cli.ledger import checkpoints
+
+        self.actor.require("read")
+        return checkpoints.make(self.client, signer, pruned)
+
+    def check(
+        self, checkpoints: Sequence[Checkpoint], keys: Sequence[str], since: int | None = None
+    ) -> HistoryCheck:
+        """Return a check of all that a server has, or of what is not older than `since`."""
+        from hitl_cli.ledger.check import HistoryCheck
+
+        self.actor.require("read")
+        return HistoryCheck(self.client, checkpoints, keys, since)
+
+    def check_one(
+        self, item: RequestSummary, checkpoints: Sequence[Checkpoint], keys: Sequence[str]
+    ) -> Finding | None:
+        """Return what is wrong with one decision according to checkpoints; None if they agree with it."""
+        from hitl_cli.ledger.check import check_one
+
+        self.actor.require("read")
+        return check_one(self.client, item, checkpoints, keys)
+
+    def export(
+        self, keys: Sequence[str], since: int | None = None, until: int | None = None
+    ) -> Iterator[bytes]:
+        """Yield the history from an instant to before another one, as lines of JSON."""
+        from hitl_cli.ledger.export import export
+
+        self.actor.require("read")
+        return export(self.client, keys, since, until)
+
+    def receipt(self, name: str, keys: Sequence[str], checkpoint: Checkpoint | None = None) -> Receipt:
+        """Return the receipt of a decision, with its path to a checkpoint: this one, or the latest.
+
+        Raises NotFound, Conflict (not decided), BadInput (ambiguous name).
+        """
+        from hitl_cli.inbox import Inbox
+        from hitl_cli.ledger.checkpoints import stored
+        from hitl_cli.ledger.receipts import receipt_of
+
+        self.actor.require("read")
+        item = Inbox(self.client, self.actor).find(name)
+        return receipt_of(self.client, item, checkpoint or next(stored(self.client, keys), None))

@@ -1,0 +1,82 @@
+"""Checkpoints: the signed root over all decisions so far (docs/reference/proof.md)."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+from msgspec import Struct
+
+from hitl_cli.engine.records import Millis
+from hitl_cli.errors import BadInput
+from hitl_cli.format.canonical_json import canonical
+from hitl_cli.proof import ssh
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+NAMESPACE = "hitl-checkpoint"
+"""What the signatures of checkpoints are for, so that one of a decision or a commit is none."""
+
+
+class Checkpoint(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The first `size` leaves of the log `log` have this `root`, in hex, at an instant in ms since the epoch.
+
+    `pruned` says that the signer has deleted runs that ended before that instant.
+    """
+
+    checkpoint: Literal["hitl-checkpoint/1"]
+    log: str
+    size: int
+    root: str
+    at: Millis
+    pruned: Millis | None = None
+    signature: str = ""
+
+    def stated(self) -> bytes:
+        """Return the bytes that are signed: the canonical JSON (RFC 8785) of all but the signature."""
+        fields = msgspec.structs.asdict(self)
+        del fields["signature"]
+        return canonical(fields)
+
+
+class CheckpointSigner(Struct, frozen=True, kw_only=True):
+    """The key that signs checkpoints, in a file or the SSH agent, and the public keys that are believed."""
+
+    key: Path | None
+    known: tuple[str, ...]
+
+    def sign(self, checkpoint: Checkpoint) -> Checkpoint:
+        """Return a checkpoint with its signature. Raises BadInput."""
+        if not self.known:
+            raise BadInput(
+                'the settings have no key for checkpoints: add [checkpoints] with keys = ["ssh-ed25519 …"].'
+                " Nothing was changed.",
+                code="no-key",
+            )
+        stated = checkpoint.stated()
+        with tempfile.TemporaryDirectory(prefix="hitl-") as folder:
+            key = ssh.own_key(self.key, self.known, Path(folder))
+            signature = ssh.sign(key, stated, NAMESPACE)
+        signed = msgspec.structs.replace(checkpoint, signature=signature)
+        if signed_with(signed, self.known) is None:
+            raise BadInput(
+                f"{key} is not one of the keys for checkpoints in the settings. Nothing was changed.",
+                code="no-key",
+            )
+        return signed
+
+
+def signed_with(checkpoint: Checkpoint, keys: Sequence[str]) -> str | None:
+    """Return the fingerprint of the key of these that signed a checkpoint; None if it is none of them."""
+    return ssh.verify(checkpoint.signature, checkpoint.stated(), keys, NAMESPACE) if keys else None
+
+
+def read_checkpoint(text: bytes | str, name: str) -> Checkpoint:
+    """Return the checkpoint in a file with this name. Raises BadInput."""
+    try:
+        return msgspec.json.decode(text, type=Checkpoint)
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise BadInput(f"{name} is not a checkpoint: {error}.", code="bad-file") from error
