@@ -111,7 +111,7 @@ class CheckedCore(Core, kw_only=True):
         suspending.set(signals)
         outcome = await super().execute_until_blocked_inner(promise, effects)
         for signal in signals:
-            signal.__traceback__ = None
+            signal.__traceback__ = signal.__context__ = None
         signals.clear()
         return outcome
 

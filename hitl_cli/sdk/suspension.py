@@ -313,9 +313,14 @@ def _await_in(function: _Function, future: ResonateFuture[Any]) -> Generator[Any
         return (yield from _await(future))
     except Suspended as signal:
         function.suspended = True
-        if (signals := suspending.get(None)) is not None:
-            signals.append(signal)
+        note_signal(signal)
         raise
+
+
+def note_signal(signal: Suspended) -> None:
+    """Note what suspends a function or ends a task of it, so that its traceback is dropped at the end."""
+    if (signals := suspending.get(None)) is not None:
+        signals.append(signal)
 
 
 @wraps(Context.invoke_with_retry)
@@ -367,6 +372,8 @@ def _ended_with(function: _Function, raised: BaseException) -> BaseException | N
         stopped = RuntimeError("asyncio.CancelledError: what it awaited was canceled, and not the run")
     if stopped is None:
         return None
+    if isinstance(stopped, Suspended):
+        note_signal(stopped)
     return stopped.with_traceback(raised.__traceback__)  # it has the line where it waited
 
 

@@ -279,7 +279,10 @@ class Worker:
         async def run() -> T:
             try:
                 return await coro
-            except (Exception, asyncio.CancelledError, PlatformError, Suspended):
+            except Suspended as signal:  # which the task refers to from now on
+                suspension.note_signal(signal)
+                raise
+            except (Exception, asyncio.CancelledError, PlatformError):
                 raise
             except BaseException as error:
                 failure = failure_of(error)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
@@ -73,13 +73,23 @@ def test_a_worker_completes_a_run_of_a_thousand_steps(hitl: Hitl) -> None:
         assert result_of(client, "r") == STEPS
 
 
-def test_a_run_that_asks_leaves_nothing_for_the_garbage_collector(hitl: Hitl) -> None:
+@pytest.mark.parametrize(
+    ("workflow", "arguments"),
+    [
+        ("asks", {"prompt": "Deploy?"}),
+        ("asks", {"prompt": "Deploy?", "remind": "1h"}),
+        ("asks_each", ["ada"]),
+    ],
+)
+def test_a_run_that_asks_leaves_nothing_for_the_garbage_collector(
+    hitl: Hitl, workflow: str, arguments: Any
+) -> None:
     hitl.worker("--app", ASKS)
     with hitl.client() as client:
         begin(client, "before", "collected")
         result_of(client, "before")
         for n in range(RUNS):
-            begin(client, f"r{n}", "asks", {"prompt": "Deploy?"})
+            begin(client, f"r{n}", workflow, arguments)
         for id in waiting(client, RUNS):
             decide(client, id, approval(by="ada", via="test"))
         for n in range(RUNS):
