@@ -143,6 +143,10 @@ class _GatewayDesk:
             found = found or await self._run(lambda inbox: _decision_in(inbox, id))
         return found
 
+    async def use(self, id: str, key: str) -> None:
+        """Use up an approval. See Desk."""
+        await self._run(lambda inbox: inbox.consume(id, key))
+
     async def take_back(self, id: str) -> Decision[Json]:
         """Cancel a request. See Desk."""
 

@@ -45,6 +45,9 @@ class Desk(Protocol):
     async def decision(self, id: str, timeout_s: float) -> Decision[Json] | None:
         """Return the decision; None after `timeout_s` seconds. Raises NotFound, RunFailed."""
 
+    async def use(self, id: str, key: str) -> None:
+        """Use up an approval. Raises NotFound, NotCovered, Conflict, BadInput."""
+
     async def take_back(self, id: str) -> Decision[Json]:
         """Cancel a request, and return the decision. Raises NotFound, Conflict."""
 
@@ -91,6 +94,10 @@ class BackendDesk:
             else:
                 if found is not None or rest <= 0:
                     return found
+
+    async def use(self, id: str, key: str) -> None:
+        """Use up an approval. See Desk."""
+        await self._run(lambda: self._backend.use(id, key))
 
     async def take_back(self, id: str) -> Decision[Json]:
         """Cancel a request. See Desk."""

@@ -24,6 +24,7 @@ from msgspec import Struct
 
 from hitl_cli import __version__
 from hitl_cli.agents.decide_call import HookOptions
+from hitl_cli.client.wire import fresh_id
 from hitl_cli.errors import HitlError, Unreachable
 from hitl_cli.mcp import permission_prompt, tasks
 from hitl_cli.mcp.tools import (
@@ -31,6 +32,7 @@ from hitl_cli.mcp.tools import (
     TOOLS,
     Answer,
     AskArguments,
+    ConsumeArguments,
     Entries,
     IdArguments,
     ListArguments,
@@ -110,6 +112,7 @@ class _Tools:
         self._run: dict[str, Callable[[Context, Desk, Any], Awaitable[HandlerResult]]] = {
             "ask": self._ask,
             "wait": self._wait,
+            "consume": self._consume,
             "take_back": self._take_back,
             "pending": self._pending,
             "show": self._show,
@@ -190,6 +193,13 @@ class _Tools:
         if decision is not None:
             return await self.settled(desk, id, decision)
         return _result(pending_answer(id, self._options.page(id)))
+
+    async def _consume(self, context: Context, desk: Desk, given: ConsumeArguments) -> HandlerResult:
+        del context
+        await desk.use(given.id, given.key or fresh_id())
+        decision = await desk.decision(given.id, 0)
+        assert decision is not None  # only an approval can be used
+        return await self.settled(desk, given.id, decision)
 
     async def _take_back(self, context: Context, desk: Desk, given: IdArguments) -> HandlerResult:
         del context

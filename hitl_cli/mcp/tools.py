@@ -81,6 +81,10 @@ class AskArguments(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         ProofKind | None,
         _about("signed or passkey: the person must sign. Leave it out unless you were told."),
     ] = None
+    once: Annotated[
+        bool,
+        _about("An approval may be used once: call consume just before you do it."),
+    ] = False
     id: Annotated[
         str | None,
         _about(
@@ -106,6 +110,16 @@ class IdArguments(Struct, frozen=True, forbid_unknown_fields=True):
     """The arguments of `wait`, `show` and `take_back`."""
 
     id: _Id
+
+
+class ConsumeArguments(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The arguments of `consume`."""
+
+    id: _Id
+    key: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=200)] | None,
+        _about("Names this use: the same key again is the same use."),
+    ] = None
 
 
 class ListArguments(Struct, frozen=True, forbid_unknown_fields=True):
@@ -223,6 +237,18 @@ TOOLS: tuple[Tool, ...] = (
         result=Answer,
         reads=True,
         repeatable=True,
+    ),
+    Tool(
+        name="consume",
+        title="Use up an approval",
+        description=(
+            "Use up the approval of a request that you asked with once: true, just before you do what was"
+            " approved. Do it only if this returns approved: true, and exactly with the arguments that it"
+            " returns. It fails if nobody has approved, if the approval expired, or if it was used before."
+        ),
+        arguments=ConsumeArguments,
+        result=Answer,
+        destructive=True,
     ),
     Tool(
         name="take_back",

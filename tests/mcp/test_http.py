@@ -84,7 +84,7 @@ def test_an_answer_ends_the_call_and_is_kept(visited: Visited, scene: Scene, age
 
     async def work() -> None:
         async with client_of(visited, agent, mode) as client:
-            assert len((await client.list_tools()).tools) == 7
+            assert len((await client.list_tools()).tools) == 8
             id = f"ask-deploy-{mode}"
             asked = {"prompt": "Deploy?", "id": id}
             held = asyncio.create_task(client.call_tool("ask", asked, progress_callback=hear))
@@ -128,7 +128,7 @@ def test_one_token_sees_nothing_of_another(visited: Visited, hitl: Hitl, agent: 
                 await asyncio.to_thread(wait_until, lambda: id in Scene(hitl.url).open_ids())
             else:
                 await ask(one, prompt="Mine?", id=id)
-            for tool in ("show", "wait", "take_back"):
+            for tool in ("show", "wait", "consume", "take_back"):
                 assert await refused(other, tool, id=id) == "not-found"
             assert id not in json.dumps(await call(other, "pending"))
             assert await refused(other, "ask", prompt="Mine?", id=id) == "already-exists"

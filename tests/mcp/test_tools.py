@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 YES = DecisionInput(verdict="approve")
 
-TOOLS = {"ask", "wait", "take_back", "pending", "show", "history", "approval_prompt"}
+TOOLS = {"ask", "wait", "consume", "take_back", "pending", "show", "history", "approval_prompt"}
 
 READS = {"wait", "pending", "show", "history"}
 
@@ -111,6 +111,29 @@ def test_the_answer_ends_the_call(scene: Scene, mode: str) -> None:
                 "ask-n": "rejected",
                 late["id"]: "expired",
             }
+
+    run(work)
+
+
+@pytest.mark.usefixtures("short")
+def test_an_approval_is_used_up_once_by_who_asked(scene: Scene, mode: str) -> None:
+    async def work() -> None:
+        async with scene.client(mode) as client, scene.client(mode, person="other") as other:
+            whole: dict[str, Any] = {"prompt": "Pay?", "arguments": {"amount": 5}}
+            id = (await call(client, "ask", **whole, id="ask-pay", once=True))["id"]
+            assert await refused(client, "consume", id=id) == "not-decided"
+            scene.decide(id)
+            assert await refused(other, "consume", id=id) == "not-found"
+            used = await call(client, "consume", id=id, key="k")
+            assert (used["approved"], used["arguments"]) == (True, {"amount": 5})
+            assert (await call(client, "consume", id=id, key="k"))["approved"] is True
+            assert await refused(client, "consume", id=id) == "approval-used"
+            often = (await call(client, "ask", **whole, id="ask-often"))["id"]
+            scene.decide(often)
+            assert await refused(client, "consume", id=often) == "not-once"
+            no = (await call(client, "ask", **whole, id="ask-no", once=True))["id"]
+            scene.decide(no, DecisionInput(verdict="reject"))
+            assert await refused(client, "consume", id=no) == "not-covered"
 
     run(work)
 
