@@ -10,7 +10,12 @@ from aiohttp import web
 if TYPE_CHECKING:
     from aiohttp.web import Request
 
-KINDS = {"hitl.css": "text/css", "hitl.js": "text/javascript", "icon.svg": "image/svg+xml"}
+KINDS = {
+    "hitl.css": "text/css",
+    "hitl.js": "text/javascript",
+    "passkeys.js": "text/javascript",
+    "icon.svg": "image/svg+xml",
+}
 """The files to serve, with their media types. Nothing else in the folder is served."""
 
 AGE = "public, max-age=300"

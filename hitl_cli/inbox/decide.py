@@ -185,9 +185,9 @@ def _signed(item: RequestSummary, vote: Vote, audit: Audit, signer: Signer | Non
     """Return the record of a decision with its proof. Raises NotAllowed if the request needs one."""
     if signer is not None and audit.id is not None:
         stated = statement_of(item.promise, item.run, vote, audit.id, vote.at)
-        proof = signer(stated)
+        proof = signer(stated)  # its decision has an id of its own if it was signed before
         if item.asked.proof != "passkey" or proof.kind == "passkey":
-            return msgspec.structs.replace(audit, proof=proof)
+            return msgspec.structs.replace(audit, id=proof.decision, proof=proof)
     if item.asked.proof is None:
         return audit
     if item.asked.proof == "passkey":

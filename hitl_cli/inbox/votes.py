@@ -27,7 +27,7 @@ from hitl_cli.client.wire import (
 from hitl_cli.format.stable_ids import short_stable_id
 from hitl_cli.inbox.permission import is_excluded
 from hitl_cli.people.groups import NO_GROUPS, everyone_in
-from hitl_cli.proof.checking import check_vote
+from hitl_cli.proof.checking import check_vote, meets
 from hitl_cli.requests.editable import answer_form, approved_arguments, kind_of_approval
 
 if TYPE_CHECKING:
@@ -152,8 +152,8 @@ def count(item: RequestSummary, cast: Iterable[RecordedVote], groups: Groups) ->
 
     For a request that needs proof, votes without a good signature do not count.
     """
-    if item.asked.proof is not None:
-        cast = [one for one in cast if check_vote(item.promise, item.run, one.vote, groups).state == "proven"]
+    if (proof := item.asked.proof) is not None:
+        cast = [one for one in cast if meets(check_vote(item.promise, item.run, one.vote, groups), proof)]
     return tally(item.asked, electorate(item.asked, item.starter, groups), cast, groups)
 
 

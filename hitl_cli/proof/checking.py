@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from hitl_cli.client.wire import Promise, Proof
     from hitl_cli.people.groups import Groups
     from hitl_cli.proof.statement import Statement
+    from hitl_cli.requests.question import ProofKind
 
 
 type ProofState = Literal["proven", "claimed", "wrong"]
@@ -32,6 +33,11 @@ class Checked(Struct, frozen=True, kw_only=True):
     kind: SignatureKind | None = None
     key: str | None = None
     why: str | None = None
+
+
+def meets(found: Checked, proof: ProofKind | None) -> bool:
+    """Whether a proof is of the kind that a request needs."""
+    return found.state == "proven" and (proof != "passkey" or found.kind == "passkey")
 
 
 def check_vote(promise: Promise, run: Promise | None, vote: Vote, groups: Groups) -> Checked:

@@ -5,19 +5,20 @@ The public keys are those of the settings. Verifying needs neither the gateway n
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from hitl_cli.errors import BadProof, extra
-from hitl_cli.format.passkeys import from_base64url, passkey, to_base64url
+from hitl_cli.format.passkeys import Passkey, from_base64url, passkey, to_base64url
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hitl_cli.client.wire import Proof
-    from hitl_cli.format.passkeys import Passkey
 
 
 class _ClientData(Struct, frozen=True, rename="camel"):
@@ -48,6 +49,45 @@ def verify(proof: Proof, challenge: bytes, lines: Sequence[str]) -> str:
         raise BadProof("a page of another site asked for it")
     _verify(proof, challenge, keys[0])
     return keys[0].fingerprint
+
+
+def usable(lines: Sequence[str], origin: str | None) -> tuple[Passkey, ...]:
+    """Return the passkeys among the `lines` of the settings that browsers use at an origin."""
+    return tuple(key for key in map(passkey, lines) if key.origin == origin)
+
+
+def is_installed() -> bool:
+    """Whether the extra is installed."""
+    return find_spec("webauthn") is not None
+
+
+ALGORITHMS = (-7, -8, -257)
+"""Of the keys to make: ES256, EdDSA and RS256, in the numbers of COSE."""
+
+
+def created(credential: str, challenge: bytes, origin: str, comment: str) -> Passkey:
+    """Return the passkey that a browser has made for a challenge, from its JSON.
+
+    What made it is not attested: it is good once a person has put it into the settings. Raises BadProof,
+    MissingExtra.
+    """
+    with extra("passkeys"):
+        from webauthn import verify_registration_response
+        from webauthn.helpers.cose import COSEAlgorithmIdentifier
+        from webauthn.helpers.exceptions import WebAuthnException
+    key = Passkey(origin=origin, credential="", key=b"", comment=comment)
+    try:
+        made = verify_registration_response(
+            credential=credential,
+            expected_challenge=challenge,
+            expected_rp_id=key.rp_id,
+            expected_origin=origin,
+            require_user_verification=True,
+            supported_pub_key_algs=[COSEAlgorithmIdentifier(number) for number in ALGORITHMS],
+        )
+    except (WebAuthnException, ValueError, KeyError) as error:
+        raise BadProof(f"the browser's passkey is not valid: {error}. Try again.") from error
+    return replace(key, credential=to_base64url(made.credential_id), key=made.credential_public_key)
 
 
 def _verify(proof: Proof, challenge: bytes, key: Passkey) -> None:

@@ -10,11 +10,11 @@ import cbor2
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from hitl_cli.format.passkeys import Passkey, to_base64url
+from hitl_cli.format.passkeys import Passkey, from_base64url, to_base64url
 
 ORIGIN = "https://hitl.example.org"
 
-UP, UV, BE, BS = 1, 4, 8, 16
+UP, UV, BE, BS, AT = 1, 4, 8, 16, 64
 
 
 class Authenticator:
@@ -49,4 +49,21 @@ class Authenticator:
             "authenticatorData": to_base64url(data),
             "clientDataJSON": to_base64url(client_data),
             "signature": to_base64url(signature),
+        }
+
+    def register(self, challenge: str, *, flags: int = UP | UV | BE | BS) -> dict[str, object]:
+        """Return what a browser sends of a new passkey: its JSON (WebAuthn, section 5.1)."""
+        said = {"type": "webauthn.create", "challenge": challenge, "origin": self.passkey.origin}
+        id = from_base64url(self.passkey.credential)
+        data = sha256(self.passkey.rp_id.encode()).digest() + bytes([flags | AT]) + bytes(4)
+        data += bytes(16) + len(id).to_bytes(2, "big") + id + self.passkey.key
+        attestation = cbor2.dumps({"fmt": "none", "attStmt": {}, "authData": data})
+        return {
+            "id": self.passkey.credential,
+            "rawId": self.passkey.credential,
+            "type": "public-key",
+            "response": {
+                "clientDataJSON": to_base64url(json.dumps(said).encode()),
+                "attestationObject": to_base64url(attestation),
+            },
         }

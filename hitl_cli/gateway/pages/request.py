@@ -19,6 +19,7 @@ from hitl_cli.forms.submission import read
 from hitl_cli.gateway.context import gateway_of
 from hitl_cli.gateway.error_responses import status_of
 from hitl_cli.gateway.http_error import HttpError
+from hitl_cli.gateway.pages import signing
 from hitl_cli.gateway.pages.form_view import NAME
 from hitl_cli.gateway.pages.queries import form_text
 from hitl_cli.gateway.pages.rendering import page
@@ -81,7 +82,7 @@ class _Unconfirmed(Conflict):
 async def take(
     request: Request, name: str | RequestSummary, visitor: Visitor, address_of: Callable[[str], str]
 ) -> web.Response:
-    """Answer a request from a sent form, and redirect to its page.
+    """Answer a request from a sent form, and redirect to its page; or return the statement to sign first.
 
     If that fails, nothing changes: the page is shown with the error and what was typed. `address_of` gives
     the address of a request's page by its id.
@@ -93,11 +94,19 @@ async def take(
     problems: tuple[Problem, ...] = ()
     try:
         gateway.access.check_csrf(visitor, form_text(form, "csrf"))
+        signer, expect = signing.signer_of(form, visitor.actor), signing.as_shown(form)
         if sent.rows:
             looked = await look(request, visitor, name, sent)
             return show(request, visitor, looked, action=address_of(looked.seen.item.id), sent=sent)
-        id = await gateway.inbox(visitor.actor, lambda inbox: _answer(inbox, name, verdict, sent))
+
+        def answer(inbox: Inbox) -> str:
+            inbox.signer = signer
+            return _answer(inbox, name, verdict, sent, expect)
+
+        id = await gateway.inbox(visitor.actor, answer)
     except (HttpError, BadInput, NotAllowed, Conflict, TimedOut) as error:
+        if isinstance(error, signing.ToSign) and signing.wants_statement(form):
+            return signing.statement_answer(gateway, error.statement, visitor.actor)
         problems, failed = (error.unfit, None) if isinstance(error, _Wrong) else ((), error)
         again = name if isinstance(name, str) else name.id  # read it again: it may be decided by now
         looked = await look(request, visitor, again, sent, problems)
@@ -153,6 +162,7 @@ def show(
         seen=looked.seen,
         item=looked.seen.item,
         may_decide="decide" in visitor.actor.may,
+        signing=signing.signing(gateway_of(request), looked.seen.item, visitor.actor),
         action=action,
         sent=sent if refilled else None,
         failed=failed,
@@ -188,7 +198,13 @@ def given_in(form: Any) -> SubmittedForm:
     )
 
 
-def _answer(inbox: Inbox, request: str | RequestSummary, verdict: str, sent: SubmittedForm) -> str:
+def _answer(
+    inbox: Inbox,
+    request: str | RequestSummary,
+    verdict: str,
+    sent: SubmittedForm,
+    expect: Callable[[RequestSummary], None],
+) -> str:
     """Carry out a form's verdict, and return the id of the request.
 
     Raises BadInput, NotAllowed, Conflict, TimedOut, NotFound.
@@ -217,9 +233,9 @@ def _answer(inbox: Inbox, request: str | RequestSummary, verdict: str, sent: Sub
             return inbox.comment(request, sent.remark).id
         case "reject":
             said = DecisionInput(verdict="reject", reason=sent.reason.strip() or None, comment=remark)
-            return inbox.decide(request, said).promise.id
+            return inbox.decide(request, said, expect=expect).promise.id
         case "approve":
-            return inbox.decide(request, approval).promise.id
+            return inbox.decide(request, approval, expect=expect).promise.id
         case _:
             raise BadAnswer("choose Approve or Reject. Nothing was changed.")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hitl_cli.gateway.pages import history, inbox, links, rules, runs, sign_in, stats
+from hitl_cli.gateway.pages import history, inbox, links, passkeys, rules, runs, sign_in, stats
 
 ROUTES = [
     *inbox.ROUTES,
@@ -12,4 +12,5 @@ ROUTES = [
     *history.ROUTES,
     *stats.ROUTES,
     *rules.ROUTES,
+    *passkeys.ROUTES,
 ]

@@ -1,0 +1,122 @@
+"""`/passkeys`: the passkeys that the settings have for a visitor, and a new one.
+
+The gateway stores none. A new passkey is a line for the settings, and is good once somebody has put it there.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+from hitl_cli.errors import BadInput, HitlError
+from hitl_cli.format.passkeys import origin_of, passkey, to_base64url
+from hitl_cli.gateway.context import gateway_of
+from hitl_cli.gateway.error_responses import status_of
+from hitl_cli.gateway.http_error import HttpError
+from hitl_cli.gateway.pages import sign_in
+from hitl_cli.gateway.pages.queries import form_text
+from hitl_cli.gateway.pages.rendering import page
+from hitl_cli.proof import passkeys
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from aiohttp.web import Request
+
+    from hitl_cli.format.passkeys import Passkey
+    from hitl_cli.gateway.auth.access import Visitor
+
+ADDRESS = "/passkeys"
+
+LONGEST_COMMENT = 60
+
+PATIENCE_MS = 120_000
+"""How long the browser waits for the person."""
+
+
+async def _index(request: Request) -> web.Response:
+    """Show the passkeys of the visitor."""
+    return _shown(request, gateway_of(request).access.visitor(request, "decide"))
+
+
+async def _create(request: Request) -> web.Response:
+    """Show the line for the settings of the passkey that the browser has made."""
+    gateway = gateway_of(request)
+    if gateway.access.known(request) is None:
+        return await sign_in.keep(request, ADDRESS)
+    visitor = gateway.access.visitor(request, "decide")
+    form = await request.post()
+    try:
+        gateway.access.check_csrf(visitor, form_text(form, "csrf"))
+        comment = "".join(filter(str.isprintable, form_text(form, "comment")))[:LONGEST_COMMENT]
+        origin = origin_of(gateway.url) or ""
+        credential = form_text(form, "credential") or "{}"
+        made = passkeys.created(credential, _challenge(request, visitor), origin, comment)
+    except (BadInput, HttpError) as error:
+        return _shown(request, visitor, failed=error, status=status_of(error))
+    return _shown(request, visitor, made=made)
+
+
+def _shown(
+    request: Request,
+    visitor: Visitor,
+    *,
+    made: Passkey | None = None,
+    failed: HitlError | None = None,
+    status: int = 200,
+) -> web.Response:
+    """Return the page; with a new passkey, or an error."""
+    gateway = gateway_of(request)
+    groups, person = visitor.actor.groups, visitor.person
+    lines = groups.passkeys.get(groups.key(person), ())
+    origin = origin_of(gateway.url)
+    own = passkeys.usable(lines, origin)
+    return page(
+        request,
+        "passkeys.html",
+        status=status,
+        own=tuple(map(passkey, lines)),
+        origin=origin,
+        installed=passkeys.is_installed(),
+        options=_options(request, visitor, own) if origin else {},
+        made=made,
+        toml=_toml(person, [*lines, made.line]) if made else "",
+        failed=failed,
+        code=failed and failed.code,
+        longest=LONGEST_COMMENT,
+    )
+
+
+def _challenge(request: Request, visitor: Visitor) -> bytes:
+    """Return what a new passkey of a session signs. The line proves nothing that a replay could claim."""
+    return sha256(f"hitl.passkey\0{gateway_of(request).access.csrf(visitor)}".encode()).digest()
+
+
+def _options(request: Request, visitor: Visitor, own: Sequence[Passkey]) -> dict[str, Any]:
+    """Return the options with which a browser makes a passkey (WebAuthn, section 5.4)."""
+    person = visitor.person
+    user = sha256(f"hitl.passkey\0{visitor.actor.groups.key(person)}".encode()).digest()
+    return {
+        "rp": {"name": "hitl"},
+        "user": {"id": to_base64url(user), "name": person, "displayName": person},
+        "challenge": to_base64url(_challenge(request, visitor)),
+        "pubKeyCredParams": [{"type": "public-key", "alg": number} for number in passkeys.ALGORITHMS],
+        "excludeCredentials": [{"type": "public-key", "id": key.credential} for key in own],
+        "authenticatorSelection": {"residentKey": "preferred", "userVerification": "required"},
+        "attestation": "none",
+        "timeout": PATIENCE_MS,
+    }
+
+
+def _toml(person: str, lines: Sequence[str]) -> str:
+    """Return the table of a person's passkeys for the settings."""
+    name = person if re.fullmatch(r"[A-Za-z0-9_-]+", person) else json.dumps(person, ensure_ascii=False)
+    every = "".join(f"  {json.dumps(line, ensure_ascii=False)},\n" for line in lines)
+    return f"[people.{name}]\npasskeys = [\n{every}]\n"
+
+
+ROUTES = [web.get(ADDRESS, _index), web.post(ADDRESS, _create)]

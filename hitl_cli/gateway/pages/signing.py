@@ -1,0 +1,139 @@
+"""A decision on a page that is signed by a passkey.
+
+The form is sent twice. At first it asks for the statement: nothing is decided, and the answer has what the
+passkey signs. Then it has the signature too, which must be of this same form. The gateway stores nothing in
+between.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec import Struct
+
+from hitl_cli.client.wire import Proof
+from hitl_cli.errors import BadInput, BadProof, Conflict
+from hitl_cli.format.passkeys import origin_of, to_base64url
+from hitl_cli.format.shell import command
+from hitl_cli.gateway.error_responses import json_answer
+from hitl_cli.gateway.pages.queries import form_text
+from hitl_cli.proof import passkeys
+from hitl_cli.proof.signing import FRESH_MS, signed_before
+from hitl_cli.proof.statement import Statement, asked_digest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from aiohttp import web
+
+    from hitl_cli.gateway.context import Gateway
+    from hitl_cli.inbox.request_summary import RequestSummary
+    from hitl_cli.people.actor import Actor
+    from hitl_cli.proof.signing import Signer
+
+
+class Signing(Struct, frozen=True, kw_only=True):
+    """How a person signs the decision on a request.
+
+    `origin` is where browsers use the passkeys of this gateway, `with_passkey` whether the person has one,
+    `asked` the digest of what the page shows. `why_not` says why a decision that must be signed cannot be
+    signed here, and how it can.
+    """
+
+    required: bool
+    origin: str | None
+    with_passkey: bool
+    asked: str = ""
+    why_not: str = ""
+
+
+def signing(gateway: Gateway, item: RequestSummary, actor: Actor) -> Signing:
+    """Return how a person signs the decision on a request on its page."""
+    origin, required = origin_of(gateway.url), item.asked.proof
+    lines = actor.groups.passkeys.get(actor.groups.key(actor.person), ())
+    own = passkeys.usable(lines, origin)
+    asked = unsigned = ""
+    try:
+        asked = asked_digest(item.promise, item.run) if required or own else ""
+    except ValueError as error:
+        unsigned = f"it has no canonical JSON ({error})"
+    if origin is None:
+        unsigned = unsigned or f"browsers use passkeys with https or on localhost, and this is {gateway.url}"
+    elif not passkeys.is_installed():
+        unsigned = unsigned or "this gateway lacks the extra resonate-hitl[passkeys]"
+    elif not own:
+        unsigned = unsigned or f"the settings have no passkey of {actor.person} for {origin}"
+    other = f"sign on a terminal: `{command('approve', [item.id])} --sign`."
+    return Signing(
+        required=required is not None,
+        origin=origin,
+        with_passkey=not unsigned,
+        asked=asked,
+        why_not=f"{unsigned}. {'Or ' + other if required == 'signed' else ''}"
+        if unsigned and required
+        else "",
+    )
+
+
+class ToSign(BadInput):
+    """A statement that has no signature yet. Nothing was decided."""
+
+    code = "not-signed"
+
+    def __init__(self, statement: Statement) -> None:
+        super().__init__(
+            "your browser did not sign it with a passkey: this needs JavaScript. Nothing was changed."
+        )
+        self.statement = statement
+
+
+def signer_of(form: Any, actor: Actor) -> Signer | None:
+    """Return what signs the decision of a sent form; None if it is not signed. Raises BadProof."""
+    if given := form_text(form, "proof"):
+        try:
+            return signed_before(msgspec.json.decode(given, type=Proof), actor.groups)
+        except (msgspec.MsgspecError, RecursionError) as error:
+            raise BadProof(f"the signature cannot be read: {error}. Nothing was changed.") from error
+    return _not_yet if wants_statement(form) or form_text(form, "sign") else None
+
+
+def _not_yet(statement: Statement) -> Proof:
+    raise ToSign(statement)
+
+
+def wants_statement(form: Any) -> bool:
+    """Whether a sent form asks for the statement to sign."""
+    return form_text(form, "statement") == "1"
+
+
+def as_shown(form: Any) -> Callable[[RequestSummary], None]:
+    """Return a check that raises Conflict for a request that is not the one that the form's page showed."""
+
+    def check(item: RequestSummary) -> None:
+        if (shown := form_text(form, "asked")) and asked_digest(item.promise, item.run) != shown:
+            raise Conflict(
+                f"{item.id} has changed since this page showed it: read it again. Nothing was changed.",
+                code="request-changed",
+            )
+
+    return check
+
+
+def statement_answer(gateway: Gateway, statement: Statement, actor: Actor) -> web.Response:
+    """Return a statement, and the options with which a browser has it signed (WebAuthn, section 5.5)."""
+    origin = origin_of(gateway.url)
+    own = passkeys.usable(actor.groups.passkeys.get(actor.groups.key(actor.person), ()), origin)
+    options = {
+        "challenge": to_base64url(statement.challenge()),
+        "allowCredentials": [{"type": "public-key", "id": key.credential} for key in own],
+        "userVerification": "required",
+        "timeout": FRESH_MS,
+    }
+    return json_answer(
+        {
+            "statement": statement,
+            "proof": {"kind": "passkey", "decision": statement.decision, "at": statement.at},
+            "options": options,
+        }
+    )
