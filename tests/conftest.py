@@ -118,6 +118,7 @@ class Hitl:
         self.folder = folder
         self.command = [HITL]
         self.env: dict[str, str] = {**forked.SERVER.env, "HITL_AS": "ada", "COLUMNS": "200"}
+        self.env["XDG_CONFIG_HOME"] = str(folder / "config")  # nobody is signed in to a gateway
         self.place(folder / "hitl.db")
         self.workers: list[WorkerProcess] = []
         self.end_server = Hitl.served(self) if Hitl.served else lambda: None

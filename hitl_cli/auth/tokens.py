@@ -13,12 +13,13 @@ import msgspec
 from msgspec import Meta, Struct
 
 from hitl_cli import defaults
-from hitl_cli.auth.ended import end, token_subject
+from hitl_cli.auth.ended import end, ends, is_ended, person_subject, token_subject
 from hitl_cli.client.protocol import ProtocolRequest, as_promise, get_promise, search
 from hitl_cli.client.tags import lineage
 from hitl_cli.client.wire import Audit, audit_in, decode, encode, error_value, fresh_id, headers_of
 from hitl_cli.errors import BadUsage, HitlError, NotFound
 from hitl_cli.people.actor import PERMISSIONS, Permission, check_person
+from hitl_cli.people.groups import NO_GROUPS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -47,7 +48,11 @@ class TokenRefused(HitlError):
 
 
 class Token(Struct, frozen=True, kw_only=True):
-    """A token without its secret. Instants are ms since the epoch; `by` is who made it."""
+    """A token without its secret. Instants are ms since the epoch; `by` is who made it.
+
+    `name` says what has it. `groups` are the groups that a sign-in provider has named, and `subjects` what
+    ends it besides revoking (hitl_cli/auth/ended.py).
+    """
 
     id: str
     person: str
@@ -56,17 +61,33 @@ class Token(Struct, frozen=True, kw_only=True):
     created_at: int
     expires_at: int
     by: str | None
+    name: str | None = None
+    groups: tuple[str, ...] = ()
+    subjects: tuple[str, ...] = ()
 
 
-class _Said(Struct, frozen=True, rename={"person": "as"}):
+class _Said(Struct, frozen=True, omit_defaults=True, rename={"person": "as"}):
     """The data of a token's promise: person, permissions, and the SHA-256 of its secret in hex."""
 
     person: str
     can: tuple[Permission, ...]
     hash: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+    name: str | None = None
+    groups: tuple[str, ...] = ()
+    subjects: tuple[str, ...] = ()
 
 
-def create(client: Client, person: str, can: Iterable[str], *, life_ms: int, by: str) -> tuple[Token, str]:
+def create(
+    client: Client,
+    person: str,
+    can: Iterable[str],
+    *,
+    life_ms: int,
+    by: str,
+    name: str | None = None,
+    groups: tuple[str, ...] = (),
+    subjects: tuple[str, ...] = (),
+) -> tuple[Token, str]:
     """Create a token with which a program acts as a person. Returns it with its text, which is not stored.
 
     Raises BadInput.
@@ -76,7 +97,14 @@ def create(client: Client, person: str, can: Iterable[str], *, life_ms: int, by:
     person = check_person(person)
     allowed = _with_implied(can)
     id, secret, now = secrets.token_hex(ID_BYTES), secrets.token_urlsafe(SECRET_BYTES), client.now()
-    said = _Said(person=person, can=tuple(sorted(allowed)), hash=_digest(secret))
+    said = _Said(
+        person=person,
+        can=tuple(sorted(allowed)),
+        hash=_digest(secret),
+        name=name,
+        groups=groups,
+        subjects=subjects,
+    )
     own = PREFIX + id
     tags = {TOKEN_TAG: "1"} | lineage(own, scope="local")
     param = encode(msgspec.to_builtins(said), Audit(by=by, at=now).headers())
@@ -116,9 +144,14 @@ def check(client: Client, text: str) -> Token:
         raise TokenRefused("this token is not known here.")
     if not hmac.compare_digest(_said_in(promise).hash, _digest(form[2])):
         raise TokenRefused("this token is not known here.")
+    subjects = (person_subject(token.person, NO_GROUPS), *token.subjects)
+    if token.state == "valid" and is_ended(ends(client), subjects, token.created_at):
+        token = msgspec.structs.replace(token, state="revoked")
     if token.state != "valid":
         how = "was revoked" if token.state == "revoked" else "has expired"
-        raise TokenRefused(f"this token {how}. To create another, run hitl token create.")
+        raise TokenRefused(
+            f"this token {how}. To get another, run `hitl login`, or `hitl token create` on the server."
+        )
     return token
 
 
@@ -144,6 +177,9 @@ def _token_in(promise: Promise) -> Token | None:
         created_at=promise.created_at,
         expires_at=promise.timeout_at,
         by=audit_in(headers_of(promise.param)).by,
+        name=said.name,
+        groups=said.groups,
+        subjects=said.subjects,
     )
 
 

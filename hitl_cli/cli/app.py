@@ -50,7 +50,19 @@ _PANELS = {
         "export",
     ),
     "Agents": ("hook", "mcp"),
-    "Administration": ("doctor", "backup", "prune", "checkpoint", "notify", "token", "key", "postgres"),
+    "Administration": (
+        "doctor",
+        "backup",
+        "prune",
+        "checkpoint",
+        "notify",
+        "login",
+        "logout",
+        "whoami",
+        "token",
+        "key",
+        "postgres",
+    ),
 }
 """The panels of the help, with hitl's own commands in order. Plugins have their own panel."""
 

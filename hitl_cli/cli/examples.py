@@ -8,6 +8,9 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "server": ("hitl server", "hitl server --port 8002"),
     "gateway": ("hitl gateway", "hitl gateway --port 5002"),
     "dev": ("hitl dev", "hitl dev --app deploy.py"),
+    "login": ("hitl login https://hitl.example.org", "hitl login --device https://hitl.example.org"),
+    "logout": ("hitl logout",),
+    "whoami": ("hitl whoami",),
     "token": ("hitl token create --as ci --can start", "hitl token list"),
     "start": (
         'hitl start hitl-001 --kwarg prompt="Ship 1.4.2?"',

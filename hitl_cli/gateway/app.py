@@ -15,7 +15,7 @@ from aiohttp import ClientPayloadError, web
 
 from hitl_cli.engine.http.listener import connections_possible, listen
 from hitl_cli.errors import BadSetting
-from hitl_cli.gateway import answer_urls, example_routes, health, hooks, mcp_route, static
+from hitl_cli.gateway import answer_urls, example_routes, health, hooks, login_routes, mcp_route, static
 from hitl_cli.gateway.api import routes as api
 from hitl_cli.gateway.auth.redirects import HOME
 from hitl_cli.gateway.context import GATEWAY, gateway_of
@@ -38,6 +38,7 @@ ROUTES = [
     *api.ROUTES,
     *hooks.ROUTES,
     *answer_urls.ROUTES,
+    *login_routes.ROUTES,
     *mcp_route.ROUTES,
 ]
 

@@ -29,12 +29,17 @@ SESSION_MS = range(60_000, defaults.SESSION_MS + 1)
 """How long a session may last."""
 
 
+LOGIN_MS = 365 * 86_400_000
+"""The longest validity of a token of `hitl login`."""
+
+
 class OidcSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A provider that signs people in: `[oidc]`. The secret may be `$NAME`, an environment variable.
 
     `person` is the claim that says who somebody is: a name of the settings, an e-mail address of theirs, or
     their `oidc`. `groups_claim` is the claim with groups, and `groups` says which group of the settings each
-    of its values means. `can` are the permissions of who signs in, `session` how long that lasts at most.
+    of its values means. `can` are the permissions of who signs in, `session` how long that lasts at most, and
+    `login` how long a token of `hitl login` does.
     """
 
     issuer: Text
@@ -48,6 +53,7 @@ class OidcSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     groups: dict[str, str] = {}
     can: frozenset[Permission] = frozenset(("read", "decide"))
     session: str = "12h"
+    login: str = "30d"
 
     @property
     def session_ms(self) -> int:
@@ -67,6 +73,8 @@ def check_oidc(settings: OidcSettings, groups: Collection[str]) -> None:
         raise BadSetting("oidc.can must not be empty: people who sign in need a permission.")
     if settings.session_ms not in SESSION_MS:
         raise BadSetting(f"oidc.session is {settings.session}: it must be from 1m to 12h.")
+    if parse_duration(settings.login) > LOGIN_MS:
+        raise BadSetting(f"oidc.login is {settings.login}: it must be at most 365d.")
     for value, group in settings.groups.items():
         if folded(bare_name(group)) not in map(folded, groups):
             raise BadSetting(

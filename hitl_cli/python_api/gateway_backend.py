@@ -5,31 +5,19 @@ One HTTP request each, so that nothing is left to close and any thread can call 
 
 from __future__ import annotations
 
-import http.client
 import time
-import urllib.error
-import urllib.request
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlencode, urlsplit
+from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import msgspec
-from msgspec import Struct
 
-from hitl_cli.client.connect import shown_url
+from hitl_cli.client.gateway_api import GatewayApi
 from hitl_cli.client.waiting import PATIENCE_S
 from hitl_cli.client.wire import Vote
 from hitl_cli.errors import (
     BadInput,
-    BadServer,
-    Conflict,
-    HitlError,
-    NotAllowed,
-    NotCovered,
-    NotFound,
     RunFailed,
-    TimedOut,
-    TooLarge,
     Unreachable,
 )
 from hitl_cli.inbox.ask import OWN_PREFIX, decision_of, new_id
@@ -59,44 +47,11 @@ if TYPE_CHECKING:
     from hitl_cli.views.pending import RequestSummaryDocument
     from hitl_cli.views.votes import VoteDocument
 
-ANSWER_S = 30.0
-"""How long the gateway may take for a response, besides the time that it was asked to wait."""
-
 WAIT_S = 50
 """How long one request waits for a decision: less than the minute after which proxies close it."""
 
 LOOK_S = (0.1, 2.0)
 """The shortest and the longest pause between two looks at a run."""
-
-ERRORS: dict[int, type[HitlError]] = {
-    400: BadInput,
-    401: NotAllowed,
-    403: NotAllowed,
-    404: NotFound,
-    409: Conflict,
-    410: TimedOut,
-    413: TooLarge,
-    422: Conflict,
-}
-
-
-NOT_COVERED = ("not-covered", "approval-expired", "approval-used")
-"""The codes of NotCovered."""
-
-
-class _Problem(Struct, frozen=True):
-    """Problem details (RFC 9457), as the gateway sends them."""
-
-    detail: str
-    code: str = "failed"
-    lines: tuple[str, ...] = ()
-
-
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """Follows no redirect, which would send the token to another host."""
-
-    def redirect_request(self, *_: Any, **__: Any) -> None:
-        """Return None: the response is an error."""
 
 
 class GatewayBackend:
@@ -110,14 +65,7 @@ class GatewayBackend:
         `groups` are the people of the settings here. With their keys, and by the policy, proof is checked
         here: the gateway's check is not believed.
         """
-        parts = urlsplit(gateway)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise BadServer(f"{shown_url(gateway)!r} is not the URL of a gateway: use http(s)://host.")
-        self._api = f"{gateway.rstrip('/')}/api/v1"
-        self._headers = {"Accept": "application/json", "User-Agent": "hitl"}
-        if token is not None:
-            self._headers["Authorization"] = f"Bearer {token}"
-        self._opener = urllib.request.build_opener(_NoRedirects)
+        self._send = GatewayApi(gateway, token).send
         self._groups = groups
 
     def put(self, asked: QuestionInput) -> str:
@@ -245,50 +193,11 @@ class GatewayBackend:
     def close(self) -> None:
         """Do nothing: there is no open connection."""
 
-    def _send[T](
-        self,
-        method: str,
-        path: str,
-        kind: type[T],
-        query: Any = (),
-        *,
-        body: Any = None,
-        wait_s: float = 0.0,
-    ) -> T:
-        """Send one request, and return the response. Raises HitlError, as the gateway answered it."""
-        url = self._api + path + (f"?{urlencode(query)}" if query else "")
-        data = None if body is None else msgspec.json.encode(body)
-        headers = self._headers | ({} if data is None else {"Content-Type": "application/json"})
-        request = urllib.request.Request(url, data, headers, method=method)  # noqa: S310 - checked in __init__
-        where = shown_url(self._api)
-        try:
-            with self._opener.open(request, timeout=wait_s + ANSWER_S) as response:
-                raw = response.read()
-        except urllib.error.HTTPError as error:
-            raise _error_in(error.code, error.read(), where) from error
-        except (OSError, http.client.HTTPException) as error:
-            why = getattr(error, "reason", None) or error
-            raise Unreachable(f"the gateway at {where} cannot be reached: {why}.") from error
-        try:
-            return msgspec.json.decode(raw, type=kind)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise Unreachable(f"{where} did not answer as a gateway of hitl: {error}.") from error
-
 
 def _check_is_the_same(id: str, answered: str) -> None:
     """Raise Unproven if a gateway answers about another request, whose approval would count for this one."""
     if answered not in (id, f"{OWN_PREFIX}{id}"):
         raise unproven(id, f"the gateway answered about {answered}")
-
-
-def _error_in(status: int, raw: bytes, where: str) -> HitlError:
-    """Return the error that a response tells."""
-    try:
-        problem = msgspec.json.decode(raw, type=_Problem)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return Unreachable(f"{where} did not answer as a gateway of hitl: status {status}.")
-    kind = NotCovered if problem.code in NOT_COVERED else ERRORS.get(status, Unreachable)
-    return kind(problem.detail, problem.lines, code=problem.code)
 
 
 def _until[T](

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from hitl_cli.auth.signing_keys import Key
     from hitl_cli.auth.tokens import Token
     from hitl_cli.client.wire import Json
+    from hitl_cli.people.actor import Actor
 
 
 def permissions_of(one: Token) -> list[Permission]:
@@ -31,7 +32,58 @@ def token_document(one: Token) -> dict[str, Json]:
         "created_at": iso(one.created_at),
         "expires_at": iso(one.expires_at),
         "by": one.by,
+        "name": one.name,
     }
+
+
+class MeDocument(Struct, frozen=True, kw_only=True, rename={"person": "as"}):
+    """Who sends a request: the person, their permissions, and the token with which it is sent."""
+
+    person: str
+    can: list[Permission]
+    token: str | None
+    expires_at: str | None
+
+
+def me_document(actor: Actor, token: Token | None) -> MeDocument:
+    """Return who an actor is."""
+    return MeDocument(
+        person=actor.person,
+        can=[permission for permission in PERMISSIONS if permission in actor.may],
+        token=None if token is None else token.id,
+        expires_at=None if token is None else iso(token.expires_at),
+    )
+
+
+class DeviceDocument(Struct, frozen=True, kw_only=True):
+    """A login by a typed code: the terminal's secret, the code, the page to type it on, and times in s."""
+
+    device_code: str
+    user_code: str
+    url: str
+    expires_s: int
+    every_s: int
+
+
+class LoginDocument(Struct, frozen=True, kw_only=True, rename={"person": "as"}):
+    """The token of a terminal; all null while nobody has allowed it."""
+
+    token: str | None = None
+    id: str | None = None
+    person: str | None = None
+    can: list[Permission] = []
+    expires_at: str | None = None
+
+
+def login_document(made: Token, text: str) -> LoginDocument:
+    """Return a token of a terminal, with its secret."""
+    return LoginDocument(
+        token=text,
+        id=made.id,
+        person=made.person,
+        can=permissions_of(made),
+        expires_at=iso(made.expires_at),
+    )
 
 
 class LinkDocument(Struct, frozen=True, kw_only=True):

@@ -59,6 +59,9 @@ REFUSED = {
     "hook claude": 2,
     "mcp --wait soon": 2,
     "open a --url http://127.0.0.1:9": 6,
+    "login http://127.0.0.1:9 --device": 6,
+    "logout": 3,
+    "whoami": 3,
     "postgres status -S postgresql://127.0.0.1:9/a": 6,
 }
 """Commands that need a terminal, stdin, a gateway or a database, and the code that they exit with."""

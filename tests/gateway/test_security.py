@@ -46,6 +46,8 @@ TO_ANYBODY = {
     "/l/{token}": "the link says for whom",
     "/sign-in": "how one gets in",
     "/sign-in/{token}": "the link says who gets in",
+    "/api/v1/login/device": "tells a fresh code, with which nobody can do anything until a person types it",
+    "/api/v1/login/token": "the code, which a person has allowed, says for whom",
     "/hooks/{name}": "what is sent is signed",
     "/api/v1/answers/{token}": "the URL says for whom",
     "/api/v1/openapi.json": "a description, of what everybody can read in the sources",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from aiohttp import web
 
-from hitl_cli.gateway.api import agents, events, history, requests, rules, runs
+from hitl_cli.gateway.api import agents, events, history, me, requests, rules, runs
 from hitl_cli.gateway.api.openapi import document
 from hitl_cli.gateway.api.route import served
 from hitl_cli.gateway.context import gateway_of
@@ -16,7 +16,15 @@ from hitl_cli.gateway.context import gateway_of
 if TYPE_CHECKING:
     from aiohttp.web import Request
 
-TABLE = (*runs.TABLE, *requests.TABLE, *rules.TABLE, *agents.TABLE, *history.TABLE, *events.TABLE)
+TABLE = (
+    *runs.TABLE,
+    *requests.TABLE,
+    *rules.TABLE,
+    *agents.TABLE,
+    *history.TABLE,
+    *events.TABLE,
+    *me.TABLE,
+)
 
 
 @cache

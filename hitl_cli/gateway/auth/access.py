@@ -18,7 +18,7 @@ from hitl_cli import plugins
 from hitl_cli.auth import signed_token
 from hitl_cli.auth.signing_keys import Keys
 from hitl_cli.engine.http.hosts import host_of, is_loopback
-from hitl_cli.errors import BadSetting, Unreachable
+from hitl_cli.errors import Unreachable, extra
 from hitl_cli.gateway.auth.bearer_tokens import BearerTokens
 from hitl_cli.gateway.auth.endings import Endings
 from hitl_cli.gateway.auth.memberships import Memberships
@@ -56,6 +56,7 @@ PUBLIC = (
     "/hooks/",
     "/api/v1/openapi.json",
     "/api/v1/answers/",
+    "/api/v1/login/",
 )
 """Routes without authentication: each verifies its caller itself or exposes nothing.
 
@@ -341,12 +342,8 @@ def _authenticators(context: AuthContext) -> list[Authenticator]:
     added = (_added(plugin, context) for plugin in plugins.added("hitl.authenticators"))
     names = [name for name in _OWN_ORDER if name != "oidc" or context.options.people.oidc is not None]
     own = (plugins.every("hitl.authenticators")[name] for name in names)
-    try:
+    with extra("oidc"):
         makers = [plugins.load(plugin, _makes_one) for plugin in own]
-    except ModuleNotFoundError as error:
-        raise BadSetting(
-            f"sign-in with [oidc] needs {error.name}: install it with pip install 'resonate-hitl[oidc]'."
-        ) from error
     return [*filter(None, added), *(make(context) for make in makers if make is not None)]
 
 

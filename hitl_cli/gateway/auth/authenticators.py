@@ -30,7 +30,11 @@ class TokenAuthenticator:
         token = await self._context.bearers.token(request)
         if token is None:
             return None
-        return self._context.visitor(token.person, "api", session=None, may=token.can)
+        context = self._context
+        groups = None
+        if token.groups:
+            groups = context.memberships.groups(token.person, token.created_at, token.groups)
+        return context.visitor(token.person, "api", session=None, may=token.can, groups=groups)
 
 
 class LoopbackAuthenticator:
@@ -93,7 +97,7 @@ class SessionAuthenticator:
             session=session.id,
             may=session.can,
             signed_in=True,
-            groups=context.memberships.groups(session),
+            groups=context.memberships.groups(session.person, session.began_at, session.groups),
         )
         person = person_subject(visitor.person, visitor.actor.groups)
         subjects = (person, session.subject, *session.subjects)

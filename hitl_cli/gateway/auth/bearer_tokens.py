@@ -65,6 +65,10 @@ class BearerTokens:
         """Return a token by its text; None if it is not valid."""
         return (await self._look(text)).token
 
+    def forget(self) -> None:
+        """Forget what is cached: a token was revoked here."""
+        self._known.clear()
+
     async def _look(self, text: str) -> _Known:
         # The cache is keyed by a hash, so that a memory dump does not contain all tokens.
         mark = hashlib.sha256(text.encode(errors="surrogatepass")).digest()

@@ -11,16 +11,15 @@ from hitl_cli.format.names import folded
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from hitl_cli.gateway.auth.sessions import Session
     from hitl_cli.people.contacts import Directory
     from hitl_cli.people.groups import Groups
 
 MOST_KNOWN = 10_000
-"""Sessions to remember; the oldest is forgotten first, and is learned again when it is used."""
+"""People to remember; the oldest is forgotten first, and is learned again when it is used."""
 
 
 class Memberships:
-    """The groups of all sessions that this gateway has seen. They count only here.
+    """The groups of all sign-ins that this gateway has seen. They count only here.
 
     Everyone gets one object of groups while nobody's change, because lists of requests are kept for it.
     """
@@ -30,21 +29,21 @@ class Memberships:
         self._known: dict[str, tuple[int, tuple[str, ...]]] = {}
         self._made: tuple[Groups, Groups] | None = None
 
-    def groups(self, session: Session) -> Groups:
-        """Return the groups of the settings, with the memberships of this and of earlier sessions.
+    def groups(self, person: str, began_at: int, groups: tuple[str, ...]) -> Groups:
+        """Return the groups of the settings, with those of this and of earlier sign-ins.
 
-        Of several sessions of a person, the last one counts.
+        Of several sign-ins of a person, the last one counts.
         """
         directory = self._directory()
         members = directory.members
-        key = members.key(session.person)
+        key = members.key(person)
         before = self._known.get(key)
-        newer = before is None or session.began_at > before[0]
-        if newer and session.groups != (before[1] if before is not None else ()):
+        newer = before is None or began_at > before[0]
+        if newer and groups != (before[1] if before is not None else ()):
             self._made = None
-        if newer and (session.groups or before is not None):
+        if newer and (groups or before is not None):
             self._known.pop(key, None)
-            self._known[key] = (session.began_at, session.groups)
+            self._known[key] = (began_at, groups)
             if len(self._known) > MOST_KNOWN:
                 self._known.pop(next(iter(self._known)))
         if self._made is None or self._made[0] is not members:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hitl_cli.gateway.pages import history, inbox, links, passkeys, rules, runs, sign_in, stats
+from hitl_cli.gateway.pages import history, inbox, links, passkeys, rules, runs, sign_in, stats, terminal
 
 ROUTES = [
     *inbox.ROUTES,
@@ -13,4 +13,5 @@ ROUTES = [
     *stats.ROUTES,
     *rules.ROUTES,
     *passkeys.ROUTES,
+    *terminal.ROUTES,
 ]

@@ -1,0 +1,130 @@
+"""Requests to the HTTP API of a gateway (docs/reference/api.md).
+
+One HTTP request each, so that nothing is left to close and any thread can send one.
+"""
+
+from __future__ import annotations
+
+import http.client
+import urllib.error
+import urllib.request
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+import msgspec
+from msgspec import Struct
+
+from hitl_cli.client.connect import shown_url
+from hitl_cli.errors import (
+    BadInput,
+    BadServer,
+    Conflict,
+    HitlError,
+    NotAllowed,
+    NotCovered,
+    NotDone,
+    NotFound,
+    TimedOut,
+    TooLarge,
+    Unreachable,
+)
+
+ANSWER_S = 30.0
+"""How long the gateway may take for a response, besides the time that it was asked to wait."""
+
+ERRORS: dict[int, type[HitlError]] = {
+    400: BadInput,
+    401: NotAllowed,
+    403: NotAllowed,
+    404: NotFound,
+    409: Conflict,
+    410: TimedOut,
+    413: TooLarge,
+    422: Conflict,
+}
+
+UNAUTHENTICATED = 401
+
+NOT_COVERED = ("not-covered", "approval-expired", "approval-used")
+"""The codes of NotCovered."""
+
+
+class Problem(Struct, frozen=True, omit_defaults=True):
+    """Problem details (RFC 9457), as the gateway sends them. Commands also get how a command shows it."""
+
+    detail: str
+    code: str = "failed"
+    lines: tuple[str, ...] = ()
+    exit_code: int | None = None
+    at: int | None = None
+    hint: str = ""
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """Follows no redirect, which would send the token to another host."""
+
+    def redirect_request(self, *_: Any, **__: Any) -> None:
+        """Return None: the response is an error."""
+
+
+class GatewayApi:
+    """The API of one gateway, with a token or none."""
+
+    def __init__(self, gateway: str, token: str | None) -> None:
+        """`gateway` is its URL. Raises BadServer for one that is not `http(s)://…`."""
+        parts = urlsplit(gateway)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise BadServer(f"{shown_url(gateway)!r} is not the URL of a gateway: use http(s)://host.")
+        self._api = f"{gateway.rstrip('/')}/api/v1"
+        self.url = shown_url(gateway.rstrip("/"))
+        self._headers = {"Accept": "application/json", "User-Agent": "hitl"}
+        if token is not None:
+            self._headers["Authorization"] = f"Bearer {token}"
+        self._opener = urllib.request.build_opener(_NoRedirects)
+
+    def send[T](
+        self,
+        method: str,
+        path: str,
+        kind: type[T],
+        query: Any = (),
+        *,
+        body: Any = None,
+        wait_s: float = 0.0,
+    ) -> T:
+        """Send one request, and return the response. Raises HitlError, as the gateway answered it."""
+        url = self._api + path + (f"?{urlencode(query)}" if query else "")
+        data = None if body is None else msgspec.json.encode(body)
+        headers = self._headers | ({} if data is None else {"Content-Type": "application/json"})
+        request = urllib.request.Request(url, data, headers, method=method)  # noqa: S310 - checked in __init__
+        try:
+            with self._opener.open(request, timeout=wait_s + ANSWER_S) as response:
+                raw = response.read()
+        except urllib.error.HTTPError as error:
+            raise _error_in(error.code, error.read(), self.url) from error
+        except (OSError, http.client.HTTPException) as error:
+            why = getattr(error, "reason", None) or error
+            raise Unreachable(f"the gateway at {self.url} cannot be reached: {why}.") from error
+        try:
+            return msgspec.json.decode(raw, type=kind)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise Unreachable(f"{self.url} did not answer as a gateway of hitl: {error}.") from error
+
+
+def _error_in(status: int, raw: bytes, where: str) -> HitlError:
+    """Return the error that a response tells."""
+    try:
+        problem = msgspec.json.decode(raw, type=Problem)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return Unreachable(f"{where} did not answer as a gateway of hitl: status {status}.")
+    kind = NotCovered if problem.code in NOT_COVERED else ERRORS.get(status, Unreachable)
+    if problem.exit_code == NotDone.exit_code:
+        kind = NotDone
+    error = kind(problem.detail, problem.lines, code=problem.code)
+    error.at, error.hint = problem.at, problem.hint or error.hint
+    if problem.exit_code is not None:
+        error.exit_code = problem.exit_code
+    elif status == UNAUTHENTICATED:  # as of a server that refuses a token
+        error.exit_code = Unreachable.exit_code
+        error.hint = f"Sign in again: hitl login {where}"
+    return error
