@@ -38,7 +38,7 @@ from hitl_cli.people.contacts import (
     is_http_url,
     several,
 )
-from hitl_cli.people.gateway_file import is_place, running, without_page
+from hitl_cli.people.gateway_file import SUFFIX, is_place, running, without_page
 from hitl_cli.people.oidc_settings import OidcSettings, check_oidc
 from hitl_cli.requests.demand import Demand
 
@@ -251,8 +251,8 @@ class Settings:
         """Return the file in which a gateway of a server (its URL) announces itself on this machine."""
         path = driver_of(server).file(server)
         if path is not None:
-            return path.with_name(path.name + ".gateway")
-        return data_folder() / f"{stable_id(shown_url(server), SERVER_DIGITS)}.gateway"
+            return path.with_name(path.name + SUFFIX)
+        return data_folder() / f"{stable_id(shown_url(server), SERVER_DIGITS)}{SUFFIX}"
 
     def reached(self, server: str) -> str | None:
         """Return the URL of a server's gateway: as set, or as a running one announces; None if unknown."""

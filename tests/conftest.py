@@ -211,6 +211,7 @@ class Hitl:
         """Use a server that is not a file."""
         self.url = url
         self.env |= {"HITL_SERVER": url, "HITL_KEYS": str(self.folder / "keys")}
+        self.env["XDG_DATA_HOME"] = str(self.folder / "data")  # a gateway that is killed leaves a file there
 
     @property
     def on_a_file(self) -> bool:

@@ -1,7 +1,8 @@
 """How a running gateway announces itself on this machine to commands that use the same server.
 
 It keeps a file locked while it serves: next to the database, or in the user's data folder for other servers.
-The file has the gateway's URL. A gateway that was killed has lost the lock, so its file is ignored.
+The file has the gateway's URL. A gateway that was killed has lost the lock, so its file is ignored, and
+removed when any gateway that announces itself in the same folder starts.
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ PLACE = r"https?://[^/?#@]+(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*/?"
 PAGE = r"/(?:history|stats|sign-in|runs(?:/[^/]+)?|[rl]/[^/]+)/?"
 """The end of the URL of a page, which people copy from their browser."""
 
+SUFFIX = ".gateway"
+"""The end of the name of each such file."""
+
 LONGEST = 4_096
 """Largest file, in bytes."""
 
@@ -53,6 +57,7 @@ def announced(path: Path | None, url: str) -> Iterator[None]:
         yield
         return
     try:
+        _remove_abandoned(path)
         os.ftruncate(file, 0)
         os.write(file, msgspec.json.encode(_Announced(url=url, machine=_machine())))
         yield
@@ -130,6 +135,32 @@ def _locked(path: Path) -> int | None:
     except OSError as error:
         logger.info("gateway not announced in %s, commands need --url to find it: %s", path, error.strerror)
         return None
+
+
+def _remove_abandoned(own: Path) -> None:
+    """Remove the files of gateways that were killed: those beside one's own that nobody has locked."""
+    for path in own.parent.glob(f"*{SUFFIX}"):
+        with suppress(OSError):  # another gateway has it locked, or is removing it
+            if path != own:
+                _remove(path)
+
+
+def _remove(path: Path) -> None:
+    """Remove a file that a gateway has left. Raises OSError."""
+    file = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if path.stat().st_ino != os.fstat(file).st_ino:
+            return
+        said = os.read(file, LONGEST)
+        if said:
+            msgspec.json.decode(said, type=_Announced)
+        os.ftruncate(file, 0)  # who reads it meanwhile sees no gateway in it
+        path.unlink()
+    except (msgspec.DecodeError, UnicodeError):
+        return  # it is not a gateway's
+    finally:
+        os.close(file)
 
 
 def _machine() -> str:

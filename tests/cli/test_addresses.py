@@ -68,6 +68,24 @@ def test_on_another_machine_a_loopback_address_is_not_known_and_others_are(
             assert running(path) == known
 
 
+def test_a_gateway_that_starts_removes_what_killed_ones_have_left(tmp_path: Path) -> None:
+    left = [tmp_path / f"{number}.gateway" for number in range(3)]
+    for path in left:
+        with announced(path, URL):
+            text = path.read_bytes()
+        path.write_bytes(text)  # as a killed one leaves it
+    left[0].write_bytes(b"")
+    other, link = tmp_path / "notes.gateway", tmp_path / "link.gateway"
+    other.write_text("not a gateway's")
+    link.symlink_to(other)
+    with announced(tmp_path / "runs.gateway", URL), announced(tmp_path / "hitl.db.gateway", LOCAL):
+        assert running(tmp_path / "runs.gateway") == URL
+        assert sorted(path.name for path in tmp_path.iterdir()) == [
+            "hitl.db.gateway", "link.gateway", "notes.gateway", "runs.gateway",
+        ]  # fmt: skip
+    assert other.read_text() == "not a gateway's"
+
+
 @pytest.mark.parametrize(
     "said",
     [b"", b"{", b"\xff", b'{"url": "javascript:alert(1)", "machine": ""}', b'{"url": "https://a\\u001b[2J"}'],
