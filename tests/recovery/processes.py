@@ -22,23 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(
-    [
-        "hitl_cli.worker.process",
-        "hitl_cli.authoring.ask",
-        "hitl_cli.sdk.embedded_connection",
-        "hitl_cli.client.embedded",
-        "hitl_cli.cli.app",
-        "hitl_cli.cli.decide",
-        "hitl_cli.cli.runs",
-        "hitl_cli.cli.server",
-        "hitl_cli.engine.http.app",
-        "hitl_cli.client.http",
-        "resonate.connections",
-        "tests.recovery.storm",
-        "tests.servers",
-    ]
-)
+PROCESSES.set_forkserver_preload(["tests.recovery.preloaded"])
 
 
 class MovedClock:
