@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -22,24 +23,24 @@ if TYPE_CHECKING:
 PATIENCE_S = 30.0
 """How long a step of the demo may take before it counts as failed."""
 
-OF_THE_CALLER = ("HITL_APP", "HITL_GATEWAY", "HITL_KEYS")
+OF_THE_CALLER = ("HITL_APP", "HITL_GATEWAY", "HITL_KEYS", "HITL_SSH_KEY")
 """The caller's settings that the demo must not use."""
 
 
 class Demo:
     """The demo's processes and its database, and the commands that are run on them."""
 
-    def __init__(self, echo: Callable[[Sequence[str]], None]) -> None:
-        """`echo` is called with each command before it runs."""
+    def __init__(self, echo: Callable[[Sequence[str], str | None], None]) -> None:
+        """`echo` is called with each command before it runs, and the file that gets its output."""
         self._echo = echo
         self.screen = threading.Lock()
         """Held while a person is asked, so that no process prints into the prompt."""
-        self._folder = Path(tempfile.mkdtemp(prefix="hitl-demo-"))
-        self._database = self._folder / "hitl.db"
+        self.folder = Path(tempfile.mkdtemp(prefix="hitl-demo-"))
+        self.database = self.folder / "hitl.db"
         kept = {name: value for name, value in os.environ.items() if name not in OF_THE_CALLER}
         self._env = {
             **kept,
-            "HITL_SERVER": file_url(self._database),
+            "HITL_SERVER": file_url(self.database),
             "HITL_WORKFLOW": "approval",
             "HITL_GROUP": "default",
         }
@@ -56,14 +57,14 @@ class Demo:
             process.wait()
         for reader in self._readers:
             reader.join()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def start(self, label: str, *command: str) -> _Process:
         """Start a long-running command, and return once it serves. Its output is shown after the label.
 
         Raises RunFailed if it does not start.
         """
-        self._echo(["hitl", *command])
+        self._echo(["hitl", *command], None)
         return self._start(label, "hitl_cli", *command)
 
     def start_agent(self) -> _Process:
@@ -74,7 +75,7 @@ class Demo:
         process = subprocess.Popen(  # noqa: S603
             [sys.executable, "-m", module, *command],
             env=self._env | {"PYTHONIOENCODING": "utf-8"},
-            cwd=self._folder,
+            cwd=self.folder,
             stdout=subprocess.PIPE,
             encoding="utf-8",
         )
@@ -93,12 +94,20 @@ class Demo:
         self._env["HITL_GATEWAY"] = url
         return url
 
-    def run(self, *command: str, may_fail: bool = False) -> None:
-        """Run a hitl command, and show it as a person would type it. Raises RunFailed if it fails."""
-        self._echo(["hitl", *command])
-        done = subprocess.run(  # noqa: S603
-            [sys.executable, "-m", "hitl_cli", *command], env=self._env, cwd=self._folder, check=False
-        )
+    def run(self, *command: str, may_fail: bool = False, into: str | None = None) -> None:
+        """Run a hitl command, and show it as a person would type it. Raises RunFailed if it fails.
+
+        `into` is a file that gets what it prints.
+        """
+        self._echo(["hitl", *command], into)
+        with (self.folder / into).open("wb") if into else nullcontext() as file:
+            done = subprocess.run(  # noqa: S603
+                [sys.executable, "-m", "hitl_cli", *command],
+                env=self._env,
+                cwd=self.folder,
+                stdout=file,
+                check=False,
+            )
         if done.returncode and not may_fail:
             raise RunFailed(f"`hitl {shlex.join(command)}` failed.")
 
@@ -107,7 +116,7 @@ class Demo:
         from urllib.request import Request, urlopen
 
         header = "Content-Type: application/json"
-        self._echo(["curl", url, "-H", header, "-d", body])
+        self._echo(["curl", url, "-H", header, "-d", body], None)
         request = Request(url, body.encode(), dict([header.split(": ")]))  # noqa: S310 - our own gateway's
         try:
             with urlopen(request, timeout=PATIENCE_S) as answer:  # noqa: S310

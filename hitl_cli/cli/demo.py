@@ -1,4 +1,4 @@
-"""`hitl demo`: an approval in one terminal, e-mail verification across services, or an agent that asks."""
+"""`hitl demo`: an approval, e-mail verification across services, an agent that asks, or proof."""
 
 from __future__ import annotations
 
@@ -15,18 +15,23 @@ from hitl_cli.cli.output import hyperlink, is_terminal, note
 from hitl_cli.people.gateway_file import unblock_link
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from hitl_cli.admin.demo import Demo
 
 WORKFLOW_ID = "hitl-001"
 PROMPT = "Deploy 1.4.2 to production?"
 ADDRESS = "a@example.org"
+PAY = "Pay 400 EUR to the printer?"
 
 
 def demo(
     what: Annotated[
-        Literal["approval", "email", "agent"],
+        Literal["approval", "email", "agent", "proof"],
         argument(
-            "[WHAT]", "The demo: an approval; email: an e-mail address is verified; agent: an agent asks."
+            "[WHAT]",
+            "The demo: an approval; email: an e-mail address is verified; agent: an agent asks; proof:"
+            " somebody changes the database.",
         ),
     ] = "approval",
     yes: Annotated[bool, flag("Approve without a prompt.", "--yes", "-y")] = False,
@@ -37,14 +42,21 @@ def demo(
     asks = not yes and is_terminal(sys.stdin, sys.stdout)
     with (
         handling(SIGNALS, end),
-        Demo(echo=lambda command: print(f"\n$ {shlex.join(command)}", flush=True)) as show,
+        Demo(echo=_echo) as show,
     ):
         if what == "email":
             _show_verification(show, asks=asks)
         elif what == "agent":
             _show_agent(show, asks=asks)
+        elif what == "proof":
+            _show_proof(show)
         else:
             _show_approval(show, asks=asks)
+
+
+def _echo(command: Sequence[str], into: str | None) -> None:
+    """Print a command as a person types it."""
+    print(f"\n$ {shlex.join(command)}{f' > {into}' if into else ''}", flush=True)
 
 
 def _show_approval(show: Demo, *, asks: bool) -> None:
@@ -118,3 +130,27 @@ def _show_agent(show: Demo, *, asks: bool) -> None:
     show.run("history", request)
     note("")
     note("That's it. For your own: `hitl hook install claude`, or docs/guides/agent-frameworks.md.")
+
+
+def _show_proof(show: Demo) -> None:
+    """Show that a decision which somebody changes or removes in the database is noticed."""
+    from hitl_cli.admin import demo_proof
+
+    print("The lead has an SSH key, and so has who runs hitl. The settings have their public halves.")
+    demo_proof.prepare(show.folder)
+    show.run("ask", PAY, "--id", "pay-7", "--to", "lead", "--proof", "signed", "--no-wait")
+    show.run("ask", "Delete the old backups?", "--id", "backups", "--no-wait")
+    show.run("approve", "pay-7", "--as", "lead", "--key", "lead-key")
+    show.run("reject", "backups", "--as", "ops", "--reason", "not before the audit")
+    print("\nThe lead has signed, so nobody has to trust the database:")
+    show.run("verify", "pay-7", "backups")
+    print("\nA checkpoint stands for all decisions so far. It is kept elsewhere:")
+    show.run("checkpoint", "--key", "ops-key", into="checkpoint.json")
+    print("\nNow somebody who can write the database changes what the lead has approved:")
+    print(f"\n{demo_proof.change(show.database, 'pay-7', PAY.replace('400', '9,400'))}", flush=True)
+    show.run("verify", "pay-7", may_fail=True)
+    print("\nAnd removes a decision that nobody signed. The checkpoint shows both:")
+    print(f"\n{demo_proof.remove(show.database, 'backups')}", flush=True)
+    show.run("verify", "--checkpoint", "checkpoint.json", may_fail=True)
+    note("")
+    note("That's it. For your own: docs/guides/signed-decisions.md and docs/guides/checkpoints.md.")

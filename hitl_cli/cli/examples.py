@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 EXAMPLES: dict[str, tuple[str, ...]] = {
-    "demo": ("hitl demo", "hitl demo email", "hitl demo agent"),
+    "demo": ("hitl demo", "hitl demo email", "hitl demo agent", "hitl demo proof"),
     "worker": ("hitl worker", "hitl worker --app deploy.py --group production"),
     "server": ("hitl server", "hitl server --port 8002"),
     "gateway": ("hitl gateway", "hitl gateway --port 5002"),
@@ -53,14 +53,14 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "notify": ("hitl notify list", "hitl notify test reviewer"),
     "history": ("hitl history --since 7d", "hitl history --all --csv --excel"),
-    "verify": ("hitl verify --since 30d", "hitl verify --checkpoint checkpoint.json"),
-    "receipt": ("hitl receipt hitl-001 > receipt.json", "hitl receipt hitl-001 --html > receipt.html"),
-    "export": ("hitl export --since 90d > history.jsonl",),
+    "verify": ("hitl verify --since 30d",),
+    "receipt": ("hitl receipt region-1", "hitl receipt region-1 --html"),
+    "export": ("hitl export --since 90d",),
     "stats": ("hitl stats --since 30d",),
     "backup": ("hitl backup copy.db",),
     "key": ("hitl key list", "hitl key rotate"),
     "doctor": ("hitl doctor",),
-    "checkpoint": ("hitl checkpoint > checkpoint.json",),
+    "checkpoint": ("hitl checkpoint --key ~/.ssh/id_ed25519",),
     "prune": ("hitl prune --older 90d --dry-run",),
     "hook": (
         "hitl hook install claude --to lead",

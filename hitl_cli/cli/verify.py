@@ -153,7 +153,7 @@ def _counted(items: Iterable[Item], counts: Counter[str]) -> Iterator[Item]:
 
 def _print_table(some: Iterable[Item]) -> None:
     rows = [
-        (one.id, one.state, "; ".join(filter(None, (one.why, *map(proof_line, one.proof)))))
+        (one.id, one.state, "; ".join(_said(one)))
         if isinstance(one, Verified)
         else (one.id, "wrong", sentence(one))
         for one in some
@@ -167,6 +167,13 @@ def _print_table(some: Iterable[Item]) -> None:
     )
 
 
+def _said(one: Verified) -> list[str]:
+    """Return what the proof of a decision is worth, each reason once."""
+    why = one.why or ""
+    lines = [proof_line(checked) for checked in one.proof if checked.why is None or checked.why not in why]
+    return [why, *lines] if why else lines
+
+
 def _print_report(report: HistoryCheck | ExportCheck) -> None:
     """Print which checkpoints hold, and how many leaves they cover."""
     if report.checkpoints:
@@ -178,7 +185,8 @@ def _print_report(report: HistoryCheck | ExportCheck) -> None:
             ]
         )
     told = [(report.unchanged, "unchanged"), (report.pruned, "pruned"), (report.later, "later")]
-    note(", ".join(f"{count:,} {what}" for count, what in told if count) or "Nothing to compare.")
+    if any(count for count, _ in told):
+        note(", ".join(f"{count:,} {what}" for count, what in told if count))
 
 
 def _holds(one: CheckedCheckpoint) -> Cell:

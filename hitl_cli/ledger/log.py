@@ -251,7 +251,7 @@ class Log:
         kept = as_promise(self._client.call_many([create, closing(create)])[0])
         if decode_as(kept.param, Piece) != piece:
             raise Raced("another process makes a checkpoint.")
-        self._kept[piece.start] = piece
+        self._kept.pop(piece.start, None)
 
 
 def after(piece: Piece) -> Frontier:

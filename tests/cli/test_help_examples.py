@@ -17,8 +17,11 @@ from tests.cli.requests import put
 if TYPE_CHECKING:
     from tests.conftest import Hitl
 
-STAYS = ("demo", "worker", "server", "gateway", "dev", "review", "open", "ask", "wait", "postgres", "hook")
-"""Commands that need a terminal, a browser, a database or stdin, or run until something else happens."""
+STAYS = (
+    "demo", "worker", "server", "gateway", "dev", "review", "open", "ask", "wait", "postgres", "hook",
+    "checkpoint",
+)  # fmt: skip
+"""Commands that need a terminal, a browser, a database, a key or stdin, or run until something happens."""
 
 WAITS = ("--wait", "--watch")
 

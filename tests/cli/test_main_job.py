@@ -6,6 +6,8 @@ import json
 import signal
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests import forked
 from tests.conftest import HITL
 
@@ -102,6 +104,20 @@ def test_the_demo_of_an_agent_approves_its_command_with_a_change_and_it_runs(hit
     assert "  agent | web.ini now has: replicas = 4" in shown
     assert "replicas: 50 → 4" in shown
     assert not hitl.database.exists()
+
+
+@pytest.mark.heavy
+def test_the_demo_of_proof_notices_what_somebody_changes_and_removes(hitl: Hitl) -> None:
+    rows = [line.split(maxsplit=2) for line in hitl.ok("demo", "proof").splitlines()]
+    states = [(row[0], row[1]) for row in rows if row and row[0] in ("pay-7", "backups") and len(row) == 3]
+    assert states[-6:] == [
+        ("backups", "rejected"),
+        ("pay-7", "proven"),
+        ("backups", "claimed"),
+        ("pay-7", "wrong"),
+        ("pay-7", "wrong"),
+        ("backups", "wrong"),
+    ]
 
 
 def test_a_worker_says_what_happens_in_json_lines(hitl: Hitl) -> None:

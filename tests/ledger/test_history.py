@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 
 from hitl_cli.admin import maintenance
 from hitl_cli.client.connect import connect
-from hitl_cli.client.protocol import get_promise
-from hitl_cli.client.wire import Promise, encode
+from hitl_cli.client.protocol import call, get_promise
+from hitl_cli.client.wire import Audit, Promise, Proof, encode
 from hitl_cli.engine.records import Value
 from hitl_cli.errors import BadInput, Conflict, NotAllowed
 from hitl_cli.format.canonical_json import canonical
+from hitl_cli.inbox import Inbox
 from hitl_cli.ledger import Ledger, log
 from hitl_cli.ledger.check import Finding, check_one
 from hitl_cli.ledger.files import ExportCheck, check_receipt
@@ -28,6 +29,8 @@ from hitl_cli.people.actor import Actor
 from hitl_cli.people.groups import NO_GROUPS
 from hitl_cli.proof.checkpoint import CheckpointSigner
 from hitl_cli.proof.tree import consistency_path, inclusion_path, is_consistent, leaf_hash, root_of
+from hitl_cli.requests.decision_input import DecisionInput
+from hitl_cli.requests.question import Question
 from tests.ledger.history import OPS, Compared, compare, decided, make_key, sql
 from tests.server.conftest import serve, served  # noqa: F401 - fixtures
 
@@ -163,6 +166,15 @@ def test_a_decision_that_is_backdated_is_no_part_of_a_checkpoint(store: Store) -
     assert store.compare().wrong == [("new", "backdated")]
 
 
+def test_a_signature_that_is_dated_before_a_checkpoint_is_no_part_of_it(store: Store) -> None:
+    earlier = store.client.now() - 3_600_000  # before the key was revoked
+    proof = Proof(kind="ssh", decision="x", at=earlier, signature="of a key that is revoked")
+    Inbox(store.client, OPS).ask(Question(prompt="Pay?"), id="pay", deadline_ms=1_000_000)
+    value = encode(True, Audit(id="x", by="lead", via="cli", at=earlier, proof=proof).headers())
+    call(store.client, "promise.settle", id="pay", state="resolved", value=value)
+    assert store.compare().wrong == [("pay", "backdated")]
+
+
 def rewrite(store: Store, change: Any) -> None:
     """Have somebody rewrite the log too."""
     [piece] = Log(store.client).pieces()
@@ -217,7 +229,6 @@ def test_a_forged_checkpoint_and_one_of_another_store_do_not_hold(
 
 
 def test_one_decision_is_compared_with_a_checkpoint(store: Store) -> None:
-    from hitl_cli.inbox import Inbox
 
     def wrong(id: str) -> str | None:
         item = Inbox(store.client, OPS).find(id)
@@ -388,10 +399,6 @@ def test_a_receipt_proves_one_decision_and_no_other(store: Store) -> None:
 
 
 def test_a_receipt_to_print_loads_nothing_and_escapes_all(store: Store, signer: CheckpointSigner) -> None:
-    from hitl_cli.inbox import Inbox
-    from hitl_cli.requests.decision_input import DecisionInput
-    from hitl_cli.requests.question import Question
-
     bad = "<script src=//x>&\"'"
     Inbox(store.client, OPS).ask(Question(prompt=bad), id="x", deadline_ms=1_000_000)
     Inbox(store.client, OPS).decide("x", DecisionInput(verdict="approve", comment=bad))
