@@ -10,6 +10,7 @@ import base64
 import binascii
 import re
 from hashlib import sha256
+from importlib.util import find_spec
 from urllib.parse import urlsplit
 
 from msgspec import Struct
@@ -61,6 +62,11 @@ def passkey(text: str) -> Passkey:
             f"{text[:60]!r} is not a passkey: copy the line that the page Your passkeys of the gateway shows."
         )
     return Passkey(origin=origin, credential=credential, key=public, comment=" ".join(filter(None, comment)))
+
+
+def are_verified_here() -> bool:
+    """Whether the extra is installed, without which nothing that a passkey signed can be verified."""
+    return find_spec("webauthn") is not None
 
 
 def origin_of(url: str) -> str | None:

@@ -20,7 +20,7 @@ from hitl_cli.errors import BadInput, BadSetting
 from hitl_cli.format.durations import parse_duration
 from hitl_cli.format.mail_headers import is_address, mailbox
 from hitl_cli.format.names import folded, normalized
-from hitl_cli.format.passkeys import passkey
+from hitl_cli.format.passkeys import are_verified_here, passkey
 from hitl_cli.format.public_keys import public_key
 from hitl_cli.people.callbacks import NO_CALLBACKS, CallbackSettings
 from hitl_cli.people.groups import bare_name, groups_of, is_group
@@ -276,6 +276,8 @@ def _check_keys(key: str, contact: Contact) -> None:
                 read(text)
         except BadInput as error:
             raise BadSetting(f"{key}.{kind}: {error}") from None
+    if contact.passkeys and not are_verified_here():
+        raise BadSetting(f"{key}.passkeys needs an extra: pip install 'resonate-hitl[passkeys]'.")
 
 
 def _check_channels(key: str, contact: Contact) -> None:

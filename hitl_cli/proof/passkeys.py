@@ -5,7 +5,6 @@ The public keys are those of the settings. Verifying needs neither the gateway n
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -54,11 +53,6 @@ def verify(proof: Proof, challenge: bytes, lines: Sequence[str]) -> str:
 def usable(lines: Sequence[str], origin: str | None) -> tuple[Passkey, ...]:
     """Return the passkeys among the `lines` of the settings that browsers use at an origin."""
     return tuple(key for key in map(passkey, lines) if key.origin == origin)
-
-
-def is_installed() -> bool:
-    """Whether the extra is installed."""
-    return find_spec("webauthn") is not None
 
 
 ALGORITHMS = (-7, -8, -257)

@@ -82,7 +82,7 @@ class GatewayBackend:
         """Return the decision. See Backend."""
         groups = self._groups
         demands = bool(groups.policy) or (asked is not None and asked.proof is not None)
-        checks = {"stored": "true"} if demands or groups.ssh else {}
+        checks = {"stored": "true"} if demands or groups.ssh or groups.passkeys else {}
 
         def look(wait_s: float) -> Decision[Json] | None:
             wait = {"wait": f"{wait_s:.3f}s"} if wait_s >= 0.001 else {}  # noqa: PLR2004 - a millisecond

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -125,6 +126,17 @@ def test_a_line_that_is_no_passkey_is_a_bad_setting(change: Any) -> None:
     with pytest.raises(BadSetting) as caught:
         check({"lead": Contact(passkeys=(line,))}, {}, None, {})
     assert "people.lead.passkeys" in str(caught.value)
+
+
+def test_settings_with_passkeys_that_cannot_be_verified_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So a worker without the extra does not start, and fails no run."""
+    line = Authenticator().passkey.line
+    check({"lead": Contact(passkeys=(line,))}, {}, None, {})
+    monkeypatch.setitem(sys.modules, "webauthn", None)
+    with pytest.raises(BadSetting) as caught:
+        check({"lead": Contact(passkeys=(line,))}, {}, None, {})
+    assert "pip install 'resonate-hitl[passkeys]'" in str(caught.value)
+    check({"lead": Contact()}, {}, None, {})
 
 
 @pytest.mark.parametrize(

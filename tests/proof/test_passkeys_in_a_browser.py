@@ -7,16 +7,26 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.conftest import wait_until
+from hitl_cli.auth.sign_in import link_for, sign
+from hitl_cli.inbox import Inbox
+from hitl_cli.inbox.proof import check_proven
+from hitl_cli.people.actor import Actor
+from hitl_cli.people.contacts import Contact, Directory
+from hitl_cli.requests.question import Question
+from tests.cli.requests import put
+from tests.conftest import Hitl, wait_until
 from tests.gateway.browser import DESKTOP, IN_A_BROWSER, PHONE, Screen, check_accessible, check_narrow
 from tests.gateway.conftest import chromium, start_gateway, visit
+from tests.gateway.nginx import HOST, Nginx
+from tests.gateway.visiting import Visited
 from tests.typescript.conftest import free_port
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from playwright.sync_api import CDPSession
     from playwright.sync_api import Page as Tab
 
-    from tests.conftest import Hitl
     from tests.gateway.browser import Visit
     from tests.gateway.conftest import OpenVisit, StartGateway
 
@@ -93,7 +103,7 @@ def enrol(hitl: Hitl, visited: Visit) -> Device:
     ("screen", "base"), [(DESKTOP, ""), (PHONE, "/tools/hitl")], ids=["desktop", "phone"]
 )
 def test_a_passkey_is_made_and_decides(
-    hitl: Hitl, start_gateway: StartGateway, visit: OpenVisit, screen: Screen, base: str
+    hitl: Hitl, tmp_path: Path, start_gateway: StartGateway, visit: OpenVisit, screen: Screen, base: str
 ) -> None:
     (hitl.folder / "hitl.toml").write_text("")
     visited = served(start_gateway, visit, screen, base)
@@ -115,7 +125,8 @@ def test_a_passkey_is_made_and_decides(
     page.get_by_role("button", name="Reject", exact=True).click()
     page.get_by_text("You rejected this").wait_for()
 
-    page = visited.go("/r/yes")
+    link = hitl.ok("link", "yes", "--for", PERSON).strip() if base else f"{visited.url}/r/yes"
+    page.goto(link)
     page.get_by_label("Comment (optional)").fill("go")
     press(page, "Approve")
     page.get_by_text("You approved this").wait_for()
@@ -133,6 +144,13 @@ def test_a_passkey_is_made_and_decides(
     found = hitl.json("verify", "no", "yes", "form")
     assert [one["state"] for one in found] == ["proven"] * 3
     assert {one["kind"] for one in (proof for each in found for proof in each["proof"])} == {"passkey"}
+    history = tmp_path / "history.jsonl"
+    history.write_text(hitl.ok("export", "--since", "1d"))
+    (tmp_path / "auditor").mkdir()
+    alone = Hitl(tmp_path / "auditor")  # another machine, which has the settings and no server
+    (alone.folder / "hitl.toml").write_text((hitl.folder / "hitl.toml").read_text())
+    found = alone.json("verify", str(history))["decisions"]
+    assert [one["state"] for one in found] == ["proven"] * 3
 
 
 def test_an_answer_need_not_be_signed_and_another_address_says_so(
@@ -165,3 +183,33 @@ def test_an_answer_need_not_be_signed_and_another_address_says_so(
     silent.get_by_role("button", name="Approve", exact=True).click()
     silent.locator('[data-code="not-signed"]').wait_for()
     assert [one["id"] for one in hitl.json("pending")] == ["needed"]
+
+
+def test_a_passkey_works_with_https_behind_a_proxy_under_a_path(
+    hitl: Hitl, tmp_path: Path, visit: OpenVisit
+) -> None:
+    nginx = Nginx(tmp_path, 1)
+    url = f"https://{HOST}:{nginx.ports[0]}/tools"
+    people = [Directory(gateway=url)]
+    gateway = Visited(hitl, url=url, live=lambda: people[0])
+    try:
+        nginx.start("/tools", [f"{gateway.address}/"])
+        visited = visit(url)
+        page = visited.go(f"/sign-in/{sign(link_for('lead', gateway.now(), '/passkeys'), gateway.keys)}")
+        Device(page)
+        page.get_by_role("button", name="Sign in").click()
+        page.get_by_role("button", name="Make a passkey").click()
+        page.wait_for_selector("[data-made]")
+        lines = tomllib.loads(page.inner_text("#line"))["people"]["lead"]["passkeys"]
+        assert lines[0].startswith(f"https://{HOST}:{nginx.ports[0]} ")
+        people[0] = Directory(gateway=url, people={"lead": Contact(passkeys=tuple(lines))})
+        put(hitl, "pay", Question(prompt="Pay?", proof="passkey"))
+        visited.go(gateway.link("pay", "lead"))
+        press(page, "Approve")
+        page.get_by_text("You approved this").wait_for()
+        page.goto("about:blank")  # before the proxy is stopped
+        with hitl.client() as client:
+            check_proven(Inbox(client, Actor(person="x", via="test")).find("pay"), people[0].members)
+    finally:
+        nginx.stop()
+        gateway.stop()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from hitl_cli.errors import BadInput, HitlError
-from hitl_cli.format.passkeys import origin_of, passkey, to_base64url
+from hitl_cli.format.passkeys import are_verified_here, origin_of, passkey, to_base64url
 from hitl_cli.gateway.context import gateway_of
 from hitl_cli.gateway.error_responses import status_of
 from hitl_cli.gateway.http_error import HttpError
@@ -81,7 +81,7 @@ def _shown(
         status=status,
         own=tuple(map(passkey, lines)),
         origin=origin,
-        installed=passkeys.is_installed(),
+        installed=are_verified_here(),
         options=_options(request, visitor, own) if origin else {},
         made=made,
         toml=_toml(person, [*lines, made.line]) if made else "",

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from hitl_cli.client.wire import Proof
 from hitl_cli.errors import BadInput, BadProof, Conflict
-from hitl_cli.format.passkeys import origin_of, to_base64url
+from hitl_cli.format.passkeys import are_verified_here, origin_of, to_base64url
 from hitl_cli.format.shell import command
 from hitl_cli.gateway.error_responses import json_answer
 from hitl_cli.gateway.pages.queries import form_text
@@ -60,7 +60,7 @@ def signing(gateway: Gateway, item: RequestSummary, actor: Actor) -> Signing:
         unsigned = f"it has no canonical JSON ({error})"
     if origin is None:
         unsigned = unsigned or f"browsers use passkeys with https or on localhost, and this is {gateway.url}"
-    elif not passkeys.is_installed():
+    elif not are_verified_here():
         unsigned = unsigned or "this gateway lacks the extra resonate-hitl[passkeys]"
     elif not own:
         unsigned = unsigned or f"the settings have no passkey of {actor.person} for {origin}"
