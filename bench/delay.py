@@ -9,6 +9,7 @@ timers of asyncio are a millisecond coarse.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import queue
 import socket
 import subprocess
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from bench.peer import Running
 
 CHUNK = 1 << 16
+PR_SET_TIMERSLACK = 29
 
 
 @contextlib.contextmanager
@@ -71,6 +73,8 @@ def main() -> None:
     """Serve until killed."""
     port, path, delay_s = int(sys.argv[1]), sys.argv[2], float(sys.argv[3]) / 1_000
     sys.setswitchinterval(0.0001)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_TIMERSLACK, 1)  # else each sleep lasts 50 µs longer
     with socket.create_server(("127.0.0.1", port)) as listening:
         while True:
             near, _ = listening.accept()
