@@ -259,16 +259,20 @@ def test_a_decision_that_is_moved_or_changed_in_the_database_is_wrong(visited: V
         promise = get_promise(client, first)
         assert promise is not None
         audit = audit_of(promise)
-        for id, question in (("replay", {}), ("reworded", {"prompt": "Refund?"})):
-            ask(visited, id, **question)
-            call(client, "promise.settle", id=id, state="resolved", value=encode(True, audit.headers()))
+        for id, prompt, by in (
+            ("replay", "Pay?", "lead"),
+            ("reworded", "Refund?", "lead"),
+            ("renamed", "Pay?", "ops"),
+        ):
+            ask(visited, id, prompt=prompt)
+            forged = msgspec.structs.replace(audit, by=by)
+            call(client, "promise.settle", id=id, state="resolved", value=encode(True, forged.headers()))
             item = Inbox(client, Actor(person="x", via="test")).find(id)
             with pytest.raises(Unproven):
                 check_proven(item, PEOPLE.members)
-    assert [one.state for one in verified(visited, "first", "replay", "reworded")] == [
+    assert [one.state for one in verified(visited, "first", "replay", "reworded", "renamed")] == [
         "proven",
-        "wrong",
-        "wrong",
+        *["wrong"] * 3,
     ]
 
 
@@ -366,4 +370,5 @@ def test_a_passkey_is_made_for_the_settings_and_stored_nowhere(visited: Visited)
     for bad in ("", "{}", "[", json.dumps({"id": "x"})):
         refused = browser.post("/passkeys", {"csrf": page.csrf, "credential": bad})
         assert (refused.status, refused.code) == (400, "bad-proof")
-    assert browser.post("/passkeys", {"csrf": "x", "credential": credential}).status == 403
+    assert browser.post("/passkeys", {"csrf": "x", "credential": credential}).code == "form-expired"
+    assert Browser(visited.address).post("/passkeys", {"credential": credential}).code == "unauthenticated"

@@ -53,26 +53,27 @@ def signing(gateway: Gateway, item: RequestSummary, actor: Actor) -> Signing:
     origin, required = origin_of(gateway.url), item.asked.proof
     lines = actor.groups.passkeys.get(actor.groups.key(actor.person), ())
     own = passkeys.usable(lines, origin)
-    asked = unsigned = ""
+    if not required and not own:
+        return Signing(required=False, origin=origin, with_passkey=False)
+    asked = why = ""
     try:
-        asked = asked_digest(item.promise, item.run) if required or own else ""
+        asked = asked_digest(item.promise, item.run)
     except ValueError as error:
-        unsigned = f"it has no canonical JSON ({error})"
+        why = f"it cannot be signed, because it has no canonical JSON ({error})."
     if origin is None:
-        unsigned = unsigned or f"browsers use passkeys with https or on localhost, and this is {gateway.url}"
+        why = why or f"browsers use passkeys with https or on localhost, and this is {gateway.url}."
     elif not are_verified_here():
-        unsigned = unsigned or "this gateway lacks the extra resonate-hitl[passkeys]"
+        why = why or "this gateway lacks the extra resonate-hitl[passkeys]."
     elif not own:
-        unsigned = unsigned or f"the settings have no passkey of {actor.person} for {origin}"
-    other = f"sign on a terminal: `{command('approve', [item.id])} --sign`."
+        why = why or f"the settings have no passkey of {actor.person} for {origin}."
+    if why and required == "signed":
+        why = f"{why} Or sign on a terminal: `{command('approve', [item.id])} --sign`."
     return Signing(
         required=required is not None,
         origin=origin,
-        with_passkey=not unsigned,
+        with_passkey=not why,
         asked=asked,
-        why_not=f"{unsigned}. {'Or ' + other if required == 'signed' else ''}"
-        if unsigned and required
-        else "",
+        why_not=why if required else "",
     )
 
 
