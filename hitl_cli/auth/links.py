@@ -23,8 +23,8 @@ from hitl_cli.client.tags import ORIGIN_TAG, REVOKED_TAG
 from hitl_cli.client.wire import Audit, audit_of, child_id, decode_as, fresh_id
 from hitl_cli.errors import BadInput, Conflict, NotFound, TimedOut
 from hitl_cli.format.durations import bad_duration, format_age, format_duration
-from hitl_cli.inbox.decide import already
-from hitl_cli.inbox.pending import summaries
+from hitl_cli.inbox.decide import already, proof_needed
+from hitl_cli.inbox.pending import demanded, summaries
 from hitl_cli.inbox.permission import check_may_answer, took_part
 from hitl_cli.inbox.resolve import find
 from hitl_cli.people.actor import check_person
@@ -119,18 +119,22 @@ def make(
     life_ms: int | None = None,
     groups: Groups = NO_GROUPS,
     whole: bool = False,
+    kind: LinkKind | None = None,
 ) -> Link:
     """Return a link for a person to answer a named request (hitl_cli/inbox/resolve.py), or its `whole` name.
 
     Raises NotFound, BadInput (ambiguous name, invalid person or validity), NotAllowed (the person may not
-    answer it), Conflict, TimedOut (it was decided or has expired).
+    answer it, or it needs a signature and the link is of the kind PROGRAM), Conflict, TimedOut (it was
+    decided or has expired).
     """
     person = groups.name(check_person(person))
     if life_ms is not None and life_ms > LONGEST_LIFE_MS:
         raise bad_duration(f"a link can be valid for at most {format_duration(LONGEST_LIFE_MS)}.")
-    item = find(client, name, whole=whole)
+    item = demanded(find(client, name, whole=whole), groups)
     if item.promise.state != "pending":
         raise already(item.promise, item.now)
+    if kind == PROGRAM and item.asked.proof is not None:
+        raise proof_needed(item)  # who posts an answer signs nothing
     check_may_answer(item, person, groups)
     return link_for(item.promise, person, now=client.now(), life_ms=life_ms)
 

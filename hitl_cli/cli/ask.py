@@ -428,14 +428,17 @@ def _tell_who_is_not_notified(
 
 def _how_to_answer(question: Question, command: _Command) -> str:
     """Return the commands that answer a question."""
+    if question.proof == "passkey":
+        return command("open")
+    sign = "" if question.proof is None else " --sign"
     if question.choices:
         form = "" if question.form is None else " --data JSON"
-        yes = command("answer", f" CHOICE{form}") + f" ({', '.join(question.choices)})"
+        yes = command("answer", f" CHOICE{form}{sign}") + f" ({', '.join(question.choices)})"
     elif isinstance(question.form, dict) and question.form.get("type") in SCALARS:
-        yes = command("answer", " VALUE")
+        yes = command("answer", f" VALUE{sign}")
     else:
-        yes = command("approve")
-    return f"{yes}  or  {command('reject', ' --reason TEXT')}"
+        yes = command("approve", sign)
+    return f"{yes}  or  {command('reject', f' --reason TEXT{sign}')}"
 
 
 def _left_behind(promise: Promise, command: _Command, now: int, write: Callable[[int], str] = iso) -> str:

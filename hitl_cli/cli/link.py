@@ -82,8 +82,8 @@ def create(
     life_ms = parse_duration(expires) if expires is not None else None
     client, keys = _opened(ctx, settings, server, token)
     with client:
-        link = links.make(client, id, person, life_ms=life_ms, groups=settings.groups())
-    kind = links.PROGRAM if post else links.PAGE
+        kind = links.PROGRAM if post else links.PAGE
+        link = links.make(client, id, person, life_ms=life_ms, groups=settings.groups(), kind=kind)
     url = links.url_of(gateway or settings.gateway().value, link, keys, kind)
     if settings.gateway().source == "default" and is_loopback(urlsplit(url).hostname or ""):
         note(

@@ -190,12 +190,16 @@ def _signed(item: RequestSummary, vote: Vote, audit: Audit, signer: Signer | Non
             return msgspec.structs.replace(audit, id=proof.decision, proof=proof)
     if item.asked.proof is None:
         return audit
+    raise proof_needed(item, vote.verdict)
+
+
+def proof_needed(item: RequestSummary, verdict: Verdict = "approve") -> NotAllowed:
+    """Return the error for a decision without the signature that its request needs. It says how to sign."""
     if item.asked.proof == "passkey":
         how = f"a decision signed by a passkey, on its page: `{command('open', [item.id])}`"
     else:
-        verb = "approve" if vote.verdict == "approve" else "reject"
-        how = f"a signed decision: `{command(verb, [item.id])} --sign`, or by a passkey on its page"
-    raise NotAllowed(f"{item.id} needs {how}. Nothing was changed.", code="proof-needed")
+        how = f"a signed decision: `{command(verdict, [item.id], ['--sign'])}`, or by a passkey on its page"
+    return NotAllowed(f"{item.id} needs {how}. Nothing was changed.", code="proof-needed")
 
 
 def _decide_together(

@@ -8,7 +8,7 @@ from urllib.parse import quote
 from hitl_cli.client.wire import audit_of, decode, error_message
 from hitl_cli.format.stable_ids import stable_id
 from hitl_cli.format.terminal import printable
-from hitl_cli.inbox.pending import summaries
+from hitl_cli.inbox.pending import demanded, summaries
 from hitl_cli.notify.messages import Message, MessageItem
 from hitl_cli.notify.phrases import plain
 from hitl_cli.requests.editable import changed
@@ -124,6 +124,7 @@ def _item_of(
     case: RequestSummary, who: str, message: str, reach: NotificationSettings, now: int
 ) -> MessageItem:
     """Return a request as an item of a message to a person."""
+    case = demanded(case, reach.now.members)
     promise, question = case.promise, case.asked
     settled = audit_of(promise)
     url, answer_url = _urls_for(case, who, message, reach, now)
@@ -161,7 +162,8 @@ def _urls_for(
     """Return the URLs where a person, and a program of theirs, answers a request: links while it is open.
 
     For a group, and after the decision, there is only the page that requires signing in. Nothing with which a
-    program could answer is sent to who asked, who may be a program that must not answer itself.
+    program could answer is sent to who asked, who may be a program that must not answer itself, nor for a
+    request that needs a signature, which such a URL cannot give.
     """
     gateway = reach.now.gateway
     if reach.keys is None or not case.waits or who.startswith(GROUP):
@@ -171,5 +173,5 @@ def _urls_for(
 
     link = link_for(case.promise, who, now=now, id=stable_id(message, LINK_ID_CHARS))
     keys = load_keys(reach.keys, now)
-    own = reach.now.members.same(who, case.asker)
-    return url_of(gateway, link, keys), None if own else url_of(gateway, link, keys, PROGRAM)
+    no_url = reach.now.members.same(who, case.asker) or case.asked.proof is not None
+    return url_of(gateway, link, keys), None if no_url else url_of(gateway, link, keys, PROGRAM)

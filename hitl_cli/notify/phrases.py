@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from hitl_cli.format.durations import format_duration
 from hitl_cli.format.json import to_json
+from hitl_cli.format.shell import command
 from hitl_cli.format.terminal import cut, printable, printable_lines
 from hitl_cli.format.times import instant
 from hitl_cli.requests.outcome import given_reason, headline
@@ -29,6 +30,10 @@ VALUE_CHARS = 200
 NAME_CHARS = 60
 ROWS = 12
 """Limits for what a message shows of a request. The page shows all."""
+
+
+SIGNATURE = "Signature"
+"""The name of the fact that says how to sign."""
 
 
 class Fact(Struct, frozen=True):
@@ -118,12 +123,21 @@ def facts_of(item: MessageItem, at: int) -> list[Fact]:
     if item.outcome is None:
         left = f" (in {format_duration(item.deadline - at)})" if item.deadline > at else " (passed)"
         facts.append(Fact("Deadline", f"{instant(item.deadline):%Y-%m-%d %H:%M} UTC{left}"))
+    if item.question.proof is not None and item.outcome is None:
+        facts.append(Fact(SIGNATURE, one_line(_how_to_sign(item), VALUE_CHARS)))
     if item.question.choices and item.outcome is None:
         facts.append(Fact("Choices", one_line(", ".join(item.question.choices), VALUE_CHARS)))
     if item.question.link:
         facts.append(Fact("Link", one_line(item.question.link, PROMPT_CHARS)))
     facts.append(Fact("Request", one_line(item.request, VALUE_CHARS)))
     return facts
+
+
+def _how_to_sign(item: MessageItem) -> str:
+    """Return how a decision is signed that needs a signature."""
+    if item.question.proof == "passkey":
+        return "sign with your passkey on the page"
+    return f"sign with your passkey on the page, or: {command('approve', [item.request], ['--sign'])}"
 
 
 def content_of(question: Question) -> list[Fact]:
@@ -157,8 +171,10 @@ def shows_arguments(question: Question) -> bool:
 
 
 def is_yes_or_no(item: MessageItem) -> bool:
-    """Whether a request is open and has no form or choices, so that Approve and Reject need no page."""
-    return item.outcome is None and not item.question.choices and item.question.form is None
+    """Whether a request is open and has no form or choices, and needs no signature: Approve needs no page."""
+    question = item.question
+    plain = not question.choices and question.form is None and question.proof is None
+    return item.outcome is None and plain
 
 
 def one_line(text: str, limit: int) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from hitl_cli.notify.phrases import (
+    SIGNATURE,
     VALUE_CHARS,
     Fact,
     body_of,
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 ITEMS = 30
 """Requests that a message lists at most. The inbox shows all."""
 
-TELLING = ("Asked again", "From", "Deadline", "Priority")
+TELLING = ("Asked again", "From", "Deadline", "Priority", SIGNATURE)
 """The facts to show for each of several requests."""
 
 

@@ -306,6 +306,20 @@ def test_only_what_one_may_answer_is_offered_unless_all_is_asked_for(
     ended(terminal)
 
 
+def test_what_needs_a_signature_is_not_decided_here_and_says_how(
+    hitl: Hitl, review: Callable[..., Terminal]
+) -> None:
+    ask(hitl, "r1:1", proof="signed")
+    terminal = review()
+    terminal.shows("Is r1:1 right?")
+    for key in "ar":
+        terminal.type(key)
+        terminal.shows("hitl approve r1:1 --sign")
+    terminal.type("q")
+    ended(terminal)
+    assert state(hitl, "r1:1") == "pending"
+
+
 HOSTILE = (
     "# Sure? \x1b[2J\x1b]0;owned\x07\x9b31m [red]no[/] \u202egnp [here](http://a.example/x)\n\nsecond\rline"
 )

@@ -9,9 +9,11 @@ import pytest
 
 from hitl_cli.auth.links import PAGE, PROGRAM, make, url_of
 from hitl_cli.auth.signing_keys import load_keys
+from hitl_cli.errors import NotAllowed
 from hitl_cli.notify.compose import compose, look_up
 from hitl_cli.notify.messages import Message
 from hitl_cli.people.contacts import Directory, NotificationSettings
+from hitl_cli.requests.demand import Demand
 from hitl_cli.requests.notification import Notification
 from hitl_cli.requests.question import Question
 from tests.cli.requests import put
@@ -197,6 +199,27 @@ def test_who_may_only_ask_makes_none_not_even_for_a_request_of_its_own(
             assert program.post("/requests", {"id": f"own-{can}", "prompt": "?"}).status == 201
         refused = program.post(f"/requests/own-{can}/answer-url", {})
         assert (refused.status, refused.json["code"]) == (403, "permission-missing")
+
+
+def test_none_is_made_for_what_needs_a_signature(hitl: Hitl, gateway: GatewayProcess) -> None:
+    put(hitl, "signed", Question(prompt="?", proof="signed"), by="agent")
+    reviewer = with_token(hitl, gateway, "reviewer", "decide")
+    assert reviewer.post("/requests/signed/answer-url", {}).json["code"] == "proof-needed"
+    hitl.fails(7, "link", "signed", "--for", "reviewer", "--post", code="proof-needed")
+    assert "/l/" in hitl.ok("link", "signed", "--for", "reviewer")
+    put(hitl, "pay-7", Question(prompt="?"), by="agent")
+    strict = Directory(policy={"pay-*": Demand(proof="signed")})
+    with hitl.client() as client:
+        for id, directory in (("signed", Directory()), ("pay-7", strict), ("pay-7", Directory())):
+            notice = Notification(request=id, occasion="asked")
+            reach = NotificationSettings(directory=directory, keys=hitl.keys)
+            told = compose(look_up(client, [id])[id], notice, "reviewer", reach)
+            assert isinstance(told, Message)
+            demanded = id == "signed" or directory is strict
+            assert (told.items[0].answer_url is None) is demanded
+            assert (told.items[0].question.proof == "signed") is demanded
+        with pytest.raises(NotAllowed):
+            make(client, "pay-7", "reviewer", groups=strict.members, kind=PROGRAM)
 
 
 def test_a_webhook_has_one_unless_it_is_for_who_asked(hitl: Hitl, gateway: GatewayProcess) -> None:

@@ -118,6 +118,16 @@ def test_a_request_with_choices_has_one_button(mailbox: Mailbox) -> None:
     assert "ship, hold" in seen.text
 
 
+def test_a_request_that_needs_a_signature_has_one_button_and_says_how_to_sign(mailbox: Mailbox) -> None:
+    signed = item(question={"proof": "signed"})
+    for sent in (message(signed), message(signed, item(), occasion="digest")):
+        text, page = parts_of(mailed(mailbox, sent))
+        assert "hitl approve deploy-7:1 --sign" in text
+        seen = Seen(page)
+        assert seen.texts.count("Approve…") == len(sent.items) - 1
+        assert "Answer…" in seen.texts
+
+
 def test_what_came_of_a_request_is_said_with_who_and_why(mailbox: Mailbox) -> None:
     over = item(outcome="rejected", by="lead", reason="over budget")
     text, page = parts_of(mailed(mailbox, message(over, occasion="rejected")))

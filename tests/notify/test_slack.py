@@ -88,6 +88,18 @@ def test_what_a_message_does_not_show_whole_is_not_approved_in_slack(
     assert ("hitl:approve" in actions) is whole
 
 
+@pytest.mark.parametrize("proof", ["signed", "passkey"])
+def test_what_needs_a_signature_is_not_approved_in_slack_and_it_says_how_to_sign(proof: str) -> None:
+    signed = item(question={"proof": proof})
+    shown = payload(message(signed), clickable=True)
+    assert [one["action_id"] for one in of_type("actions", shown)[0]["elements"]] == ["hitl:open"]
+    several = payload(message(signed, item(), occasion="digest"), clickable=True)
+    for document in (shown, several):
+        said = "\n".join(texts(document))
+        assert "passkey" in said
+        assert ("hitl approve deploy-7:1 --sign" in said) is (proof == "signed")
+
+
 def test_a_digest_and_a_test_are_posted_too() -> None:
     several = payload(
         message(*[item(title=f"Number {n}?") for n in range(60)], occasion="digest"), clickable=True

@@ -21,9 +21,12 @@ def commands(seen: RequestDetails, server: str | None = None) -> list[str]:
     """
     there = [] if server is None else ["-S", server]
     id, question = seen.item.id, seen.item.question
-    comment = command("comment", [id, "TEXT"], there)
+    comment = command("comment", [id, "TEXT"], [*there])
     if seen.decision is not None or question is None:
         return [comment]
+    if question.proof == "passkey":
+        return [command("open", [id], there), comment]  # only its page can sign so
+    there += [] if question.proof is None else ["--sign"]
     asked = fields_of(question)
     needed = [f for f in asked if f.required and f.default is UNSET]
     options = [part for f in needed if f.path for part in ("--set", f"{f.path}={_placeholder(f)}")]

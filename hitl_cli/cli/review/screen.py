@@ -39,6 +39,7 @@ from hitl_cli.cli.render.request import drawing
 from hitl_cli.cli.render.table import Cell
 from hitl_cli.errors import BadInput, HitlError
 from hitl_cli.format.terminal import cells, printable
+from hitl_cli.inbox.decide import proof_needed
 from hitl_cli.inbox.request_summary import RequestSummary
 from hitl_cli.requests.decision_input import DecisionInput
 from hitl_cli.requests.editable import answer_form
@@ -288,8 +289,16 @@ class Screen:
             return None
         return page.seen.item
 
-    def _approve(self) -> None:
+    def _deciding(self) -> RequestSummary | None:
+        """Return the request on the screen, if it can be decided here: nothing is signed here."""
         item = self._meant()
+        if item is not None and item.asked.proof is not None:
+            self._desk.told = str(proof_needed(item))
+            return None
+        return item
+
+    def _approve(self) -> None:
+        item = self._deciding()
         if item is None:
             return
         if item.asked.choices:
@@ -300,7 +309,7 @@ class Screen:
             self._desk.told = self._hold(item, DecisionInput(verdict="approve"))
 
     def _change(self) -> None:
-        item = self._meant()
+        item = self._deciding()
         if item is None:
             return
         if item.asked.editable is None:
@@ -311,7 +320,7 @@ class Screen:
             self._app.exit(result=partial(self._fill, item, None))
 
     def _digit(self, digit: int) -> None:
-        item = self._meant()
+        item = self._deciding()
         if item is None:
             return
         choices = item.asked.choices
@@ -324,7 +333,7 @@ class Screen:
             self._desk.told = self._choose(item, _numbered(str(digit), choices))
 
     def _reject(self) -> None:
-        if item := self._meant():
+        if item := self._deciding():
             self._desk.told = "Press Enter to reject, Esc to cancel."
             self._start_typing("reason", item, "Reason: ")
 

@@ -267,7 +267,9 @@ async def _make_answer_url(call: Call) -> web.Response:
     gateway, person = call.gateway, call.visitor.person
     life_ms = None if call.body.expires is None else parse_duration(call.body.expires)
     groups = call.actor.groups
-    link = await gateway.bridge.run(links.make, call.id, person, life_ms=life_ms, groups=groups, whole=True)
+    link = await gateway.bridge.run(
+        links.make, call.id, person, life_ms=life_ms, groups=groups, whole=True, kind=links.PROGRAM
+    )
     url = links.url_of(gateway.url, link, gateway.keys(), links.PROGRAM)
     return json_answer(link_document(link, url), 201)
 

@@ -15,6 +15,7 @@ from hitl_cli.format.urls import host_of
 from hitl_cli.notify.channels.http_post import post
 from hitl_cli.notify.phrases import (
     PROMPT_CHARS,
+    SIGNATURE,
     SUBJECT_CHARS,
     TITLE_CHARS,
     body_of,
@@ -91,7 +92,8 @@ def _blocks_of_several(message: Message) -> list[Block]:
     """Return the blocks of a message about several requests or none: a line and a button for each."""
     blocks: list[Block] = [{"type": "section", "text": _plain(lead_of(message), TITLE_CHARS)}]
     for item in message.items[:ITEMS]:
-        text = "\n".join(filter(None, (title_of(item), outcome_of(item))))
+        sign = [fact.text for fact in facts_of(item, message.at) if fact.name == SIGNATURE]
+        text = "\n".join(filter(None, (title_of(item), outcome_of(item), *sign)))
         button = _link("Answer…" if item.outcome is None else "Details", item.url)
         blocks.append({"type": "section", "text": _plain(text, PROMPT_CHARS), "accessory": button})
     return [*blocks, {"type": "actions", "elements": [_link("Open your inbox", message.inbox)]}]

@@ -74,6 +74,7 @@ def _request_document(item: MessageItem) -> dict[str, Any]:
         "choices": question.choices,
         "to": question.to,
         "approvals": question.approvals,
+        "proof": question.proof,
         "priority": question.priority,
         "link": question.link,
         "asker": item.asker,
