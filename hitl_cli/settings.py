@@ -24,7 +24,7 @@ from hitl_cli.format.stable_ids import stable_id
 from hitl_cli.format.validation import in_words
 from hitl_cli.people.actor import check_person
 from hitl_cli.people.callbacks import NO_CALLBACKS, CallbackSettings, check_callbacks
-from hitl_cli.people.checkpoints import CheckpointSettings
+from hitl_cli.people.checkpoints import CheckpointSettings, check_checkpoints
 from hitl_cli.people.contacts import (
     Contact,
     Directory,
@@ -300,6 +300,7 @@ class Settings:
             hooks=hooks,
             callbacks=callbacks,
             oidc=oidc,
+            checkpoints=self._checkpoints(),
         )
         try:
             check_secrets(webhooks, hooks, callbacks)
@@ -308,6 +309,16 @@ class Settings:
         except BadInput as error:
             raise BadSetting(f"{self._path}: {error}") from None
         return found
+
+    def _checkpoints(self) -> CheckpointSettings:
+        """Return the settings for checkpoints, with absolute paths."""
+        file = self._file.checkpoints
+        key = self.checkpoint_signer().key
+        return msgspec.structs.replace(
+            file,
+            key=None if key is None else str(key),
+            file=None if file.file is None else str(self._in_folder(file.file)),
+        )
 
     def _resolved[C: Contact](self, contact: C) -> C:
         """Return a contact with its addresses, some of which are in environment variables as secrets."""
@@ -409,7 +420,7 @@ def convert(table: Any, path: Path) -> _FileSettings:
         check_callbacks(settings.callbacks)
         if settings.oidc is not None:
             check_oidc(settings.oidc, settings.groups)
-        _ = settings.checkpoints.known
+        check_checkpoints(settings.checkpoints, {**settings.groups, **settings.people})
     except BadInput as error:
         raise BadSetting(f"{path}: {error}") from error
     return msgspec.structs.replace(

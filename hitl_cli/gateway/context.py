@@ -102,7 +102,7 @@ class Gateway:
         self.waiters = DecisionWaiters(self.feed, self.bridge, self.go_on, self.stopping)
         """The HTTP requests that wait for a decision."""
         self.mcp = McpEndpoint(self)
-        self.housekeeper = Housekeeper(self._open, lambda: options.people.members, COUNT_EVERY_S)
+        self.housekeeper = Housekeeper(self._open, lambda: options.people, COUNT_EVERY_S)
         self._keys = load_keys(options.keys, clock())
         self._complaint = ""
 

@@ -22,10 +22,13 @@ RACES = 5
 """How often a checkpoint begins again because another process was first."""
 
 
-def make(client: Client, signer: CheckpointSigner, pruned: int | None = None) -> Checkpoint:
+def make(
+    client: Client, signer: CheckpointSigner, pruned: int | None = None, id: str | None = None
+) -> Checkpoint | None:
     """Append to the log what is new, sign its root, keep that on the server, and return it.
 
-    Raises BadInput (nothing can be signed), Raced.
+    With an `id`, it stays pending; None if another process has made one with that id. Raises BadInput
+    (nothing can be signed), Raced.
     """
     client.fire_due()
     size, root, name = _append(client)
@@ -33,14 +36,14 @@ def make(client: Client, signer: CheckpointSigner, pruned: int | None = None) ->
         checkpoint="hitl-checkpoint/1", log=name, size=size, root=root, at=client.now(), pruned=pruned
     )
     signed = signer.sign(made)
-    own = f"hitl-checkpoint-{fresh_id()}"
+    own = f"hitl-checkpoint-{fresh_id()}" if id is None else id
     tags = lineage(own, scope="local") | {LOG_TAG: "checkpoint" if pruned is None else "pruned"}
     create = ProtocolRequest(
         "promise.create",
         {"id": own, "timeoutAt": client.now() + LIFE_MS, "param": encode(signed), "tags": tags},
     )
-    as_promise(client.call_many([create, closing(create)])[0])
-    return signed
+    kept = as_promise(client.call_many([create] if id else [create, closing(create)])[0])
+    return signed if decode_as(kept.param, Checkpoint) == signed else None
 
 
 def _append(client: Client) -> tuple[int, str, str]:

@@ -34,7 +34,9 @@ class Ledger:
         from hitl_cli.ledger import checkpoints
 
         self.actor.require("read")
-        return checkpoints.make(self.client, signer, pruned)
+        made = checkpoints.make(self.client, signer, pruned)
+        assert made is not None  # its id is random
+        return made
 
     def check(
         self, checkpoints: Sequence[Checkpoint], keys: Sequence[str], since: int | None = None

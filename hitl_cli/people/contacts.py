@@ -23,6 +23,7 @@ from hitl_cli.format.names import folded, normalized
 from hitl_cli.format.passkeys import are_verified_here, passkey
 from hitl_cli.format.public_keys import public_key
 from hitl_cli.people.callbacks import NO_CALLBACKS, CallbackSettings
+from hitl_cli.people.checkpoints import CheckpointSettings
 from hitl_cli.people.groups import bare_name, groups_of, is_group
 from hitl_cli.people.oidc_settings import OidcSettings
 from hitl_cli.requests.demand import Policy
@@ -152,6 +153,7 @@ class Directory(Struct, frozen=True, kw_only=True, dict=True):
     gateway: str = "http://127.0.0.1:5001"
     strict_people: bool = False
     policy: Policy = {}
+    checkpoints: CheckpointSettings = CheckpointSettings()
 
     @cached_property
     def members(self) -> Groups:

@@ -1,8 +1,9 @@
 """Periodic work of workers and gateways, which completes what a process that died has left.
 
 It settles requests that have all their votes but were not settled (hitl_cli/inbox/pending.py), so that the
-run goes on. A worker also queues missing notifications (hitl_cli/notify/reconcile.py). On a Resonate Server
-it settles requests by their deadlines (hitl_cli/inbox/deadlines.py).
+run goes on, and makes checkpoints of the history (hitl_cli/notify/checkpoints.py). A worker also queues
+missing notifications (hitl_cli/notify/reconcile.py). On a Resonate Server it settles requests by their
+deadlines (hitl_cli/inbox/deadlines.py).
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ from typing import TYPE_CHECKING
 from hitl_cli.errors import HitlError, logged
 from hitl_cli.inbox.deadlines import DueRequests
 from hitl_cli.inbox.pending import settle_complete
+from hitl_cli.notify.checkpoints import CheckpointMaker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hitl_cli.client.protocol import Client
     from hitl_cli.notify.reconcile import Reconciler
-    from hitl_cli.people.groups import Groups
+    from hitl_cli.people.contacts import Directory
 
 logger = logging.getLogger(__name__)
 
@@ -40,14 +42,15 @@ class Housekeeper:
     def __init__(
         self,
         open_client: Callable[[], Client],
-        groups: Callable[[], Groups],
+        directory: Callable[[], Directory],
         every_s: float,
         unheard: Reconciler | None = None,
     ) -> None:
         """`open_client` is called in that thread; `unheard` finds requests without notifications."""
         self._unheard = unheard
+        self._checkpoints = CheckpointMaker(directory)
         self._open_client = open_client
-        self._groups = groups
+        self._directory = directory
         self._every_s = every_s
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="votes", daemon=True)
@@ -70,9 +73,10 @@ class Housekeeper:
             try:
                 client = client or self._open_client()
                 if time.monotonic() >= round_at:
-                    settle_complete(client, self._groups())
+                    settle_complete(client, self._directory().members)
                     if self._unheard is not None:
                         self._unheard.look(client)
+                    self._checkpoints.look(client)
                     round_at = time.monotonic() + self._every_s
                 pause_s = min(due.look(client), round_at - time.monotonic())
             except (HitlError, OSError) as error:

@@ -116,7 +116,7 @@ class Worker:
         self._notifier = Notifier(options.reach, target, open_client, at_once)
         self._housekeeper = Housekeeper(
             open_client,
-            lambda: options.reach.now.members,
+            lambda: options.reach.now,
             options.count_every_s,
             Reconciler(options.reach, target),
         )

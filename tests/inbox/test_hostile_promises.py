@@ -16,7 +16,7 @@ from hitl_cli.inbox.history import history
 from hitl_cli.inbox.pending import pending
 from hitl_cli.inbox.votes import votes_of
 from hitl_cli.people.actor import Actor
-from hitl_cli.people.groups import NO_GROUPS
+from hitl_cli.people.contacts import Directory
 from hitl_cli.requests.decision_input import DecisionInput
 from hitl_cli.requests.question import Escalation, Question
 from hitl_cli.runs.reading import get_run
@@ -81,7 +81,7 @@ def test_counting_goes_on_after_what_nobody_foresaw(hitl: Hitl) -> None:
         return opened[-1]
 
     put(hitl, "a", Question(prompt="Now?", approvals=1))
-    counter = Housekeeper(open_client, lambda: NO_GROUPS, every_s=0.01)
+    counter = Housekeeper(open_client, Directory, every_s=0.01)
     counter.start()
     wait_until(lambda: len(opened) == 2)
     counter.stop()
