@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 from hitl_cli.agents.claude_settings import hooks_in, settings_path
 from hitl_cli.client.connect import connect, shown_url
+from hitl_cli.client.gateway_api import GatewayApi
 from hitl_cli.client.protocol import PROBE, get_promise
 from hitl_cli.errors import BadInput, HitlError
 from hitl_cli.format.durations import format_duration, parse_duration
 from hitl_cli.people.groups import as_asked, in_words, unknown_people
-from hitl_cli.python_api.backend import Wanted
+from hitl_cli.views.auth import MeDocument
 from hitl_cli.views.doctor import Finding
 
 if TYPE_CHECKING:
@@ -89,24 +90,40 @@ def _examine(hook: InstalledHook, settings: Settings) -> Iterator[Finding]:
         yield Finding(NAME, "error", text, f"set a shorter --wait or a longer timeout, or {again}")
     groups = settings.groups()
     names = as_asked(options.to, groups)
-    if unknown := groups.unknown(names):
+    if options.gateway is None and (unknown := groups.unknown(names)):  # a gateway knows others
         yield Finding(NAME, "warning", unknown_people(unknown, groups), "correct --to")
     who = in_words(names, "or") if names else "anyone"
+    asked = f"{hook.matcher or 'every tool'} is asked of {who}"
     try:
-        place = _reached(options.gateway, options.server, options.token, settings)
+        if options.gateway is None:
+            yield Finding(NAME, "ok", f"{asked}, at {_reached(options.server, options.token, settings)}")
+        else:
+            yield from _at_gateway(options.gateway, options.token, settings, asked)
     except HitlError as error:
         yield Finding(NAME, "error", f"it cannot ask: {error}", "until then it refuses each call")
-    else:
-        yield Finding(NAME, "ok", f"{hook.matcher or 'every tool'} is asked of {who}, at {place}")
 
 
-def _reached(gateway: str | None, server: str | None, token: str | None, settings: Settings) -> str:
-    """Return the place where a hook asks, which answers. Raises HitlError."""
-    if gateway is not None:
-        from hitl_cli.python_api.gateway_backend import GatewayBackend
+def _at_gateway(gateway: str, token: str | None, settings: Settings, asked: str) -> Iterator[Finding]:
+    """Check a hook that asks at a gateway: whether its token may ask, and nothing more. Raises HitlError."""
+    given = settings.gateway_token(token)
+    me = GatewayApi(gateway, given).send("GET", "/me", MeDocument)
+    make = "hitl token create --as agent --can ask, where the gateway runs"
+    if "ask" not in me.can:
+        text = f"it cannot ask: the token of {me.person} does not have the permission ask"
+        yield Finding(NAME, "error", text, f"make another: {make}")
+        return
+    yield Finding(NAME, "ok", f"{asked}, at {shown_url(gateway)} as {me.person}")
+    if "decide" in me.can:
+        text = (
+            f"{shown_url(gateway)} lets everyone on this machine decide, and so the agent"
+            if given is None
+            else f"the token of {me.person} can also decide, and so can the agent that has it"
+        )
+        yield Finding(NAME, "warning", text, f"start the gateway with --sign-in, and give a token: {make}")
 
-        GatewayBackend(gateway, settings.gateway_token(token)).pending(Wanted(limit=1))
-        return shown_url(gateway)
+
+def _reached(server: str | None, token: str | None, settings: Settings) -> str:
+    """Return the server where a hook asks, which answers. Raises HitlError."""
     url = settings.server(server).value
     with connect(url, settings.token(token)) as client:
         get_promise(client, PROBE)

@@ -9,11 +9,13 @@ from hitl_cli.errors import BadInput
 from hitl_cli.format.names import folded, skeleton
 from hitl_cli.notify.messages import DeliveryFailed
 from hitl_cli.notify.shortcomings import THIS_COMPUTER, shortcomings
+from hitl_cli.people.callbacks import host_in
 from hitl_cli.views.doctor import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from hitl_cli.people.callbacks import CallbackSettings
     from hitl_cli.people.contacts import Contact, Directory, EmailSettings
     from hitl_cli.settings import Settings
 
@@ -40,6 +42,7 @@ def examine_people(settings: Settings) -> list[Finding]:
         if one.name != "email" or directory.email is None  # otherwise the mail server itself is tried
     ]
     findings = [*_judge_people(directory), *_judge_email(directory.email), *wrong]
+    findings += _judge_callbacks(directory.callbacks)
     if "webhook" in kinds and directory.webhooks.secret is None:
         advice = 'set [webhooks] secret = "$NAME" (docs/guides/webhooks.md)'
         unsigned = "webhooks are unsigned, so anyone could forge them"
@@ -78,6 +81,43 @@ def _judge_addresses(people: Mapping[str, Contact]) -> Iterator[Finding]:
     for address in sorted({address for address in every if every.count(address) > 1}):
         text = f"several people have the address {address}, so it identifies none of them"
         yield Finding("people", "warning", text, "give each person an address, or make a group with this one")
+
+
+def _judge_callbacks(callbacks: CallbackSettings) -> Iterator[Finding]:
+    """Check whether the hosts of callbacks can be posted to, as far as their addresses tell."""
+    if not callbacks.names_hosts:
+        return
+    from hitl_cli.notify.channels.outside import is_outside
+
+    allowed = ", ".join((*callbacks.hosts, *(f"{one} (internal)" for one in callbacks.internal)))
+    yield Finding("callbacks", "ok", f"decisions may be posted, signed, to {allowed}")
+    for one in dict.fromkeys((*callbacks.hosts, *callbacks.internal)):
+        host = host_in(one)
+        if host.startswith("*."):
+            continue
+        addresses = _addresses_of(host)
+        if not addresses:
+            advice = "correct callbacks.hosts or callbacks.internal, or the DNS of where workers run"
+            yield Finding("callbacks", "warning", f"{host} has no address here", advice)
+        elif one not in callbacks.internal and not any(map(is_outside, addresses)):
+            text = f"{host} has only internal addresses here, so nothing is posted to it"
+            yield Finding(
+                "callbacks", "warning", text, f"if it may be internal: callbacks.internal = [{one!r}]"
+            )
+
+
+def _addresses_of(host: str) -> list[str]:
+    """Return the IP addresses of a host; none if it has none, or the look-up takes too long."""
+
+    async def look() -> list[str]:
+        loop = asyncio.get_running_loop()
+        found = await asyncio.wait_for(loop.getaddrinfo(host.strip("[]"), None), PATIENCE_S)
+        return [str(one[4][0]) for one in found]
+
+    try:
+        return asyncio.run(look())
+    except (OSError, UnicodeError, TimeoutError):
+        return []
 
 
 def _judge_email(email: EmailSettings | None) -> Iterator[Finding]:

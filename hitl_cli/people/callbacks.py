@@ -73,6 +73,12 @@ def endpoint_of(url: str, allowed: CallbackSettings) -> Endpoint:
     return place
 
 
+def host_in(allowed: str) -> str:
+    """Return the host of an entry of the settings, without its port."""
+    found = re.fullmatch(_ALLOWED, allowed)
+    return allowed if found is None else found["host"]
+
+
 def check_callbacks(settings: CallbackSettings) -> None:
     """Raise BadSetting for a host that is not one, or hosts without a secret."""
     for key in ("hosts", "internal"):

@@ -16,6 +16,7 @@ from hitl_cli.client.protocol import ProtocolRequest, as_promise
 from hitl_cli.client.wire import encode
 from tests.agents.fake_model import FakeModel
 from tests.conftest import HITL, PATIENCE_S, wait_until
+from tests.gateway.conftest import begin_gateway
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -502,6 +503,22 @@ def test_doctor_finds_what_is_wrong_with_a_hook(
     wrong = [one for one in findings(hitl, 1 if level == "error" else 0) if one["level"] != "ok"]
     assert [one["level"] for one in wrong] == [level]
     assert told in wrong[0]["text"]
+
+
+def test_doctor_checks_the_token_of_a_hook_that_asks_at_a_gateway(hitl: Hitl) -> None:
+    gateway = begin_gateway(hitl, "--sign-in")
+    try:
+        hitl.ok("hook", "install", "--gateway", gateway.url, "--to", "lead")
+        for can, levels in (("ask", ["ok"]), ("decide,ask", ["ok", "warning"]), ("read", ["error"])):
+            asked = [part for one in can.split(",") for part in ("--can", one)]
+            hitl.env["HITL_TOKEN"] = hitl.ok("token", "create", "--as", "agent", *asked).strip()
+            found = findings(hitl, 1 if levels == ["error"] else 0)
+            assert [one["level"] for one in found] == levels
+            assert "agent" in found[0]["text"]
+        hitl.env["HITL_TOKEN"] = "hitl_0123456789abcdef_wrong"
+        assert [one["level"] for one in findings(hitl, 1)] == ["error"]
+    finally:
+        gateway.clear_away()
 
 
 def test_doctor_says_that_the_agents_settings_cannot_be_read(hitl: Hitl) -> None:

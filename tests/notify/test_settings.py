@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from hitl_cli.admin import notify_checks
 from hitl_cli.errors import BadInput
 from hitl_cli.people.contacts import Address
 from hitl_cli.settings import Settings
@@ -121,3 +122,17 @@ def test_a_command_that_meets_a_mistake_says_so_and_does_nothing(hitl: Hitl) -> 
     assert "people.reviewer.email is 'nobody', which is not an e-mail address." in hitl.fails(
         2, "pending", code="bad-setting"
     )
+
+
+def test_doctor_checks_where_callbacks_may_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = {"ci.example.org": ["203.0.113.7", "8.8.8.8"], "inside.example.org": ["10.0.0.7"]}
+    monkeypatch.setattr(notify_checks, "_addresses_of", lambda host: known.get(host, []))
+    hosts = ["ci.example.org:8443", "*.example.net", "inside.example.org", "none.example.org"]
+    internal = ["inside.example.org:8080", "gone.example.org"]
+    text = f'[callbacks]\nsecret = "{SECRET}"\nhosts = {hosts}\ninternal = {internal}'
+    (tmp_path / "hitl.toml").write_text(text)
+    found = [one for one in notify_checks.examine_people(Settings({}, tmp_path)) if one.name == "callbacks"]
+    assert [one.level for one in found] == ["ok", "warning", "warning", "warning"]
+    for one, host in zip(found[1:], ("inside", "none", "gone"), strict=True):
+        assert one.text.startswith(f"{host}.example.org")
+        assert one.advice
