@@ -208,20 +208,25 @@ class RequestTaskPorts:
         return TaskFenceResult(promise=_promise.decode(done.data).promise, preload=[])
 
     async def _ask(self, kind: str, data: dict[str, Any]) -> _Answer:
-        """Return the answer. Raises ServerError, also that of an earlier creation; ConnectorError."""
+        """Return the answer. Raises ServerError, also that of an earlier creation; ConnectorError.
+
+        A task of which the server refuses something is no longer known to be held.
+        """
         hold = self._holds.get(data["id"])
         asked_at = time.monotonic()
-        if hold is None or not hold.unconfirmed:
-            answer = _answer.decode(await self._ask_server(_text_of(kind, data)))
-        else:
+        before: list[asyncio.Future[bytes]] = []
+        if hold is not None:
             before, hold.unconfirmed = hold.unconfirmed, []
-            answering = self._ask_server(_text_of(kind, data), before[-1])
-            answer = _answer.decode(await answering)
+        try:
+            answer = _answer.decode(await self._ask_server(_text_of(kind, data), _last(before)))
             for each in before:
                 created = _answer.decode(await each)
                 _raise_for(created)
                 _raise_for(_fence.decode(created.data).action)
-        _raise_for(answer)
+            _raise_for(answer)
+        except ServerError:
+            self._holds.pop(data["id"], None)
+            raise
         if hold is not None:
             hold.sure_until = min(asked_at + SURE_S, hold.leased_until)
         return answer

@@ -147,6 +147,18 @@ async def test_a_step_whose_creation_is_refused_fails_where_it_ends() -> None:
         await ports.task_fence_settle("r", 1, ENDED)
 
 
+@in_a_loop
+async def test_of_a_task_that_was_lost_no_step_begins_and_nothing_is_kept() -> None:
+    database = Database()
+    ports = held(database)
+    database.refused = {"promise.create", "promise.settle"}
+    with pytest.raises(ServerError):
+        await ports.task_fence_settle("r", 1, ENDED)
+    with pytest.raises(ServerError):
+        await ports.task_fence_create("r", 1, STEP)
+    assert ports._holds == {}
+
+
 @pytest.mark.parametrize("ago_s", [1.1, LEASE_S / 2])
 @in_a_loop
 async def test_long_after_the_last_word_of_the_server_a_step_waits_for_its_creation(ago_s: float) -> None:
