@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -23,6 +24,7 @@ from hitl_cli.format.names import normalized
 from hitl_cli.format.stable_ids import stable_id
 from hitl_cli.format.validation import in_words
 from hitl_cli.people.actor import check_person
+from hitl_cli.people.allowed_signers import allowed_signers
 from hitl_cli.people.callbacks import NO_CALLBACKS, CallbackSettings, check_callbacks
 from hitl_cli.people.checkpoints import CheckpointSettings, check_checkpoints
 from hitl_cli.people.contacts import (
@@ -34,7 +36,9 @@ from hitl_cli.people.contacts import (
     WebhookSettings,
     check,
     check_anybody,
+    check_revoked,
     check_secrets,
+    check_signers,
     is_http_url,
     several,
 )
@@ -67,6 +71,8 @@ class _FileSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     keys: str | None = None
     ssh_key: str | None = None
     sign: bool = False
+    allowed_signers: str | None = None
+    revoked: dict[str, datetime] = {}
     people: dict[str, Contact] = {}
     groups: dict[str, GroupContact] = {}
     anybody: tuple[str, ...] = ()
@@ -209,15 +215,26 @@ class Settings:
         return self._file.sign
 
     def groups(self) -> Groups:
-        """Return the people and groups of the file."""
+        """Return the people and groups of the file. Raises BadSetting."""
+        return self.people().members
+
+    def people(self) -> Directory:
+        """Return the people and groups of the file, and with what they sign. Raises BadSetting."""
         file = self._file
-        return Directory(
+        named = file.allowed_signers
+        signers = None if named is None else self._in_folder(named)
+        found = Directory(
             people=file.people,
             groups=file.groups,
             strict_people=file.strict_people,
             oidc=file.oidc,
             policy=file.policy,
-        ).members
+            signers=() if signers is None else allowed_signers(signers),
+            revoked={key: round(at.timestamp() * 1_000) for key, at in file.revoked.items()},
+            files=() if signers is None else (signers,),
+        )
+        check_signers(found)
+        return found
 
     def live_directory(self, changed: Callable[[Directory], None] | None = None) -> LiveDirectory:
         """Return the `directory`, which is read again when the file changes or is created. Raises BadInput.
@@ -262,15 +279,11 @@ class Settings:
     def contacts(self) -> Directory:
         """Return the people, groups and their contacts, without secrets and mail settings."""
         file = self._file
-        return Directory(
-            people=file.people,
-            groups=file.groups,
+        return msgspec.structs.replace(
+            self.people(),
             anybody=file.anybody,
             gateway=self.gateway().value,
-            strict_people=file.strict_people,
             callbacks=file.callbacks,
-            oidc=file.oidc,
-            policy=file.policy,
         )
 
     def directory(self) -> Directory:
@@ -417,6 +430,7 @@ def convert(table: Any, path: Path) -> _FileSettings:
         raise BadSetting(f"{path} has an invalid setting: {_named(error, table)}.") from error
     try:
         check(settings.people, settings.groups, settings.email, settings.hooks)
+        check_revoked(settings.revoked)
         check_callbacks(settings.callbacks)
         if settings.oidc is not None:
             check_oidc(settings.oidc, settings.groups)

@@ -55,6 +55,7 @@ _PANELS = {
         "backup",
         "prune",
         "checkpoint",
+        "people",
         "notify",
         "login",
         "logout",

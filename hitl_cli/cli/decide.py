@@ -29,10 +29,12 @@ from hitl_cli.settings import Settings
 from hitl_cli.views.decision import KeptCommentDocument, decision_result_document
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from hitl_cli.inbox.decide import Said
     from hitl_cli.inbox.request_summary import RequestSummary
+    from hitl_cli.people.actor import Actor
+    from hitl_cli.proof.signing import Signer
 
 WHAT = "A request: its id, an id prefix, its key, or a run with one open request."
 
@@ -76,8 +78,9 @@ def approve(
         data,
         fields,
     )
-    with deciding(ctx, server, token, who, sign=sign, key=key) as inbox:
-        if ids is not None and len(ids) == 1 and not (stdin or match or dry):
+    one = ids is not None and len(ids) == 1 and not (stdin or match or dry)
+    with deciding(ctx, server, token, who, sign=sign, key=key, several=not (one or dry)) as inbox:
+        if ids is not None and one:
             _answer_one(inbox, ids[0], _or_asked_for(inbox, answer), as_json=as_json)
             return
         names = named(inbox, ids, stdin=stdin, match=match)
@@ -102,8 +105,9 @@ def reject(
 ) -> None:
     """Reject a request. The workflow gets the reason."""
     answer = DecisionInput(verdict="reject", reason=reason, comment=comment)
-    with deciding(ctx, server, token, who, sign=sign, key=key) as inbox:
-        if ids is not None and len(ids) == 1 and not (stdin or match or dry):
+    one = ids is not None and len(ids) == 1 and not (stdin or match or dry)
+    with deciding(ctx, server, token, who, sign=sign, key=key, several=not (one or dry)) as inbox:
+        if ids is not None and one:
             _answer_one(inbox, ids[0], answer, as_json=as_json)
             return
         names = named(inbox, ids, stdin=stdin, match=match)
@@ -158,17 +162,36 @@ def deciding(
     *,
     sign: bool,
     key: Path | None,
+    several: bool = False,
 ) -> Iterator[Inbox]:
-    """Open the inbox of the person who decides, and signs if they want to."""
+    """Open the inbox of the person who decides, and signs if they want to; `several` decisions each."""
     settings = Settings()
     with opened(Inbox, ctx, server, token, who, settings) as (inbox, _):
-        if sign or key is not None or settings.sign:
-            from hitl_cli.proof.signing import ssh_signer
+        inbox.signer = signer_of(settings, inbox.actor, sign=sign, key=key)
+        chosen = None if inbox.signer is None or not several else settings.ssh_key(key)
+        if chosen is not None:
+            from hitl_cli.proof.ssh import asks_each_time
 
-            groups = inbox.actor.groups
-            known = groups.ssh.get(groups.key(inbox.actor.person), ())
-            inbox.signer = ssh_signer(settings.ssh_key(key), known)
+            if asks_each_time(chosen):
+                note("Each decision is signed on its own: the passphrase or the touch is asked for each.")
         yield inbox
+
+
+def signer_of(
+    settings: Settings,
+    actor: Actor,
+    *,
+    sign: bool,
+    key: Path | None,
+    tell: Callable[[str], None] = note,
+    quiet: bool = False,
+) -> Signer | None:
+    """Return what signs the decisions of a person; None if they do not sign. See `ssh_signer`."""
+    if not (sign or key is not None or settings.sign):
+        return None
+    from hitl_cli.proof.signing import ssh_signer, usable_keys
+
+    return ssh_signer(settings.ssh_key(key), usable_keys(actor.person, actor.groups), tell=tell, quiet=quiet)
 
 
 def _with_data(answer: DecisionInput, data: str | None, fields: list[str] | None) -> Said:

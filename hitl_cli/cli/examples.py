@@ -52,6 +52,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "hitl rule list",
     ),
     "notify": ("hitl notify list", "hitl notify test reviewer"),
+    "people": (
+        "hitl people",
+        "hitl people add lead --ssh ~/.ssh/id_ed25519.pub",
+        "hitl people revoke SHA256:AiKQGZ --from 2026-11-27T12:00:00Z",
+    ),
     "history": ("hitl history --since 7d", "hitl history --all --csv --excel"),
     "verify": ("hitl verify --since 30d",),
     "receipt": ("hitl receipt region-1", "hitl receipt region-1 --html"),

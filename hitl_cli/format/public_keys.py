@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from hashlib import sha256
 
 from hitl_cli.errors import BadInput
 
@@ -18,6 +19,9 @@ KEY_TYPES = (
 )
 """The types of keys that can sign."""
 
+NAMESPACE = "hitl-decision"
+"""What the signatures are for, so that one of a commit or a mail is none of a decision."""
+
 
 def public_key(text: str) -> str:
     """Return a public key without its comment. Raises BadInput if the text is none."""
@@ -30,3 +34,9 @@ def public_key(text: str) -> str:
     if kind not in KEY_TYPES or not raw[4:].startswith(kind.encode()) or "\n" in text.strip():
         raise BadInput(f"{text[:60]!r} is not a public SSH key, such as ssh-ed25519 AAAA….")
     return f"{kind} {blob}"
+
+
+def fingerprint(key: str) -> str:
+    """Return the fingerprint of a public key, as OpenSSH writes it."""
+    blob = base64.b64decode(key.split()[1])
+    return "SHA256:" + base64.b64encode(sha256(blob).digest()).decode().rstrip("=")

@@ -161,6 +161,7 @@ def begin(
         expect(item)
     if promise.state == "pending":
         _check_answerable(item, actor.person, actor.groups)  # before a person fills in a form in vain
+        check_signs(item, signer)
     given = said(item) if callable(said) else said
     id = fresh_id() if mark is None else mark.id
     audit = Audit(id=id, by=actor.person, via=actor.via, at=client.now(), comment=given.comment, rule=rule)
@@ -188,9 +189,14 @@ def _signed(item: RequestSummary, vote: Vote, audit: Audit, signer: Signer | Non
         proof = signer(stated)  # its decision has an id of its own if it was signed before
         if item.asked.proof != "passkey" or proof.kind == "passkey":
             return msgspec.structs.replace(audit, id=proof.decision, proof=proof)
-    if item.asked.proof is None:
-        return audit
-    raise proof_needed(item, vote.verdict)
+    check_signs(item, None, vote.verdict)
+    return audit
+
+
+def check_signs(item: RequestSummary, signer: Signer | None, verdict: Verdict = "approve") -> None:
+    """Raise NotAllowed for a request that needs proof from a person who does not sign."""
+    if signer is None and item.asked.proof is not None:
+        raise proof_needed(item, verdict)
 
 
 def proof_needed(item: RequestSummary, verdict: Verdict = "approve") -> NotAllowed:

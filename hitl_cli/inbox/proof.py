@@ -46,7 +46,11 @@ class Verified(Struct, frozen=True, kw_only=True):
 
 
 def verified(item: RequestSummary, groups: Groups) -> Verified:
-    """Check the proof of the decision on a request."""
+    """Check the proof of the decision on a request, by what the request demands.
+
+    A policy that came later does not make an earlier decision wrong.
+    """
+    groups = msgspec.structs.replace(groups, policy={})
     proof = check_decision(item.promise, item.run, groups)
     why = why_unproven(item, groups, proof) or next((one.why for one in proof if one.state == "wrong"), None)
     states = {one.state for one in proof}

@@ -21,16 +21,18 @@ from hitl_cli.format.durations import parse_duration
 from hitl_cli.format.mail_headers import is_address, mailbox
 from hitl_cli.format.names import folded, normalized
 from hitl_cli.format.passkeys import are_verified_here, passkey
-from hitl_cli.format.public_keys import public_key
+from hitl_cli.format.public_keys import fingerprint, public_key
+from hitl_cli.people.allowed_signers import AllowedSigner
 from hitl_cli.people.callbacks import NO_CALLBACKS, CallbackSettings
 from hitl_cli.people.checkpoints import CheckpointSettings
-from hitl_cli.people.groups import bare_name, groups_of, is_group
+from hitl_cli.people.groups import KeyLife, bare_name, groups_of, is_group
 from hitl_cli.people.oidc_settings import OidcSettings
 from hitl_cli.requests.demand import Policy
 from hitl_cli.requests.question import GROUP
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from datetime import datetime
 
     from hitl_cli.people.groups import Groups
 
@@ -39,6 +41,7 @@ HTTP_URL = r"https?://[^\s/?#]+[^\s]*"
 VARIABLE = r"\$[A-Za-z_][A-Za-z0-9_]*"
 HOST = r"[^\s/@\[\]]+"
 HOOK_NAME = r"[A-Za-z0-9_-]{1,64}"
+FINGERPRINT = r"SHA256:[A-Za-z0-9+/]{43}"
 SLACK_USER = r"[UW][A-Z0-9]{2,20}"
 LAST_PORT = 65_535
 
@@ -139,7 +142,8 @@ class Directory(Struct, frozen=True, kw_only=True, dict=True):
 
     `anybody` are those who are notified of requests without assignees, which anyone may answer.
     `strict_people` refuses requests to names that are not in the settings. `policy` is what decisions must
-    have at least.
+    have at least. `signers` are those of the file of allowed signers, and `revoked` says from when a key
+    proves nothing, in ms since the epoch, by its fingerprint. `files` are what else it was read from.
     """
 
     people: Mapping[str, Contact] = {}
@@ -154,20 +158,34 @@ class Directory(Struct, frozen=True, kw_only=True, dict=True):
     strict_people: bool = False
     policy: Policy = {}
     checkpoints: CheckpointSettings = CheckpointSettings()
+    signers: tuple[AllowedSigner, ...] = ()
+    revoked: Mapping[str, int] = {}
+    files: tuple[Path, ...] = ()
 
     @cached_property
     def members(self) -> Groups:
         """The people and the members of each group."""
+        addresses = {name: contact.email for name, contact in self.people.items()}
+        named = groups_of({}, addresses)
+        ssh = {name: list(map(public_key, contact.ssh)) for name, contact in self.people.items()}
+        for signer in self.signers:
+            for name in map(named.name, signer.people):
+                addresses.setdefault(name, None)
+                ssh.setdefault(name, []).append(signer.key)
         found = groups_of(
             {name: group.members for name, group in self.groups.items()},
-            {name: contact.email for name, contact in self.people.items()},
+            addresses,
             strict=self.strict_people,
-            ssh={name: tuple(map(public_key, contact.ssh)) for name, contact in self.people.items()},
+            ssh={name: tuple(dict.fromkeys(keys)) for name, keys in ssh.items()},
             passkeys={name: contact.passkeys for name, contact in self.people.items()},
             policy=self.policy,
         )
         mapped = () if self.oidc is None else self.oidc.groups.values()
-        return replace(found, by_sign_in=frozenset(folded(bare_name(group)) for group in mapped))
+        return replace(
+            found,
+            by_sign_in=frozenset(folded(bare_name(group)) for group in mapped),
+            lives=key_lives(self.signers, self.revoked),
+        )
 
     @property
     def reaches_somebody(self) -> bool:
@@ -191,6 +209,19 @@ class Directory(Struct, frozen=True, kw_only=True, dict=True):
     def person_at_provider(self, account: str) -> str | None:
         """Return the person with this `oidc`; None if nobody has it."""
         return next((name for name, one in self.people.items() if one.oidc == account), None)
+
+
+def key_lives(signers: Iterable[AllowedSigner], revoked: Mapping[str, int]) -> dict[str, KeyLife]:
+    """Return from when and until when keys are valid, by their fingerprints; of others, always."""
+    lives = {
+        fingerprint(signer.key): KeyLife(signer.since, signer.until)
+        for signer in signers
+        if (signer.since, signer.until) != (None, None)
+    }
+    for key, at in revoked.items():
+        known = lives.get(key, KeyLife())
+        lives[key] = KeyLife(known.since, at if known.until is None else min(at, known.until))
+    return lives
 
 
 def check(
@@ -225,6 +256,35 @@ def _check_unique(people: Mapping[str, Contact]) -> None:
         ids = [id for contact in people.values() if (id := getattr(contact, key))]
         if twice := next((id for id in ids if ids.count(id) > 1), None):
             raise BadSetting(f"{key} {twice} is set for two people; it must be unique.")
+
+
+def check_revoked(revoked: Mapping[str, datetime]) -> None:
+    """Raise BadSetting for a revocation of no fingerprint, or at an instant without a time zone."""
+    for key, at in revoked.items():
+        if not re.fullmatch(FINGERPRINT, key):
+            raise BadSetting(
+                f"revoked.{key!r} is not a fingerprint, such as SHA256:…: `hitl people` shows them."
+            )
+        if at.tzinfo is None:
+            raise BadSetting(f"revoked.{key!r} needs a time zone, as in {at.isoformat()}Z.")
+
+
+def check_signers(directory: Directory) -> None:
+    """Raise BadSetting if two people have the same key: then it does not prove who signed."""
+    owners: dict[str, str] = {}
+    groups = directory.members
+    for person, key in [*key_owners(groups)]:
+        if (other := owners.setdefault(key, person)) != person:
+            raise BadSetting(
+                f"the key {key} is of two people: {groups.name(other)} and {groups.name(person)}."
+            )
+
+
+def key_owners(groups: Groups) -> Iterator[tuple[str, str]]:
+    """Yield each person who can sign, by their key in `groups`, with the fingerprint of a public key."""
+    yield from ((person, fingerprint(key)) for person, keys in groups.ssh.items() for key in keys)
+    for person, lines in groups.passkeys.items():
+        yield from ((person, passkey(line).fingerprint) for line in lines)
 
 
 def check_anybody(directory: Directory) -> None:

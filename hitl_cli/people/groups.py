@@ -20,6 +20,13 @@ if TYPE_CHECKING:
     from hitl_cli.requests.question import Question
 
 
+class KeyLife(Struct, frozen=True):
+    """From when and until when a key is valid, in ms since the epoch: `until` if it was revoked."""
+
+    since: int | None = None
+    until: int | None = None
+
+
 class Groups(Struct, frozen=True, kw_only=True):
     """The people and groups of the settings. A key is a folded name.
 
@@ -27,8 +34,8 @@ class Groups(Struct, frozen=True, kw_only=True):
     `groups` has each group's name by its key, `members` the keys of its members. `people` are the keys of all
     who are named anywhere. `strict` means that nobody else may be asked. `ssh` and `passkeys` have the public
     keys with which each person signs, by their key. `by_sign_in` are the keys of groups whose members also
-    come from a sign-in provider, so that nobody knows all of them. `policy` is what the settings demand of
-    decisions.
+    come from a sign-in provider, so that nobody knows all of them. `lives` says when a key is valid, by
+    its fingerprint. `policy` is what the settings demand of decisions.
     """
 
     spelled: Mapping[str, str] = {}
@@ -39,6 +46,7 @@ class Groups(Struct, frozen=True, kw_only=True):
     ssh: Mapping[str, tuple[str, ...]] = {}
     passkeys: Mapping[str, tuple[str, ...]] = {}
     by_sign_in: frozenset[str] = frozenset()
+    lives: Mapping[str, KeyLife] = {}
     policy: Policy = {}
 
     def name(self, name: str) -> str:

@@ -43,16 +43,18 @@ class LiveDirectory:
         self._read = read
         self._gateway = gateway
         self._changed = changed
-        self._stamp = _stamp_of(file)
+        stamp = _stamp_of(file)
         self._known = self._in_file()
+        self._stamp = (stamp, *map(_stamp_of, self._known.files))
 
     def __call__(self) -> Directory:
         """Return the people that the file has now."""
-        stamp = _stamp_of(self._file)
-        if stamp not in (None, self._stamp):
+        stamp = (_stamp_of(self._file), *map(_stamp_of, self._known.files))
+        if stamp[0] is not None and stamp != self._stamp:
             self._stamp = stamp
             try:
                 self._known = self._in_file()
+                self._stamp = (stamp[0], *map(_stamp_of, self._known.files))
             except BadInput as error:
                 logger.error("%s The people that were read before stay in use.", logged(error))  # noqa: TRY400
             else:

@@ -8,6 +8,8 @@ from msgspec import Struct
 
 from hitl_cli.client.wire import SignatureKind, Vote, audit_of, decode, error_message
 from hitl_cli.errors import BadProof, NotSignable
+from hitl_cli.format.times import iso
+from hitl_cli.people.groups import KeyLife
 from hitl_cli.proof import ssh
 from hitl_cli.proof.statement import statement_of
 
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from hitl_cli.proof.statement import Statement
     from hitl_cli.requests.question import ProofKind
 
+
+ALWAYS = KeyLife()
 
 type ProofState = Literal["proven", "claimed", "wrong"]
 
@@ -44,12 +48,27 @@ def check_vote(promise: Promise, run: Promise | None, vote: Vote, groups: Groups
     """Check the proof of one person's decision, or vote, on a request; `run` is the run that asks."""
     if vote.proof is None:
         return Checked(by=vote.by, state="claimed")
+    alone = not audit_of(promise).votes
+    recorded_at = max(vote.at, (promise.settled_at or 0) if alone else 0)
     try:
         stated = statement_of(promise, run, vote, vote.proof.decision, vote.proof.at)
         key = signed_with(vote.proof, stated, groups)
+        check_life(key, groups.lives.get(key, ALWAYS), vote.proof.at, recorded_at)
     except (NotSignable, BadProof) as error:
         return Checked(by=vote.by, state="wrong", kind=vote.proof.kind, why=str(error))
     return Checked(by=vote.by, state="proven", kind=vote.proof.kind, key=key)
+
+
+def check_life(key: str, life: KeyLife, signed_at: int, recorded_at: int) -> None:
+    """Raise BadProof for a signature from before or after the life of a key.
+
+    Who has a stolen key can claim to have signed early. So the instant at which the server recorded the
+    decision must be before its end, too, as far as that is known.
+    """
+    if life.since is not None and signed_at < life.since:
+        raise BadProof(f"the key {key} is valid from {iso(life.since)} only")
+    if life.until is not None and max(signed_at, recorded_at) >= life.until:
+        raise BadProof(f"the key {key} is revoked from {iso(life.until)}")
 
 
 def signed_with(proof: Proof, stated: Statement, groups: Groups) -> str:

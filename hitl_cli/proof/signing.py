@@ -5,18 +5,18 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
 from hitl_cli.client.wire import Proof
+from hitl_cli.engine.wall_clock import now_ms
 from hitl_cli.errors import BadInput, BadProof
+from hitl_cli.format.public_keys import fingerprint
+from hitl_cli.format.shell import command
+from hitl_cli.people.groups import Groups, KeyLife
 from hitl_cli.proof import ssh
-from hitl_cli.proof.checking import signed_with
+from hitl_cli.proof.checking import ALWAYS, check_life, signed_with
 from hitl_cli.proof.statement import Statement
-
-if TYPE_CHECKING:
-    from hitl_cli.people.groups import Groups
 
 type Signer = Callable[[Statement], Proof]
 """Signs a statement. Raises BadInput, and then nothing is decided."""
@@ -25,26 +25,47 @@ FRESH_MS = 15 * 60_000
 """How long a statement waits for its signature."""
 
 
-def ssh_signer(chosen: Path | None, known: tuple[str, ...]) -> Signer:
+def usable_keys(person: str, groups: Groups) -> tuple[str, ...]:
+    """Return the public keys of a person in the settings that are valid now."""
+    now, lives = now_ms(), groups.lives
+
+    def is_valid(life: KeyLife) -> bool:
+        return (life.since is None or life.since <= now) and (life.until is None or now < life.until)
+
+    keys = groups.ssh.get(groups.key(person), ())
+    return tuple(key for key in keys if is_valid(lives.get(fingerprint(key), KeyLife())))
+
+
+def ssh_signer(
+    chosen: Path | None,
+    known: tuple[str, ...],
+    *,
+    tell: Callable[[str], None] = lambda _: None,
+    quiet: bool = False,
+) -> Signer:
     """Return a signer with the key in the file `chosen`, else with the SSH agent's only one that is `known`.
 
-    `known` are the public keys of the person in the settings: a signature by any other proves nothing.
+    `known` are the public keys of the person in the settings: a signature by any other proves nothing. `tell`
+    is told when a key must be touched; `quiet` asks for no passphrase on the terminal.
     """
 
     def sign(statement: Statement) -> Proof:
         if not known:
             raise BadInput(
-                f'the settings have no key of {statement.by}: add [people] with ssh = ["ssh-ed25519 …"].'
+                f"the settings have no valid key of {statement.by}:"
+                f" `{command('people add', [statement.by])} --ssh FILE` prints how to add one."
                 " Nothing was changed.",
                 code="no-key",
             )
         stated = statement.canonical()
         with tempfile.TemporaryDirectory(prefix="hitl-") as folder:
             key = ssh.own_key(chosen, known, Path(folder))
-            signature = ssh.sign(key, stated)
+            if ssh.needs_touch(key):
+                tell(f"Touch {key} to sign the decision on {statement.request}.")
+            signature = ssh.sign(key, stated, quiet=quiet)
         if ssh.verify(signature, stated, known) is None:
             raise BadInput(
-                f"{key} is not one of the keys of {statement.by} in the settings. Nothing was changed.",
+                f"{key} is not one of the valid keys of {statement.by} in the settings. Nothing was changed.",
                 code="no-key",
             )
         return Proof(kind="ssh", decision=statement.decision, at=statement.at, signature=signature)
@@ -62,7 +83,8 @@ def signed_before(proof: Proof, groups: Groups) -> Signer:
         if abs(statement.at - proof.at) > FRESH_MS:
             raise BadProof("this was signed too long ago: sign it again. Nothing was changed.")
         try:
-            signed_with(proof, replace(statement, decision=proof.decision, at=proof.at), groups)
+            key = signed_with(proof, replace(statement, decision=proof.decision, at=proof.at), groups)
+            check_life(key, groups.lives.get(key, ALWAYS), proof.at, statement.at)
         except BadProof as error:
             raise BadProof(f"{error}. Nothing was changed.") from error
         return proof

@@ -9,19 +9,21 @@ from __future__ import annotations
 import re
 import subprocess
 import tempfile
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hitl_cli.errors import BadInput, BadSetting
+from hitl_cli.errors import BadInput, BadProof, BadSetting
+from hitl_cli.format.public_keys import NAMESPACE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-NAMESPACE = "hitl-decision"
-"""What the signatures are for, so that one of a commit or a mail is none of a decision."""
-
 PRINCIPAL = "signer"
 """The name of the signer in the file of allowed signers. It is not the person's, which may be a pattern."""
+
+KEPT = 10_000
+"""Verified signatures in memory: a statement has some 600 bytes."""
 
 PATIENCE_S = 120.0
 """How long signing may take: a person may have to touch a key, or to type a passphrase."""
@@ -53,16 +55,36 @@ def own_key(chosen: Path | None, known: Sequence[str], folder: Path) -> Path:
     return public
 
 
-def sign(key: Path, statement: bytes, namespace: str = NAMESPACE) -> str:
+def sign(key: Path, statement: bytes, namespace: str = NAMESPACE, *, quiet: bool = False) -> str:
     """Return the signature of a statement by the private key in a file, or the agent's to a public one.
 
-    Raises BadInput.
+    `quiet` keeps OpenSSH from asking for a passphrase on the terminal. Raises BadInput.
     """
-    done = _run("ssh-keygen", "-Y", "sign", "-q", "-n", namespace, "-f", str(key), stdin=statement)
+    command = ("ssh-keygen", "-Y", "sign", "-q", "-n", namespace, "-f", str(key))
+    done = _run(*command, stdin=statement, own_session=quiet)
     if done.returncode != 0:
-        why = done.stderr.decode(errors="replace").strip().splitlines() or ["it refused"]
-        raise BadInput(f"ssh-keygen did not sign: {why[-1]}. Nothing was changed.", code="not-signed")
+        raise _not_signed(key, done.stderr.decode(errors="replace").strip())
     return done.stdout.decode()
+
+
+def needs_touch(key: Path) -> bool:
+    """Whether a person must touch the key for each signature: it is in hardware (its public half says so)."""
+    public = key if key.suffix == ".pub" else key.with_name(f"{key.name}.pub")
+    return public.exists() and public.read_bytes().startswith(b"sk-")
+
+
+def _not_signed(key: Path, said: str) -> BadInput:
+    """Return the error for a key that did not sign, by what OpenSSH said."""
+    if "too open" in said or "bad permissions" in said:
+        why = f"others can read {key}: run chmod 600 on it. Nothing was changed."
+        return BadInput(why, code="key-permissions")
+    if "passphrase" in said:
+        why = f"the passphrase of {key} is wrong, or nobody could type it. Nothing was changed."
+        return BadInput(why, code="wrong-passphrase")
+    why = (said.splitlines() or ["it refused"])[-1].rstrip(".")
+    if "No private key found" in said or "agent refused" in said:
+        why = f"the SSH agent does not have the private key of {key}, or refused"
+    return BadInput(f"ssh-keygen did not sign: {why}. Nothing was changed.", code="not-signed")
 
 
 def verify(signature: str, statement: bytes, keys: Sequence[str], namespace: str = NAMESPACE) -> str | None:
@@ -70,6 +92,15 @@ def verify(signature: str, statement: bytes, keys: Sequence[str], namespace: str
 
     Raises BadSetting if OpenSSH is missing.
     """
+    try:
+        return _verified(signature, statement, tuple(keys), namespace)
+    except BadProof:
+        return None
+
+
+@lru_cache(KEPT)
+def _verified(signature: str, statement: bytes, keys: tuple[str, ...], namespace: str) -> str:
+    """Do the same, and keep the answer for the next use of a decision. Raises BadProof."""
     with tempfile.TemporaryDirectory(prefix="hitl-") as folder:
         signers, signed = Path(folder, "signers"), Path(folder, "signature")
         signers.write_text("".join(f'{PRINCIPAL} namespaces="{namespace}" {key}\n' for key in keys))
@@ -77,16 +108,30 @@ def verify(signature: str, statement: bytes, keys: Sequence[str], namespace: str
         done = _run("ssh-keygen", "-Y", "verify", "-n", namespace, "-I", PRINCIPAL, "-f", str(signers),
                     "-s", str(signed), stdin=statement)  # fmt: skip
     found = _VERIFIED.search(done.stdout.decode(errors="replace"))
-    return found[1] if done.returncode == 0 and found is not None else None
+    if done.returncode != 0 or found is None:
+        raise BadProof("no key of these made this signature")
+    return found[1]
 
 
-def _run(*command: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+def asks_each_time(key: Path) -> bool:
+    """Whether each signature by the key in a file needs a person: a touch, or its passphrase."""
+    if needs_touch(key) or key.suffix == ".pub":
+        return needs_touch(key)
+    return _run("ssh-keygen", "-y", "-P", "", "-f", str(key)).returncode != 0
+
+
+def _run(*command: str, stdin: bytes = b"", own_session: bool = False) -> subprocess.CompletedProcess[bytes]:
     """Run a program of OpenSSH. Raises BadSetting if there is none."""
     try:
         return subprocess.run(  # noqa: S603
-            command, input=stdin, capture_output=True, timeout=PATIENCE_S, check=False
+            command,
+            input=stdin,
+            capture_output=True,
+            timeout=PATIENCE_S,
+            check=False,
+            start_new_session=own_session,
         )
     except FileNotFoundError as error:
-        raise BadSetting(f"{command[0]} is missing: signatures need OpenSSH.") from error
+        raise BadSetting(f"{command[0]} is missing: signatures need OpenSSH.", code="no-openssh") from error
     except subprocess.TimeoutExpired as error:
         raise BadInput(f"{command[0]} did not answer. Nothing was changed.", code="not-signed") from error

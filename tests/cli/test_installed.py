@@ -30,6 +30,7 @@ TO_THE_END = (
     "comment a soon",
     "link create a --for ada",
     "notify list",
+    "people",
     "approve a",
     "reject b",
     "answer c yes",

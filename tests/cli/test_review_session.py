@@ -7,19 +7,24 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hitl_cli.cli.review.session import GRACE_MS, Look, ReviewSession
+from hitl_cli.client.protocol import get_promise
+from hitl_cli.client.wire import audit_of
 from hitl_cli.errors import NotAllowed
 from hitl_cli.inbox.pending import RequestFilter
 from hitl_cli.inbox.review_queue import HOLD_MS
 from hitl_cli.people.actor import Actor
+from hitl_cli.proof.signing import ssh_signer
 from hitl_cli.requests.decision_input import DecisionInput
 from hitl_cli.requests.question import Question
 from tests.cli.requests import promise_now, put
 from tests.conftest import wait_until
+from tests.proof.signers import key, public
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from hitl_cli.inbox.request_summary import RequestSummary
+    from hitl_cli.proof.signing import Signer
     from tests.conftest import Hitl
 
 YES = DecisionInput(verdict="approve")
@@ -29,10 +34,10 @@ NO = DecisionInput(verdict="reject", reason="no")
 class Person:
     """Ada at a desk, whose clock stands still unless it is moved."""
 
-    def __init__(self, hitl: Hitl, *, every: bool = False) -> None:
+    def __init__(self, hitl: Hitl, *, every: bool = False, signer: Signer | None = None) -> None:
         self.now = 0
         wanted = RequestFilter(person=None if every else "ada")
-        look = Look(Actor(person="ada", via="cli"), wanted, "age", every)
+        look = Look(Actor(person="ada", via="cli"), wanted, "age", every, signer)
         self.desk = ReviewSession(hitl.client, look, lambda seen, _: [seen.item.id], lambda: self.now)
         self.desk.start()
 
@@ -113,6 +118,25 @@ def test_an_answer_that_is_not_this_persons_to_give_is_not_even_held(hitl: Hitl)
     assert ada.desk.held() == []
     assert ada.desk.end(send=True) == ()
     assert state(hitl, "r1:1") == "pending"
+
+
+def test_a_request_that_needs_proof_is_held_only_for_who_signs_and_is_signed_when_it_is_sent(
+    hitl: Hitl,
+) -> None:
+    put(hitl, "r1:1", Question(prompt="Well?", proof="signed"))
+    ada = Person(hitl)
+    item = ada.sees("r1:1")
+    with pytest.raises(NotAllowed) as refused:
+        ada.desk.hold(item, YES)
+    assert refused.value.code == "proof-needed"
+    ada.desk.end(send=False)
+    ada = Person(hitl, signer=ssh_signer(key("lead"), (public("lead"),)))
+    ada.desk.hold(ada.sees("r1:1"), YES)
+    assert ada.desk.end(send=True) == ()
+    with hitl.client() as client:
+        promise = get_promise(client, "r1:1")
+        assert promise is not None
+        assert audit_of(promise).proof is not None
 
 
 def test_remarks_are_kept_though_the_review_ends_at_once(hitl: Hitl, ada: Person) -> None:

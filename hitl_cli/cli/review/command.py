@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hitl_cli.cli.context import actor_from, open_client
-from hitl_cli.cli.options import Matching, Server, Token, Who, flag
+from hitl_cli.cli.decide import signer_of
+from hitl_cli.cli.options import Matching, Server, Sign, SshKey, Token, Who, flag
 from hitl_cli.cli.output import is_terminal, note
 from hitl_cli.cli.pending import FIRST, SortBy, Tagged, To, asked_names, checked_word
 from hitl_cli.errors import BadUsage
@@ -36,6 +37,8 @@ def review(
     tags: Tagged = None,
     sort: SortBy = "age",
     every: Annotated[bool, flag("Include requests that only others may answer.", "--all", "-a")] = False,
+    sign: Sign = False,
+    key: SshKey = None,
     who: Who = None,
     server: Server = None,
     token: Token = None,
@@ -49,6 +52,9 @@ def review(
     from hitl_cli.cli.review.screen import Screen, draw
     from hitl_cli.cli.review.session import Look, ReviewSession, offered
 
+    def tell(text: str) -> None:
+        desk.tell(text)
+
     settings = Settings()
     me = actor_from(settings, who, via="review")
     check_person(me.person)
@@ -58,7 +64,8 @@ def review(
         person=None if every and not mine else me.person,
         tags=read_tags(tags or [], "--tag"),
     )
-    look = Look(me, wanted, checked_word("--sort", sort, list(FIRST)), every)
+    signer = signer_of(settings, me, sign=sign, key=key, tell=tell, quiet=True)
+    look = Look(me, wanted, checked_word("--sort", sort, list(FIRST)), every, signer)
     with open_client(ctx, server, token, settings) as client:
         # An unreachable server is reported before the screen opens.
         offered(Inbox(client, me), look, limit=1)

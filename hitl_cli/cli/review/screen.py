@@ -39,7 +39,6 @@ from hitl_cli.cli.render.request import drawing
 from hitl_cli.cli.render.table import Cell
 from hitl_cli.errors import BadInput, HitlError
 from hitl_cli.format.terminal import cells, printable
-from hitl_cli.inbox.decide import proof_needed
 from hitl_cli.inbox.request_summary import RequestSummary
 from hitl_cli.requests.decision_input import DecisionInput
 from hitl_cli.requests.editable import answer_form
@@ -290,11 +289,10 @@ class Screen:
         return page.seen.item
 
     def _deciding(self) -> RequestSummary | None:
-        """Return the request on the screen, if it can be decided here: nothing is signed here."""
+        """Return the request on the screen. Raises NotAllowed if it needs a signature."""
         item = self._meant()
-        if item is not None and item.asked.proof is not None:
-            self._desk.told = str(proof_needed(item))
-            return None
+        if item is not None:
+            self._desk.check_signs(item)
         return item
 
     def _approve(self) -> None:

@@ -17,12 +17,13 @@ from msgspec import Struct
 from hitl_cli.cli.render.decision import sentence
 from hitl_cli.errors import BadInput, HitlError, NotFound, Unreachable
 from hitl_cli.inbox import Inbox
-from hitl_cli.inbox.decide import already, check, vote_of
+from hitl_cli.inbox.decide import already, check, check_signs, vote_of
 from hitl_cli.inbox.details import RequestDetails
 from hitl_cli.inbox.pending import RequestFilter, Sort
 from hitl_cli.inbox.resolve import find_exactly
 from hitl_cli.inbox.review_queue import ReviewQueue
 from hitl_cli.people.actor import Actor
+from hitl_cli.proof.signing import Signer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -54,12 +55,13 @@ GRACE_MS = 1_000
 
 
 class Look(Struct, frozen=True):
-    """What to review, and by whom. `every`: include requests that cannot be read."""
+    """What to review, and by whom, who signs. `every`: include requests that cannot be read."""
 
     actor: Actor
     wanted: RequestFilter
     sort: Sort
     every: bool = False
+    signer: Signer | None = None
 
 
 class Page(Struct, frozen=True):
@@ -180,9 +182,14 @@ class ReviewSession:
         """Hold a decision so that it can be undone; False if it is closed. Raises what `check` does."""
         actor = self._look.actor
         check(item, vote_of(answer, actor.person, item.asked, item.now), actor.groups)
+        self.check_signs(item)
         with self._turn:
             self._turn.notify_all()
             return self._review.hold(item.id, answer, self._clock())
+
+    def check_signs(self, item: RequestSummary) -> None:
+        """Raise NotAllowed for a request that needs a signature from a person who does not sign."""
+        check_signs(item, self._look.signer)
 
     def undo(self) -> HeldDecision | None:
         """Undo and return the last decision; None if it was already sent."""
@@ -214,7 +221,9 @@ class ReviewSession:
         """Run a thread's work; keep an unexpected error for the main thread to report."""
         try:
             with self._connect() as client:
-                work(Inbox(client, self._look.actor))
+                inbox = Inbox(client, self._look.actor)
+                inbox.signer = self._look.signer
+                work(inbox)
         except Exception as error:  # noqa: BLE001 - raised again by the thread that has the screen
             self.failure = error
             self.changed()
@@ -237,7 +246,7 @@ class ReviewSession:
                     self.told = ""
             except HitlError as problem:
                 trouble = str(problem)
-                self._tell(trouble)
+                self.tell(trouble)
                 pause_s = RETRY_S
             self.changed()
             inbox.client.wait(WATCH_EVERY_S)
@@ -297,29 +306,29 @@ class ReviewSession:
         except (BadInput, Unreachable) as problem:
             with self._turn, self._jumping():
                 self._review.refused(held.id)
-            self._tell(f"{held.id} was not decided: {problem}")
+            self.tell(f"{held.id} was not decided: {problem}")
         except HitlError as problem:
             self._lose(held.id, str(problem))
         except Exception as problem:  # noqa: BLE001 - the other held decisions are still sent
             with self._turn, self._jumping():
                 self._review.refused(held.id)
-            self._tell(f"{held.id} was not decided: unexpected error: {type(problem).__name__}: {problem}")
+            self.tell(f"{held.id} was not decided: unexpected error: {type(problem).__name__}: {problem}")
         else:
             with self._turn:
                 self._review.decided(held.id, decided.verdict)
             if not self._ended:
-                self._tell(f"{sentence(decided, inbox.client.now())}.")
+                self.tell(f"{sentence(decided, inbox.client.now())}.")
 
     def _comment(self, inbox: Inbox, id: str, text: str) -> None:
         try:
             inbox.comment(id, text)
         except HitlError as problem:
-            self._tell(f"Comment not added: {problem}")
+            self.tell(f"Comment not added: {problem}")
         else:
             with self._turn:
                 self._review.commented()
             if not self._ended:
-                self._tell(f"Comment added to {id}.")
+                self.tell(f"Comment added to {id}.")
 
     def _fetch(self, inbox: Inbox, id: str) -> None:
         """Fetch and show a request."""
@@ -328,7 +337,7 @@ class ReviewSession:
             if seen is not None:
                 self._show(seen, inbox.client.now())
         except HitlError as problem:
-            self._tell(str(problem))
+            self.tell(str(problem))
             with self._turn:
                 self._turn.wait_for(lambda: self._ended, RETRY_S)
 
@@ -351,7 +360,7 @@ class ReviewSession:
         """Drop a request, with a message."""
         with self._turn, self._jumping():
             self._review.gone(id)
-        self._tell(why)
+        self.tell(why)
 
     @contextlib.contextmanager
     def _jumping(self) -> Iterator[None]:
@@ -362,7 +371,7 @@ class ReviewSession:
             self._jumped = True
         self._turn.notify_all()
 
-    def _tell(self, text: str) -> None:
+    def tell(self, text: str) -> None:
         """Show a message: on the screen, or on stderr once it is closed."""
         if self._ended:
             self.last_words.append(text)

@@ -1,0 +1,161 @@
+"""`hitl people`: who can decide, and with which keys they sign.
+
+The settings are the root of trust: a person reviews and changes them. So `add` and `revoke` print the line.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from hitl_cli.cli.options import AsJson, Family, argument, family, value
+from hitl_cli.cli.output import note, print_json
+from hitl_cli.cli.render.table import Column, print_table
+from hitl_cli.errors import BadInput, BadUsage, NotFound
+from hitl_cli.format.public_keys import fingerprint, public_key
+from hitl_cli.people.actor import check_person
+from hitl_cli.people.contacts import key_owners
+from hitl_cli.settings import Settings
+from hitl_cli.views.people import people_documents
+
+if TYPE_CHECKING:
+    from hitl_cli.views.people import SigningKeyDocument
+
+BARE_KEY = r"[A-Za-z0-9_-]+"
+"""A name that TOML needs no quotes for."""
+
+
+class _People(Family):
+    """The commands; without one, the list."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the command line."""
+        return super().parse_args(ctx, ["list", *args] if args in ([], ["--json"]) else args)
+
+
+app = family("people", "List who can decide, and manage the keys with which they sign.", _People)
+
+
+@app.command("list")
+def list_(as_json: AsJson = False) -> None:
+    """List people with their groups, contacts and the keys with which they sign."""
+    settings = Settings()
+    directory = settings.people()
+    found = people_documents(directory)
+    known = {key for _, key in key_owners(directory.members)}
+    for key in directory.revoked.keys() - known:
+        note(
+            f"hitl: {key} is revoked, but nobody has this key: keep it, so that earlier signatures stay good"
+        )
+    if as_json:
+        print_json(found)
+        return
+    if not found:
+        note("No people yet. Add one with a key: hitl people add NAME --ssh ~/.ssh/id_ed25519.pub")
+        return
+    print_table(
+        [
+            Column("name", [one.name for one in found], whole=True),
+            Column("groups", [", ".join(one.groups) or "-" for one in found]),
+            Column(
+                "contact", [", ".join(f"{at.by} {at.where}" for at in one.addresses) or "-" for one in found]
+            ),
+            Column("signs with", ["\n".join(map(_key_line, one.keys)) or "-" for one in found]),
+        ]
+    )
+
+
+def _key_line(key: SigningKeyDocument) -> str:
+    """Return a key, and when it is valid."""
+    parts = [key.kind, key.fingerprint, key.comment]
+    parts += [f"from {key.valid_from}"] if key.valid_from else []
+    parts += [f"revoked from {key.revoked_from}"] if key.revoked_from else []
+    return " ".join(filter(None, parts))
+
+
+@app.command()
+def add(
+    name: Annotated[str, argument("NAME", "The person.")],
+    ssh: Annotated[str, value("KEY|FILE", "Their public SSH key, or a file that has it.", "--ssh")],
+) -> None:
+    """Print the lines for hitl.toml that let a person sign with an SSH key. Nothing is changed."""
+    settings = Settings()
+    directory = settings.people()
+    known = directory.members
+    name, text = known.name(check_person(name)), _public_text(ssh)
+    key = fingerprint(public_key(text))
+    owner = next((known.name(person) for person, other in key_owners(known) if other == key), None)
+    if owner is not None:
+        raise BadInput(f"{key} is a key of {owner} already. Nothing was changed.", code="key-taken")
+    own = directory.people[name].ssh if name in directory.people else ()
+    keys = "".join(f"  {json.dumps(one, ensure_ascii=False)},\n" for one in (*own, text))
+    _print(settings, f"people.{_quoted(name)}", f"ssh = [\n{keys}]")
+    replaced = " Replace the ssh of this person." if own else ""
+    note(f"{key}: add these lines to {_file(settings)}, and review them as you review code.{replaced}")
+
+
+@app.command()
+def revoke(
+    key: Annotated[
+        str, argument("KEY", "Its fingerprint (`hitl people`), the public key, or a file that has it.")
+    ],
+    since: Annotated[
+        str | None,
+        value("INSTANT", "Revoke it from then on, e.g. 2026-11-27T12:00:00Z. Default: now.", "--from"),
+    ] = None,
+) -> None:
+    """Print the line for hitl.toml that revokes a key. What it signed before stays good."""
+    settings = Settings()
+    known = settings.people().members
+    id = key if key.startswith("SHA256:") else fingerprint(public_key(_public_text(key)))
+    owners = [(person, other) for person, other in key_owners(known) if other.startswith(id)]
+    if len(owners) != 1:
+        found = "several people have" if owners else "nobody has"
+        raise NotFound(f"{found} a key {id}: `hitl people` shows all.", code="no-such-key")
+    (person, id) = owners[0]
+    at = datetime.now().astimezone() if since is None else _instant(since)
+    _print(settings, "revoked", f'"{id}" = {at.isoformat(timespec="seconds")}')
+    note(
+        f"Add this to {_file(settings)}. What {known.name(person)} signed with it before then stays good:"
+        " keep the key in the settings."
+    )
+
+
+def _instant(text: str) -> datetime:
+    """Return an instant; without a zone it is in that of this machine. Raises BadUsage."""
+    try:
+        return datetime.fromisoformat(text).astimezone()
+    except (ValueError, OverflowError) as error:
+        raise BadUsage(f"--from {text!r} is not an instant such as 2026-11-27T12:00:00Z.") from error
+
+
+def _public_text(given: str) -> str:
+    """Return the public key that is given, or is in a file. Raises BadInput."""
+    path = Path(given).expanduser()
+    if " " in given.strip() or not path.exists():
+        return given.strip()
+    if not path.name.endswith(".pub") and (beside := path.with_name(f"{path.name}.pub")).exists():
+        path = beside  # a private key was named
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"{path} cannot be read: {error}.", code="bad-file") from error
+
+
+def _print(settings: Settings, table: str, line: str) -> None:
+    """Print a table of the settings file."""
+    path = settings.path
+    prefix = "tool.hitl." if path is not None and path.name == "pyproject.toml" else ""
+    print(f"[{prefix}{table}]\n{line}")
+
+
+def _file(settings: Settings) -> str:
+    return str(settings.path or "hitl.toml")
+
+
+def _quoted(name: str) -> str:
+    """Return a name as TOML writes it."""
+    return name if re.fullmatch(BARE_KEY, name) else json.dumps(name, ensure_ascii=False)
