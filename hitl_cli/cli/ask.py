@@ -14,7 +14,7 @@ import msgspec
 import typer
 
 from hitl_cli import defaults
-from hitl_cli.cli.context import actor_from, handling, open_client, reached_gateway, read_stdin
+from hitl_cli.cli.context import acting, handling, inbox_of, open_client, reached_gateway, read_stdin
 from hitl_cli.cli.decide import read_file
 from hitl_cli.cli.options import AsJson, Proof, Server, Token, Who, argument, flag, number, value
 from hitl_cli.cli.output import is_terminal, note, print_json, silence_stdout
@@ -39,7 +39,6 @@ from hitl_cli.format.times import iso, local, localized
 from hitl_cli.inbox import Inbox
 from hitl_cli.inbox.ask import check_unchanged, decision_of, digest_of, new_id
 from hitl_cli.inbox.decide import by_whom, decided_at
-from hitl_cli.people.contacts import without_contact
 from hitl_cli.people.gateway_file import page_of
 from hitl_cli.people.groups import as_asked, in_words, unknown_people
 from hitl_cli.requests.question import MAX_QUESTION_BYTES, Instead, Question, outcome_of
@@ -157,7 +156,7 @@ def ask(
 ) -> None:
     """Ask a person, wait for the answer and print it. Exits 0 for yes, 1 for no, 5 for no answer."""
     settings = Settings()
-    me = actor_from(settings, who)
+    me = acting(ctx, server, token, settings, who)
     timeout_s = None if timeout is None else parse_duration(timeout) / 1_000
     if no_wait and (timeout is not None or cancel_on_exit):
         raise BadUsage("--no-wait cannot be combined with --timeout or --cancel-on-exit.")
@@ -194,7 +193,7 @@ def ask(
         handling(LEAVING, leaving),
         open_client(ctx, server, token, settings, creates=prompt is not None) as client,
     ):
-        inbox = Inbox(client, me)
+        inbox = inbox_of(client, me)
         put = partial(
             inbox.ask, question, key=key, tags=tags, deadline_ms=deadline_ms, callbacks=contacts.callbacks
         )
@@ -418,7 +417,7 @@ def _tell_who_is_not_notified(
     groups, asked = inbox.actor.groups, posted.question
     if posted.promise.state == "pending" and (unknown := groups.unknown(asked.everyone)):
         note(printable(unknown_people(unknown, groups)))
-    silent = [who for who in without_contact(asked.to, contacts) if not groups.unknown((who,))]
+    silent = [who for who in inbox.silent(asked.to, contacts) if not groups.unknown((who,))]
     if posted.promise.state == "pending" and silent:
         note(f"Not notified, no contact in the settings: {', '.join(silent)}")
     if group is not None and not inbox.worker_notifies(posted, group, leaving.told):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from hitl_cli.cli.context import actor_from
+from hitl_cli.cli.context import actor_from, gateway_at, inbox_of, runs_of
 from hitl_cli.client.connect import connect, driver_of
 from hitl_cli.errors import HitlError
 from hitl_cli.settings import Settings
@@ -48,9 +48,9 @@ def offered(
     given = {**(ctx.parent.params if ctx.parent else {}), **{k: v for k, v in ctx.params.items() if v}}
     with contextlib.suppress(HitlError):
         settings = Settings()
-        url = settings.server(given.get("server")).value
+        url, token = settings.server(given.get("server")).value, settings.token(given.get("token"))
         if driver_of(url).exists(url):
-            with connect(url, settings.token(given.get("token"))) as client:
+            with gateway_at(url, token) or connect(url, token) as client:
                 return [
                     (id, _HARMFUL.sub(" ", about).strip())
                     for id, about in look(client)
@@ -92,10 +92,9 @@ def complete_in_bash(complete: Callable[[], None]) -> None:
 
 def complete_promise(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
     """Return the open requests."""
-    from hitl_cli.inbox.pending import pending
 
     def look(client: Client) -> Iterable[tuple[str, str]]:
-        waiting, _ = pending(client, limit=COMPLETIONS)
+        waiting, _ = inbox_of(client, actor_from(Settings())).list(limit=COMPLETIONS)
         return ((item.id, item.prompt or item.function or "") for item in waiting)
 
     return offered(ctx, incomplete, look)
@@ -103,10 +102,9 @@ def complete_promise(ctx: typer.Context, incomplete: str) -> list[tuple[str, str
 
 def complete_run(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
     """Return the runs, newest first."""
-    from hitl_cli.runs import Runs
 
     def look(client: Client) -> Iterable[tuple[str, str]]:
-        newest, _ = Runs(client, actor_from(Settings())).list(limit=COMPLETIONS)
+        newest, _ = runs_of(client, actor_from(Settings())).list(limit=COMPLETIONS)
         return ((run.id, f"{run.function or ''} {run.state}") for run in newest)
 
     return offered(ctx, incomplete, look)

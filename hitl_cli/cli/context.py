@@ -6,12 +6,12 @@ import codecs
 import signal
 import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeGuard
 
 import typer
 
 from hitl_cli.client.connect import check_takes, connect, connect_existing
-from hitl_cli.errors import BadInput, BadUsage
+from hitl_cli.errors import BadInput, BadUsage, Unreachable
 from hitl_cli.people.actor import Actor
 from hitl_cli.settings import Setting, Settings
 
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from hitl_cli.client.protocol import Client
+    from hitl_cli.inbox import Inbox
+    from hitl_cli.remote.client import RemoteClient
+    from hitl_cli.runs import Runs
 
 
 def named_server(
@@ -49,18 +52,102 @@ def open_client(
     `creates` is true.
     """
     url, chosen_token = named_server(ctx, settings or Settings(), server, token)
-    return (connect if creates else connect_existing)(url.value, chosen_token)
+    return gateway_at(url.value, chosen_token) or (connect if creates else connect_existing)(
+        url.value, chosen_token
+    )
+
+
+def gateway_at(url: str, token: str | None) -> RemoteClient | None:
+    """Return a client of a gateway; None for a server. This is the one place that tells them apart.
+
+    A gateway is what this user has signed in to, or what is given with a token of `hitl token`.
+    """
+    if not url.startswith(("https://", "http://")):
+        return None
+    from hitl_cli.auth import logins, tokens
+
+    if token is None or tokens.FORM.fullmatch(token) is None:
+        login = logins.login_at(url)
+        if login is None:
+            return None
+        token = logins.token_of(login)
+        if token is None:
+            raise Unreachable(
+                f"the keyring has lost the token for {login.gateway}: run hitl login {login.gateway}",
+                code="token-refused",
+            )
+    from hitl_cli.remote.client import RemoteClient
+
+    return RemoteClient(url.rstrip("/"), token)
+
+
+def inbox_of(client: Client, actor: Actor) -> Inbox:
+    """Return the requests on a server, or at a gateway, for the person who acts."""
+    if _is_remote(client):
+        from hitl_cli.remote.inbox import RemoteInbox
+
+        return RemoteInbox(client, "review" if actor.via == "review" else "cli")
+    from hitl_cli.inbox import Inbox
+
+    return Inbox(client, actor)
+
+
+def runs_of(client: Client, actor: Actor) -> Runs:
+    """Return the runs on a server, or at a gateway, for the person who acts."""
+    if _is_remote(client):
+        from hitl_cli.remote.runs import RemoteRuns
+
+        return RemoteRuns(client)
+    from hitl_cli.runs import Runs
+
+    return Runs(client, actor)
+
+
+def _is_remote(client: Client) -> TypeGuard[RemoteClient]:
+    """Whether a client is of a gateway. Its module is imported only if one is used."""
+    module = sys.modules.get("hitl_cli.remote.client")
+    return module is not None and isinstance(client, module.RemoteClient)
 
 
 def reached_gateway(ctx: typer.Context, server: str | None, settings: Settings | None = None) -> str | None:
     """Return the URL of the gateway, from the settings or running on this machine; None if unknown."""
     known = settings or Settings()
-    return known.reached(named_server(ctx, known, server, None)[0].value)
+    url = named_server(ctx, known, server, None)[0].value
+    return url.rstrip("/") if gateway_at(url, known.token(given_token(ctx))) else known.reached(url)
+
+
+def given_token(ctx: typer.Context) -> str | None:
+    """Return the token on the command line, before or after the command."""
+    token: str | None = ctx.params.get("token") or (ctx.obj or {}).get("token")
+    return token
 
 
 def actor_from(settings: Settings, who: str | None = None, via: str = "cli") -> Actor:
     """Return the person who acts, from `--as` or the settings, with their groups."""
     return Actor(person=settings.person(who).value, via=via, groups=settings.groups())
+
+
+def acting(
+    ctx: typer.Context,
+    server: str | None,
+    token: str | None,
+    settings: Settings,
+    who: str | None,
+    via: str = "cli",
+) -> Actor:
+    """Return the person who acts: at a gateway the one who has signed in. Raises BadUsage."""
+    url, chosen_token = named_server(ctx, settings, server, token)
+    remote = gateway_at(url.value, chosen_token)
+    if remote is None:
+        return actor_from(settings, who, via)
+    _check_nobody_else(remote, who)
+    return inbox_of(remote, Actor(person="", via=via)).actor
+
+
+def _check_nobody_else(client: Client, who: str | None) -> None:
+    """Raise BadUsage if a person is named who is not the one that has signed in to a gateway."""
+    if who is not None and _is_remote(client) and not client.me.groups.same(who, client.me.person):
+        raise BadUsage(f"you are signed in at {client.name} as {client.me.person}: leave out --as.")
 
 
 @contextmanager
@@ -78,7 +165,9 @@ def opened[T](
     known = settings or Settings()
     actor = actor_from(known, who)
     with open_client(ctx, server, token, known, creates=creates) as client:
-        yield kind(client, actor), client
+        _check_nobody_else(client, who)
+        make: Any = {"Inbox": inbox_of, "Runs": runs_of}.get(getattr(kind, "__name__", ""), kind)
+        yield make(client, actor), client
 
 
 @contextmanager

@@ -14,10 +14,9 @@ import typer
 from hitl_cli.auth import links
 from hitl_cli.auth.signing_keys import load_keys
 from hitl_cli.cli.completion import complete_promise
-from hitl_cli.cli.context import named_server, reached_gateway
+from hitl_cli.cli.context import named_server, open_client, reached_gateway
 from hitl_cli.cli.options import AsJson, Family, Server, Token, Who, argument, family, flag, value
 from hitl_cli.cli.output import is_terminal, note, print_json
-from hitl_cli.client.connect import connect_existing
 from hitl_cli.engine.http.hosts import is_loopback
 from hitl_cli.errors import BadInput, BadUsage
 from hitl_cli.format.durations import format_age, parse_duration
@@ -132,8 +131,8 @@ def _opened(
     ctx: typer.Context, settings: Settings, server: str | None, token: str | None
 ) -> tuple[Client, Keys]:
     """Return a client of the server, and its signing keys."""
-    url, chosen_token = named_server(ctx, settings, server, token)
-    client = connect_existing(url.value, chosen_token)
+    url, _ = named_server(ctx, settings, server, token)
+    client = open_client(ctx, server, token, settings)
     return client, load_keys(settings.keys(url.value), client.now())
 
 

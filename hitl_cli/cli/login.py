@@ -48,7 +48,7 @@ def login(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Sign in to a gateway, and keep a token of yours for it."""
+    """Sign in to a gateway. Then commands with `-S URL` act as you there."""
     url = _checked(gateway)
     if expires is not None:
         parse_duration(expires)
@@ -64,7 +64,7 @@ def login(
         print_json(_document(url, me))
         return
     print(printable(f"Signed in at {url} as {me.person}{_until(me.expires_at)}"))
-    note(f"The token is in {where}.")
+    note(f"The token is in {where}. Try: hitl pending --mine -S {url}")
 
 
 def logout(gateway: Gateway = None) -> None:

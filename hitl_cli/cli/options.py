@@ -46,8 +46,8 @@ Server = Annotated[
     str | None,
     value(
         "URL",
-        "Database or server: sqlite:///path, http(s)://host or postgresql://host/db. Default: the file"
-        " hitl.db in your data folder. (HITL_SERVER, RESONATE_URL)",
+        "Database, server, or gateway of `hitl login`: sqlite:///path, http(s)://host or"
+        " postgresql://host/db. Default: the file hitl.db in your data folder. (HITL_SERVER, RESONATE_URL)",
         "--server",
         "-S",
     ),
@@ -56,7 +56,10 @@ Server = Annotated[
 Token = Annotated[
     str | None,
     value(
-        "TOKEN", "Token, if the server requires one; not of `hitl token`. (RESONATE_TOKEN)", "--token", "-T"
+        "TOKEN",
+        "Token of the server, or of `hitl token` if -S is a gateway. (RESONATE_TOKEN)",
+        "--token",
+        "-T",
     ),
 ]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hitl_cli.cli.context import actor_from, open_client, reached_gateway
+from hitl_cli.cli.context import acting, inbox_of, open_client, reached_gateway
 from hitl_cli.cli.options import AsJson, Every, Limit, Matching, Server, Token, Who, flag, value
 from hitl_cli.cli.output import note, print_json
 from hitl_cli.cli.render.table import Cell, Column, console, filled, lines, on_terminal, print_table
@@ -17,7 +17,6 @@ from hitl_cli.errors import BadName, BadUsage
 from hitl_cli.format.durations import format_age, format_duration, parse_duration
 from hitl_cli.format.json import to_json
 from hitl_cli.format.terminal import printable_json
-from hitl_cli.inbox import Inbox
 from hitl_cli.inbox.pending import SOON_MS, RequestFilter, read_tags
 from hitl_cli.people.gateway_file import page_of
 from hitl_cli.requests.question import GROUP, PRIORITIES
@@ -95,7 +94,7 @@ def pending(
 ) -> None:
     """List open requests, oldest first."""
     settings = Settings()
-    me = actor_from(settings, who)
+    me = acting(ctx, server, token, settings, who)
     wanted = RequestFilter(
         workflow=None if workflow is None else _checked_name("--workflow", workflow),
         to=asked_names(to, mine=mine),
@@ -108,7 +107,7 @@ def pending(
     )
     by = checked_word("--sort", sort, list(FIRST))
     with open_client(ctx, server, token, settings) as client:
-        inbox = Inbox(client, me)
+        inbox = inbox_of(client, me)
 
         def look() -> tuple[list[RequestSummary], bool]:
             return inbox.list(wanted, sort=by, limit=None if every else limit)

@@ -71,6 +71,9 @@ class HttpClient(Client):
         asking = {ASKS_CAPABILITIES: "1"} if self._capabilities is None else None
         try:
             answer = await send(self._connection, request, self._token, asking)
+        except Unreachable as error:
+            error.hint = error.hint.replace("hitl login URL", f"hitl login {self.name}")
+            raise
         except (ResonateError, OSError) as error:
             self._capabilities = None  # the next response may come from another server
             raise Unreachable(f"{self.name} cannot be reached: {_why(error)}.") from error

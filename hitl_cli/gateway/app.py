@@ -15,7 +15,16 @@ from aiohttp import ClientPayloadError, web
 
 from hitl_cli.engine.http.listener import connections_possible, listen
 from hitl_cli.errors import BadSetting
-from hitl_cli.gateway import answer_urls, example_routes, health, hooks, login_routes, mcp_route, static
+from hitl_cli.gateway import (
+    answer_urls,
+    command_calls,
+    example_routes,
+    health,
+    hooks,
+    login_routes,
+    mcp_route,
+    static,
+)
 from hitl_cli.gateway.api import routes as api
 from hitl_cli.gateway.auth.redirects import HOME
 from hitl_cli.gateway.context import GATEWAY, gateway_of
@@ -39,6 +48,7 @@ ROUTES = [
     *hooks.ROUTES,
     *answer_urls.ROUTES,
     *login_routes.ROUTES,
+    *command_calls.ROUTES,
     *mcp_route.ROUTES,
 ]
 

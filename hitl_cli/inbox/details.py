@@ -38,7 +38,7 @@ class RequestDetails(Struct, frozen=True, kw_only=True):
     of its run. `used` is who used up the approval. `unknown` are the assignees of an open request that are
     not in the settings. `limited` is for the one who asked and sees nothing else: not how others are reached,
     nor who is in a group. `proof` is what the signatures of the decision are worth, and `unproven` why it
-    does not count, if it needs proof.
+    does not count, if it needs proof. `silent` are the assignees without a contact, as a gateway has told.
     """
 
     item: RequestSummary
@@ -53,6 +53,7 @@ class RequestDetails(Struct, frozen=True, kw_only=True):
     limited: bool = False
     proof: tuple[Checked, ...] = ()
     unproven: str | None = None
+    silent: tuple[str, ...] | None = None
 
     @property
     def promise(self) -> Promise:

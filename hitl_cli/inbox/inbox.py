@@ -116,6 +116,12 @@ class Inbox:
         seen = details(self.client, self.find(request, whole=whole), self.actor.groups)
         return msgspec.structs.replace(seen, limited=not self.actor.sees_all)
 
+    def silent(self, names: Iterable[str], directory: Directory) -> tuple[str, ...]:
+        """Return those of some assignees that have no contact."""
+        from hitl_cli.people.contacts import without_contact
+
+        return without_contact(names, directory)
+
     def watch(self) -> InboxWatch:
         """Return a watcher of changes; `Change.concerns` says whether one is about an actor's requests."""
         from hitl_cli.inbox.watch import watch_inbox

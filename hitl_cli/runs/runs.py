@@ -155,11 +155,7 @@ class Runs:
             return run
         ended = wait_until(self._client, look, timeout_s=timeout_s, clock=clock)
         if ended is None:
-            open_still = "has not finished yet, and continues" if run.kind != "request" else "is still open"
-            raise TimedOut(
-                f"{run.kind} {run.id} {open_still}. To wait again, run `{command('wait', [run.id])}`.",
-                code="timed-out",
-            )
+            raise still_open(run)
         return ended
 
     def to_cancel(self, id: str) -> Run:
@@ -229,6 +225,15 @@ class Runs:
         else:
             why, hint = "is taken: use another id", ""
         return Conflict(f"{spec.id} {why}. Nothing was changed.", code="already-exists", hint=hint)
+
+
+def still_open(run: Run) -> TimedOut:
+    """Return the error for a run that has not ended in time."""
+    open_still = "has not finished yet, and continues" if run.kind != "request" else "is still open"
+    return TimedOut(
+        f"{run.kind} {run.id} {open_still}. To wait again, run `{command('wait', [run.id])}`.",
+        code="timed-out",
+    )
 
 
 def _shown(promise: Promise) -> str:

@@ -239,7 +239,7 @@ def _offer_document(question: Question) -> dict[str, Any] | None:
 
 def _silent(seen: RequestDetails, directory: Directory) -> tuple[str, ...]:
     """Return the assignees without a contact; not the members of a group to who may not see them."""
-    silent = without_contact(seen.item.to, directory)
+    silent = without_contact(seen.item.to, directory) if seen.silent is None else seen.silent
     return tuple(who for who in silent if who in seen.item.to) if seen.limited else silent
 
 

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 STAYS = (
     "demo", "worker", "server", "gateway", "dev", "review", "open", "ask", "wait", "postgres", "hook",
-    "checkpoint",
+    "checkpoint", "login", "logout", "whoami",
 )  # fmt: skip
-"""Commands that need a terminal, a browser, a database, a key or stdin, or run until something happens."""
+"""Commands that need a terminal, a browser, a server, a key or stdin, or run until something happens."""
 
 WAITS = ("--wait", "--watch")
 

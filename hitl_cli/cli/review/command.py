@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hitl_cli.cli.context import actor_from, open_client
+from hitl_cli.cli.context import acting, inbox_of, open_client
 from hitl_cli.cli.decide import signer_of
 from hitl_cli.cli.options import Matching, Server, Sign, SshKey, Token, Who, flag
 from hitl_cli.cli.output import is_terminal, note
 from hitl_cli.cli.pending import FIRST, SortBy, Tagged, To, asked_names, checked_word
 from hitl_cli.errors import BadUsage
-from hitl_cli.inbox import Inbox
 from hitl_cli.inbox.pending import RequestFilter, read_tags
 from hitl_cli.people.actor import check_person
 from hitl_cli.settings import Settings
@@ -56,7 +55,7 @@ def review(
         desk.tell(text)
 
     settings = Settings()
-    me = actor_from(settings, who, via="review")
+    me = acting(ctx, server, token, settings, who, via="review")
     check_person(me.person)
     wanted = RequestFilter(
         workflow=workflow,
@@ -68,7 +67,7 @@ def review(
     look = Look(me, wanted, checked_word("--sort", sort, list(FIRST)), every, signer)
     with open_client(ctx, server, token, settings) as client:
         # An unreachable server is reported before the screen opens.
-        offered(Inbox(client, me), look, limit=1)
+        offered(inbox_of(client, me), look, limit=1)
     desk = ReviewSession(
         lambda: open_client(ctx, server, token, settings),
         look,

@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Struct
 
+from hitl_cli.cli.context import inbox_of
 from hitl_cli.cli.render.decision import sentence
 from hitl_cli.errors import BadInput, HitlError, NotFound, Unreachable
-from hitl_cli.inbox import Inbox
 from hitl_cli.inbox.decide import already, check, check_signs, vote_of
 from hitl_cli.inbox.details import RequestDetails
 from hitl_cli.inbox.pending import RequestFilter, Sort
-from hitl_cli.inbox.resolve import find_exactly
 from hitl_cli.inbox.review_queue import ReviewQueue
 from hitl_cli.people.actor import Actor
 from hitl_cli.proof.signing import Signer
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from hitl_cli.client.protocol import Client
+    from hitl_cli.inbox import Inbox
     from hitl_cli.inbox.request_summary import RequestSummary
     from hitl_cli.inbox.review_queue import HeldDecision, ReviewSummary
     from hitl_cli.requests.decision_input import DecisionInput
@@ -221,7 +221,7 @@ class ReviewSession:
         """Run a thread's work; keep an unexpected error for the main thread to report."""
         try:
             with self._connect() as client:
-                inbox = Inbox(client, self._look.actor)
+                inbox = inbox_of(client, self._look.actor)
                 inbox.signer = self._look.signer
                 work(inbox)
         except Exception as error:  # noqa: BLE001 - raised again by the thread that has the screen
@@ -266,7 +266,7 @@ class ReviewSession:
     def _look_at(self, inbox: Inbox, id: str) -> RequestDetails | None:
         """Return a request; None, and drop it, if it no longer exists."""
         try:
-            return inbox.show(find_exactly(inbox.client, id))
+            return inbox.show(id, whole=True)
         except NotFound:
             self._lose(id, f"{id} no longer exists.")
             return None

@@ -1,0 +1,227 @@
+"""What commands call at a gateway: the arguments and results of methods of `Inbox` and `Runs`.
+
+`POST /api/v1/commands/NAME`. A gateway and a command of different versions understand each other as long as
+new fields have defaults. Programs use the rest of the API.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Struct
+
+from hitl_cli.client.protocol import Listener
+from hitl_cli.client.wire import Promise, Proof
+from hitl_cli.inbox.ask import StandaloneRequest
+from hitl_cli.inbox.decide import DecisionResult
+from hitl_cli.inbox.details import RequestDetails
+from hitl_cli.inbox.history import HistoryEntry, HistoryFilter
+from hitl_cli.inbox.pending import RequestFilter, Sort
+from hitl_cli.inbox.request_summary import RequestSummary
+from hitl_cli.inbox.stats import Stats
+from hitl_cli.people.actor import Permission
+from hitl_cli.people.groups import Groups
+from hitl_cli.requests.decision_input import DecisionInput
+from hitl_cli.requests.question import Digest
+from hitl_cli.requests.question_input import QuestionInput
+from hitl_cli.requests.use import Use
+from hitl_cli.runs.run import Canceled, GroupName, Run, RunSpec, RunState, Started
+from hitl_cli.runs.steps import RunTree
+from hitl_cli.runs.workflows import ServedWorkflow
+
+PATH = "/commands/"
+
+MOST = 1_000
+"""Most entries of a page."""
+
+type Via = Literal["cli", "review"]
+
+
+class Said(Struct, frozen=True, kw_only=True):
+    """A call: the command's front end, and the arguments."""
+
+    args: msgspec.Raw
+    via: Via = "cli"
+
+
+class Answer[T](Struct, frozen=True, kw_only=True):
+    """The result of a call, and the time at the gateway (ms since the epoch)."""
+
+    now: int
+    result: T
+
+
+# Arguments
+
+
+class Nothing(Struct, frozen=True):
+    """No arguments."""
+
+
+class Named(Struct, frozen=True, kw_only=True):
+    """A request, or a run."""
+
+    name: str
+    whole: bool = False
+
+
+class WantedRequests(Struct, frozen=True, kw_only=True):
+    """A page of open requests."""
+
+    wanted: RequestFilter
+    sort: Sort
+    limit: int
+    after: str | None = None
+
+
+class WantedHistory(Struct, frozen=True, kw_only=True):
+    """A page of decisions; with `name` the whole story of a request or a run."""
+
+    wanted: HistoryFilter
+    limit: int = MOST
+    after: str | None = None
+    name: str = ""
+
+
+class Decided(Struct, frozen=True, kw_only=True):
+    """A decision. `asked` is the digest of the request as the person saw it, if they signed."""
+
+    name: str
+    whole: bool
+    said: DecisionInput
+    proof: Proof | None = None
+    asked: str | None = None
+
+
+class Commented(Struct, frozen=True, kw_only=True):
+    """A comment."""
+
+    name: str
+    text: str
+    whole: bool = False
+
+
+class Put(Struct, frozen=True, kw_only=True):
+    """A request to create, with its id."""
+
+    asked: QuestionInput
+
+
+class Existing(Struct, frozen=True, kw_only=True):
+    """An existing request without a workflow, by its id; `group` are the workers that notify."""
+
+    id: str
+    digest: Digest | None = None
+    group: GroupName = "default"
+
+
+class Consumed(Struct, frozen=True, kw_only=True):
+    """An approval to use up."""
+
+    name: str
+    key: str
+
+
+class Names(Struct, frozen=True, kw_only=True):
+    """Names of people and groups."""
+
+    names: tuple[str, ...]
+
+
+class Ago(Struct, frozen=True, kw_only=True):
+    """How far back statistics look."""
+
+    ago_ms: int
+    most: int | None = None
+
+
+class StartRuns(Struct, frozen=True, kw_only=True):
+    """Runs to start."""
+
+    specs: list[RunSpec]
+    group: GroupName
+    deadline_ms: int
+
+
+class WantedRuns(Struct, frozen=True, kw_only=True):
+    """A page of runs."""
+
+    state: RunState | None
+    limit: int
+    after: str | None = None
+
+
+class Steps(Struct, frozen=True, kw_only=True):
+    """The steps of a run, up to a number."""
+
+    name: str
+    most: int | None = None
+
+
+class Cancel(Struct, frozen=True, kw_only=True):
+    """A run to cancel."""
+
+    name: str
+    reason: str | None = None
+
+
+# Results
+
+
+class Page[T](Struct, frozen=True, kw_only=True):
+    """A page of a list, and where the next one begins."""
+
+    items: list[T]
+    next: str | None
+
+
+class Me(Struct, frozen=True, kw_only=True):
+    """Who calls. `groups` are the names of all groups; of people, only the caller."""
+
+    person: str
+    may: frozenset[Permission]
+    groups: Groups
+
+
+class Begun(Struct, frozen=True, kw_only=True):
+    """A run that was started or found, or why there is none."""
+
+    started: Started | None = None
+    conflict: str = ""
+    code: str = ""
+    hint: str = ""
+
+
+class Call(Struct, frozen=True, kw_only=True):
+    """The types of a call."""
+
+    args: Any
+    result: Any
+
+
+CALLS: dict[str, Call] = {
+    "me": Call(args=Nothing, result=Me),
+    "requests": Call(args=WantedRequests, result=Page[RequestSummary]),
+    "find": Call(args=Named, result=RequestSummary),
+    "show": Call(args=Named, result=RequestDetails),
+    "decide": Call(args=Decided, result=DecisionResult),
+    "comment": Call(args=Commented, result=Promise),
+    "ask": Call(args=Put, result=StandaloneRequest),
+    "notify": Call(args=Existing, result=bool),
+    "asked": Call(args=Existing, result=StandaloneRequest),
+    "worker-notifies": Call(args=Existing, result=bool),
+    "withdraw": Call(args=Existing, result=Promise),
+    "consume": Call(args=Consumed, result=Use),
+    "silent": Call(args=Names, result=tuple[str, ...]),
+    "history": Call(args=WantedHistory, result=Page[HistoryEntry]),
+    "story": Call(args=WantedHistory, result=list[HistoryEntry]),
+    "stats": Call(args=Ago, result=Stats),
+    "start": Call(args=StartRuns, result=list[Begun]),
+    "runs": Call(args=WantedRuns, result=Page[Run]),
+    "run": Call(args=Named, result=Run),
+    "steps": Call(args=Steps, result=RunTree),
+    "workflows": Call(args=Nothing, result=list[ServedWorkflow]),
+    "cancel": Call(args=Cancel, result=Canceled),
+    "workers": Call(args=Nothing, result=list[Listener] | None),
+}

@@ -1,0 +1,93 @@
+"""A gateway in the place of a server: what goes through `Inbox` and `Runs` works, the rest says why not."""
+
+from __future__ import annotations
+
+import time
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import msgspec
+
+from hitl_cli.client.gateway_api import GatewayApi
+from hitl_cli.client.protocol import Capabilities, Client, Listener
+from hitl_cli.engine.wall_clock import now_ms
+from hitl_cli.errors import NotDone, Unreachable
+from hitl_cli.remote.calls import CALLS, PATH, Answer, Me, Nothing, Said
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hitl_cli.client.protocol import ProtocolRequest, ProtocolResponse
+    from hitl_cli.remote.calls import Via
+
+POLL_S = 2.0
+"""How often a waiting command looks."""
+
+
+class RemoteClient(Client):
+    """The gateway that a person has signed in to."""
+
+    def __init__(self, gateway: str, token: str) -> None:
+        """`gateway` is its URL. Raises BadServer."""
+        self.api = GatewayApi(gateway, token)
+        self.name = self.api.url
+        self._ahead_ms = 0
+
+    def ask(self, name: str, args: Any, via: Via = "cli") -> Any:
+        """Return the result of a call. Raises HitlError, as the gateway answered it."""
+        raw = self.api.send(
+            "POST", PATH + name, msgspec.Raw, body=Said(args=msgspec.Raw(msgspec.json.encode(args)), via=via)
+        )
+        try:
+            answer = msgspec.json.decode(raw, type=Answer[CALLS[name].result])  # type: ignore[misc]
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise Unreachable(
+                f"{self.name} answered what this version of hitl cannot read ({error}): use the gateway's"
+                " version.",
+                code="server-failed",
+            ) from error
+        self._ahead_ms = answer.now - now_ms()
+        return answer.result
+
+    @cached_property
+    def me(self) -> Me:
+        """Who this is at the gateway."""
+        found: Me = self.ask("me", Nothing())
+        return found
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Nothing beyond what `Inbox` and `Runs` do."""
+        self._needs_server()
+
+    def call_many(self, requests: Sequence[ProtocolRequest]) -> list[ProtocolResponse]:  # noqa: ARG002
+        """Raise NotDone: a gateway does not speak the protocol of servers."""
+        self._needs_server()
+
+    def _needs_server(self) -> NoReturn:
+        raise NotDone(
+            f"this command needs the server itself, and {self.name} is a gateway. Run it where the server is:"
+            " leave out -S, or name the server.",
+            code="needs-server",
+        )
+
+    def wait(self, timeout_s: float) -> None:
+        """Sleep until the next look is due."""
+        time.sleep(min(timeout_s, POLL_S))
+
+    def now(self) -> int:
+        """Return the time at the gateway, in ms since the epoch."""
+        return now_ms() + self._ahead_ms
+
+    def has_worker(self, group: str) -> bool | None:
+        """Return whether a worker of the group is listening; None if the gateway cannot tell."""
+        found = self.listeners()
+        return None if found is None else any(one.group == group for one in found)
+
+    def listeners(self) -> list[Listener] | None:
+        """Return the workers that are listening; None if the gateway cannot tell."""
+        found: list[Listener] | None = self.ask("workers", Nothing())
+        return found
+
+    def close(self) -> None:
+        """Do nothing: there is no open connection."""

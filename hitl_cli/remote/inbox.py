@@ -1,0 +1,301 @@
+"""`Inbox` at a gateway. Permissions and rules are checked there; a signature is made here."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import msgspec
+
+from hitl_cli.client.waiting import PATIENCE_S
+from hitl_cli.client.wire import fresh_id
+from hitl_cli.errors import Unreachable
+from hitl_cli.inbox.decide import vote_of
+from hitl_cli.inbox.inbox import Inbox
+from hitl_cli.inbox.pending import EVERYTHING
+from hitl_cli.people.actor import Actor
+from hitl_cli.proof.statement import asked_digest, statement_of
+from hitl_cli.remote.calls import (
+    MOST,
+    Ago,
+    Commented,
+    Consumed,
+    Decided,
+    Existing,
+    Named,
+    Names,
+    Put,
+    WantedHistory,
+    WantedRequests,
+)
+from hitl_cli.requests.question import PLAIN
+from hitl_cli.requests.question_input import OfferInput, QuestionInput
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from hitl_cli.client.wire import Promise
+    from hitl_cli.inbox.ask import StandaloneRequest
+    from hitl_cli.inbox.decide import DecisionResult, Said
+    from hitl_cli.inbox.details import RequestDetails
+    from hitl_cli.inbox.history import HistoryEntry, HistoryFilter
+    from hitl_cli.inbox.inbox import Listed, Page, Recent, Story
+    from hitl_cli.inbox.pending import RequestFilter, Sort
+    from hitl_cli.inbox.request_summary import RequestSummary
+    from hitl_cli.inbox.stats import Stats
+    from hitl_cli.people.contacts import Directory
+    from hitl_cli.remote.calls import Via
+    from hitl_cli.remote.client import RemoteClient
+    from hitl_cli.requests.question import Digest, Question
+    from hitl_cli.requests.use import Use
+
+LOOK_S = 2.0
+"""How long one request waits for a decision, and so how long Ctrl-C may take."""
+
+
+class RemoteInbox(Inbox):
+    """The requests at a gateway, for the person who has signed in there. See Inbox for each method."""
+
+    def __init__(self, client: RemoteClient, via: Via = "cli") -> None:
+        self._remote = client
+        self._via = via
+        me = client.me
+        super().__init__(client, Actor(person=me.person, via=via, may=me.may, groups=me.groups))
+
+    def _ask(self, name: str, args: Any) -> Any:
+        return self._remote.ask(name, args, self._via)
+
+    # Looking
+
+    def list(
+        self, wanted: RequestFilter = EVERYTHING, *, sort: Sort = "age", limit: int | None = None
+    ) -> Listed:
+        """Return the open requests, and whether there are more than `limit`."""
+        found: list[RequestSummary] = []
+        after: str | None = None
+        while True:
+            size = MOST if limit is None else min(limit - len(found), MOST)
+            items, after = self.page(wanted, sort=sort, limit=size, after=after)
+            found += items
+            if after is None or len(found) == limit:
+                return found, after is not None
+
+    def page(
+        self,
+        wanted: RequestFilter = EVERYTHING,
+        *,
+        sort: Sort = "age",
+        limit: int,
+        after: str | None = None,
+    ) -> Page[RequestSummary]:
+        """Return a page of open requests, and the cursor of the next one."""
+        page = self._ask("requests", WantedRequests(wanted=wanted, sort=sort, limit=limit, after=after))
+        return [_plain(item) for item in page.items], page.next
+
+    def find(self, request: str | RequestSummary, *, whole: bool = False) -> RequestSummary:
+        """Return a request, open or decided."""
+        if not isinstance(request, str):
+            return request
+        return _plain(self._ask("find", Named(name=request, whole=whole)))
+
+    def show(self, request: str | RequestSummary, *, whole: bool = False) -> RequestDetails:
+        """Return all details of a request."""
+        seen: RequestDetails = self._ask("show", _named(request, whole=whole))
+        return msgspec.structs.replace(seen, item=_plain(seen.item))
+
+    def silent(self, names: Iterable[str], directory: Directory) -> tuple[str, ...]:  # noqa: ARG002
+        """Return those of some assignees that have no contact in the settings of the gateway."""
+        found: tuple[str, ...] = self._ask("silent", Names(names=tuple(names)))
+        return found
+
+    # Deciding
+
+    def decide(
+        self, request: str | RequestSummary, said: Said, *, whole: bool = False, **_: Any
+    ) -> DecisionResult:
+        """Decide a request, or vote. With a signer, sign what this person was shown."""
+        named = _named(request, whole=whole)
+        if not callable(said) and self.signer is None:
+            return self._decided(Decided(name=named.name, whole=named.whole, said=said))
+        item = self.find(request, whole=whole)
+        given = said(item) if callable(said) else said
+        decided = Decided(name=item.id, whole=True, said=given)
+        if self.signer is None or not item.waits:
+            return self._decided(decided)
+        at = self.client.now()
+        vote = vote_of(given, self.actor.person, item.asked, at)
+        proof = self.signer(statement_of(item.promise, item.run, vote, fresh_id(), at))
+        shown = asked_digest(item.promise, item.run)
+        return self._decided(msgspec.structs.replace(decided, proof=proof, asked=shown))
+
+    def _decided(self, decided: Decided) -> DecisionResult:
+        made: DecisionResult = self._ask("decide", decided)
+        return made
+
+    def comment(self, request: str | RequestSummary, text: str, *, whole: bool = False, **_: Any) -> Promise:
+        """Add a comment to a request, and return its promise."""
+        named = _named(request, whole=whole)
+        found: Promise = self._ask("comment", Commented(name=named.name, whole=named.whole, text=text))
+        return found
+
+    # Asking without a workflow
+
+    def ask(
+        self,
+        question: Question,
+        *,
+        id: str,
+        deadline_ms: int,
+        key: str | None = None,
+        tags: Any = None,
+        **_: Any,
+    ) -> StandaloneRequest:
+        """Create a request, or find the existing one."""
+        put = Put(asked=_as_input(question, id, deadline_ms, key, tags or {}))
+        made: StandaloneRequest = self._ask("ask", put)
+        return made
+
+    def notify(self, asked: StandaloneRequest, directory: Directory, group: str) -> bool:  # noqa: ARG002
+        """Queue what tells of a request. Return whether any assignee has a contact at the gateway."""
+        queued: bool = self._ask("notify", Existing(id=asked.id, group=group))
+        return queued
+
+    def worker_notifies(
+        self,
+        asked: StandaloneRequest,
+        group: str,
+        left: Callable[[], bool] = lambda: False,  # noqa: ARG002 - the gateway waits at most two seconds
+    ) -> bool:
+        """Whether a worker has started the notification, or is running to do so."""
+        found: bool = self._ask("worker-notifies", Existing(id=asked.id, group=group))
+        return found
+
+    def asked(self, id: str, digest: Digest | None = None) -> StandaloneRequest:
+        """Return the existing request with an id."""
+        found: StandaloneRequest = self._ask("asked", Existing(id=id, digest=digest))
+        return found
+
+    def wait(
+        self,
+        asked: StandaloneRequest,
+        *,
+        timeout_s: float | None = None,
+        left: Callable[[], bool] = lambda: False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> Promise:
+        """Return the promise of a request once it is settled, after a timeout, or once `left()`."""
+        end = None if timeout_s is None else clock() + timeout_s
+        heard_at = clock()
+        while True:
+            rest = LOOK_S if end is None else min(end - clock(), LOOK_S)
+            try:
+                promise = self.asked(asked.id).promise
+                heard_at = clock()
+            except Unreachable:
+                if clock() > heard_at + PATIENCE_S:
+                    raise
+                promise = asked.promise
+            if promise.state != "pending" or rest <= 0 or left():
+                return promise
+            self._until_changed(asked.id, rest)
+
+    def _until_changed(self, id: str, wait_s: float) -> None:
+        """Return once a request is decided, or after a while."""
+        path = f"/requests/{quote(id, safe='')}"
+        try:
+            self._remote.api.send("GET", path, msgspec.Raw, {"wait": f"{wait_s:.3f}s"}, wait_s=wait_s)
+        except Unreachable:
+            time.sleep(min(wait_s, 1.0))
+
+    def withdraw(self, asked: StandaloneRequest) -> Promise:
+        """Cancel a request, and return its promise."""
+        found: Promise = self._ask("withdraw", Existing(id=asked.id))
+        return found
+
+    def consume(self, request: str, key: str) -> Use:
+        """Use up an approval of a request."""
+        use: Use = self._ask("consume", Consumed(name=request, key=key))
+        return use
+
+    # History
+
+    def history(self, wanted: HistoryFilter, limit: int | None = None) -> Recent:
+        """Return decisions, newest first, and whether there are more than `limit`."""
+        found: list[HistoryEntry] = []
+        after: str | None = None
+        while True:
+            size = MOST if limit is None else min(limit - len(found), MOST)
+            items, after = self.history_page(wanted, limit=size, after=after)
+            found += items
+            if after is None or len(found) == limit:
+                return found, after is not None
+
+    def history_page(
+        self, wanted: HistoryFilter, *, limit: int, after: str | None = None
+    ) -> Page[HistoryEntry]:
+        """Return a page of decisions, and the cursor of the next one."""
+        page = self._ask("history", WantedHistory(wanted=wanted, limit=limit, after=after))
+        return page.items, page.next
+
+    def decisions(self, wanted: HistoryFilter) -> Iterator[HistoryEntry]:
+        """Yield decisions, newest first, as they are read."""
+        after: str | None = None
+        while True:
+            items, after = self.history_page(wanted, limit=MOST, after=after)
+            yield from items
+            if after is None:
+                return
+
+    def story(self, name: str, wanted: HistoryFilter) -> Story:
+        """Return the comments, votes and decisions on a named request or run, in order."""
+        found: Story = self._ask("story", WantedHistory(wanted=wanted, name=name))
+        return found
+
+    def stats(self, ago_ms: int, most: int | None = None) -> Stats:
+        """Return statistics of the decisions in the last `ago_ms`."""
+        found: Stats = self._ask("stats", Ago(ago_ms=ago_ms, most=most))
+        return found
+
+
+def _named(request: str | RequestSummary, *, whole: bool) -> Named:
+    """Return the name of a request; of one that was looked up, its id."""
+    if isinstance(request, str):
+        return Named(name=request, whole=whole)
+    return Named(name=request.id, whole=True)
+
+
+def _plain(item: RequestSummary) -> RequestSummary:
+    """Return a request as it was sent; a promise without a question has the one object that says so."""
+    return msgspec.structs.replace(item, question=PLAIN) if item.question == PLAIN else item
+
+
+def _as_input(
+    question: Question, id: str, deadline_ms: int, key: str | None, tags: dict[str, str]
+) -> QuestionInput:
+    """Return a question as a program puts it."""
+    offer = question.offer
+    return QuestionInput(
+        prompt=question.prompt,
+        id=id,
+        details=question.details,
+        arguments=question.arguments,
+        editable=question.editable,
+        form=question.form,
+        choices=question.choices,
+        to=question.to,
+        approvals=question.approvals,
+        allow_self=question.allow_self,
+        deadline=f"{deadline_ms}ms",
+        valid_for=None if question.valid_for is None else f"{question.valid_for}ms",
+        once=question.once,
+        proof=question.proof,
+        on_deadline=question.on_deadline,
+        key=key,
+        priority=question.priority,
+        tags=dict(tags),
+        link=question.link,
+        digest=question.digest,
+        callback=question.callback,
+        offer=None if offer is None else OfferInput(where=offer.where, longest=f"{offer.longest}ms"),
+    )

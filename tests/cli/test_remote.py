@@ -1,0 +1,238 @@
+"""Commands at a gateway, after `hitl login`: as on the server itself, as the person who signed in."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from hitl_cli.auth import tokens
+from hitl_cli.people.contacts import Contact, Directory, GroupContact
+from hitl_cli.requests.question import Question
+from tests.cli.requests import put
+from tests.conftest import Hitl
+from tests.gateway.visiting import Visited
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+FORM = {
+    "type": "object",
+    "properties": {"amount": {"type": "integer", "maximum": 10}, "why": {"type": "string"}},
+    "required": ["amount"],
+}
+CHANGING = ("age_s", "answer_with", "since", "at", "unknown_names")
+"""What depends on the time, on what was typed, or on the settings, which only the gateway has here."""
+
+
+@pytest.fixture(scope="module")
+def key(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("ssh") / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", file], check=True)
+    return file
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory, key: Path) -> Iterator[Visited]:
+    """A gateway with people, on a server of its own."""
+    public = key.with_suffix(".pub").read_text().strip()
+    people = {
+        "reviewer": Contact(email="reviewer@example.org", ssh=(public,)),
+        "lead": Contact(),
+    }
+    directory = Directory(people=people, groups={"ops": GroupContact(members=("reviewer",))})
+    visited = Visited(Hitl(tmp_path_factory.mktemp("server")), sign_in=True, directory=directory)
+    visited.hitl.ok("start", "r-1", "--workflow", "deploy")
+    yield visited
+    visited.stop()
+
+
+def token_for(gateway: Visited, person: str, *can: str) -> str:
+    with gateway.hitl.client() as client:
+        return tokens.create(client, person, can, life_ms=3_600_000, by="ops")[1]
+
+
+@pytest.fixture(scope="module")
+def far(gateway: Visited, tmp_path_factory: pytest.TempPathFactory) -> Hitl:
+    """The command on another machine, signed in as reviewer, with the gateway as its server."""
+    hitl = Hitl(tmp_path_factory.mktemp("far"))
+    text = token_for(gateway, "reviewer", "decide", "start")
+    hitl.ok("login", gateway.address, "--token", "-", stdin=text)
+    hitl.env["HITL_SERVER"] = gateway.address
+    return hitl
+
+
+def still(document: Any) -> Any:
+    """Return a document without what changes by itself."""
+    if isinstance(document, list):
+        return [still(one) for one in document]
+    if isinstance(document, dict):
+        return {name: still(value) for name, value in document.items() if name not in CHANGING}
+    return document
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["pending", "show seen-1", "history", "history seen-2", "status", "status r-1", "stats", "workflows"],
+)
+def test_the_json_is_that_of_the_server(gateway: Visited, far: Hitl, command: str) -> None:
+    if gateway.hitl.run("show", "seen-1").returncode:
+        put(
+            gateway.hitl,
+            "seen-1",
+            Question(prompt="Ship *it*?\nNow.", form=FORM, to=("group:ops",)),
+            by="lead",
+        )
+        put(gateway.hitl, "seen-2", Question(prompt="Old?"))
+        gateway.hitl.ok("comment", "seen-2", "soon")
+        gateway.hitl.ok("approve", "seen-2")
+        put(gateway.hitl, "seen-3", Question(prompt=""), tags={})
+    here, there = (hitl.json(*command.split()) for hitl in (gateway.hitl, far))
+    ours = still(here) if command != "show seen-1" else still(here) | {"without_contact": []}
+    assert still(there) == ours
+
+
+def test_a_decision_is_of_the_person_who_signed_in(gateway: Visited, far: Hitl) -> None:
+    put(gateway.hitl, "pay-1", Question(prompt="Pay?", form=FORM, to=("group:ops",)))
+    assert "pay-1" in far.ok("pending", "--mine")
+    far.fails(2, "approve", "pay-1", "--set", "amount=11", code="does-not-fit-form")
+    made = far.json("approve", "pay-1", "--set", "amount=7", "--comment", "fine")
+    assert (made["by"], made["via"], made["data"]) == ("reviewer", "cli", {"amount": 7})
+    [entry] = gateway.hitl.json("history", "pay-1")
+    assert (entry["by"], entry["via"], entry["comment"]) == ("reviewer", "cli", "fine")
+    assert far.ok("approve", "pay-1", "--set", "amount=7")
+    far.fails(4, "reject", "pay-1", code="already-decided")
+
+
+def test_several_at_once_and_words(gateway: Visited, far: Hitl) -> None:
+    for number in range(3):
+        put(gateway.hitl, f"many-{number}", Question(prompt="Go?", to=("reviewer",)))
+    put(gateway.hitl, "many-9", Question(prompt="Go?", to=("lead",)))
+    planned = far.run("approve", "--match", "many-*", "--dry-run", "--json")
+    assert [one["problem"] is None for one in json.loads(planned.stdout)] == [True, True, True, False]
+    done = far.run("approve", "--match", "many-*", "--yes", "--json")
+    assert (done.returncode, len(json.loads(done.stdout))) == (7, 4)
+    put(gateway.hitl, "color", Question(prompt="Which?", choices=("red", "blue")))
+    assert far.json("answer", "color", "red")["choice"] == "red"
+    put(gateway.hitl, "no", Question(prompt="Sure?"))
+    assert far.json("reject", "no", "--reason", "too dear")["reason"] == "too dear"
+    assert far.json("comment", "no", "really")["by"] == "reviewer"
+
+
+@pytest.mark.parametrize(
+    ("command", "exit_code", "code"),
+    [
+        ("show nothing-1", 3, "not-found"),
+        ("approve nothing-1", 3, "not-found"),
+        ("status nothing-1", 3, "not-found"),
+        ("pending --as lead", 2, "bad-usage"),
+        ("approve pay-1 --as lead", 2, "bad-usage"),
+        ("prune --older 30d --yes", 6, "server-failed"),
+        ("rule list", 1, "needs-server"),
+        ("token list", 1, "needs-server"),
+        ("schedule list", 1, "needs-server"),
+        ("verify pay-1", 1, "needs-server"),
+        ("link create r-1 --for lead", 1, "needs-server"),
+    ],
+)
+def test_what_cannot_be_done_is_said_with_the_same_code(
+    far: Hitl, command: str, exit_code: int, code: str
+) -> None:
+    far.fails(exit_code, *command.split(), code=code)
+
+
+def test_a_request_is_asked_and_waited_for(gateway: Visited, far: Hitl) -> None:
+    asked = far.run("ask", "Deploy?", "--id", "ask-7", "--to", "ops", "--no-wait")
+    assert asked.stdout.split() == ["ask-7"]
+    shown = gateway.hitl.json("show", "ask-7")
+    assert (shown["from"], shown["to"]) == ("reviewer", ["group:ops"])
+    assert far.fails(5, "ask", "--id", "ask-7", "--timeout", "1ms", code="timed-out")
+    waiting = far.popen("ask", "Deploy?", "--id", "ask-7", "--to", "ops")
+    far.ok("approve", "ask-7", "--data", "3")
+    out, _ = waiting.communicate(timeout=30)
+    assert (waiting.returncode, out.strip()) == (0, "3")
+    assert far.ok("wait", "ask-7").strip() == "3"
+    far.fails(4, "ask", "Another?", "--id", "ask-7", "--to", "ops", "--no-wait", code="question-differs")
+
+
+def test_runs_are_started_shown_and_canceled(gateway: Visited, far: Hitl) -> None:
+    started = far.run("start", "run-7", "1.4", "--workflow", "deploy", "--json")
+    assert json.loads(started.stdout)["id"] == "run-7"
+    assert "No worker" in started.stderr
+    far.fails(4, "start", "run-7", "1.5", "--workflow", "deploy", code="already-exists")
+    many = far.run("start", "--stdin", "--workflow", "deploy", "--json", stdin="run-8\nrun-9\n")
+    assert [one["id"] for one in json.loads(many.stdout)] == ["run-8", "run-9"]
+    assert "run-7" in far.ok("status")
+    far.fails(5, "wait", "run-7", "--timeout", "1ms", code="timed-out")
+    far.ok("cancel", "run-7", "--reason", "enough")
+    far.fails(1, "wait", "run-7", code="run-failed")
+    assert gateway.hitl.json("status", "run-7")["state"] == "canceled"
+
+
+def test_a_decision_is_signed_on_the_machine_of_the_person(gateway: Visited, far: Hitl, key: Path) -> None:
+    put(gateway.hitl, "signed-1", Question(prompt="Sign?", proof="signed", arguments={"a": 1}))
+    far.fails(7, "approve", "signed-1", code="proof-needed")
+    made = far.json("approve", "signed-1", "--sign", "--key", str(key))
+    assert made["by"] == "reviewer"
+    shown = far.json("show", "signed-1")["decision"]
+    assert [one["state"] for one in shown["proof"]] == ["proven"]
+    other = key.with_name("other")
+    if not other.exists():
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", other], check=True)
+    put(gateway.hitl, "signed-2", Question(prompt="Sign?", proof="signed"))
+    far.fails(2, "approve", "signed-2", "--sign", "--key", str(other), code="no-key")
+
+
+def test_a_signature_of_another_request_or_decision_is_refused_at_the_gateway(
+    gateway: Visited, key: Path
+) -> None:
+    from hitl_cli.errors import HitlError
+    from hitl_cli.proof.signing import ssh_signer
+    from hitl_cli.remote.client import RemoteClient
+    from hitl_cli.remote.inbox import RemoteInbox
+    from hitl_cli.requests.decision_input import DecisionInput
+
+    for number in (1, 2):
+        put(gateway.hitl, f"swap-{number}", Question(prompt="Sign?", proof="signed"))
+    client = RemoteClient(gateway.address, token_for(gateway, "reviewer", "decide"))
+    inbox = RemoteInbox(client)
+    signer = ssh_signer(key, (key.with_suffix(".pub").read_text().strip(),))
+    sent: list[Any] = []
+    inbox.signer = signer
+    inbox._decided = sent.append  # type: ignore[method-assign,assignment]
+    inbox.decide("swap-1", DecisionInput(verdict="approve"))
+    [signed] = sent
+    for name, said in (("swap-2", signed.said), ("swap-1", DecisionInput(verdict="reject"))):
+        forged = type(signed)(name=name, whole=True, said=said, proof=signed.proof)
+        with pytest.raises(HitlError) as refused:
+            client.ask("decide", forged)
+        assert refused.value.code == "bad-proof"
+    assert client.ask("decide", signed).audit.by == "reviewer"
+
+
+def test_a_token_that_may_only_ask_sees_what_it_asked(gateway: Visited, tmp_path: Path) -> None:
+    hitl = Hitl(tmp_path)
+    hitl.env["HITL_SERVER"] = gateway.address
+    text = token_for(gateway, "agent", "ask")
+    put(gateway.hitl, "of-others", Question(prompt="Secret?"))
+    hitl.env["RESONATE_TOKEN"] = text
+    own = hitl.ok("ask", "May I?", "--id", "mine", "--no-wait").strip()
+    assert [one["id"] for one in hitl.json("pending")] == [own]
+    hitl.fails(3, "show", "of-others", code="not-found")
+    hitl.fails(7, "approve", own, code="permission-missing")
+    hitl.fails(7, "status", code="permission-missing")
+
+
+def test_completion_is_of_the_gateway(gateway: Visited, far: Hitl) -> None:
+    put(gateway.hitl, "complete-me", Question(prompt="Complete?"))
+    env = {"_HITL_COMPLETE": "complete_zsh", "_TYPER_COMPLETE_ARGS": "hitl approve compl"}
+    assert "complete-me" in far.run(env=env).stdout
+
+
+def test_a_gateway_without_login_says_how_to_sign_in(gateway: Visited, tmp_path: Path) -> None:
+    hitl = Hitl(tmp_path)
+    said = hitl.fails(6, "pending", "-S", gateway.address, code="server-failed")
+    assert f"hitl login {gateway.address}" in said
