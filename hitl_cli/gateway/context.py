@@ -109,6 +109,10 @@ class Gateway:
     def _open(self) -> Client:
         return connect(self.options.server, self.options.token)
 
+    def own_pool(self) -> ClientPool:
+        """Return a thread with a client of its own, for one long read; who asks closes it."""
+        return ClientPool(self._open, threads=1)
+
     async def inbox[T](
         self, actor: Actor, work: Callable[[Inbox], T], *, pool: ClientPool | None = None
     ) -> T:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+from itertools import islice
 from typing import TYPE_CHECKING, Annotated
 
+from aiohttp import web
 from msgspec import Meta, Struct
 
 from hitl_cli.errors import BadQuery
@@ -12,15 +15,22 @@ from hitl_cli.gateway.api.requests import Cursor, Duration, Limit, Name
 from hitl_cli.gateway.api.route import Call, Route, paged
 from hitl_cli.gateway.error_responses import json_answer
 from hitl_cli.inbox.history import HistoryFilter
+from hitl_cli.ledger import Ledger
 from hitl_cli.requests.question import Outcome
 from hitl_cli.views.history import HistoryPage, history_entry_document
 from hitl_cli.views.stats import StatsDocument, stats_document
 
 if TYPE_CHECKING:
-    from aiohttp import web
+    from collections.abc import Iterator
 
+    from hitl_cli.client.protocol import Client
     from hitl_cli.inbox import Inbox
     from hitl_cli.inbox.history import HistoryEntry
+
+LINES = 500
+"""Lines of an export that are read at a time."""
+
+LINES_OF_JSON = "application/x-ndjson"
 
 MOST = 20_000
 """Statistics cover at most this many of the newest decisions, which take a second or two to read."""
@@ -36,6 +46,12 @@ class HistoryQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     outcome: Outcome | None = None
     limit: Limit = 100
     cursor: Cursor | None = None
+
+
+class ExportQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The period to export, up to now; all without `since`."""
+
+    since: Duration | None = None
 
 
 class StatsQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -62,6 +78,29 @@ async def _show_history(call: Call) -> web.Response:
     return paged(call, HistoryPage([history_entry_document(entry) for entry in found], following))
 
 
+async def _export_history(call: Call) -> web.StreamResponse:
+    """Return requests, decisions, votes and signatures as lines of JSON, which `hitl verify FILE` checks."""
+    ago_ms = None if call.query.since is None else parse_duration(call.query.since)
+    pool = call.gateway.own_pool()  # it reads for long, with one client
+    keys = call.gateway.options.people.checkpoints.known
+
+    def begin(client: Client) -> Iterator[bytes]:
+        since = None if ago_ms is None else max(client.now() - ago_ms, 0)
+        return Ledger(client, call.actor).export(keys, since)
+
+    try:
+        lines = await pool.run(begin)
+        text = await pool.run(lambda _: b"".join(islice(lines, LINES)))
+        response = web.StreamResponse(headers={"Content-Type": LINES_OF_JSON})
+        await response.prepare(call.request)
+        while text:
+            await response.write(text)
+            text = await pool.run(lambda _: b"".join(islice(lines, LINES)))
+        return response
+    finally:
+        await asyncio.to_thread(pool.close)
+
+
 async def _show_stats(call: Call) -> web.Response:
     """Return statistics of decisions: outcomes, and how long people take."""
     ago_ms = parse_duration(call.query.since)
@@ -70,6 +109,16 @@ async def _show_stats(call: Call) -> web.Response:
 
 
 TABLE = [
+    Route(
+        method="GET",
+        path="/api/v1/history.jsonl",
+        handle=_export_history,
+        needs=("read",),
+        summary="Export the history, with what proves it.",
+        query=ExportQuery,
+        answers={200: None},
+        media_type=LINES_OF_JSON,
+    ),
     Route(
         method="GET",
         path="/api/v1/history",
