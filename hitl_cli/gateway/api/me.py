@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from aiohttp import web
 
 
-async def _show(call: Call) -> web.Response:
+async def _show_me(call: Call) -> web.Response:
     """Return who you are, with which permissions, and until when your token is valid."""
     token = await call.gateway.bearers.token(call.request)
     return json_answer(me_document(call.visitor.actor, token))
@@ -35,7 +35,7 @@ TABLE = [
     Route(
         method="GET",
         path="/api/v1/me",
-        handle=_show,
+        handle=_show_me,
         needs=PERMISSIONS,
         summary="Show who you are.",
         answers={200: MeDocument},
