@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from hitl_cli.errors import BadInput
 
-ORIGIN = re.compile(r"https://[a-z0-9.-]+(:\d{1,5})?|http://([a-z0-9-]+\.)*localhost(:\d{1,5})?")
+ORIGIN = r"https://[a-z0-9.-]+(:\d{1,5})?|http://([a-z0-9-]+\.)*localhost(:\d{1,5})?"
 """Where browsers use passkeys: with https, and on localhost; never for an IP address."""
 
 CREDENTIAL_BYTES = range(16, 1024)
@@ -57,7 +57,7 @@ def passkey(text: str) -> Passkey:
     """Return the passkey in a text. Raises BadInput if the text is none."""
     origin, credential, key, *comment = [*text.split(), "", "", ""] if text.isprintable() else ["", "", ""]
     id, public = from_base64url(credential), from_base64url(key)
-    if not ORIGIN.fullmatch(origin) or len(id) not in CREDENTIAL_BYTES or len(public) not in KEY_BYTES:
+    if not re.fullmatch(ORIGIN, origin) or len(id) not in CREDENTIAL_BYTES or len(public) not in KEY_BYTES:
         raise BadInput(
             f"{text[:60]!r} is not a passkey: copy the line that the page Your passkeys of the gateway shows."
         )
@@ -84,7 +84,7 @@ def origin_of(url: str) -> str | None:
     port = f":{parts.port}" if parts.port not in (None, usual) else ""
     origin = f"{parts.scheme}://{host}{port}"
     is_address = host.rpartition(".")[2].isdecimal()
-    return origin if ORIGIN.fullmatch(origin) and not is_address else None
+    return origin if re.fullmatch(ORIGIN, origin) and not is_address else None
 
 
 def to_base64url(raw: bytes) -> str:

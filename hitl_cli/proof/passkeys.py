@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from hitl_cli.client.wire import Proof
 
+UNREADABLE = (ValueError, LookupError, TypeError, RecursionError)
+"""What `webauthn` raises for keys and messages that are none, beside its own errors."""
+
 
 class _ClientData(Struct, frozen=True, rename="camel"):
     """What the browser says of the page that asked (WebAuthn, section 5.8.1)."""
@@ -38,7 +41,7 @@ def verify(proof: Proof, challenge: bytes, lines: Sequence[str]) -> str:
     data = from_base64url(proof.client_data or "")
     try:
         client = msgspec.json.decode(data, type=_ClientData)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise BadProof("what the browser said cannot be read") from error
     if client.challenge != to_base64url(challenge):
         raise BadProof(
@@ -79,7 +82,7 @@ def created(credential: str, challenge: bytes, origin: str, comment: str) -> Pas
             require_user_verification=True,
             supported_pub_key_algs=[COSEAlgorithmIdentifier(number) for number in ALGORITHMS],
         )
-    except (WebAuthnException, ValueError, KeyError) as error:
+    except (WebAuthnException, *UNREADABLE) as error:
         raise BadProof(f"the browser's passkey is not valid: {error}. Try again.") from error
     return replace(key, credential=to_base64url(made.credential_id), key=made.credential_public_key)
 
@@ -109,5 +112,5 @@ def _verify(proof: Proof, challenge: bytes, key: Passkey) -> None:
             credential_current_sign_count=0,  # those of a synced passkey go back, and mean nothing
             require_user_verification=True,
         )
-    except (WebAuthnException, ValueError, KeyError) as error:
+    except (WebAuthnException, *UNREADABLE) as error:
         raise BadProof(f"the passkey's signature is not valid: {error}") from error

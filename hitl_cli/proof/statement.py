@@ -44,8 +44,11 @@ class Statement(Struct, frozen=True, kw_only=True):
     decision: str
 
     def canonical(self) -> bytes:
-        """Return the bytes that are signed: the canonical JSON (RFC 8785)."""
-        return canonical(msgspec.to_builtins(self))
+        """Return the bytes that are signed: the canonical JSON (RFC 8785). Raises NotSignable."""
+        try:
+            return canonical(msgspec.to_builtins(self))
+        except ValueError as error:
+            raise _not_signable(self.request, error) from error
 
     def challenge(self) -> bytes:
         """Return what a passkey signs: the SHA-256 of these bytes."""
@@ -80,7 +83,11 @@ def statement_of(promise: Promise, run: Promise | None, vote: Vote, decision: st
             decision=decision,
         )
     except ValueError as error:
-        raise NotSignable(f"{promise.id} cannot be signed: it has no canonical JSON ({error}).") from error
+        raise _not_signable(promise.id, error) from error
+
+
+def _not_signable(request: str, error: ValueError) -> NotSignable:
+    return NotSignable(f"{request} cannot be signed: it has no canonical JSON ({error}).")
 
 
 def asked_digest(promise: Promise, run: Promise | None) -> str:

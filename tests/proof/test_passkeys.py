@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import sys
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import cbor2
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hitl_cli.client.wire import Proof
 from hitl_cli.errors import BadProof, BadSetting
-from hitl_cli.format.passkeys import Passkey, from_base64url, origin_of, passkey
+from hitl_cli.format.passkeys import Passkey, from_base64url, origin_of, passkey, to_base64url
 from hitl_cli.people.contacts import Contact, check
 from hitl_cli.proof.passkeys import verify
 from tests.proof.authenticator import BE, BS, ORIGIN, UP, UV, Authenticator
@@ -91,9 +95,36 @@ def test_any_other_signature_is_no_proof(attack: str) -> None:
         verify(proof_of(ATTACKS[attack](own)), CHALLENGE, [own.passkey.line])
 
 
-def test_a_key_of_the_settings_that_is_none_proves_nothing() -> None:
+OWN = Authenticator()
+SIGNED = OWN.sign(CHALLENGE)
+
+
+@given(st.sampled_from(sorted(SIGNED)), st.integers(0, 10**6), st.integers(1, 255))
+def test_any_changed_byte_is_noticed(field: str, at: int, change: int) -> None:
+    raw = bytearray(from_base64url(SIGNED[field]))
+    raw[at % len(raw)] ^= change
+    with pytest.raises(BadProof):
+        verify(proof_of(SIGNED | {field: to_base64url(bytes(raw))}), CHALLENGE, [OWN.passkey.line])
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        b"k" * 77,
+        bytes(77),
+        b"\x80" * 77,
+        cbor2.dumps({1: 2, 3: -7, -1: 1, -2: bytes(32), -3: bytes(32)}),
+        cbor2.dumps({1: 2, 3: -7, -1: 1, -2: b"x" * 64}),
+        cbor2.dumps({1: 99, 3: -7, -1: b"x" * 64}),
+        cbor2.dumps({1: 1, 3: -8, -1: 6, -2: b"x" * 64}),
+        cbor2.dumps({1: 3, 3: -257, -1: b"x" * 64, -2: "e"}),
+        cbor2.dumps([1, 2, b"x" * 64]),
+    ],
+    ids=count(),
+)
+def test_a_key_of_the_settings_that_is_none_proves_nothing(key: bytes) -> None:
     own = Authenticator()
-    broken = msgspec.structs.replace(own.passkey, key=b"k" * 77)
+    broken = msgspec.structs.replace(own.passkey, key=key)
     with pytest.raises(BadProof):
         verify(proof_of(own.sign(CHALLENGE)), CHALLENGE, [broken.line])
 

@@ -13,7 +13,7 @@ import pytest
 
 from hitl_cli.auth.sign_in import link_for, sign
 from hitl_cli.client.protocol import call, get_promise
-from hitl_cli.client.wire import Audit, Vote, audit_of, decode, encode
+from hitl_cli.client.wire import Audit, Proof, Vote, audit_of, decode, encode
 from hitl_cli.errors import NotAllowed, Unproven
 from hitl_cli.format.passkeys import from_base64url
 from hitl_cli.inbox import Inbox
@@ -259,20 +259,22 @@ def test_a_decision_that_is_moved_or_changed_in_the_database_is_wrong(visited: V
         promise = get_promise(client, first)
         assert promise is not None
         audit = audit_of(promise)
-        for id, prompt, by in (
-            ("replay", "Pay?", "lead"),
-            ("reworded", "Refund?", "lead"),
-            ("renamed", "Pay?", "ops"),
+        far = Proof(kind="ssh", decision="d", at=2**60, signature="x")
+        for id, prompt, changed in (
+            ("replay", "Pay?", {}),
+            ("reworded", "Refund?", {}),
+            ("renamed", "Pay?", {"by": "ops"}),
+            ("far", "Pay?", {"proof": far}),
         ):
             ask(visited, id, prompt=prompt)
-            forged = msgspec.structs.replace(audit, by=by)
+            forged = msgspec.structs.replace(audit, **changed)
             call(client, "promise.settle", id=id, state="resolved", value=encode(True, forged.headers()))
             item = Inbox(client, Actor(person="x", via="test")).find(id)
             with pytest.raises(Unproven):
                 check_proven(item, PEOPLE.members)
-    assert [one.state for one in verified(visited, "first", "replay", "reworded", "renamed")] == [
+    assert [one.state for one in verified(visited, "first", "replay", "reworded", "renamed", "far")] == [
         "proven",
-        *["wrong"] * 3,
+        *["wrong"] * 4,
     ]
 
 
@@ -367,7 +369,7 @@ def test_a_passkey_is_made_for_the_settings_and_stored_nowhere(visited: Visited)
     other = signed_in(visited, "ops")
     refused = other.post("/passkeys", {"csrf": other.get("/passkeys").csrf, "credential": credential})
     assert (refused.status, refused.code) == (400, "bad-proof")
-    for bad in ("", "{}", "[", json.dumps({"id": "x"})):
+    for bad in ("", "{}", "[" * 10_000, json.dumps({"id": "x"})):
         refused = browser.post("/passkeys", {"csrf": page.csrf, "credential": bad})
         assert (refused.status, refused.code) == (400, "bad-proof")
     assert browser.post("/passkeys", {"csrf": "x", "credential": credential}).code == "form-expired"

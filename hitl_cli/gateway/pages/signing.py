@@ -83,9 +83,7 @@ class ToSign(BadInput):
     code = "not-signed"
 
     def __init__(self, statement: Statement) -> None:
-        super().__init__(
-            "your browser did not sign it with a passkey: this needs JavaScript. Nothing was changed."
-        )
+        super().__init__("your browser did not sign it with a passkey. Nothing was changed.")
         self.statement = statement
 
 
@@ -94,7 +92,7 @@ def signer_of(form: Any, actor: Actor) -> Signer | None:
     if given := form_text(form, "proof"):
         try:
             return signed_before(msgspec.json.decode(given, type=Proof), actor.groups)
-        except (msgspec.MsgspecError, RecursionError) as error:
+        except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
             raise BadProof(f"the signature cannot be read: {error}. Nothing was changed.") from error
     return _not_yet if wants_statement(form) or form_text(form, "sign") else None
 
