@@ -56,6 +56,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "hitl people",
         "hitl people add lead --ssh ~/.ssh/id_ed25519.pub",
         "hitl people revoke SHA256:AiKQGZ --from 2026-11-27T12:00:00Z",
+        "hitl people remove reviewer",
     ),
     "history": ("hitl history --since 7d", "hitl history --all --csv --excel"),
     "verify": ("hitl verify --since 30d",),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from hitl_cli.cli.options import AsJson, Family, argument, family, value
 from hitl_cli.cli.output import note, print_json
+from hitl_cli.cli.people_remove import remove
 from hitl_cli.cli.render.table import Column, print_table
 from hitl_cli.errors import BadInput, BadUsage, NotFound
 from hitl_cli.format.public_keys import fingerprint, public_key
@@ -159,3 +160,6 @@ def _file(settings: Settings) -> str:
 def _quoted(name: str) -> str:
     """Return a name as TOML writes it."""
     return name if re.fullmatch(BARE_KEY, name) else json.dumps(name, ensure_ascii=False)
+
+
+app.command()(remove)

@@ -31,6 +31,7 @@ TO_THE_END = (
     "link create a --for ada",
     "notify list",
     "people",
+    "people remove reviewer",
     "approve a",
     "reject b",
     "answer c yes",

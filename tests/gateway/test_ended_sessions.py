@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
 from hitl_cli.auth import tokens
+from hitl_cli.auth.links import PROGRAM, make, url_of
+from hitl_cli.auth.sign_in import link_for, sign
 from hitl_cli.gateway.auth.endings import BELIEVED_S
+from hitl_cli.requests.question import Question
+from tests.cli.requests import put
 from tests.conftest import Hitl, wait_until
 from tests.gateway.visiting import Browser, Visited
 
@@ -69,3 +74,46 @@ def test_a_session_ends_with_the_token_that_began_it(gateways: tuple[Visited, Vi
         tokens.revoke(client, token.id, by="ops")
     wait_until(lambda: not is_in(copied(browser, there)), BELIEVED_S * 3)
     assert is_in(other)
+
+
+def test_a_removed_person_can_act_nowhere_with_what_they_had(gateways: tuple[Visited, Visited]) -> None:
+    here, there = gateways
+    hitl = here.hitl
+    for id in ("for-ada", "for-bob"):
+        put(hitl, id, Question(prompt="Ship?", to=("ada", "bob")))
+    ada, token = by_token(here, "ada")
+    bob, _ = by_token(here, "bob")
+    with hitl.client() as client:
+        text = tokens.create(client, "ada", ["decide"], life_ms=3_600_000, by="ops")[1]
+    mailed = f"/sign-in/{sign(link_for('ada', here.now(), '/'), here.keys)}"
+    links = {who: here.link(f"for-{who}", who) for who in ("ada", "bob")}
+    with hitl.client() as client:
+        link = make(client, "for-ada", "ada")
+    answer = url_of("", link, here.keys, PROGRAM)
+    stolen = copied(ada, there)
+    assert is_in(stolen)
+    assert stolen.get("/history").status == 200
+    removed = hitl.json("people", "remove", "ada")
+    assert (removed["person"], len(removed["tokens"])) == ("ada", 2)
+    assert token.id in removed["tokens"]
+    for gateway in gateways:
+        browser = Browser(gateway.address)
+        wait_until(partial(is_refused, browser, text), BELIEVED_S * 3)
+        assert browser.get(links["ada"]).code == "link-expired"
+        assert browser.answer(links["bob"], "comment", comment="hello").status == 303
+        page = browser.post(answer, {"verdict": "approve"}, Accept="application/json")
+        assert "link-expired" in page.text
+        page = browser.get(mailed)
+        assert browser.post(mailed, {"csrf": page.csrf}).code == "link-expired"
+    wait_until(lambda: not is_in(stolen), BELIEVED_S * 3)
+    assert not is_in(ada)
+    assert is_in(bob)
+    assert Browser(there.address).get(here.link("for-ada", "ada")).status == 200  # made since
+    assert hitl.json("people", "remove", "ada")["tokens"] == []
+    hitl.fails(2, "people", "remove", "group:ops", code="bad-name")
+
+
+def is_refused(browser: Browser, token: str) -> bool:
+    """Whether the gateway refuses a token."""
+    headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
+    return browser.ask("GET", "/api/v1/me", headers=headers).status == 401

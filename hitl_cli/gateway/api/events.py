@@ -26,7 +26,7 @@ RETRY_MS = 2_000
 ALIVE_S = 15.0
 """Interval of keep-alive comments: proxies close a stream that is silent for a minute."""
 
-KNOWN_S = 30.0
+KNOWN_S = 10.0
 """How often to check that the listener is still authenticated."""
 
 HEADERS = {
