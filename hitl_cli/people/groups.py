@@ -26,6 +26,10 @@ class KeyLife(Struct, frozen=True):
     since: int | None = None
     until: int | None = None
 
+    def is_valid(self, now: int) -> bool:
+        """Whether the key is valid at an instant."""
+        return (self.since is None or self.since <= now) and (self.until is None or now < self.until)
+
 
 class Groups(Struct, frozen=True, kw_only=True):
     """The people and groups of the settings. A key is a folded name.

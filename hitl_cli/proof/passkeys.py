@@ -53,11 +53,6 @@ def verify(proof: Proof, challenge: bytes, lines: Sequence[str]) -> str:
     return keys[0].fingerprint
 
 
-def usable(lines: Sequence[str], origin: str | None) -> tuple[Passkey, ...]:
-    """Return the passkeys among the `lines` of the settings that browsers use at an origin."""
-    return tuple(key for key in map(passkey, lines) if key.origin == origin)
-
-
 ALGORITHMS = (-7, -8, -257)
 """Of the keys to make: ES256, EdDSA and RS256, in the numbers of COSE."""
 

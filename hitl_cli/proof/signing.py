@@ -5,18 +5,22 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
 from hitl_cli.client.wire import Proof
 from hitl_cli.engine.wall_clock import now_ms
 from hitl_cli.errors import BadInput, BadProof
+from hitl_cli.format.passkeys import Passkey, passkey
 from hitl_cli.format.public_keys import fingerprint
 from hitl_cli.format.shell import command
-from hitl_cli.people.groups import Groups, KeyLife
 from hitl_cli.proof import ssh
 from hitl_cli.proof.checking import ALWAYS, check_life, signed_with
 from hitl_cli.proof.statement import Statement
+
+if TYPE_CHECKING:
+    from hitl_cli.people.groups import Groups
 
 type Signer = Callable[[Statement], Proof]
 """Signs a statement. Raises BadInput, and then nothing is decided."""
@@ -28,12 +32,17 @@ FRESH_MS = 15 * 60_000
 def usable_keys(person: str, groups: Groups) -> tuple[str, ...]:
     """Return the public keys of a person in the settings that are valid now."""
     now, lives = now_ms(), groups.lives
-
-    def is_valid(life: KeyLife) -> bool:
-        return (life.since is None or life.since <= now) and (life.until is None or now < life.until)
-
     keys = groups.ssh.get(groups.key(person), ())
-    return tuple(key for key in keys if is_valid(lives.get(fingerprint(key), KeyLife())))
+    return tuple(key for key in keys if lives.get(fingerprint(key), ALWAYS).is_valid(now))
+
+
+def usable_passkeys(person: str, groups: Groups, origin: str | None) -> tuple[Passkey, ...]:
+    """Return the passkeys of a person in the settings that are valid now, for an origin."""
+    now, lives = now_ms(), groups.lives
+    keys = map(passkey, groups.passkeys.get(groups.key(person), ()))
+    return tuple(
+        key for key in keys if key.origin == origin and lives.get(key.fingerprint, ALWAYS).is_valid(now)
+    )
 
 
 def ssh_signer(

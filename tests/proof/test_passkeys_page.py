@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 BASE = "/tools/hitl"
 PAY = {"amount": 100, "to": "acme"}
 
-KEYS = {name: Authenticator() for name in ("lead", "ops", "legal")}
+KEYS = {name: Authenticator() for name in ("lead", "ops", "legal", "gone")}
 SECOND = Authenticator()
 """Another passkey of the lead."""
 
@@ -55,8 +55,10 @@ PEOPLE = Directory(
         "ops": Contact(passkeys=(KEYS["ops"].passkey.line,)),
         "legal": Contact(passkeys=(KEYS["legal"].passkey.line,)),
         "reviewer": Contact(),
+        "gone": Contact(passkeys=(KEYS["gone"].passkey.line,)),
         "moved": Contact(passkeys=(Authenticator("https://before.example.org").passkey.line,)),
-    }
+    },
+    revoked={KEYS["gone"].passkey.fingerprint: 1},
 )
 
 
@@ -319,7 +321,7 @@ def test_an_ssh_key_is_no_passkey(visited: Visited) -> None:
 # The page
 
 
-@pytest.mark.parametrize("person", ["reviewer", "moved"])
+@pytest.mark.parametrize("person", ["reviewer", "moved", "gone"])
 def test_who_has_no_passkey_here_is_told_how_to_sign(visited: Visited, person: str) -> None:
     id = ask(
         visited,
@@ -335,6 +337,16 @@ def test_nothing_of_passkeys_is_on_the_page_of_who_needs_none(visited: Visited) 
     page = Browser(visited.address).get(visited.link(id, "reviewer"))
     assert "passkey" not in page.main
     assert "passkeys.js" not in page.text
+
+
+def test_a_revoked_passkey_signs_nothing_more(visited: Visited) -> None:
+    id = ask(visited)
+    gone = Signer(visited, id, "gone")
+    form = {"csrf": gone.page.csrf, "verdict": "approve"}
+    refused = gone.post({**form, "proof": gone.proof(form)})
+    assert (refused.status, refused.code) == (400, "bad-proof")
+    assert is_open(visited, id)
+    assert ">revoked<" in signed_in(visited, "gone").get("/passkeys").text
 
 
 def signed_in(visited: Visited, person: str) -> Browser:

@@ -21,6 +21,8 @@ from hitl_cli.gateway.pages import sign_in
 from hitl_cli.gateway.pages.queries import form_text
 from hitl_cli.gateway.pages.rendering import page
 from hitl_cli.proof import passkeys
+from hitl_cli.proof.checking import ALWAYS
+from hitl_cli.proof.signing import usable_passkeys
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,12 +76,12 @@ def _shown(
     groups, person = visitor.actor.groups, visitor.person
     lines = groups.passkeys.get(groups.key(person), ())
     origin = origin_of(gateway.url)
-    own = passkeys.usable(lines, origin)
+    own = usable_passkeys(person, groups, origin)
     return page(
         request,
         "passkeys.html",
         status=status,
-        own=tuple(map(passkey, lines)),
+        own=[(key, key in own, groups.lives.get(key.fingerprint, ALWAYS)) for key in map(passkey, lines)],
         origin=origin,
         installed=are_verified_here(),
         options=_options(request, visitor, own) if origin else {},

@@ -18,8 +18,7 @@ from hitl_cli.format.passkeys import are_verified_here, origin_of, to_base64url
 from hitl_cli.format.shell import command
 from hitl_cli.gateway.error_responses import json_answer
 from hitl_cli.gateway.pages.queries import form_text
-from hitl_cli.proof import passkeys
-from hitl_cli.proof.signing import FRESH_MS, signed_before
+from hitl_cli.proof.signing import FRESH_MS, signed_before, usable_passkeys
 from hitl_cli.proof.statement import Statement, asked_digest
 
 if TYPE_CHECKING:
@@ -51,8 +50,7 @@ class Signing(Struct, frozen=True, kw_only=True):
 def signing(gateway: Gateway, item: RequestSummary, actor: Actor) -> Signing:
     """Return how a person signs the decision on a request on its page."""
     origin, required = origin_of(gateway.url), item.asked.proof
-    lines = actor.groups.passkeys.get(actor.groups.key(actor.person), ())
-    own = passkeys.usable(lines, origin)
+    own = usable_passkeys(actor.person, actor.groups, origin)
     if not required and not own:
         return Signing(required=False, origin=origin, with_passkey=False)
     asked = why = ""
@@ -65,7 +63,7 @@ def signing(gateway: Gateway, item: RequestSummary, actor: Actor) -> Signing:
     elif not are_verified_here():
         why = why or "this gateway lacks the extra resonate-hitl[passkeys]."
     elif not own:
-        why = why or f"the settings have no passkey of {actor.person} for {origin}."
+        why = why or f"the settings have no valid passkey of {actor.person} for {origin}."
     if why and required == "signed":
         why = f"{why} Or sign on a terminal: `{command('approve', [item.id])} --sign`."
     return Signing(
@@ -122,7 +120,7 @@ def as_shown(form: Any) -> Callable[[RequestSummary], None]:
 def statement_answer(gateway: Gateway, statement: Statement, actor: Actor) -> web.Response:
     """Return a statement, and the options with which a browser has it signed (WebAuthn, section 5.5)."""
     origin = origin_of(gateway.url)
-    own = passkeys.usable(actor.groups.passkeys.get(actor.groups.key(actor.person), ()), origin)
+    own = usable_passkeys(actor.person, actor.groups, origin)
     options = {
         "challenge": to_base64url(statement.challenge()),
         "allowCredentials": [{"type": "public-key", "id": key.credential} for key in own],
