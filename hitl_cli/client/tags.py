@@ -38,6 +38,10 @@ REQUEST_TAG = "hitl:request"
 LOG_TAG = "hitl:log"
 """On the pieces of the log of all decisions, and on its checkpoints (hitl_cli/ledger/log.py)."""
 
+LOG_PREFIX = "hitl-log-"
+CHECKPOINT_PREFIX = "hitl-checkpoint-"
+"""The beginning of the ids of those promises, which no run or request can have."""
+
 RETRY_TAG = "hitl:retry"
 """On the record of a failed attempt: the id of the step that is retried."""
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from hitl_cli.client.protocol import ProtocolRequest, as_promise, search, search_pages
 from hitl_cli.client.records import closing
-from hitl_cli.client.tags import LOG_TAG, lineage
+from hitl_cli.client.tags import CHECKPOINT_PREFIX, LOG_TAG, lineage
 from hitl_cli.client.wire import decode_as, encode, fresh_id
 from hitl_cli.ledger.leaves import Leaf, oldest_first, recorded_since
 from hitl_cli.ledger.log import LATE_MS, LIFE_MS, Log, Raced, blocks_since
@@ -36,7 +36,7 @@ def make(
         checkpoint="hitl-checkpoint/1", log=name, size=size, root=root, at=client.now(), pruned=pruned
     )
     signed = signer.sign(made)
-    own = f"hitl-checkpoint-{fresh_id()}" if id is None else id
+    own = f"{CHECKPOINT_PREFIX}{fresh_id()}" if id is None else id
     tags = lineage(own, scope="local") | {LOG_TAG: "checkpoint" if pruned is None else "pruned"}
     create = ProtocolRequest(
         "promise.create",

@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from hitl_cli.client.protocol import ProtocolRequest, as_promise, get_promises
 from hitl_cli.client.records import closing
-from hitl_cli.client.tags import LOG_TAG, lineage
+from hitl_cli.client.tags import LOG_PREFIX, LOG_TAG, lineage
 from hitl_cli.client.wire import decode_as, encode, fresh_id
 from hitl_cli.errors import Conflict, WrongHistory
 from hitl_cli.ledger.leaves import Leaf
@@ -290,4 +290,4 @@ def _completed(log: Log, last: Piece) -> list[bytes]:
 
 
 def _id(start: int) -> str:
-    return f"hitl-log-{start}"
+    return f"{LOG_PREFIX}{start}"

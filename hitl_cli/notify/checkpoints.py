@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from hitl_cli.client.protocol import ProtocolRequest, as_promise, get_promise
+from hitl_cli.client.tags import CHECKPOINT_PREFIX
 from hitl_cli.client.wire import decode_as, encode
 from hitl_cli.errors import HitlError, logged
 from hitl_cli.format.durations import parse_duration
@@ -57,7 +58,7 @@ class CheckpointMaker:
         if every is None:
             return
         every_ms = parse_duration(every)
-        id = f"hitl-checkpoint-{every_ms}-{client.now() // every_ms}"
+        id = f"{CHECKPOINT_PREFIX}{every_ms}-{client.now() // every_ms}"
         if id == self._done:
             return
         try:

@@ -10,7 +10,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from hitl_cli import defaults
 from hitl_cli.client.failure import Failure, failure_in
 from hitl_cli.client.protocol import ProtocolRequest
-from hitl_cli.client.tags import TARGET_TAG, lineage
+from hitl_cli.client.tags import CHECKPOINT_PREFIX, LOG_PREFIX, TARGET_TAG, lineage
 from hitl_cli.client.wire import Call, Json, Promise, decode, encode
 from hitl_cli.errors import BadName
 
@@ -113,6 +113,8 @@ def check_id(id: str) -> str:
         raise BadName(f"{id!r} is not a valid id: it {why}.")
     if ":" in id:
         raise BadName(f"{id!r} is not a valid id: ':' separates a run from its steps.")
+    if id.startswith((LOG_PREFIX, CHECKPOINT_PREFIX)):
+        raise BadName(f"{id!r} is not a valid id: ids of the log of decisions begin so.")
     return id
 
 

@@ -15,7 +15,7 @@ from hitl_cli.client.connect import connect
 from hitl_cli.client.protocol import call, get_promise
 from hitl_cli.client.wire import Audit, Promise, Proof, encode
 from hitl_cli.engine.records import Value
-from hitl_cli.errors import BadInput, Conflict, NotAllowed
+from hitl_cli.errors import BadInput, BadName, Conflict, NotAllowed
 from hitl_cli.format.canonical_json import canonical
 from hitl_cli.inbox import Inbox
 from hitl_cli.ledger import Ledger, log
@@ -322,6 +322,12 @@ def test_the_log_has_every_path(
             assert written.index_of(leaves[index]) == index
             assert inclusion_path(index, size, written.subtree) == inclusion_path(index, size, definition)
             assert consistency_path(size, total, written.subtree) == consistency_path(size, total, definition)
+
+
+@pytest.mark.parametrize("id", ["hitl-log-0", "hitl-checkpoint-86400000-1"])
+def test_nobody_can_ask_under_an_id_of_the_log(store: Store, id: str) -> None:
+    with pytest.raises(BadName):
+        decided(store.client, id)
 
 
 def test_of_two_that_append_one_wins(store: Store) -> None:
