@@ -5,8 +5,6 @@ The settings are the root of trust: a person reviews and changes them. So `add` 
 
 from __future__ import annotations
 
-import json
-import re
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,6 +15,7 @@ from hitl_cli.cli.people_remove import remove
 from hitl_cli.cli.render.table import Column, print_table
 from hitl_cli.errors import BadInput, BadUsage, NotFound
 from hitl_cli.format.public_keys import fingerprint, public_key
+from hitl_cli.format.toml import toml_list, toml_name
 from hitl_cli.people.actor import check_person
 from hitl_cli.people.contacts import key_owners
 from hitl_cli.settings import Settings
@@ -24,9 +23,6 @@ from hitl_cli.views.people import people_documents
 
 if TYPE_CHECKING:
     from hitl_cli.views.people import SigningKeyDocument
-
-BARE_KEY = r"[A-Za-z0-9_-]+"
-"""A name that TOML needs no quotes for."""
 
 
 class _People(Family):
@@ -92,8 +88,7 @@ def add(
     if owner is not None:
         raise BadInput(f"{key} is a key of {owner} already. Nothing was changed.", code="key-taken")
     own = directory.people[name].ssh if name in directory.people else ()
-    keys = "".join(f"  {json.dumps(one, ensure_ascii=False)},\n" for one in (*own, text))
-    _print(settings, f"people.{_quoted(name)}", f"ssh = [\n{keys}]")
+    _print(settings, f"people.{toml_name(name)}", toml_list("ssh", (*own, text)))
     replaced = " Replace the ssh of this person." if own else ""
     note(f"{key}: add these lines to {_file(settings)}, and review them as you review code.{replaced}")
 
@@ -155,11 +150,6 @@ def _print(settings: Settings, table: str, line: str) -> None:
 
 def _file(settings: Settings) -> str:
     return str(settings.path or "hitl.toml")
-
-
-def _quoted(name: str) -> str:
-    """Return a name as TOML writes it."""
-    return name if re.fullmatch(BARE_KEY, name) else json.dumps(name, ensure_ascii=False)
 
 
 app.command()(remove)

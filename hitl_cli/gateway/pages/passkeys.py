@@ -5,8 +5,6 @@ The gateway stores none. A new passkey is a line for the settings, and is good o
 
 from __future__ import annotations
 
-import json
-import re
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +12,7 @@ from aiohttp import web
 
 from hitl_cli.errors import BadInput, HitlError
 from hitl_cli.format.passkeys import are_verified_here, origin_of, passkey, to_base64url
+from hitl_cli.format.toml import toml_list, toml_name
 from hitl_cli.gateway.context import gateway_of
 from hitl_cli.gateway.error_responses import status_of
 from hitl_cli.gateway.http_error import HttpError
@@ -86,7 +85,7 @@ def _shown(
         installed=are_verified_here(),
         options=_options(request, visitor, own) if origin else {},
         made=made,
-        toml=_toml(person, [*lines, made.line]) if made else "",
+        toml=f"[people.{toml_name(person)}]\n{toml_list('passkeys', [*lines, made.line])}\n" if made else "",
         failed=failed,
         code=failed and failed.code,
         longest=LONGEST_COMMENT,
@@ -112,13 +111,6 @@ def _options(request: Request, visitor: Visitor, own: Sequence[Passkey]) -> dict
         "attestation": "none",
         "timeout": PATIENCE_MS,
     }
-
-
-def _toml(person: str, lines: Sequence[str]) -> str:
-    """Return the table of a person's passkeys for the settings."""
-    name = person if re.fullmatch(r"[A-Za-z0-9_-]+", person) else json.dumps(person, ensure_ascii=False)
-    every = "".join(f"  {json.dumps(line, ensure_ascii=False)},\n" for line in lines)
-    return f"[people.{name}]\npasskeys = [\n{every}]\n"
 
 
 ROUTES = [web.get(ADDRESS, _index), web.post(ADDRESS, _create)]
