@@ -83,7 +83,7 @@ class Hitl(Peer):
         from pathlib import Path
 
         connection = EmbeddedConnection(
-            Path(config["path"]), group="deciders", pid="decider", room=lambda: 0, wants=lambda _: False
+            Path(config["path"]), group="deciders", pid="decider", room=lambda _: 0, wants=lambda _: False
         )
         async with sdk_decider(connection) as hand:
             yield hand

@@ -47,7 +47,7 @@ class HitlPostgres(ResonatePg):
         terms = WorkerTerms(
             group="deciders",
             pid="decider",
-            room=lambda: 0,
+            room=lambda _: 0,
             served=lambda: (),
             wants=lambda *_: False,
             lease_ms=LEASE_MS,

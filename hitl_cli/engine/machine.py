@@ -532,9 +532,10 @@ def task_acquire(tx: State, req: TaskAcquire, now: int) -> Reply:
 
 def take(tx: State, task: Task, promise: Promise, pid: str, ttl: int, now: int) -> HeldData:
     """Hold a task that is on offer, and return what its holder is told."""
+    preload = _preload(tx, promise.seq, now) if task.version else []  # nobody has held it before
     task = _hold(task, task.version + 1, pid, ttl, now)
     tx.update_task(task)
-    return HeldData(task.record(promise.id), promise.record(), _preload(tx, promise.seq, now))
+    return HeldData(task.record(promise.id), promise.record(), preload)
 
 
 def _held(tx: State, ref: TaskFence | TaskSuspend | TaskRelease, now: int) -> Task | Reply:

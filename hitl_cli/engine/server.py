@@ -84,6 +84,11 @@ READS = frozenset(
 )
 """Kinds that usually write nothing, and so need not wait for another process's write."""
 
+ENDS = frozenset({"task.fulfill", "task.suspend", "task.release"})
+"""Kinds that end the execution of a task, if they succeed."""
+
+OK = 200
+
 DEBUG = frozenset({"debug.start", "debug.stop", "debug.reset", "debug.tick", "debug.snap"})
 """Kinds that engine.debug knows."""
 
@@ -119,8 +124,8 @@ class Subscriber(Protocol):
     def addresses(self) -> Sequence[str]:
         """Return the addresses whose messages it receives."""
 
-    def room(self) -> int:
-        """Return how many tasks it can start now."""
+    def room(self, ended: int) -> int:
+        """Return how many tasks it can start, now that so many of its tasks have ended in the same batch."""
 
     def wants(self, promise: Promise) -> bool:
         """Return whether it can run this promise's task; if not, the task is left to others."""
@@ -267,7 +272,7 @@ class Server:
             deliveries: list[Delivery] = []
             later = FAR
             for one in subscribers:
-                later = min(later, _hand_out(tx, one, deliveries))
+                later = min(later, _hand_out(tx, one, one.room(_ended(requests, decided)), deliveries))
             if extra is not None:
                 extra(tx)
             due = tx.next_due()
@@ -360,6 +365,11 @@ def reply(request: Decoded, answer: Reply, *, telling: bool = False) -> bytes:
     return _encode(Response(request.kind, head, answer.data))
 
 
+def data_of(answer: Reply) -> msgspec.Raw:
+    """Return the data of a response in wire format, for a caller in this process."""
+    return msgspec.Raw(_encode(answer.data))
+
+
 def fire_due(tx: Transaction) -> None:
     """Take the due steps: schedules first, because the deadlines of their promises may also have passed."""
     for schedule in tx.due_schedules(FIRE_LIMIT):
@@ -370,9 +380,14 @@ def fire_due(tx: Transaction) -> None:
         machine.process_lease_timeout(tx, task, promise, tx.now)
 
 
-def _hand_out(tx: Transaction, subscriber: Subscriber, deliveries: list[Delivery]) -> int:
-    """Take the messages that a subscriber has room for, and return when there may be more."""
-    room = subscriber.room()
+def _ended(requests: Sequence[Decoded], decided: Sequence[Reply]) -> int:
+    """Return how many executions the requests of a batch have ended."""
+    pairs = zip(requests, decided, strict=True)
+    return sum(1 for request, answer in pairs if answer.status == OK and request.kind in ENDS)
+
+
+def _hand_out(tx: Transaction, subscriber: Subscriber, room: int, deliveries: list[Delivery]) -> int:
+    """Take up to `room` tasks for a subscriber, and its other messages. Return when there may be more."""
     later = FAR
     for address in subscriber.addresses():
         offer_at, word_at = tx.waiting_at(address)

@@ -230,7 +230,7 @@ class PostgresConnection:
         while True:
             await self._look.wait()
             self._look.clear()
-            room = min(-(-self._terms.room() // self._peers), MOST_AT_ONCE)
+            room = min(-(-self._terms.room(0) // self._peers), MOST_AT_ONCE)
             if room <= 0:
                 continue
             functions = [f"{name}@{version}" for name, version in self._terms.served()]

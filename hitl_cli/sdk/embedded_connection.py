@@ -37,14 +37,14 @@ class EmbeddedConnection:
         *,
         group: str,
         pid: str,
-        room: Callable[[], int],
+        room: Callable[[int], int],
         wants: Callable[[Promise], bool],
         ended: Callable[[str], None] = lambda _: None,
         clock: Callable[[], int] = now_ms,
         trace: Trace | None = None,
         lease_ms: int | None = None,
     ) -> None:
-        """Open the file. `room` says how many tasks can start now, `wants` which of them.
+        """Open the file. `room` says how many tasks can start once so many have ended, `wants` which.
 
         With `lease_ms` tasks are held from the moment they are handed over, by whoever runs them
         through `tasks`; without it they are offered, and acquired by a request.
@@ -123,14 +123,14 @@ class EmbeddedConnection:
 
     # engine.server.Subscriber, with name and wants() above
 
-    def room(self) -> int:
+    def room(self, ended: int) -> int:
         """Return how many tasks to take now: all that can start; if others listen, a share of its places.
 
         A share of what is free would be smaller each time, and so would the batches. Each costs a commit.
         """
         if self._pausing:
             return 0
-        free = self._free()
+        free = self._free(ended)
         self._places = max(free, self._places)
         return min(free, -(-self._places // (self._peers + 1)))
 

@@ -35,14 +35,14 @@ class WorkerLink(Struct, frozen=True):
 class WorkerTerms(Struct, frozen=True, kw_only=True):
     """What a worker reports to a server.
 
-    `room` says how many tasks it can start now, `served` the functions that it can run with their versions,
-    `wants` whether it can run the call in the param of a promise (by its id), `lease_ms` for how long it
-    holds them at a time; `ended` is told why, when the server can be served no longer.
+    `room` says how many tasks it can start once so many have ended, `served` the functions that it can run
+    with their versions, `wants` whether it can run the call in the param of a promise (by its id), `lease_ms`
+    for how long it holds them at a time; `ended` is told why, when the server can be served no longer.
     """
 
     group: str
     pid: str
-    room: Callable[[], int]
+    room: Callable[[int], int]
     served: Callable[[], Iterable[tuple[str, int]]]
     wants: Callable[[str, Value], bool]
     lease_ms: int

@@ -219,8 +219,8 @@ class Worker:
         resonate.register(call_back, name=CALL_BACK)
         return tuple(sorted({name for name, _ in resonate.served} - INTERNAL_FUNCTIONS))
 
-    def _room(self) -> int:
-        return 0 if self._stop.is_set() else self._options.concurrency - len(self._taken)
+    def _room(self, ended: int) -> int:
+        return 0 if self._stop.is_set() else self._options.concurrency - len(self._taken) + ended
 
     def _served(self) -> list[tuple[str, int]]:
         """Return the functions that this worker can run now, with their versions."""
@@ -261,7 +261,7 @@ class Worker:
         """Note that a task is done or released, which makes room for another."""
         if task_id not in self._taken:
             return
-        full = len(self._taken) >= self._options.concurrency
+        full = len(self._taken) == self._options.concurrency
         self._taken.discard(task_id)
         if full and self._link is not None:
             self._link.poke()

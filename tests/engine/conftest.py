@@ -60,8 +60,8 @@ class Worker:
     def addresses(self) -> Sequence[str]:
         return self.takes
 
-    def room(self) -> int:
-        return self.free
+    def room(self, ended: int) -> int:
+        return self.free + ended
 
     def wants(self, promise: Promise) -> bool:
         return self.knows(promise)

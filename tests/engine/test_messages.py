@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from hitl_cli.engine.machine import OFFER_RETRY_MS
-from tests.engine.conftest import ADDRESS, EXTERNAL, TARGETED, Clock, Worker, request
+from tests.engine.conftest import ADDRESS, EXTERNAL, TARGETED, Clock, Worker, action, request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,6 +68,51 @@ def test_a_worker_without_room_is_handed_no_task_but_hears_of_promises(engine: E
 
     assert kinds == ["unblock"]
     assert engine.offers() == [("t", 0)]
+
+
+def held(engine: Engine, *ids: str) -> None:
+    """Create tasks that are held."""
+    for id in ids:
+        engine.create(id, TARGETED)
+        engine.ok("task.acquire", id=id, version=0, pid="w", ttl=60_000)
+
+
+def test_what_ends_in_a_batch_makes_room_for_what_the_batch_hands_out(engine: Engine) -> None:
+    held(engine, "done", "blocked", "lost")
+    engine.create("p", EXTERNAL)
+    for id in ("a", "b", "c"):
+        engine.create(id, TARGETED)
+    ends = [
+        request("task.fulfill", fulfilling("done", 1)),
+        request("task.suspend", suspending("blocked", "p")),
+        request("task.fulfill", fulfilling("lost", 7)),
+    ]
+
+    batch = engine.server.run_batch(ends, [Worker(free=0)])
+
+    assert [answer.status for answer in batch.decided] == [200, 200, 409]
+    assert [json.loads(one.text)["data"]["task"]["id"] for one in batch.deliveries] == ["a", "b"]
+
+
+def test_a_suspension_that_is_refused_makes_no_room(engine: Engine) -> None:
+    held(engine, "t")
+    engine.create("p", EXTERNAL)
+    engine.settle("p")
+    engine.create("a", TARGETED)
+
+    batch = engine.server.run_batch([request("task.suspend", suspending("t", "p"))], [Worker(free=0)])
+
+    assert ([answer.status for answer in batch.decided], batch.deliveries) == ([300], [])
+
+
+def fulfilling(id: str, version: int) -> dict[str, Any]:
+    settle = action("promise.settle", {"id": id, "state": "resolved", "value": {}})
+    return {"id": id, "version": version, "action": settle}
+
+
+def suspending(id: str, awaited: str) -> dict[str, Any]:
+    callback = action("promise.register_callback", {"awaited": awaited, "awaiter": id})
+    return {"id": id, "version": 1, "actions": [callback]}
 
 
 def test_room_is_shared_by_a_workers_addresses(engine: Engine) -> None:

@@ -33,7 +33,7 @@ class Sdk:
     def __init__(self, path: Path, clock: Clock) -> None:
         self.dropped: list[Event] = []
         self.connection = EmbeddedConnection(
-            path, group="workers", pid="w1", room=lambda: 10, wants=lambda _: True, clock=clock
+            path, group="workers", pid="w1", room=lambda _: 10, wants=lambda _: True, clock=clock
         )
         self.transport = Transport(self.connection, [self.connection], self.dropped.append)
         self.sender = Sender(self.transport, None, observer=self.dropped.append)

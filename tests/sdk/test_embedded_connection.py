@@ -27,7 +27,7 @@ def connection(path: Path, pid: str, room: int) -> EmbeddedConnection:
     def wants(_: Promise) -> bool:
         return True
 
-    return EmbeddedConnection(path, group=GROUP, pid=pid, room=lambda: room, wants=wants)
+    return EmbeddedConnection(path, group=GROUP, pid=pid, room=lambda ended: room + ended, wants=wants)
 
 
 async def create(sender: EmbeddedConnection, *ids: str) -> None:

@@ -14,7 +14,7 @@ from hitl_cli.sdk.embedded_connection import EmbeddedConnection
 
 async def main(database: Path, id: str) -> None:
     connection = EmbeddedConnection(
-        database, group="readers", pid="reader", room=lambda: 0, wants=lambda _promise: False
+        database, group="readers", pid="reader", room=lambda _: 0, wants=lambda _promise: False
     )
     resonate = Resonate(network=connection, group="readers", pid="reader", env={})
     handle = await resonate.get(id)

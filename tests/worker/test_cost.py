@@ -47,7 +47,7 @@ class Counting(EmbeddedConnection):
 
 async def passed_by(database: Path, steps: int) -> list[tuple[str, int, int]]:
     """Run so many steps in this process, and return what passed."""
-    connection = Counting(database, group="default", pid="one", room=lambda: 1, wants=lambda _promise: True)
+    connection = Counting(database, group="default", pid="one", room=lambda _: 1, wants=lambda _promise: True)
     connection.passed = []
     resonate = Resonate(network=connection, group="default", pid="one", env={})
     resonate.register(counts)
