@@ -13,11 +13,10 @@ from hitl_cli.client.protocol import (
     ProtocolRequest,
     ProtocolResponse,
     capabilities_named,
-    read,
 )
 from hitl_cli.engine.doorbell import WATCHERS, Bell, Ringer
 from hitl_cli.engine.errors import EngineError
-from hitl_cli.engine.server import CAPABILITIES, Server, encode_request
+from hitl_cli.engine.server import CAPABILITIES, Server, data_of, encode_request
 from hitl_cli.engine.wall_clock import now_ms
 from hitl_cli.errors import Unreachable
 
@@ -33,13 +32,19 @@ class EmbeddedClient(Client):
 
     capabilities = capabilities_named((*CAPABILITIES, "ring", "batch", "serial"))
 
-    def __init__(self, path: Path, clock: Callable[[], int] = now_ms, trace: Trace | None = None) -> None:
-        """Open the file. Raises Unreachable."""
+    def __init__(
+        self,
+        path: Path,
+        clock: Callable[[], int] = now_ms,
+        trace: Trace | None = None,
+        server: Server | None = None,
+    ) -> None:
+        """Open the file, unless it is open as a `server`. Raises Unreachable."""
         self.name = f"sqlite:///{path}"
         self._path = path
         self._clock = clock
         try:
-            self._server = Server(path, clock, trace)
+            self._server = server or Server(path, clock, trace)
         except EngineError as error:
             raise Unreachable(str(error), code=error.code) from error
         self._ringer = Ringer(path)
@@ -56,7 +61,7 @@ class EmbeddedClient(Client):
             raise Unreachable(str(error), code=error.code) from error
         self._ahead_ms = max(batch.now - self._clock(), 0)
         self._ringer.ring(batch.offered, watchers=batch.settled, everyone=batch.sooner)
-        return [read(answer) for answer in batch.answers]
+        return [ProtocolResponse(answer.status, data_of(answer)) for answer in batch.decided]
 
     def wait(self, timeout_s: float) -> None:
         """Return when another process has committed, or after `timeout_s` seconds.

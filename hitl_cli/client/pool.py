@@ -67,6 +67,22 @@ class ClientPool:
         return client
 
 
+class InLoop:
+    """Runs functions of a client in the event loop, where they take less time than to ask a thread."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def submit[T](self, function: Callable[[Client], T]) -> asyncio.Future[T]:
+        """Return the result of a function of the client."""
+        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        try:
+            done.set_result(function(self._client))
+        except Exception as error:  # noqa: BLE001 - raised to who awaits it
+            done.set_exception(error)
+        return done
+
+
 class Batches[T, R]:
     """Calls a function of a client with all that is asked while a call runs, in one event loop.
 
@@ -74,7 +90,7 @@ class Batches[T, R]:
     """
 
     def __init__(
-        self, pool: ClientPool, function: Callable[[Client, Sequence[T]], Sequence[R | Exception]]
+        self, pool: ClientPool | InLoop, function: Callable[[Client, Sequence[T]], Sequence[R | Exception]]
     ) -> None:
         self._pool = pool
         self._function = function

@@ -20,7 +20,7 @@ from resonate.context import Context
 from resonate.retry import Never
 from resonate.types import PromiseRecord
 
-from hitl_cli.client.pool import Batches, ClientPool
+from hitl_cli.client.pool import Batches, ClientPool, InLoop
 from hitl_cli.client.protocol import Client
 from hitl_cli.client.wire import Promise, audit_of
 from hitl_cli.defaults import DEADLINE_MS
@@ -28,6 +28,7 @@ from hitl_cli.errors import HitlError, logged
 from hitl_cli.inbox.permission import is_excluded
 from hitl_cli.inbox.request_summary import RequestSummary
 from hitl_cli.notify.channels import registry
+from hitl_cli.notify.channels.http_post import Connections, kept
 from hitl_cli.notify.compose import ASKING, compose, look_up
 from hitl_cli.notify.concurrency_limit import ConcurrencyLimit
 from hitl_cli.notify.digest_store import DigestEntry, end_of_digest, gather
@@ -51,6 +52,9 @@ THREADS = 2
 
 SEND_S = 60.0
 """Timeout for sending one message, whatever the channel's own timeout is."""
+
+TOGETHER_S = 0.02
+"""How long the record of a sent message may wait for those that are being sent."""
 
 QUICK = (timedelta(0), timedelta(seconds=2), timedelta(seconds=10))
 """Pauses before each attempt with one channel; a server that restarts is back by the last."""
@@ -80,15 +84,33 @@ class Notifier:
     """The worker's means to reach people, which durable functions get as a dependency."""
 
     def __init__(
-        self, reach: NotificationSettings, target: str, open_client: Callable[[], Client], at_once: int
+        self,
+        reach: NotificationSettings,
+        target: str,
+        open_client: Callable[[], Client],
+        at_once: int,
+        client: Client | None = None,
     ) -> None:
-        """`target` is the address of the workers that deliver; `at_once` limits messages per place."""
+        """`target` is the address of the workers that deliver; `at_once` limits messages per place.
+
+        A `client` is used in the event loop, instead of threads that read.
+        """
         self._limit = ConcurrencyLimit(at_once)
+        self._connections = Connections()
         self.reach = reach
         self.target = target
+        self._sending = 0
+        self._sent = asyncio.Event()
+        self._sent.set()
         self.bridge = ClientPool(open_client, THREADS)
-        self.cases = Batches(self.bridge, _cases)
-        self.outlooks = Batches(self.bridge, partial(_outlooks, reach=reach))
+        reads = self.bridge if client is None else InLoop(client)
+        self.cases = Batches(reads, _cases)
+        self.outlooks = Batches(reads, partial(_outlooks, reach=reach))
+
+    async def close(self) -> None:
+        """Wait for the look-ups in progress, and close all connections."""
+        self.bridge.close()
+        await self._connections.close()
 
     @property
     def directory(self) -> Directory:
@@ -115,6 +137,7 @@ class Notifier:
     ) -> DeliveryAttempt:
         """Send what is being composed to an address, and return the result; `tried` makes it."""
         channel = None
+        self._sending += 1
         try:
             message = await composing
             if isinstance(message, str):
@@ -124,6 +147,7 @@ class Notifier:
                 return tried(outcome="failed", why=why, for_good=True)
             channel = address.kind
             async with self._limit.slot(address), asyncio.timeout(SEND_S):
+                kept.set(self._connections)
                 receipt = await send(message, address)
         except DeliveryFailed as error:
             return tried(
@@ -143,7 +167,24 @@ class Notifier:
             return tried(
                 outcome="failed", channel=channel, why=f"{type(error).__name__}, see the worker's log"
             )
+        finally:
+            self._sending -= 1
+            if not self._sending:
+                self._sent.set()
+        await self._together()
         return tried(outcome="sent", channel=channel, shown=message.shown, receipt=receipt)
+
+    async def _together(self) -> None:
+        """Return once the messages that are being sent have been sent, or after a moment.
+
+        Their results are then recorded in one commit, which costs as much as all else about a message.
+        """
+        if not self._sending:
+            return
+        if self._sent.is_set():
+            self._sent = asyncio.Event()
+            asyncio.get_running_loop().call_later(TOGETHER_S, self._sent.set)
+        await self._sent.wait()
 
 
 def notifier_of(ctx: Context) -> Notifier | None:

@@ -53,6 +53,7 @@ class EmbeddedConnection:
         Raises FileUnusable; StorageFailed if it can only be read.
         """
         self._commit_loop = CommitLoop(path, clock, self, Server(path, clock, trace))
+        self.server = self._commit_loop.server
         self.tasks = EngineTaskPorts(self._commit_loop)
         self._group = group
         self._pid = pid

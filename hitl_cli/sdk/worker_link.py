@@ -9,6 +9,7 @@ from msgspec import Struct
 from resonate_base import Network, Source
 
 from hitl_cli.client.connect import Driver, driver_of, shown_url
+from hitl_cli.client.protocol import Client
 from hitl_cli.engine.records import Value
 from hitl_cli.engine.wall_clock import now_ms
 from hitl_cli.errors import BadServer
@@ -28,6 +29,11 @@ class WorkerLink(Struct, frozen=True):
     close: Callable[[], None]
     announce: Callable[[Sequence[str]], None] = lambda _: None
     """Publish which workflows are served, if the server supports that."""
+    client: Client | None = None
+    """A client for reads in the event loop, if they take less time there than to ask a thread.
+
+    `close` closes it too.
+    """
     now: Callable[[], int] = now_ms
     """The server's current time, ms since the epoch."""
 

@@ -64,13 +64,20 @@ def worker_link(url: str, token: str | None, terms: WorkerTerms) -> WorkerLink: 
         )
     except EngineError as error:
         raise Unreachable(str(error), code=error.code) from error
+    client = EmbeddedClient(path, server=connection.server)
+
+    def close() -> None:
+        connection.close()
+        client.close()
+
     return WorkerLink(
         f"sqlite:///{path}",
         network=connection,
         source=connection,
         tasks=connection.tasks,
         poke=connection.poke,
-        close=connection.close,
+        close=close,
         announce=connection.announce,
+        client=client,
         now=connection.now,
     )

@@ -25,7 +25,6 @@ from hitl_cli.client.wire import Call, decode_as, offered_task
 from hitl_cli.engine.server import encode_request
 from hitl_cli.engine.wall_clock import now_ms
 from hitl_cli.errors import Unreachable
-from hitl_cli.notify.channels.http_post import connections_kept
 from hitl_cli.notify.deliver import Notifier, tell
 from hitl_cli.notify.digest_workflow import digest
 from hitl_cli.notify.reconcile import Reconciler
@@ -112,8 +111,8 @@ class Worker:
         self._heartbeat = LeaseHeartbeat(open_client, self._pid, options.lease_ms / 1_000, self._let_go)
         self._clients = ClientPool(open_client, threads=1)
         target = address_of(options.group)
-        at_once = max(options.concurrency // NOTIFYING, 1)
-        self._notifier = Notifier(options.reach, target, open_client, at_once)
+        self._open_client = open_client
+        self._notifier: Notifier
         self._housekeeper = Housekeeper(
             open_client,
             lambda: options.reach.now,
@@ -148,6 +147,13 @@ class Worker:
                 lease_ms=options.lease_ms,
             ),
         )
+        self._notifier = Notifier(
+            options.reach,
+            address_of(options.group),
+            self._open_client,
+            max(options.concurrency // NOTIFYING, 1),
+            self._link.client,
+        )
         self._link.source.recv(self._note_message)
         self._resonate = Registering(
             network=self._link.network,
@@ -181,16 +187,15 @@ class Worker:
             await asyncio.sleep(0)  # so that the worker listens before it says that it is ready
             self._housekeeper.start()
             serving(Serving(server=self._link.name, group=options.group, pid=self._pid, workflows=workflows))
-            async with connections_kept():
-                await self._stop.wait()
-                if self._ended_by:
-                    await self._link.source.stop()
-                    raise Unreachable(self._ended_by)
-                await self._wind_down()
+            await self._stop.wait()
+            if self._ended_by:
+                await self._link.source.stop()
+                raise Unreachable(self._ended_by)
+            await self._wind_down()
         finally:
             self._housekeeper.stop()
             self._clients.close()
-            self._notifier.bridge.close()
+            await self._notifier.close()
             self._heartbeat.shutdown()
             self._link.close()
 

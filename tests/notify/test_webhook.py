@@ -75,8 +75,10 @@ def test_a_worker_uses_a_connection_again_and_returns_no_cookie(receiver: HttpRe
             await send(message(), Address("webhook", receiver.url), Directory())
 
     async def kept() -> None:
-        async with http_post.connections_kept():
-            await twice()
+        connections = http_post.Connections()
+        http_post.kept.set(connections)
+        await twice()
+        await connections.close()
 
     receiver.fail_with(200, 4, {"Set-Cookie": "session=1; Path=/"})
     asyncio.run(twice())

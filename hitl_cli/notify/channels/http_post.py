@@ -7,9 +7,9 @@ let others choose the URL.
 
 from __future__ import annotations
 
-import asyncio
 import os
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -35,43 +35,49 @@ LONGEST_WAIT_MS = 86_400_000
 """A longer Retry-After of a receiver is cut to this."""
 
 
-_kept: dict[asyncio.AbstractEventLoop, aiohttp.ClientSession | None] = {}
-"""The session of each event loop that keeps connections; None until it is needed."""
+class Connections:
+    """Connections that are kept for the messages of one owner, in one event loop."""
+
+    def __init__(self) -> None:
+        self._session: aiohttp.ClientSession | None = None
+
+    def session(self) -> aiohttp.ClientSession:
+        """Return the session that keeps them."""
+        if self._session is None:
+            self._session = _session(None)
+        return self._session
+
+    async def close(self) -> None:
+        """Close them."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+
+kept: ContextVar[Connections] = ContextVar("kept")
+"""The connections of the owner of the message that is being sent. Without one, each post has its own."""
 
 
 @asynccontextmanager
-async def connections_kept() -> AsyncIterator[None]:
-    """Use connections again for messages that are posted meanwhile in this event loop."""
-    loop = asyncio.get_running_loop()
-    _kept.setdefault(loop, None)
-    try:
-        yield
-    finally:
-        session = _kept.pop(loop, None)
-        if session is not None:
-            await session.close()
+async def _session_for(connector: aiohttp.BaseConnector | None) -> AsyncIterator[aiohttp.ClientSession]:
+    """Give the session for a post: the kept one, unless it needs a connector of its own."""
+    connections = kept.get(None)
+    if connections is not None and connector is None:
+        yield connections.session()
+    else:
+        async with _session(connector) as session:
+            yield session
 
 
-@asynccontextmanager
-async def _session(connector: aiohttp.BaseConnector | None) -> AsyncIterator[aiohttp.ClientSession]:
-    """Give a session, which keeps no cookies: the kept one, unless it needs a connector of its own."""
+def _session(connector: aiohttp.BaseConnector | None) -> aiohttp.ClientSession:
+    """Return a new session, which keeps no cookies."""
     import aiohttp
 
-    loop = asyncio.get_running_loop()
-    session = None if connector is not None else _kept.get(loop)
-    if session is None:
-        session = aiohttp.ClientSession(
-            connector=connector or aiohttp.TCPConnector(keepalive_timeout=KEPT_S),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=TIMEOUT_S),
-        )
-        if loop in _kept and connector is None:
-            _kept[loop] = session
-    try:
-        yield session
-    finally:
-        if _kept.get(loop) is not session:
-            await session.close()
+    return aiohttp.ClientSession(
+        connector=connector or aiohttp.TCPConnector(keepalive_timeout=KEPT_S),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=aiohttp.ClientTimeout(total=TIMEOUT_S),
+    )
 
 
 async def post(
@@ -90,7 +96,7 @@ async def post(
     sent = {"Content-Type": "application/json", "User-Agent": "hitl", **(headers or {})}
     try:
         async with (
-            _session(connector) as session,
+            _session_for(connector) as session,
             session.post(url, data=body, headers=sent, allow_redirects=False) as answer,
         ):
             _judge(answer.status, host, answer.headers)

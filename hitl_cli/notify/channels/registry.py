@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Protocol, TypeGuard, runtime_checkable
 
 from hitl_cli import plugins
@@ -53,6 +54,7 @@ def shown(address: Address) -> str:
     return "…" if channel is None else channel.shown(address.to)
 
 
+@cache
 def _channel(kind: str) -> Channel | None:
     """Return a channel; None if no plugin provides it, or the plugin is broken."""
     plugin = plugins.find("hitl.channels", kind)
