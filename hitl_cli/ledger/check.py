@@ -135,7 +135,7 @@ class HistoryCheck:
                 window |= {(one.id, one.at): (index, one) for index, one in _indexed(block, self._since)}
                 block = next(older, None)
             index, logged = window.pop((leaf.id, leaf.at), (None, leaf))
-            if logged.hash != leaf.hash:
+            if logged != leaf:
                 yield _finding(logged, "changed", index)
             elif index is not None and index < self._size:
                 self.unchanged += 1
@@ -151,7 +151,7 @@ class HistoryCheck:
     def _unmatched(self, entries: Iterable[tuple[int, Leaf]]) -> Iterator[Finding]:
         """Yield what became of leaves that are not on the server as the log has them."""
         for some in batched(entries, AT_ONCE):
-            maybe = [(index, leaf) for index, leaf in some if leaf.at >= self._cutoff]
+            maybe = [(index, leaf) for index, leaf in some if not is_pruned(leaf, self._cutoff)]
             self.pruned += len(some) - len(maybe)
             found = get_promises(self._client, [leaf.id for _, leaf in maybe])
             for index, leaf in maybe:
@@ -176,6 +176,11 @@ def check_one(
         if receipt.leaf is None and _dated(leaf, item.promise) < checkpoint.at - LATE_MS:
             return _finding(leaf, "backdated", None)
     return None
+
+
+def is_pruned(leaf: Leaf, cutoff: int) -> bool:
+    """Whether `hitl prune` may have deleted a leaf: requests without a run stay."""
+    return leaf.run is not None and leaf.at < cutoff
 
 
 def _finding(leaf: Leaf, wrong: Wrong, index: int | None) -> Finding:

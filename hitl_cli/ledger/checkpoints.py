@@ -8,6 +8,7 @@ from hitl_cli.client.protocol import ProtocolRequest, as_promise, search, search
 from hitl_cli.client.records import closing
 from hitl_cli.client.tags import CHECKPOINT_PREFIX, LOG_TAG, lineage
 from hitl_cli.client.wire import decode_as, encode, fresh_id
+from hitl_cli.errors import NotFound
 from hitl_cli.ledger.leaves import Leaf, oldest_first, recorded_since
 from hitl_cli.ledger.log import LATE_MS, LIFE_MS, Log, Raced, blocks_since
 from hitl_cli.proof.checkpoint import Checkpoint, CheckpointSigner, signed_with
@@ -27,11 +28,14 @@ def make(
 ) -> Checkpoint | None:
     """Append to the log what is new, sign its root, keep that on the server, and return it.
 
-    With an `id`, it stays pending; None if another process has made one with that id. Raises BadInput
-    (nothing can be signed), Raced.
+    With an `id`, it stays pending; None if another process has made one with that id. Raises BadInput (no key
+    to sign with), NotFound (no decisions yet), Raced.
     """
+    signer.check()
     client.fire_due()
     size, root, name = _append(client)
+    if not size:
+        raise NotFound("there are no decisions yet, so there is nothing to sign.")
     made = Checkpoint(
         checkpoint="hitl-checkpoint/1", log=name, size=size, root=root, at=client.now(), pruned=pruned
     )

@@ -12,7 +12,7 @@ from hitl_cli.client.protocol import get_promises
 from hitl_cli.client.wire import Promise
 from hitl_cli.engine.records import Millis
 from hitl_cli.ledger.checkpoints import recent, stored
-from hitl_cli.ledger.leaves import Leaf, LeafKind, leaf_of, oldest_first, recorded_since
+from hitl_cli.ledger.leaves import Leaf, leaf_of, oldest_first, recorded_since
 from hitl_cli.ledger.log import LATE_MS, Log, start_of
 from hitl_cli.proof.checkpoint import Checkpoint
 
@@ -50,23 +50,20 @@ class ExportedCheckpoint(Struct, frozen=True, kw_only=True, tag_field="kind", ta
 class ExportedEntry(Struct, frozen=True, kw_only=True, tag_field="kind", tag="entry", omit_defaults=True):
     """A decided request or a vote: its promise, and the run that asks. `leaf` is its index in the log.
 
-    `hash` is what the log has, if that is another one than the promise's.
+    `logged` is the leaf of the log, if that is another one than the promise's.
     """
 
     promise: Promise
     run: Promise | None = None
     leaf: int | None = None
-    hash: str | None = None
+    logged: Leaf | None = None
 
 
 class ExportedLeaf(Struct, frozen=True, kw_only=True, tag_field="kind", tag="leaf"):
-    """A leaf of the log whose decision or vote is not in the file; `hash` is in hex."""
+    """A leaf of the log whose decision or vote is not in the file."""
 
     leaf: int
-    entry: LeafKind
-    id: str
-    at: Millis
-    hash: str
+    logged: Leaf
 
 
 class ExportEnd(Struct, frozen=True, kw_only=True, tag_field="kind", tag="end"):
@@ -126,13 +123,11 @@ def _logged(client: Client, log: Log, header: ExportHeader) -> Iterator[ExportLi
                 promise = found.get(leaf.id)
                 own = None if promise is None else leaf_of(promise)
                 if promise is not None and own is not None and own.at == leaf.at:
-                    other = None if own == leaf else leaf.hash.hex()
+                    logged = None if own == leaf else leaf
                     run = runs.get(promise.origin)
-                    yield ExportedEntry(promise=promise, run=run, leaf=index, hash=other)
+                    yield ExportedEntry(promise=promise, run=run, leaf=index, logged=logged)
                 else:
-                    yield ExportedLeaf(
-                        leaf=index, entry=leaf.kind, id=leaf.id, at=leaf.at, hash=leaf.hash.hex()
-                    )
+                    yield ExportedLeaf(leaf=index, logged=leaf)
 
 
 def _new(client: Client, log: Log, header: ExportHeader) -> Iterator[ExportLine]:

@@ -9,7 +9,7 @@ import msgspec
 from hitl_cli.client.tags import VOTE_TAG
 from hitl_cli.errors import BadInput
 from hitl_cli.inbox.proof import Verified, verified
-from hitl_cli.ledger.check import CheckedCheckpoint, Finding
+from hitl_cli.ledger.check import CheckedCheckpoint, Finding, is_pruned
 from hitl_cli.ledger.export import (
     ExportedCheckpoint,
     ExportedEntry,
@@ -27,6 +27,8 @@ from hitl_cli.proof.tree import Frontier
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from hitl_cli.ledger.check import Wrong
+    from hitl_cli.ledger.leaves import Leaf
     from hitl_cli.ledger.receipts import Receipt
     from hitl_cli.people.groups import Groups
     from hitl_cli.proof.checkpoint import Checkpoint
@@ -84,7 +86,7 @@ class ExportCheck:
             if line.leaf is not None:
                 if line.leaf != frontier.size:
                     raise self._bad(f"the leaf {frontier.size:,} is missing")
-                frontier.append(self._hash(line))
+                frontier.append(_logged(line).hash)
                 if any(one.size == frontier.size for one in self._given):
                     roots[frontier.size] = frontier.root()
             yield from self._judged(line, header)
@@ -103,35 +105,23 @@ class ExportCheck:
         self, line: ExportedEntry | ExportedLeaf, header: ExportHeader
     ) -> Iterator[Verified | Finding]:
         if isinstance(line, ExportedLeaf):
-            if in_range(header, line.at) and line.at >= self._cutoff:
-                yield self._found(
-                    Finding(kind=line.entry, id=line.id, wrong="missing", at=line.at, leaf=line.leaf)
-                )
-            elif line.at < self._cutoff:
+            if is_pruned(line.logged, self._cutoff):
                 self.pruned += 1
+            elif in_range(header, line.logged.at):
+                yield self._found(line.logged, "missing", line.leaf)
             else:
                 self.absent += 1
             return
-        leaf = leaf_of(line.promise)
-        if line.hash is not None:
-            yield self._found(
-                Finding(kind=leaf.kind, id=leaf.id, wrong="changed", at=leaf.at, leaf=line.leaf)
-            )
+        if line.logged is not None:
+            yield self._found(line.logged, "changed", line.leaf)
         if VOTE_TAG not in line.promise.tags:
             result = verified(item_of(line.promise, line.run), self._groups)
             self.wrong += result.state == "wrong"
             yield result
 
-    def _found(self, finding: Finding) -> Finding:
+    def _found(self, leaf: Leaf, wrong: Wrong, index: int | None) -> Finding:
         self.wrong += 1
-        return finding
-
-    def _hash(self, line: ExportedEntry | ExportedLeaf) -> bytes:
-        return (
-            leaf_of(line.promise).hash
-            if isinstance(line, ExportedEntry) and line.hash is None
-            else self._bytes(line.hash or "")
-        )
+        return Finding(kind=leaf.kind, id=leaf.id, wrong=wrong, at=leaf.at, leaf=index)
 
     def _compare(self, header: ExportHeader, roots: dict[int, bytes], frontier: Frontier) -> None:
         """Compare the roots with the checkpoints."""
@@ -177,6 +167,13 @@ class ExportCheck:
 
     def _bad(self, why: str) -> BadInput:
         return BadInput(f"{self._name} is not a whole export of the history: {why}.", code="bad-file")
+
+
+def _logged(line: ExportedEntry | ExportedLeaf) -> Leaf:
+    """Return the leaf of the log."""
+    if isinstance(line, ExportedLeaf):
+        return line.logged
+    return line.logged or leaf_of(line.promise)
 
 
 def check_receipt(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from hashlib import sha256
 from heapq import merge
 from itertools import batched
 from operator import itemgetter
@@ -33,29 +34,48 @@ type LeafKind = Literal["decision", "vote"]
 
 
 class Leaf(Struct, frozen=True, array_like=True, gc=False):
-    """A leaf as the log has it. `at` is when the server settled the request, or stored the vote."""
+    """A leaf as the log has it: all of it is hashed.
+
+    `at` is when the server settled the request, or stored the vote. `run` asked it; None if none did.
+    `content` is the SHA-256 of what was stored.
+    """
 
     kind: LeafKind
     id: str
     at: int
-    hash: bytes
+    run: str | None
+    content: bytes
+
+    @property
+    def hash(self) -> bytes:
+        """The hash of the leaf in the tree: of canonical JSON."""
+        said = {
+            "at": self.at,
+            "content": self.content.hex(),
+            "id": self.id,
+            "kind": self.kind,
+            "leaf": VERSION,
+            "run": self.run,
+        }
+        return leaf_hash(msgspec.json.encode(said))
 
 
 def leaf_of(promise: Promise) -> Leaf:
     """Return the leaf of a decided request, or of a vote."""
-    kind: LeafKind = "vote" if VOTE_TAG in promise.tags else "decision"
-    at = promise.created_at if kind == "vote" else settled_at(promise)
-    return Leaf(kind, promise.id, at, leaf_hash(leaf_bytes(promise)))
+    voted = promise.tags.get(VOTE_TAG)
+    return Leaf(
+        "decision" if voted is None else "vote",
+        promise.id,
+        settled_at(promise) if voted is None else promise.created_at,
+        None if promise.origin in (promise.id, voted) else promise.origin,
+        sha256(content_of(promise)).digest(),
+    )
 
 
-def leaf_bytes(promise: Promise) -> bytes:
-    """Return what a leaf is the hash of: canonical JSON (RFC 8785) of a request as put and its decision.
-
-    Of a vote that is the vote as it was stored.
-    """
+def content_of(promise: Promise) -> bytes:
+    """Return the canonical JSON (RFC 8785) of a request as put and its decision, or of a vote as stored."""
     param, value = _payload(promise.param), _payload(promise.value)
     said: dict[str, Json] = {
-        "leaf": VERSION,
         "id": promise.id,
         "param": param,
         "tags": promise.tags,

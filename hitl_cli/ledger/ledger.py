@@ -29,7 +29,8 @@ class Ledger:
     def checkpoint(self, signer: CheckpointSigner, *, pruned: int | None = None) -> Checkpoint:
         """Sign the root over all decisions and votes so far, and return it.
 
-        `pruned` is an instant: the runs that ended before are about to be deleted. Raises BadInput.
+        `pruned` is an instant: the runs that ended before are about to be deleted. Raises BadInput,
+        NotFound (no decisions yet).
         """
         from hitl_cli.ledger import checkpoints
 

@@ -48,14 +48,18 @@ class CheckpointSigner(Struct, frozen=True, kw_only=True):
     key: Path | None
     known: tuple[str, ...]
 
-    def sign(self, checkpoint: Checkpoint) -> Checkpoint:
-        """Return a checkpoint with its signature. Raises BadInput."""
+    def check(self) -> None:
+        """Raise BadInput if no key would be believed."""
         if not self.known:
             raise BadInput(
                 'the settings have no key for checkpoints: add [checkpoints] with keys = ["ssh-ed25519 …"].'
                 " Nothing was changed.",
                 code="no-key",
             )
+
+    def sign(self, checkpoint: Checkpoint) -> Checkpoint:
+        """Return a checkpoint with its signature. Raises BadInput."""
+        self.check()
         stated = checkpoint.stated()
         with tempfile.TemporaryDirectory(prefix="hitl-") as folder:
             key = ssh.own_key(self.key, self.known, Path(folder))

@@ -52,3 +52,8 @@ def test_the_history_is_proven_on_another_machine_with_public_keys_alone(hitl: H
     found = hitl.json("verify", "--checkpoint", str(elsewhere / "checkpoint.json"))
     assert found["decisions"] == []
     assert [(check["unchanged"], check["later"]) for check in found["checks"]] == [(2, 0)]
+    older = ("prune", "--older", "1d", "--yes")
+    if hitl.on_a_file:
+        hitl.fails(2, *older, "--key", str(hitl.folder / "lead"), code="no-key")
+        hitl.ok(*older, "--key", str(hitl.folder / "operator"))
+        hitl.ok("verify", "--checkpoint", str(elsewhere / "checkpoint.json"))

@@ -15,22 +15,23 @@ from hitl_cli.client.connect import connect
 from hitl_cli.client.protocol import call, get_promise
 from hitl_cli.client.wire import Audit, Promise, Proof, encode
 from hitl_cli.engine.records import Value
-from hitl_cli.errors import BadInput, BadName, Conflict, NotAllowed
+from hitl_cli.errors import BadInput, BadName, Conflict, NotAllowed, NotFound
 from hitl_cli.format.canonical_json import canonical
 from hitl_cli.inbox import Inbox
 from hitl_cli.ledger import Ledger, log
 from hitl_cli.ledger.check import Finding, check_one
 from hitl_cli.ledger.files import ExportCheck, check_receipt
-from hitl_cli.ledger.leaves import Leaf, leaf_bytes, leaf_of
+from hitl_cli.ledger.leaves import Leaf, content_of, leaf_of
 from hitl_cli.ledger.log import Log, Raced
 from hitl_cli.ledger.page import receipt_page
 from hitl_cli.ledger.receipts import is_included
 from hitl_cli.people.actor import Actor
 from hitl_cli.people.groups import NO_GROUPS
 from hitl_cli.proof.checkpoint import CheckpointSigner
-from hitl_cli.proof.tree import consistency_path, inclusion_path, is_consistent, leaf_hash, root_of
+from hitl_cli.proof.tree import consistency_path, inclusion_path, is_consistent, root_of
 from hitl_cli.requests.decision_input import DecisionInput
 from hitl_cli.requests.question import Question
+from tests.inbox.requests import request
 from tests.ledger.history import OPS, Compared, compare, decided, make_key, sql
 from tests.server.conftest import serve, served, stand_in  # noqa: F401 - fixtures
 
@@ -87,8 +88,8 @@ def store(hitl: Hitl, signer: CheckpointSigner) -> Iterator[Store]:
 @pytest.mark.usefixtures("small")
 def test_a_checkpoint_holds_while_the_history_grows(client: Client, signer: CheckpointSigner) -> None:
     ledger = Ledger(client, OPS)
-    empty = ledger.checkpoint(signer)
-    assert empty.size == 0
+    with pytest.raises(NotFound):
+        ledger.checkpoint(signer)
     decided(client, *"abcd")
     decided(client, "both", approvals=2)
     first = ledger.checkpoint(signer)
@@ -271,9 +272,14 @@ def test_only_what_is_new_is_read_again(store: Store) -> None:
     assert store.compare(second, store.signed, since=now + 1).wrong == [("new", "changed")]
 
 
-def test_what_the_operator_prunes_is_no_wrong_and_what_others_remove_is(store: Store) -> None:
-    store.change("DELETE FROM promises WHERE id = 'a'")
-    assert store.compare().wrong == [("a", "missing")]
+def test_what_the_operator_prunes_is_not_wrong_and_what_others_remove_is(store: Store) -> None:
+    for id in ("old:1", "older:1"):  # of runs, which prune deletes as a whole
+        request(store.client, id)
+        Inbox(store.client, OPS).decide(id, DecisionInput(verdict="approve"))
+    signed = Ledger(store.client, OPS).checkpoint(store.signer)
+    store.change("DELETE FROM promises WHERE id IN ('a', 'old:1')")
+    missing = [("a", "missing"), ("old:1", "missing")]
+    assert store.compare(signed).wrong == missing
     thief = make_key(store.file.parent, "thief")
     for unsigned in (
         msgspec.structs.replace(thief, known=store.signer.known),
@@ -281,11 +287,26 @@ def test_what_the_operator_prunes_is_no_wrong_and_what_others_remove_is(store: S
     ):
         with pytest.raises(BadInput):  # and nothing is deleted
             maintenance.prune(store.client.name, 0, signer=unsigned)
-    assert store.compare().wrong == [("a", "missing")]
+    assert store.compare(signed).wrong == missing
     maintenance.prune(store.client.name, 0, signer=store.signer)
-    assert (store.compare().holds, store.compare().counts) == (True, (5, 1, 0))
+    found = store.compare(signed)
+    assert (found.wrong, found.counts) == ([("a", "missing")], (6, 1, 0))
+    assert ("old:1", "missing") not in found_in(store, exported(store), signed)[0]
     store.change("DELETE FROM promises WHERE id LIKE 'hitl-checkpoint-%'")
-    assert store.compare().wrong == [("a", "missing")]
+    assert store.compare(signed).wrong == missing
+
+
+def test_an_entry_of_the_log_cannot_be_made_one_that_was_pruned(store: Store) -> None:
+    maintenance.prune(store.client.name, 0, signer=store.signer)
+    store.change("DELETE FROM promises WHERE id = 'b'")
+    rewrite(
+        store,
+        lambda leaves: [
+            msgspec.structs.replace(leaf, at=0, run="r") if leaf.id == "b" else leaf for leaf in leaves
+        ],
+    )
+    renamed(store)
+    assert store.compare().why != [None]
 
 
 # The log
@@ -303,7 +324,7 @@ def test_the_log_has_every_path(
             leaves: list[Leaf] = []
             for size in sizes:
                 new = [
-                    Leaf("decision", f"r-{n}", n, leaf_hash(b"%d" % n))
+                    Leaf("decision", f"r-{n}", n, None, b"%d" % n)
                     for n in range(len(leaves), len(leaves) + size)
                 ]
                 leaves += new
@@ -333,9 +354,11 @@ def test_nobody_can_ask_under_an_id_of_the_log(store: Store, id: str) -> None:
 def test_of_two_that_append_one_wins(store: Store) -> None:
     slow, quick = Log(store.client), Log(store.client)
     assert slow.last() is not None
-    quick.append([Leaf("decision", "x", 1, leaf_hash(b"x"))])
+    quick.append([Leaf("decision", "x", 1, None, b"x")])
     with pytest.raises(Raced):
-        slow._write(log.Piece(log="other", start=6, since=0, until=1, leaves=(Leaf("vote", "y", 1, b""),)))
+        slow._write(
+            log.Piece(log="other", start=6, since=0, until=1, leaves=(Leaf("vote", "y", 1, None, b""),))
+        )
     decided(store.client, "d")
     assert Ledger(store.client, OPS).checkpoint(store.signer).size == 8
 
@@ -351,7 +374,7 @@ def test_a_leaf_is_canonical_json(tags: dict[str, str], headers: dict[str, str],
         id="r", state="resolved", timeout_at=9, created_at=1, settled_at=2,
         param=Value(headers=headers, data=data), value=None, tags=tags,
     )  # fmt: skip
-    text = leaf_bytes(promise)
+    text = content_of(promise)
     assert text == canonical(json.loads(text))
     nothing = msgspec.structs.replace(promise, value=Value(headers={}, data=""))
     assert leaf_of(nothing) == leaf_of(promise)
