@@ -366,8 +366,13 @@ def wait(
 ) -> None:
     """Wait for a run to finish, and print its result as JSON."""
     timeout_s = None if timeout is None else parse_duration(timeout) / 1_000
-    with opened(Runs, ctx, server, token) as (runs, _):
-        _finish(_wait_showing(runs, runs.show(id), timeout_s), as_json=as_json)
+    with opened(Runs, ctx, server, token) as (runs, client):
+        ended = _wait_showing(runs, runs.show(id), timeout_s)
+        if ended.kind != "run":
+            from hitl_cli.inbox.proof import check_ended
+
+            check_ended(client, ended, Settings().groups())
+        _finish(ended, as_json=as_json)
 
 
 def _wait_showing(runs: Runs, run: Run, timeout_s: float | None) -> Run:

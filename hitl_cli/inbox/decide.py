@@ -188,7 +188,7 @@ def _signed(item: RequestSummary, vote: Vote, audit: Audit, signer: Signer | Non
         stated = statement_of(item.promise, item.run, vote, audit.id, vote.at)
         proof = signer(stated)  # its decision has an id of its own if it was signed before
         if item.asked.proof != "passkey" or proof.kind == "passkey":
-            return msgspec.structs.replace(audit, id=proof.decision, proof=proof)
+            return msgspec.structs.replace(audit, id=proof.decision, at=proof.at, proof=proof)
     check_signs(item, None, vote.verdict)
     return audit
 

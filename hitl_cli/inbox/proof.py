@@ -12,7 +12,7 @@ from hitl_cli.client.protocol import get_promises
 from hitl_cli.client.wire import Vote, audit_of, decode, same_json
 from hitl_cli.errors import Unproven
 from hitl_cli.inbox.history import settled_at, settled_since
-from hitl_cli.inbox.pending import demanded, summary_of
+from hitl_cli.inbox.pending import demanded, summaries, summary_of
 from hitl_cli.inbox.permission import may_answer
 from hitl_cli.proof.checking import Checked, check_decision, deciding_votes
 from hitl_cli.requests.editable import kind_of_approval
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from hitl_cli.client.protocol import Client
     from hitl_cli.inbox.request_summary import RequestSummary
     from hitl_cli.people.groups import Groups
+    from hitl_cli.runs.run import Run
 
 
 BATCH = 100
@@ -70,6 +71,15 @@ def check_proven(item: RequestSummary, groups: Groups) -> None:
     """Raise Unproven for a request that was approved with less than it or the settings demand."""
     if (why := why_unproven(item, groups)) is not None:
         raise unproven(item.id, why)
+
+
+def check_ended(client: Client, run: Run, groups: Groups) -> None:
+    """Raise Unproven for a request that was waited for as for a run, and was approved without proof."""
+    if run.kind == "run" or run.state != "completed":
+        return
+    item = summaries(client, [run.id]).get(run.id)
+    if item is not None and item.promise.is_blocking:
+        check_proven(item, groups)
 
 
 def unproven(id: str, why: str) -> Unproven:

@@ -49,11 +49,15 @@ SEPARATELY = 8
 
 
 class RecordedVote(Struct, frozen=True, kw_only=True):
-    """A vote as it was cast: `number` counts the votes of its author, from 1."""
+    """A vote as it was cast: `number` counts the votes of its author, from 1.
+
+    `recorded_at` is when the server recorded it, or up to an hour earlier, in ms since the epoch.
+    """
 
     number: int
     vote: Vote
     audit: Audit
+    recorded_at: int = 0
 
 
 class Tally(Struct, frozen=True, kw_only=True):
@@ -153,7 +157,8 @@ def count(item: RequestSummary, cast: Iterable[RecordedVote], groups: Groups) ->
     For a request that needs proof, votes without a good signature do not count.
     """
     if (proof := item.asked.proof) is not None:
-        cast = [one for one in cast if meets(check_vote(item.promise, item.run, one.vote, groups), proof)]
+        asked = (item.promise, item.run)
+        cast = [one for one in cast if meets(check_vote(*asked, one.vote, groups, one.recorded_at), proof)]
     return tally(item.asked, electorate(item.asked, item.starter, groups), cast, groups)
 
 
@@ -234,14 +239,15 @@ def _recorded_vote_in(promise: Promise, id: str) -> RecordedVote | None:
     number = promise.id.rpartition("-")[2]
     if audit.by is None or not number.isdecimal() or promise.id != _vote_id(id, audit.by, int(number)):
         return None
+    recorded_at = said_at(promise, audit)
     vote = Vote(
         by=audit.by,
-        at=said_at(promise, audit),
+        at=recorded_at if audit.proof is None else audit.proof.at,
         comment=audit.comment,
         proof=audit.proof,
         **msgspec.structs.asdict(said),
     )
-    return RecordedVote(number=int(number), vote=vote, audit=audit)
+    return RecordedVote(number=int(number), vote=vote, audit=audit, recorded_at=recorded_at)
 
 
 def _vote_id(id: str, person: str, number: int) -> str:

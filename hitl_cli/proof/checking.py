@@ -5,15 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from hitl_cli.client.wire import SignatureKind, Vote, audit_of, decode, error_message
+from hitl_cli.client.wire import SignatureKind, Vote, audit_of, decode, error_message, same_json
 from hitl_cli.errors import BadProof, NotSignable
 from hitl_cli.format.times import iso
 from hitl_cli.people.groups import KeyLife
 from hitl_cli.proof import ssh
 from hitl_cli.proof.statement import statement_of
+from hitl_cli.requests.question import question_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from hitl_cli.client.wire import Promise, Proof
     from hitl_cli.people.groups import Groups
     from hitl_cli.proof.statement import Statement
@@ -44,19 +48,29 @@ def meets(found: Checked, proof: ProofKind | None) -> bool:
     return found.state == "proven" and (proof != "passkey" or found.kind == "passkey")
 
 
-def check_vote(promise: Promise, run: Promise | None, vote: Vote, groups: Groups) -> Checked:
-    """Check the proof of one person's decision, or vote, on a request; `run` is the run that asks."""
+def check_vote(
+    promise: Promise, run: Promise | None, vote: Vote, groups: Groups, recorded_at: int = 0
+) -> Checked:
+    """Check the proof of one person's decision, or vote, on a request; `run` is the run that asks.
+
+    `recorded_at` is when the server recorded it, in ms since the epoch, as far as that is known.
+    """
     if vote.proof is None:
         return Checked(by=vote.by, state="claimed")
-    alone = not audit_of(promise).votes
-    recorded_at = max(vote.at, (promise.settled_at or 0) if alone else 0)
     try:
         stated = statement_of(promise, run, vote, vote.proof.decision, vote.proof.at)
         key = signed_with(vote.proof, stated, groups)
         check_life(key, groups.lives.get(key, ALWAYS), vote.proof.at, recorded_at)
+        _check_instant(vote, vote.proof)
     except (NotSignable, BadProof) as error:
         return Checked(by=vote.by, state="wrong", kind=vote.proof.kind, why=str(error))
     return Checked(by=vote.by, state="proven", kind=vote.proof.kind, key=key)
+
+
+def _check_instant(vote: Vote, proof: Proof) -> None:
+    """Raise BadProof for a record with another instant than was signed, from which an approval is valid."""
+    if vote.at != proof.at:
+        raise BadProof("the record has another instant than was signed")
 
 
 def check_life(key: str, life: KeyLife, signed_at: int, recorded_at: int) -> None:
@@ -92,7 +106,32 @@ def check_decision(promise: Promise, run: Promise | None, groups: Groups) -> tup
     Empty if no person decided: at the deadline, or if it was canceled.
     """
     votes = deciding_votes(promise)
-    return tuple(check_vote(promise, run, vote, groups) for vote in votes)
+    recorded_at = 0 if audit_of(promise).votes else promise.settled_at or 0
+    found = tuple(check_vote(promise, run, vote, groups, recorded_at) for vote in votes)
+    if any(one.state == "proven" for one in found) and not _is_recorded_as_signed(promise, votes):
+        why = "the record of the decision is not what was signed"
+        found = tuple(replace(one, state="wrong", why=one.why or why) for one in found)
+    return found
+
+
+def _is_recorded_as_signed(promise: Promise, votes: Sequence[Vote]) -> bool:
+    """Whether the headers and the data of a decision are those of the vote that decided it.
+
+    `hitl:via` is not signed.
+    """
+    audit, approves, question = audit_of(promise), promise.state == "resolved", question_of(promise)
+    if question is not None and question.approvals > 1 and not audit.votes:
+        return False
+    vote = next((vote for vote in votes if vote.by == audit.by), None)
+    if vote is None or vote.proof is None:
+        return vote is not None
+    recorded = (audit.id, audit.at, audit.comment, audit.choice, audit.rule, audit.proof)
+    if recorded != (vote.proof.decision, vote.proof.at, vote.comment, vote.choice, None, vote.proof):
+        return False
+    if vote.verdict != ("approve" if approves else "reject"):
+        return False
+    data = decode(promise.value)
+    return same_json(data, vote.data) if approves else error_message(promise.value) == vote.reason
 
 
 def deciding_votes(promise: Promise) -> tuple[Vote, ...]:

@@ -160,9 +160,14 @@ class ServerBackend:
         runs = Runs(self.client(), self._actor)
         run = runs.show(id)
         try:
-            return run_document(runs.wait(run, timeout_s), self.client().now())
+            ended = runs.wait(run, timeout_s)
         except TimedOut:
             return None
+        if ended.kind != "run":
+            from hitl_cli.inbox.proof import check_ended
+
+            check_ended(self.client(), ended, self._actor.groups)
+        return run_document(ended, self.client().now())
 
     def settled(self, ids: Sequence[str], timeout_s: float) -> list[str]:
         """Return which requests and runs have ended, or are gone. See Backend."""

@@ -88,6 +88,8 @@ def compose(client: Client, notice: Notification, directory: Directory) -> Decis
     seen = msgspec.structs.replace(details(client, case, directory.members), limited=True)
     if seen.decision is None:
         return "the request is open"
+    if seen.unproven is not None:  # whoever gets it would act on it
+        return f"the approval has no good proof: {seen.unproven}"
     document = {
         "type": TYPE,
         "timestamp": iso(seen.decision.at),

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 from resonate.context import Context  # noqa: TC002 - the SDK reads annotations
 
+from hitl_cli import Hitl as PythonApi
 from hitl_cli import ask, workflow
 from hitl_cli.client.protocol import call, get_promise
 from hitl_cli.client.wire import Audit, Vote, audit_of, encode, fresh_id
@@ -25,12 +26,14 @@ from hitl_cli.inbox.votes import create_request
 from hitl_cli.python_api.gateway_backend import GatewayBackend
 from hitl_cli.requests.decision import KeptDecision
 from hitl_cli.requests.demand import Demand, raised
+from hitl_cli.requests.notification import Notification
 from hitl_cli.requests.question import Instead, Question
 from hitl_cli.requests.question_input import QuestionInput
 from hitl_cli.rules.rule import NewRule
 from hitl_cli.rules.rules import Rules
 from hitl_cli.testing.harness import HitlTest
 from hitl_cli.testing.test_backend import StillWaiting
+from hitl_cli.worker.callbacks import compose
 from tests.gateway.conftest import start_gateway
 from tests.inbox.requests import HOUR_MS, request
 from tests.proof.signers import approve, directory, inbox, public
@@ -205,6 +208,21 @@ def test_nobody_proves_their_own_request_that_others_must_answer(client: Client)
     client.call_many([begun.request])
     with pytest.raises(Unproven, match="may not answer"):
         used(client, PLAIN, "own")
+
+
+def test_who_waits_for_a_request_as_for_a_run_gets_no_unproven_yes(hitl: Hitl, client: Client) -> None:
+    put(client, PLAIN, proof="signed")
+    settle(client, "pay-7")
+    hitl.fails(4, "wait", "pay-7", code="unproven")
+    with PythonApi(hitl.url) as python, pytest.raises(Unproven):
+        python.result("pay-7")
+
+
+def test_an_unproven_yes_is_posted_to_no_callback(client: Client) -> None:
+    put(client, PLAIN, proof="signed")
+    settle(client, "pay-7")
+    told = compose(client, Notification(request="pay-7", occasion="asked"), directory())
+    assert isinstance(told, str)
 
 
 # Quorum

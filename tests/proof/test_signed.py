@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sqlite3
 import subprocess
@@ -22,7 +21,6 @@ from hitl_cli.inbox.votes import settle_request
 from hitl_cli.proof import ssh
 from hitl_cli.proof.statement import Statement
 from tests.conftest import wait_until
-from tests.docs.pages import ROOT
 from tests.gateway.conftest import start_gateway
 
 if TYPE_CHECKING:
@@ -271,13 +269,6 @@ def test_a_run_goes_on_with_a_proven_yes_only(signers: Hitl) -> None:
 
 
 # The statement
-
-
-def test_the_statement_of_the_documentation_is_the_one_that_is_signed() -> None:
-    page = (ROOT / "docs" / "reference" / "proof.md").read_text()
-    text = page.partition("```json\n")[2].partition("\n```")[0].encode()
-    assert msgspec.json.decode(text, type=Statement).canonical() == text
-    assert hashlib.sha256(text).hexdigest() in page
 
 
 def test_a_request_that_nobody_could_sign_is_refused(signers: Hitl) -> None:
