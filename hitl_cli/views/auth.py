@@ -62,7 +62,7 @@ class DeviceDocument(Struct, frozen=True, kw_only=True):
     user_code: str
     url: str
     expires_s: int
-    every_s: int
+    every_s: float
 
 
 class LoginDocument(Struct, frozen=True, kw_only=True, rename={"person": "as"}):

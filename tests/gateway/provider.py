@@ -8,6 +8,7 @@ import hmac
 import json
 import threading
 import time
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
@@ -172,6 +173,7 @@ def for_use(key: Any, use: str) -> RSAKey:
     return RSAKey.import_key(key.as_dict(private=True) | {"use": use})
 
 
+@cache
 def another_key() -> RSAKey:
     return RSAKey.generate_key(2048, {"kid": "one"})
 

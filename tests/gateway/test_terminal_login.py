@@ -15,8 +15,9 @@ import pytest
 from hitl_cli.auth import tokens
 from hitl_cli.auth.sign_in import link_for, sign
 from hitl_cli.auth.terminal_login import CODE_MS, DEVICE_MS, challenge_of
+from hitl_cli.gateway import login_routes
 from hitl_cli.people.contacts import Contact, Directory
-from tests.conftest import Hitl, wait_until
+from tests.conftest import Hitl
 from tests.gateway.visiting import Browser, Visited
 
 if TYPE_CHECKING:
@@ -247,7 +248,10 @@ def test_login_in_a_browser_of_this_machine(gateway: Visited, terminal: Hitl) ->
     assert terminal.json("whoami")["as"] == "reviewer"
 
 
-def test_login_with_a_code_logout_and_whoami(gateway: Visited, terminal: Hitl) -> None:
+def test_login_with_a_code_logout_and_whoami(
+    gateway: Visited, terminal: Hitl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(login_routes, "EVERY_S", 0.05)
     command = terminal.popen("login", gateway.address, "--device")
     assert command.stderr is not None
     command.stderr.readline()
@@ -272,7 +276,8 @@ def test_login_with_a_token_from_stdin(gateway: Visited, terminal: Hitl) -> None
     terminal.ok("login", f"{gateway.address}/", "--token", "-", stdin=f"{text}\n")
     assert terminal.json("whoami", gateway.address)["can"] == ["read", "decide"]
     gateway.hitl.ok("token", "revoke", text)
-    wait_until(lambda: terminal.run("whoami").returncode == 6)
+    gateway.look_again()
+    terminal.fails(6, "whoami", code="token-refused")
     terminal.ok("logout")
     terminal.fails(6, "login", gateway.address, "--token", "-", stdin="hitl_x", code="token-refused")
 

@@ -101,6 +101,12 @@ class Visited:
             made = make(client, request, person, life_ms=life_ms, groups=self.options.directory.members)
         return url_of("", made, self.keys)
 
+    def look_again(self) -> None:
+        """Have the gateway ask its server again whether tokens and sessions are valid."""
+        assert self.gateway is not None
+        self.gateway.endings.forget()
+        self.gateway.bearers.forget()
+
     def stop(self) -> None:
         if self.gateway is not None:
             self._loop.call_soon_threadsafe(self.gateway.stop)

@@ -30,6 +30,10 @@ class Endings:
         self._known: Ends = {}
         self._until = float("-inf")
 
+    def forget(self) -> None:
+        """Read them again at the next request."""
+        self._until = float("-inf")
+
     async def cover(self, subjects: Iterable[str], made_at: int) -> bool:
         """Whether what was made at an instant (ms since the epoch) for some subjects was ended since.
 
