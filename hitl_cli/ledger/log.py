@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 BLOCK = 4_096
 """Most leaves of one piece: half a megabyte of the four that a promise may have."""
 
+PIECE_CHARS = 256 * 1024
+"""About how many characters of ids one piece has: they may be long, of up to 4 bytes, and escaped."""
+
 LEVEL = BLOCK.bit_length() - 1
 """The height of the tree over a block."""
 
@@ -226,12 +229,14 @@ class Log:
             waiting.clear()
             peaks = tuple(frontier.peaks)
 
+        room = PIECE_CHARS
         for leaf in leaves:
             completed = frontier.append(leaf.hash)
             waiting.append(leaf)
-            if frontier.size % BLOCK == 0:
+            room -= len(leaf.id) + len(leaf.run or "")
+            if frontier.size % BLOCK == 0 or room < 0:
                 write()
-                nodes = completed[LEVEL:]
+                nodes, room = completed[LEVEL:], PIECE_CHARS
         if waiting:
             write()
         return frontier

@@ -312,6 +312,15 @@ def test_an_entry_of_the_log_cannot_be_made_one_that_was_pruned(store: Store) ->
 # The log
 
 
+def test_long_ids_make_short_pieces(store: Store) -> None:
+    long = [Leaf("decision", "\x01" * 1_000 + str(n), n, None, b"") for n in range(1_000)]
+    root = Log(store.client).append(long).root()
+    pieces = list(Log(store.client).pieces())
+    assert len(pieces) > 4
+    assert [leaf for piece in pieces[1:] for leaf in piece.leaves] == long
+    assert root_of([leaf.hash for piece in pieces for leaf in piece.leaves]) == root
+
+
 @settings(max_examples=10, deadline=None)
 @given(sizes=st.lists(st.integers(1, 9), min_size=1, max_size=6), data=st.data())
 def test_the_log_has_every_path(
