@@ -201,6 +201,11 @@ class Settings:
         return CheckpointSigner(key=own or self.ssh_key(flag), known=self.checkpoint_keys)
 
     @property
+    def checkpoints(self) -> CheckpointSettings:
+        """The settings for checkpoints, as the file has them."""
+        return self._file.checkpoints
+
+    @property
     def checkpoint_keys(self) -> tuple[str, ...]:
         """The public keys whose checkpoints are believed."""
         return self._file.checkpoints.known

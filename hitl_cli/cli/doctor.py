@@ -32,6 +32,7 @@ def doctor(
     token: Token = None,
 ) -> None:
     """Check the settings, the server and the workers, and suggest fixes. Changes nothing."""
+    from hitl_cli.admin.checkpoint_checks import examine_checkpoints
     from hitl_cli.admin.doctor import examine
     from hitl_cli.admin.hook_checks import examine_hooks
     from hitl_cli.admin.notify_checks import examine_people
@@ -52,6 +53,7 @@ def doctor(
     ]
     report = examine(url.value, chosen_token, group.value, full=full)
     report.findings.extend([*examine_people(settings), *examine_hooks(settings)])
+    report.findings.extend(examine_checkpoints(settings.checkpoints, url.value, chosen_token))
     if as_json:
         print_json(
             {

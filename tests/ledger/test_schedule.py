@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
+from hitl_cli.admin.checkpoint_checks import examine_checkpoints
 from hitl_cli.client.protocol import get_promise, search
 from hitl_cli.client.tags import LOG_TAG
 from hitl_cli.errors import BadSetting
@@ -58,6 +59,11 @@ def made(client: Any) -> list[Promise]:
     return search(client, tags={LOG_TAG: "checkpoint"})
 
 
+def examined(here: Directory, hitl: Hitl) -> list[str]:
+    """Return the levels of what doctor finds."""
+    return [one.level for one in examine_checkpoints(here.checkpoints, hitl.url, None)]
+
+
 @pytest.mark.only("file", reason="moves the clock of the file")
 def test_of_several_processes_one_makes_the_checkpoint_of_a_day(hitl: Hitl) -> None:
     clock, here = Clock(), directory(hitl.folder)
@@ -69,11 +75,15 @@ def test_of_several_processes_one_makes_the_checkpoint_of_a_day(hitl: Hitl) -> N
                 maker.look(client)
         [first] = kept(hitl.folder)
         assert first["size"] == 2
+        assert examined(here, hitl) == ["ok"]
         clock.now += DAY_MS
         decided(one, "c")
         for maker, client in reversed(makers):
             maker.look(client)
         assert [line["size"] for line in kept(hitl.folder)] == [2, 3]
+        clock.now += 3 * DAY_MS
+        decided(one, "later")  # the time of the file follows
+        assert examined(here, hitl) == ["warning"]
         checkpoints = [read_checkpoint(json.dumps(line), "line") for line in kept(hitl.folder)]
         assert compare(one, CheckpointSigner(key=None, known=here.checkpoints.known), *checkpoints).holds
 
