@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
 
-from hitl_cli.client.protocol import get_promises
-from hitl_cli.client.wire import audit_of
+from hitl_cli.client.protocol import get_promises, search
+from hitl_cli.client.tags import VOTE_TAG
+from hitl_cli.client.wire import audit_in, audit_of, headers_of
 from hitl_cli.errors import WrongHistory
 from hitl_cli.format.times import iso
 from hitl_cli.ledger.checkpoints import stored
@@ -139,7 +140,7 @@ class HistoryCheck:
                 yield _finding(logged, "changed", index)
             elif index is not None and index < self._size:
                 self.unchanged += 1
-            elif _dated(leaf, promise) < signed_at - LATE_MS:
+            elif _is_backdated(self._client, leaf, promise, signed_at, self._size):
                 yield _finding(leaf, "backdated", index)
             else:
                 self.later += 1
@@ -173,7 +174,7 @@ def check_one(
         receipt = receipt_of(client, item, checkpoint)
         if receipt.leaf is not None and not is_included(receipt, checkpoint):
             return _finding(leaf, "changed", receipt.leaf)
-        if receipt.leaf is None and _dated(leaf, item.promise) < checkpoint.at - LATE_MS:
+        if receipt.leaf is None and _is_backdated(client, leaf, item.promise, checkpoint.at, checkpoint.size):
             return _finding(leaf, "backdated", None)
     return None
 
@@ -187,10 +188,24 @@ def _finding(leaf: Leaf, wrong: Wrong, index: int | None) -> Finding:
     return Finding(kind=leaf.kind, id=leaf.id, wrong=wrong, at=leaf.at, leaf=index)
 
 
-def _dated(leaf: Leaf, promise: Promise) -> int:
-    """Return the earliest instant of a decision: when it was settled, or when it says it was signed."""
-    proof = audit_of(promise).proof if leaf.kind == "decision" else None
-    return leaf.at if proof is None else min(leaf.at, proof.at)
+def _is_backdated(client: Client, leaf: Leaf, promise: Promise, signed_at: int, size: int) -> bool:
+    """Whether something that is in no checkpoint says that it is from before one: by its time, or as signed.
+
+    A vote that counted may be, if its own leaf is one of the first `size`.
+    """
+    limit = signed_at - LATE_MS
+    if leaf.at < limit:
+        return True
+    audit = audit_of(promise) if leaf.kind == "decision" else audit_in(headers_of(promise.param))
+    if not audit.votes:
+        return audit.proof is not None and audit.proof.at < limit
+    early = {vote.proof.decision for vote in audit.votes if vote.proof and vote.proof.at < limit}
+    log = Log(client)
+    for vote in search(client, tags={VOTE_TAG: leaf.id}) if early else ():
+        index = log.index_of(leaf_of(vote))
+        if index is not None and index < size:
+            early.discard(audit_in(headers_of(vote.param)).id or "")
+    return bool(early)
 
 
 def _indexed(block: Sequence[Piece], since: int) -> Iterator[tuple[int, Leaf]]:

@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from hitl_cli.admin import maintenance
 from hitl_cli.client.connect import connect
 from hitl_cli.client.protocol import call, get_promise
-from hitl_cli.client.wire import Audit, Promise, Proof, encode
+from hitl_cli.client.wire import Audit, Promise, Proof, Vote, encode
 from hitl_cli.engine.records import Value
 from hitl_cli.errors import BadInput, BadName, Conflict, NotAllowed, NotFound
 from hitl_cli.format.canonical_json import canonical
 from hitl_cli.inbox import Inbox
+from hitl_cli.inbox.votes import record_vote
 from hitl_cli.ledger import Ledger, log
 from hitl_cli.ledger.check import Finding, check_one
 from hitl_cli.ledger.files import ExportCheck, check_receipt
@@ -190,6 +191,28 @@ def test_a_signature_that_is_dated_before_a_checkpoint_is_no_part_of_it(store: S
     value = encode(True, Audit(id="x", by="lead", via="cli", at=earlier, proof=proof).headers())
     call(store.client, "promise.settle", id="pay", state="resolved", value=value)
     assert store.compare().wrong == [("pay", "backdated")]
+
+
+def test_a_vote_with_an_early_signature_needs_a_leaf_of_that_time(store: Store) -> None:
+    Inbox(store.client, OPS).ask(Question(prompt="Pay?", approvals=2), id="pay", deadline_ms=1_000_000)
+    promise = get_promise(store.client, "pay")
+    assert promise is not None
+    votes = []
+    for person, early in (("lead", 0), ("thief", 3_600_000)):
+        at = store.client.now() - early  # the thief's key was revoked since
+        proof = Proof(kind="ssh", decision=person, at=at, signature="…")
+        votes.append(Vote(by=person, verdict="approve", at=at, data=True, proof=proof))
+        if person == "lead":
+            record_vote(store.client, promise, votes[-1], Audit(id=person, by=person, at=at, proof=proof), ())
+    signed = Ledger(store.client, OPS).checkpoint(store.signer)
+    value = encode(True, Audit(id="x", by="thief", via="cli", at=signed.at, votes=tuple(votes)).headers())
+    call(store.client, "promise.settle", id="pay", state="resolved", value=value)
+    assert store.compare(signed).wrong == [("pay", "backdated")]
+    thief = votes[-1]
+    record_vote(
+        store.client, promise, thief, Audit(id="thief", by="thief", at=thief.at, proof=thief.proof), ()
+    )
+    assert [wrong for _, wrong in store.compare(signed).wrong] == ["backdated"] * 2
 
 
 def rewrite(store: Store, change: Any) -> None:
