@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from typing import Any
 
 
@@ -24,3 +25,16 @@ def canonical(value: Any) -> bytes:
 def json_digest(value: Any) -> str:
     """Return the SHA-256 of the canonical form of a JSON value, in hex. Raises ValueError."""
     return hashlib.sha256(canonical(value)).hexdigest()
+
+
+def check_finite(value: Any) -> None:
+    """Raise ValueError for a value with NaN or infinity, which JSON has not: msgspec writes null instead."""
+    import msgspec
+
+    ahead = [msgspec.to_builtins(value, str_keys=True)]
+    while ahead:
+        one = ahead.pop()
+        if isinstance(one, float) and not math.isfinite(one):
+            raise ValueError(f"{one} is no number of JSON")
+        if isinstance(one, dict | list):
+            ahead += one.values() if isinstance(one, dict) else one

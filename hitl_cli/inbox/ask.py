@@ -110,9 +110,10 @@ def new_id(seed: str | None = None) -> str:
 
 
 def own_id(actor: Actor, id: str) -> str:
-    """Return the id of a request that an actor names: with a prefix if they may not start runs.
+    """Return the id, or the key, of a request that an actor names: with a prefix if they may not start runs.
 
-    Otherwise they could take the id of a run before it starts, and an answer to them would be its result.
+    Otherwise they could take the id of a run before it starts, and an answer to them would be its result. Or
+    a person who types the name of a run, or a key of somebody else's requests, would decide theirs unseen.
     """
     return id if "start" in actor.may or id.startswith(OWN_PREFIX) else f"{OWN_PREFIX}{id}"
 
@@ -129,6 +130,7 @@ def ask(
 ) -> StandaloneRequest:
     """Create a request, or find the existing one with the same id. See Inbox.ask."""
     id = own_id(actor, _checked_id(id))
+    key = own_id(actor, key) if key and key.strip() else key
     own = question = sensible_alone(question)
     if actor.groups.policy:
         names = [name for name in (tags.get(TOOL), key, id) if name]

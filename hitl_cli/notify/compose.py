@@ -162,16 +162,18 @@ def _urls_for(
     """Return the URLs where a person, and a program of theirs, answers a request: links while it is open.
 
     For a group, and after the decision, there is only the page that requires signing in. Nothing with which a
-    program could answer is sent to who asked, who may be a program that must not answer itself, nor for a
-    request that needs a signature, which such a URL cannot give.
+    program could answer is sent to who asked, who may be a program that must not answer itself: of a request
+    without a run, no link either. Nor is it sent for a request that needs a signature, which it cannot give.
     """
     gateway = reach.now.gateway
-    if reach.keys is None or not case.waits or who.startswith(GROUP):
+    own = reach.now.members.same(who, case.asker)
+    alone = case.promise.id == case.promise.origin
+    if reach.keys is None or not case.waits or who.startswith(GROUP) or (own and alone):
         return f"{gateway}/r/{quote(case.promise.id, safe=':')}", None
     from hitl_cli.auth.links import PROGRAM, link_for, url_of
     from hitl_cli.auth.signing_keys import load_keys
 
     link = link_for(case.promise, who, now=now, id=stable_id(message, LINK_ID_CHARS))
     keys = load_keys(reach.keys, now)
-    no_url = reach.now.members.same(who, case.asker) or case.asked.proof is not None
+    no_url = own or case.asked.proof is not None
     return url_of(gateway, link, keys), None if no_url else url_of(gateway, link, keys, PROGRAM)

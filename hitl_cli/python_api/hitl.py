@@ -12,6 +12,7 @@ from msgspec import UNSET
 from hitl_cli import defaults
 from hitl_cli.client.wire import fresh_id
 from hitl_cli.errors import RunFailed, TimedOut
+from hitl_cli.format.canonical_json import check_finite
 from hitl_cli.format.durations import Duration, duration_ms
 from hitl_cli.format.validation import located
 from hitl_cli.python_api.async_waits import AsyncWaits
@@ -437,6 +438,7 @@ def _question_input(prompt: str, form: Any, options: AskOptions) -> QuestionInpu
     if not (isinstance(late, str) and late in PLAIN_DEADLINES):
         given["on_deadline"] = {"value": late}
     try:
+        check_finite(given.get("arguments"))
         asked = msgspec.convert({"prompt": prompt, **given}, QuestionInput)
         msgspec.json.encode(asked)
     except (msgspec.ValidationError, TypeError, ValueError, RecursionError) as error:

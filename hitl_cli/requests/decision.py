@@ -271,9 +271,10 @@ def approval_of(question: Question, at: datetime, data: Json) -> dict[str, Any]:
 
 def _digest_of(arguments: Any) -> str:
     """Return the digest of arguments. Raises NotCovered if they have none: then nobody approved them."""
-    from hitl_cli.format.canonical_json import json_digest
+    from hitl_cli.format.canonical_json import check_finite, json_digest
 
     try:
+        check_finite(arguments)
         return json_digest(msgspec.json.decode(msgspec.json.encode(arguments)))
     except (ValueError, TypeError, RecursionError) as error:
         raise NotCovered(f"these arguments cannot be written as canonical JSON: {error}.") from error

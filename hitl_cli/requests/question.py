@@ -215,7 +215,7 @@ def sensible(question: Question) -> Question:
     except (msgspec.MsgspecError, TypeError, ValueError, RecursionError) as error:
         raise not_askable(f"{error}.") from error
     late = tuple(Escalation(after=step.after, to=_named_once(step.to)) for step in read.escalate)
-    digest = None if read.arguments is None else _digest_of(read.arguments)
+    digest = None if read.arguments is None else _digest_of(question.arguments, read.arguments)
     read = msgspec.structs.replace(
         read,
         to=_named_once(read.to),
@@ -276,11 +276,12 @@ def _check_editable(question: Question) -> None:
         raise not_askable(f"the arguments do not fit editable: {sentence(wrong[0])}.", "arguments")
 
 
-def _digest_of(arguments: Json) -> str:
-    """Return the digest of arguments. Raises BadInput if they have none."""
-    from hitl_cli.format.canonical_json import json_digest
+def _digest_of(given: Any, arguments: Json) -> str:
+    """Return the digest of arguments, as they were given and as JSON. Raises BadInput if they have none."""
+    from hitl_cli.format.canonical_json import check_finite, json_digest
 
     try:
+        check_finite(given)
         return json_digest(arguments)
     except ValueError as error:
         raise not_askable(

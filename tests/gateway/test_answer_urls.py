@@ -222,6 +222,18 @@ def test_none_is_made_for_what_needs_a_signature(hitl: Hitl, gateway: GatewayPro
             make(client, "pay-7", "reviewer", groups=strict.members, kind=PROGRAM)
 
 
+def test_who_asked_without_a_run_is_sent_no_link_that_decides(hitl: Hitl) -> None:
+    put(hitl, "mine", Question(prompt="?", to=("agent", "reviewer")), by="agent")
+    reach = NotificationSettings(directory=Directory(), keys=hitl.keys)
+    with hitl.client() as client:
+        case = look_up(client, ["mine"])["mine"]
+    for who, is_link in (("Agent", False), ("reviewer", True)):
+        told = compose(case, Notification(request="mine", occasion="asked"), who, reach)
+        assert isinstance(told, Message)
+        assert ("/l/" in told.items[0].url) is is_link
+        assert told.items[0].url.endswith("/r/mine") is not is_link
+
+
 def test_a_webhook_has_one_unless_it_is_for_who_asked(hitl: Hitl, gateway: GatewayProcess) -> None:
     put(hitl, "told", Question(prompt="?"), by="agent")
     reach = NotificationSettings(directory=Directory(), keys=hitl.keys)

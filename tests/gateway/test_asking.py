@@ -93,8 +93,9 @@ def test_a_request_is_put_with_all_that_it_can_say(agent: Api, lead: Api) -> Non
     digest = hashlib.sha256(b'{"argv":["refund","7"]}').hexdigest()
     assert (shown["arguments"], shown["arguments_digest"]) == (WHOLE["arguments"], digest)
     assert shown["valid_for_s"] == 600
-    for name in ("prompt", "details", "form", "to", "approvals", "key", "priority", "tags", "link", "digest"):
+    for name in ("prompt", "details", "form", "to", "approvals", "priority", "tags", "link", "digest"):
         assert shown[name] == WHOLE[name], name
+    assert shown["key"] == "ask-refund-7"
     assert (shown["from"], shown["allow_self"], shown["on_deadline"]) == ("agent", False, "reject")
     assert [one["id"] for one in lead.get("/requests?tag=team=shop").json["items"]] == ["ask-whole"]
 
@@ -490,6 +491,21 @@ def test_who_may_only_ask_uses_the_approvals_of_their_own_requests_once(
     again = agent.post("/requests/once/use", {})
     assert (again.status, again.json["code"]) == (409, "approval-used")
     assert "agent" in again.json["detail"]
+
+
+def test_a_key_of_who_may_only_ask_is_no_name_that_a_person_types_for_another_request(
+    hitl: Hitl, agent: Api
+) -> None:
+    put(hitl, "signed-off", Question(prompt="Deploy?"), by="ops", key="their-key")
+    hitl.ok("approve", "their-key")
+    for key in ("their-key", "no-run-yet"):  # a key of another, and a run that has not begun
+        mine = agent.post("/requests", {"id": f"squats-{key}", "prompt": "Mine?", "key": key})
+        assert (mine.status, mine.json["key"]) == (201, f"ask-{key}")
+    hitl.ok("approve", "their-key")  # again the same decision
+    hitl.fails(3, "approve", "no-run-yet")
+    for key in ("their-key", "no-run-yet"):
+        assert agent.get(f"/requests/squats-{key}").json["state"] == "pending"
+    hitl.ok("approve", "ask-no-run-yet")
 
 
 # What an agent keeps

@@ -15,10 +15,11 @@ from msgspec import Struct
 from hitl_cli import AsyncHitl, Digest, Hitl, HitlError, Rejected
 from hitl_cli.auth import tokens
 from hitl_cli.client.connect import connect
-from hitl_cli.errors import NotCovered, NotFound
+from hitl_cli.errors import BadInput, NotCovered, NotFound
 from hitl_cli.inbox import Inbox
 from hitl_cli.people.actor import Actor
 from hitl_cli.requests.decision_input import DecisionInput
+from hitl_cli.requests.question import Question, sensible
 from tests.conftest import PATIENCE_S, wait_until
 from tests.gateway.conftest import begin_gateway
 from tests.gateway.visiting import Visited
@@ -169,6 +170,23 @@ def test_the_decision_is_the_same_wherever_it_is_read(hitl: Command) -> None:
         assert one.question == other.question
     finally:
         gateway.clear_away()
+
+
+def test_what_json_has_not_is_neither_asked_nor_covered(place: Place, asker: Hitl) -> None:
+    place.soon("null")
+    decision = asker.ask("Pay?", id="null", arguments={"amount": None})
+    for number in (float("nan"), float("inf")):
+        with pytest.raises(HitlError) as refused:
+            decision.covers({"amount": number})
+        assert refused.value.code == "not-covered"
+        for asked in (asker.put, place_put):
+            with pytest.raises(BadInput):
+                asked("Pay?", id="nan", arguments=[{"amount": number}])
+
+
+def place_put(prompt: str, *, id: str, arguments: Any) -> None:
+    """Ask as a workflow does."""
+    sensible(Question(prompt=prompt + id, arguments=arguments))
 
 
 def test_an_approval_covers_its_arguments_and_nothing_else(place: Place, asker: Hitl) -> None:
