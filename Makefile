@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-agent test heavy frameworks servers coverage contract rust storm lint fmt bench docs generated clean
+.PHONY: help demo demo-agent test heavy all frameworks servers coverage contract rust storm lint fmt bench docs generated clean
 
 HITL := .venv/bin/hitl
 
@@ -24,8 +24,11 @@ PYTEST := env -u PYTHONDONTWRITEBYTECODE .venv/bin/pytest -n $$(($$(getconf _NPR
 test: .venv/ready ## run the tests in parallel, without the heavy ones
 	@$(PYTEST) -m "not heavy" $(ARGS)
 
-heavy: .venv/ready ## run the tests that take long: TypeScript (npm), nginx, PostgreSQL, kills under load, real timers
+heavy: .venv/ready ## run the tests that take long: browsers, TypeScript (npm), nginx, PostgreSQL, kills, real timers
 	@$(PYTEST) -m heavy $(ARGS)
+
+all: .venv/ready ## run the tests of both, at once: those that wait leave the processors to others
+	@$(PYTEST) $(ARGS)
 
 FRAMEWORKS := $(foreach name,examples langgraph openai_agents pydantic_ai,tests/agents/test_$(name).py)
 

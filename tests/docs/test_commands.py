@@ -32,8 +32,13 @@ def services(page: Path) -> list[str]:
     return [name for names in WITH.findall(page.read_text()) for name in names.split()]
 
 
+def is_slow(page: Path) -> bool:
+    """Whether `make heavy` runs the page: it needs a server for that, or starts pytest several times."""
+    return page.stem == "testing" or bool(HEAVY & {*services(page)})
+
+
 RUN = [
-    pytest.param(page, id=page.stem, marks=pytest.mark.heavy if HEAVY & {*services(page)} else ())
+    pytest.param(page, id=page.stem, marks=pytest.mark.heavy if is_slow(page) else ())
     for page in PAGES
     if any(part.kind in COMMANDS and not part.not_run for part in parts(page))
 ]

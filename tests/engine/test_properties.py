@@ -41,7 +41,8 @@ if TYPE_CHECKING:
     from tests.engine.catalogue import State
     from tests.engine.oracle import Answer, Data, Task
 
-EXAMPLES = {"thorough": 4_000}.get(os.environ.get("HYPOTHESIS_PROFILE", ""), 120)
+EXAMPLES = 40
+MORE_EXAMPLES = {"thorough": 4_000}.get(os.environ.get("HYPOTHESIS_PROFILE", ""), 120)
 STEPS = 40
 
 START_MS = 1_000
@@ -808,10 +809,20 @@ def foreseen(oracle: Oracle) -> tuple[Any, ...]:
     return list(promises), promises, tasks, sorted(oracle.unblocks), schedules, tags
 
 
-Protocol.TestCase.settings = settings(
-    max_examples=EXAMPLES,
-    stateful_step_count=STEPS,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
-TestWhatAlwaysHolds = pytest.mark.timeout(3_600)(Protocol.TestCase)
+class ProtocolAtLength(Protocol):
+    """The same, more often."""
+
+
+def tried(machine: type[Protocol], examples: int) -> Any:
+    """Return the test that tries this number of examples."""
+    machine.TestCase.settings = settings(
+        max_examples=examples,
+        stateful_step_count=STEPS,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    )
+    return pytest.mark.timeout(3_600)(machine.TestCase)
+
+
+TestWhatAlwaysHolds = tried(Protocol, EXAMPLES)
+TestWhatAlwaysHoldsAtLength = pytest.mark.heavy(tried(ProtocolAtLength, MORE_EXAMPLES))

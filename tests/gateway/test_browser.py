@@ -12,7 +12,7 @@ from tests.gateway.browser import IN_A_BROWSER, check_accessible, check_narrow
 if TYPE_CHECKING:
     from tests.gateway.conftest import GatewayProcess, OpenVisit
 
-pytestmark = IN_A_BROWSER
+pytestmark = [pytest.mark.heavy, IN_A_BROWSER]
 
 FORBIDDEN = [
     "<script>alert(1)</script>",

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from tests.gateway.conftest import GatewayProcess, OpenVisit
 
-pytestmark = IN_A_BROWSER
+pytestmark = [pytest.mark.heavy, IN_A_BROWSER]
 
 PICTURES = Path(__file__).parents[2] / "docs" / "pictures"
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from tests.gateway.conftest import OpenVisit
 
-pytestmark = IN_A_BROWSER
+pytestmark = [pytest.mark.heavy, IN_A_BROWSER]
 
 FORM = {
     "type": "object",

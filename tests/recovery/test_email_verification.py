@@ -108,6 +108,7 @@ def mailbox() -> Iterator[Mailbox]:
         yield box
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("victim", SERVICES)
 def test_a_service_killed_at_any_of_its_requests_sends_one_mail_and_the_run_completes(
     tmp_path: Path, mailbox: Mailbox, victim: str

@@ -57,6 +57,7 @@ class Life:
         return task_of(self.crew.client, "r").state == "suspended"
 
 
+@pytest.mark.heavy
 @pytest.mark.only("file", "postgres", reason="takes longer than a test may over HTTP")
 def test_a_worker_killed_at_any_of_its_requests_asks_once_is_answered_once_and_reminds(
     tmp_path: Path,
