@@ -81,6 +81,7 @@ def list_(ctx: typer.Context, as_json: AsJson = False, server: Server = None, to
             Column("age", [format_age(max(now - one.created_at, 0)) for one in found], right=True),
             Column("expires", [local_minute(one.expires_at) for one in found]),
             Column("created by", [one.by or "-" for one in found]),
+            *([Column("name", [one.name or "-" for one in found])] if any(one.name for one in found) else []),
         ]
     )
 

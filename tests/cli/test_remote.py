@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hitl_cli.auth import tokens
+from hitl_cli.cli.review.session import Look, ReviewSession
 from hitl_cli.errors import HitlError, NotFound
 from hitl_cli.inbox import Inbox
 from hitl_cli.inbox.history import EVERYTHING as HISTORY
+from hitl_cli.inbox.pending import RequestFilter
+from hitl_cli.inbox.review_queue import HOLD_MS
 from hitl_cli.people.actor import Actor
 from hitl_cli.people.contacts import Contact, Directory, GroupContact
 from hitl_cli.proof.signing import ssh_signer
@@ -21,8 +24,8 @@ from hitl_cli.remote.runs import RemoteRuns
 from hitl_cli.requests.decision_input import DecisionInput
 from hitl_cli.requests.question import Question
 from hitl_cli.runs import Runs
-from tests.cli.requests import put
-from tests.conftest import Hitl
+from tests.cli.requests import promise_now, put
+from tests.conftest import Hitl, wait_until
 from tests.gateway.visiting import Visited
 
 if TYPE_CHECKING:
@@ -103,11 +106,12 @@ def test_what_is_read_is_what_the_server_has(gateway: Visited) -> None:
         assert there.workflows() == here.workflows()
         put(gateway.hitl, "told", Question(prompt="Old?"))
         Inbox(server, actor).comment("told", "soon")
+        Inbox(server, actor).decide("told", DecisionInput(verdict="approve"))
         inbox, far = Inbox(server, actor), RemoteInbox(client)
         assert far.story("told", HISTORY) == inbox.story("told", HISTORY)
         assert far.stats(3_600_000).figures == inbox.stats(3_600_000).figures
         assert far.find("told").question == inbox.find("told").question
-        assert list(far.decisions(HISTORY)) == list(inbox.decisions(HISTORY))
+        assert list(far.decisions(HISTORY)) == list(inbox.decisions(HISTORY)) != []
         for missing in (far.find, there.show, there.steps):
             with pytest.raises(NotFound):
                 missing("nothing-1")
@@ -242,3 +246,22 @@ def test_a_gateway_without_login_says_how_to_sign_in(gateway: Visited, tmp_path:
     hitl = Hitl(tmp_path)
     said = hitl.fails(6, "pending", "-S", gateway.address, code="server-failed")
     assert f"hitl login {gateway.address}" in said
+
+
+def test_requests_are_reviewed_at_a_gateway(gateway: Visited) -> None:
+    put(gateway.hitl, "rev-1", Question(prompt="Well?", to=("lead",)))
+    text, now = token_for(gateway, "lead", "decide"), [0]
+    look = Look(Actor(person="lead", via="review"), RequestFilter(to=("lead",)), "age", False, None)
+    desk = ReviewSession(
+        lambda: RemoteClient(gateway.address, text), look, lambda seen, _: [seen.item.id], lambda: now[0]
+    )
+    desk.start()
+    try:
+        page = wait_until(lambda: desk.page(80))
+        assert desk.hold(page.seen.item, DecisionInput(verdict="approve"))
+        now[0] = HOLD_MS
+        wait_until(lambda: promise_now(gateway.hitl, page.seen.item.id)["state"] == "resolved")
+    finally:
+        desk.end(send=False)
+    [entry] = gateway.hitl.json("history", page.seen.item.id)
+    assert (entry["by"], entry["via"]) == ("lead", "review")

@@ -367,6 +367,7 @@ def test_a_provider_that_is_away_is_said_so(scene: Scene) -> None:
     [
         ({}, {"email": "reviewer@example.org", "email_verified": False}, None),
         ({}, {"email": "reviewer@example.org"}, None),
+        ({}, {"email": "reviewer", "email_verified": True}, None),
         ({"verified_email": False}, {"email": "reviewer@example.org"}, "reviewer"),
         ({}, {"email": "new@example.org", "email_verified": True}, "new@example.org"),
         ({}, {"email": "lead@example.org", "email_verified": True}, None),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hitl_cli.errors import BadInput
+from hitl_cli.format.mail_headers import is_address
 from hitl_cli.gateway.oidc.failures import SignInRefused
 from hitl_cli.people.actor import check_person
 from hitl_cli.people.groups import bare_name
@@ -29,6 +30,8 @@ def person_in(claims: Mapping[str, Any], settings: OidcSettings, directory: Dire
         raise SignInRefused(f"your account has no {settings.person}, which says who you are here.")
     if settings.person == EMAIL and settings.verified_email and claims.get("email_verified") is not True:
         raise SignInRefused("your account's e-mail address is not verified.")
+    if settings.person == EMAIL and not is_address(value):  # else it could be a person's name
+        raise SignInRefused("your account's e-mail address is not one.")
     if (pinned := directory.person_at_provider(value)) is not None:
         return pinned
     try:

@@ -117,7 +117,6 @@ class OidcSignIn:
     async def _begin(self, request: Request) -> web.Response:
         """Send the browser to the provider."""
         gateway, provider = gateway_of(request), self._current()
-        check_pace(request)
         try:
             metadata = await provider.metadata()
         except ProviderAway as error:
@@ -148,10 +147,10 @@ class OidcSignIn:
     async def _finish(self, request: Request) -> web.Response:
         """Sign in with what the provider sent back."""
         gateway = gateway_of(request)
-        check_pace(request)
         try:
             response = await self._signed_in(request, gateway, self._current())
         except (SignInRefused, ProviderAway) as error:
+            check_pace(request)  # those who are signed in are not counted: an office may share an address
             response = _failed(request, error)
         gateway.cookies.drop(response, gateway.cookies.oidc)
         return response
@@ -208,13 +207,13 @@ class OidcSignIn:
     async def _end_sessions(self, request: Request) -> web.Response:
         """End the sessions that the provider names (OpenID Connect Back-Channel Logout)."""
         gateway, provider = gateway_of(request), self._current()
-        check_pace(request)
         text = (await request.post()).get("logout_token")
         if not isinstance(text, str):
             raise HttpError(400, "send a logout_token.")
         try:
             claims = await logout_claims(provider, text, now_s=gateway.clock() // 1_000)
         except SignInRefused as error:
+            check_pace(request)
             raise HttpError(400, str(error), code=error.code) from error
         kind = "sid" if isinstance(claims.get("sid"), str) else "sub"
         subject = ended.provider_subject(kind, provider.settings.issuer, str(claims[kind]))
