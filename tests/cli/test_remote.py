@@ -258,6 +258,7 @@ def test_requests_are_reviewed_at_a_gateway(gateway: Visited) -> None:
     desk.start()
     try:
         page = wait_until(lambda: desk.page(80))
+        assert page is not None
         assert desk.hold(page.seen.item, DecisionInput(verdict="approve"))
         now[0] = HOLD_MS
         wait_until(lambda: promise_now(gateway.hitl, page.seen.item.id)["state"] == "resolved")
