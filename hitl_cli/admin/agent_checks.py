@@ -23,6 +23,7 @@ from msgspec import Struct
 import hitl_cli
 from hitl_cli import defaults
 from hitl_cli.agents import claude_settings
+from hitl_cli.auth import logins
 from hitl_cli.client.connect import connect_existing, driver_of, shown_url
 from hitl_cli.client.protocol import NO_SUCH, call
 from hitl_cli.errors import BadSetting, HitlError
@@ -66,6 +67,7 @@ def ways_out(settings: Settings, url: str, token: str | None) -> list[WayOut]:
         *_server(url, token),
         *_keys(settings.keys(url)),
         *_gateways(settings, url),
+        *_logins(),
         *_hook_secrets(settings),
         *_processes(),
         *_files(settings),
@@ -179,8 +181,23 @@ def _gateways(settings: Settings, server: str) -> Iterator[WayOut]:
             yield from _decides(url, sent)
 
 
-def _decides(url: str, token: str | None) -> Iterator[WayOut]:
-    name = "gateway" if token is None else "token"
+def _logins() -> Iterator[WayOut]:
+    """Try to decide with what `hitl login` has kept for this user."""
+    try:
+        known = logins.listed()
+    except HitlError as error:
+        yield WayOut("login", "unknown", str(error))
+        return
+    for one in known:
+        if one.token is None:
+            text = f"the token of {one.person} at {shown_url(one.gateway)} is in the keyring of this user"
+            yield WayOut("login", "open", text, "sign in as another user than the agent's: hitl logout")
+        else:
+            yield from _decides(one.gateway, one.token, "login")
+
+
+def _decides(url: str, token: str | None, name: str = "") -> Iterator[WayOut]:
+    name = name or ("gateway" if token is None else "token")
     status = _status(
         url,
         "POST",
@@ -189,6 +206,7 @@ def _decides(url: str, token: str | None) -> Iterator[WayOut]:
         body={"verdict": "approve"},
     )
     shown = shown_url(url)
+    whose = "that hitl login has kept" if name == "login" else "in HITL_TOKEN"
     match (status, token):
         case (None, None):
             yield WayOut(name, "closed", f"no gateway answers at {shown}")
@@ -197,13 +215,13 @@ def _decides(url: str, token: str | None) -> Iterator[WayOut]:
         case (401 | 403, None):
             yield WayOut(name, "closed", f"{shown} lets nobody decide without signing in")
         case (401 | 403, _):
-            yield WayOut(name, "closed", f"the token in HITL_TOKEN cannot decide at {shown}")
+            yield WayOut(name, "closed", f"the token {whose} cannot decide at {shown}")
         case (404, None):
             advice = "start it with --sign-in, or with a proxy that signs people in"
             yield WayOut(name, "open", f"{shown} takes anybody on this machine for its owner", advice)
         case (404, _):
             advice = "give the agent a token that can only ask: hitl token create --can ask"
-            yield WayOut(name, "open", f"the token in HITL_TOKEN may decide at {shown}", advice)
+            yield WayOut(name, "open", f"the token {whose} may decide at {shown}", advice)
         case _:
             yield WayOut(name, "unknown", f"{shown} answered {status} to a decision")
 

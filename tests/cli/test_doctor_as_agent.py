@@ -77,6 +77,20 @@ def test_a_token_that_can_only_ask_is_closed_and_one_that_decides_is_open(
         assert found["gateway"] == {"closed"}
 
 
+def test_what_hitl_login_has_kept_is_open(hitl: Hitl, start_gateway: StartGateway) -> None:
+    gateway = start_gateway("--sign-in")
+    token = hitl.ok("token", "create", "--as", "lead", "--can", "decide").strip()
+    config = hitl.folder / "config" / "hitl"
+    config.mkdir(parents=True)
+    kept = config / "logins.json"
+    where = {"XDG_CONFIG_HOME": str(config.parent)}
+    for more, state in ({"token": token}, "open"), ({"token": "hitl_no_such"}, "closed"), ({}, "open"):
+        kept.write_text(json.dumps({"logins": [{"gateway": gateway.url, "as": "lead", **more}]}))
+        kept.chmod(0o600)
+        assert states(hitl, where)["login"] == {state}
+    assert "login" not in states(hitl, {"XDG_CONFIG_HOME": str(hitl.folder)})
+
+
 def test_a_server_that_settles_promises_is_open_and_an_unreachable_one_closed(
     hitl: Hitl, served: Served
 ) -> None:
