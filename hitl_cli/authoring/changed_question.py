@@ -83,7 +83,7 @@ class Place:
         """Find the step. Raises QuestionChanged."""
         self.put = put
         self.before: PromiseRecord | None = None
-        self._ctx = ctx
+        self.ctx = ctx
         self._id = sdk.next_id(ctx)
         if (replaced := replaced_request(ctx, self._id)) is not None:
             self._replace(replaced)
@@ -92,7 +92,7 @@ class Place:
     @property
     def step(self) -> Context:
         """The context for the step's call."""
-        return sdk.named(self._ctx, self._id)
+        return sdk.named(self.ctx, self._id)
 
     @property
     def id(self) -> str:
@@ -109,7 +109,7 @@ class Place:
 
     def _look(self) -> None:
         """Move on past steps of other questions, as far as they are known without asking the server."""
-        while (record := sdk.found(self._ctx, self._id)) is not None:
+        while (record := sdk.found(self.ctx, self._id)) is not None:
             if record.tags.get(SCOPE_TAG, "local") != "local":
                 self.before = record if is_blocking(record.tags) else None
                 self._next(record.id if self.before is not None else None)
@@ -122,7 +122,7 @@ class Place:
 
     def _answers(self, record: PromiseRecord) -> bool:
         """Whether a settled step answers this question, or failed while asking it."""
-        request = sdk.found(self._ctx, sdk.first_id(record.id))
+        request = sdk.found(self.ctx, sdk.first_id(record.id))
         if record.state == "resolved":
             if answer_in(record) is None:
                 return False

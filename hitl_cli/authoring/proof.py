@@ -89,7 +89,7 @@ async def proven(place: Place, decision: KeptDecision) -> KeptDecision:
 
     Who can write the database can also write the result of the step, so that is not believed.
     """
-    ctx, put = place.step, place.put
+    ctx, put = place.ctx, place.put
     groups = people_of(ctx)
     if put.question.proof is None and not groups.policy:
         return decision

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from resonate.context import Context
 
-from hitl_cli.authoring.ask import ask
+from hitl_cli.authoring.ask import OnUnproven, ask
 from hitl_cli.requests.question import Instead, not_askable
 from hitl_cli.requests.question_input import QuestionInput
 from hitl_cli.views.decision import decision_document
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 class _AskArguments(QuestionInput, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The argument of the workflow: what a program may ask, and also reminders and escalation."""
 
+    on_unproven: OnUnproven = "fail"
     remind: str | None = None
     escalate: dict[str, str | tuple[str, ...]] | None = None
 
@@ -34,8 +35,8 @@ _OWN = ("id", "callback", "prompt")
 async def ask_request(ctx: Context, request: Any = None, **fields: Any) -> dict[str, Any]:
     """Ask a person, wait for the decision, and return it as JSON. A rejection does not fail the run.
 
-    `request` has the fields of `POST /api/v1/requests` but `id`, and `remind` and `escalate` as `ask` takes
-    them; a text is the prompt. The same fields may be given by name.
+    `request` has the fields of `POST /api/v1/requests` but `id`, and `on_unproven`, `remind` and `escalate`
+    as `ask` takes them; a text is the prompt. The same fields may be given by name.
     """
     asked = _read(request, fields)
     options = {name: value for name, value in msgspec.structs.asdict(asked).items() if name not in _OWN}

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
+
 from hitl_cli.client.connect import file_url
 from hitl_cli.defaults import DEADLINE_MS
 from hitl_cli.engine.server import Server
@@ -24,6 +26,7 @@ from hitl_cli.python_api.backend import Wanted
 from hitl_cli.runs.run import RunSpec
 from hitl_cli.testing.person import VIA, Person, Rule
 from hitl_cli.testing.test_backend import AsyncTestHitl, TestBackend, TestHitl
+from hitl_cli.testing.test_keys import TestKeys
 from hitl_cli.testing.worker_thread import WorkerThread, name_of
 
 if TYPE_CHECKING:
@@ -86,9 +89,14 @@ class HitlTest:
     """
 
     def __init__(
-        self, server: str, workflows: Sequence[Callable[..., Any] | ModuleType], directory: Directory
+        self,
+        server: str,
+        workflows: Sequence[Callable[..., Any] | ModuleType],
+        directory: Directory,
+        keys: TestKeys | None = None,
     ) -> None:
         self.server = server
+        self._keys = keys
         self._groups = directory.members
         self._rules: list[Rule] = []
         self._answered: set[tuple[str, str]] = set()
@@ -124,7 +132,7 @@ class HitlTest:
 
     def person(self, name: str) -> Person:
         """Return a person who answers requests."""
-        return Person(name, self._groups, self._inbox, self._rules)
+        return Person(name, self._groups, self._inbox, self._rules, self._keys)
 
     def pending(self) -> Sequence[RequestSummaryDocument]:
         """Return the open requests, oldest first."""
@@ -192,7 +200,7 @@ class HitlTest:
                 if fits and may_answer(item, name, self._groups):
                     self._answered.add((name, item.id))
                     rule.left = None if rule.left is None else rule.left - 1
-                    self._backend.inbox(rule.person.actor).decide(item, rule.said)
+                    rule.person.decide(self._backend.inbox(rule.person.actor), item, rule.said)
                     return True
         return False
 
@@ -211,6 +219,7 @@ def hitl_test(
 
     `workflows` are functions, or modules with functions marked by `@workflow`; the built-in workflows are
     there too. `groups` has the members of each group. Settings files are not read, and nobody is notified.
+    People sign if `proof="signed"` demands it; what needs a passkey cannot be approved in a test.
 
     The clock stands still until `advance` moves it. It is the clock of hitl in this process, not of the
     modules `time` and `datetime`.
@@ -218,14 +227,17 @@ def hitl_test(
     directory = Directory(
         groups={name: GroupContact(members=tuple(of)) for name, of in (groups or {}).items()}
     )
+    keys = TestKeys()
+    directory.__dict__["members"] = replace(directory.members, ssh=keys)  # what it makes of itself, once
     with tempfile.TemporaryDirectory(prefix="hitl-", dir=_memory(), ignore_cleanup_errors=True) as folder:
         set_clock(now_ms())
         try:
-            hitl = HitlTest(file_url(Path(folder) / "test.db"), workflows, directory)
+            hitl = HitlTest(file_url(Path(folder) / "test.db"), workflows, directory, keys)
             try:
                 yield hitl
             finally:
                 hitl.close()
+                keys.close()
         finally:
             set_clock(None)
 

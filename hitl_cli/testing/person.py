@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from hitl_cli.inbox import Inbox
     from hitl_cli.inbox.request_summary import RequestSummary
     from hitl_cli.people.groups import Groups
+    from hitl_cli.testing.test_keys import TestKeys
 
 VIA = "test"
 """The `via` of decisions in a test."""
@@ -62,10 +63,18 @@ class Person:
     are its own.
     """
 
-    def __init__(self, name: str, groups: Groups, inbox: Callable[[Actor], Inbox], rules: list[Rule]) -> None:
+    def __init__(
+        self,
+        name: str,
+        groups: Groups,
+        inbox: Callable[[Actor], Inbox],
+        rules: list[Rule],
+        keys: TestKeys | None = None,
+    ) -> None:
         self.name = name
         self.actor = Actor(person=name, via=VIA, groups=groups)
         self._open_inbox = inbox
+        self._keys = keys
         self._rules = rules
 
     def approve(
@@ -148,7 +157,13 @@ class Person:
             ]
             asked = {name: value for name, value in msgspec.structs.asdict(wanted).items() if value}
             raise NotAsked("\n  ".join([f"{count} {asked}. Open are:", *(lines or ["none"])]))
-        inbox.decide(found[0], said)
+        self.decide(inbox, found[0], said)
+
+    def decide(self, inbox: Inbox, item: RequestSummary, said: DecisionInput) -> None:
+        """Decide a request, signed if it needs that."""
+        if self._keys is not None and item.asked.proof is not None:
+            inbox.signer = self._keys.signer
+        inbox.decide(item, said)
 
 
 def _approval(data: Any, arguments: Any, choice: str | None, comment: str | None) -> DecisionInput:

@@ -131,10 +131,10 @@ class RequestDetailsDocument(RequestBaseDocument, frozen=True, kw_only=True):
     `arguments` is what will be done after an approval, `arguments_digest` the SHA-256 of its canonical JSON,
     `editable` the JSON Schema of the arguments that may be approved instead, and `valid_for_s` how long the
     approval may be used; with `once`, it is used up by the first who does (`used`). `proof` is how the
-    decision must be proven. `offer` is a standing rule that may be made with it. `replaces` and `replaced_by`
-    are requests of the same run: its code changed, or an answer could not be used. `callback` is the host
-    that is sent the decision. `param` is the data of a promise that is not a valid request. `stored` is given
-    on request, for a decided one.
+    decision must be proven, `policy` the patterns of the settings that demand more. `offer` is a standing
+    rule that may be made with it. `replaces` and `replaced_by` are requests of the same run: its code
+    changed, or an answer could not be used. `callback` is the host that is sent the decision. `param` is the
+    data of a promise that is not a valid request. `stored` is given on request, for a decided one.
     """
 
     title: str | None
@@ -148,6 +148,7 @@ class RequestDetailsDocument(RequestBaseDocument, frozen=True, kw_only=True):
     once: bool = False
     used: UseDocument | None = None
     proof: ProofKind | None = None
+    policy: tuple[str, ...] = ()
     offer: dict[str, Any] | None = None
     form: dict[str, Any] | bool | None
     fields: list[dict[str, Any]]
@@ -191,6 +192,7 @@ def request_details_document(
             "once": item.asked.once,
             "used": None if seen.used is None else _use_document(seen.used),
             "proof": item.asked.proof,
+            "policy": item.asked.policy,
             "offer": _offer_document(item.asked),
             "form": known.get("form"),
             "fields": [_field_document(field) for field in fields_of(item.asked)],

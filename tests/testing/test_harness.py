@@ -272,3 +272,17 @@ def test_two_tests_share_nothing() -> None:
         with hitl_test(deploy) as hitl:
             hitl.start(deploy, "1", id="same")
             assert len(hitl.pending()) == 1
+
+
+@workflow
+async def signed(ctx: Context) -> list[str | None]:
+    decision = await ask(ctx, "Pay?", proof="signed", approvals=2)
+    return [vote.by for vote in decision.votes]
+
+
+def test_people_sign_what_must_be_signed() -> None:
+    with hitl_test(signed) as hitl:
+        run = hitl.start(signed)
+        hitl.person("lead").approves("Pay?")
+        hitl.person("ops").approve("Pay?")
+        assert run.result() == ["lead", "ops"]
