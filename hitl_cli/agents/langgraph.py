@@ -42,11 +42,8 @@ INTERRUPTS = "__interrupt__"
 KINDS = ("approve", "edit", "reject", "respond")
 UNNAMED = "LangGraph"
 
-USUAL = "Tool execution requires approval\n"
-"""The beginning of a description that only repeats the call."""
-
-RESPONSE = {"type": "string", "title": "Answer to the agent"}
-"""The form of a tool that a person answers instead of running it."""
+USUAL = "Tool execution requires approval\n"  # the beginning of a description that only repeats the call
+RESPONSE = {"type": "string", "title": "Answer to the agent"}  # the form of a tool that a person answers
 
 
 def run_with_approval(
@@ -195,8 +192,7 @@ def _answer(call: _Asked, decision: Decision[Any], why: str | None) -> dict[str,
         return {"type": "approve"}
     if why is None:
         return {"type": "edit", "edited_action": {"name": call.request.tool, "args": decision.arguments}}
-    if "reject" in call.allowed:
-        return {"type": "reject", "message": why}
-    if "respond" in call.allowed:
-        return {"type": "respond", "message": why}
-    raise Rejected(why)
+    refusal = next((kind for kind in ("reject", "respond") if kind in call.allowed), None)
+    if refusal is None:
+        raise Rejected(why)
+    return {"type": refusal, "message": why}

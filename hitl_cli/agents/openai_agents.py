@@ -80,9 +80,7 @@ async def run_with_approval(
         place = PlaceOfRun(asker.states if states is None else states, id)
         kept = await place.load()
         if kept is None:
-            name = (
-                f"{id}/{fresh_id()}"  # the ids of calls are unique in a run, but not for every model in two
-            )
+            name = f"{id}/{fresh_id()}"  # not every model's ids of calls are unique in two runs
             result = await Runner.run(agent, input, **run)
         else:
             name, text = json.loads(kept)
