@@ -30,6 +30,8 @@ from hitl_cli.inbox import Inbox
 from hitl_cli.people.actor import Actor
 from hitl_cli.requests.decision_input import DecisionInput
 from hitl_cli.requests.question import Question
+from hitl_cli.rules.rule import NewRule
+from hitl_cli.rules.rules import Rules
 from hitl_cli.runs.run import RunSpec, create_request
 
 if TYPE_CHECKING:
@@ -90,11 +92,26 @@ def fill(client: Client, count: int, *, finished: bool, prefix: str, quorum: boo
                 Inbox(client, REVIEWER).decide(f"{id}:1", DecisionInput(verdict="approve"))
 
 
-def seconds(command: list[str], env: dict[str, str]) -> float:
+def seconds(command: list[str], env: dict[str, str], said: bytes = b"") -> float:
     """Return the wall time of a command."""
     began = time.perf_counter()
-    subprocess.run(command, env=env, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    subprocess.run(command, env=env, check=True, input=said, capture_output=True)
     return time.perf_counter() - began
+
+
+def hook_seconds(client: Client, env: dict[str, str]) -> float:
+    """Return the wall time of a coding agent's hook whose calls a rule decides, as a median."""
+    rule = NewRule(where={"tool": "Bash", "input.command": "git status*"})
+    Rules(client, REVIEWER).add(rule, life_ms=3_600_000)
+    call: dict[str, object] = {
+        "session_id": "s",
+        "hook_event_name": "PreToolUse",
+        "tool_name": "Bash",
+        "cwd": "/",
+    }
+    call |= {"tool_input": {"command": "git status"}}
+    said = [msgspec.json.encode(call | {"tool_use_id": f"t{number}"}) for number in range(PAIRS)]
+    return statistics.median(seconds([HITL, "hook", "claude"], env, one) for one in said)
 
 
 @contextlib.contextmanager
@@ -143,6 +160,7 @@ def main() -> None:
             ratio = statistics.median(one / other for one, other in pairs)
             wall = statistics.median(one for one, _ in pairs)
             print(f"{name}: {ratio:.2f} times the imports alone ({wall * 1_000:.0f} ms)", flush=True)
+        print(f"hitl hook claude, decided by a rule: {hook_seconds(client, env) * 1_000:.0f} ms", flush=True)
 
 
 if __name__ == "__main__":
