@@ -37,11 +37,11 @@ frameworks: .venv/ready ## run the tests of hitl_cli.agents with pydantic-ai, Op
 	@HITL_NEED_FRAMEWORKS=1 $(PYTEST) -m "not heavy" $(or $(ARGS),$(FRAMEWORKS) tests/docs/test_code.py)
 
 # What must hold on other servers as on a file; without the schema of resonate-pg, PostgreSQL is skipped.
-ON_SERVERS := $(addprefix tests/,authoring gateway inbox mcp notify recovery runs worker)
+ON_SERVERS := $(addprefix tests/,authoring builtin gateway inbox ledger mcp notify proof recovery runs worker)
 
 servers: .venv/ready ## run the tests of commands, workers and the gateway on PostgreSQL and over `hitl server`
-	@$(PYTEST) -m "not heavy" --server postgres $(or $(ARGS),tests/cli $(ON_SERVERS))
-	@$(PYTEST) -m "not heavy" --server http $(or $(ARGS),$(ON_SERVERS))
+	@$(PYTEST) -m "not heavy" --server postgres $(or $(ARGS),tests/cli $(ON_SERVERS)) || failed=1; \
+		$(PYTEST) -m "not heavy" --server http $(or $(ARGS),$(ON_SERVERS)) || failed=1; exit $${failed:-0}
 
 # Processes that a test kills with SIGKILL are not measured. These tests are about signals, processes, a full disk
 # and time, which measuring changes.

@@ -519,6 +519,7 @@ def dying(hitl: Hitl) -> Iterator[Crew]:
     opened.close()
 
 
+@pytest.mark.only("file", "http", reason="PostgreSQL stores a quick step with its end")
 def test_a_reminder_begun_by_a_worker_that_died_is_finished_days_later(dying: Crew) -> None:
     dying.later(30 * DAY_MS)
     dying.worker()
@@ -527,6 +528,7 @@ def test_a_reminder_begun_by_a_worker_that_died_is_finished_days_later(dying: Cr
     assert dying.result()["approved"]
 
 
+@pytest.mark.only("file", "http", reason="PostgreSQL stores a quick step with its end")
 def test_of_a_reminder_begun_by_a_worker_that_died_nothing_is_left_after_the_answer(dying: Crew) -> None:
     dying.approve("r:1.1")
     dying.later(MINUTE_MS)
@@ -690,6 +692,8 @@ def test_an_approval_is_not_used_after_its_time(crew: Crew) -> None:
 
 @pytest.mark.parametrize("dies_at", range(5, 9))
 def test_a_worker_that_takes_over_makes_the_same_use(hitl: Hitl, dies_at: int) -> None:
+    if hitl.url.startswith("postgresql://"):
+        dies_at -= 5  # several requests go at once
     opened = Crew(hitl)
     try:
         opened.worker()
