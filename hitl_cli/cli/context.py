@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from hitl_cli.client.protocol import Client
     from hitl_cli.inbox import Inbox
+    from hitl_cli.ledger import Ledger
     from hitl_cli.remote.client import RemoteClient
     from hitl_cli.runs import Runs
 
@@ -103,6 +104,17 @@ def runs_of(client: Client, actor: Actor) -> Runs:
     return Runs(client, actor)
 
 
+def ledger_of(client: Client, actor: Actor) -> Ledger:
+    """Return the proof of the history on a server, or at a gateway, for the person who acts."""
+    if _is_remote(client):
+        from hitl_cli.remote.ledger import RemoteLedger
+
+        return RemoteLedger(client)
+    from hitl_cli.ledger import Ledger
+
+    return Ledger(client, actor)
+
+
 def _is_remote(client: Client) -> TypeGuard[RemoteClient]:
     """Whether a client is of a gateway. Its module is imported only if one is used."""
     module = sys.modules.get("hitl_cli.remote.client")
@@ -166,7 +178,9 @@ def opened[T](
     actor = actor_from(known, who)
     with open_client(ctx, server, token, known, creates=creates) as client:
         _check_nobody_else(client, who)
-        make: Any = {"Inbox": inbox_of, "Runs": runs_of}.get(getattr(kind, "__name__", ""), kind)
+        make: Any = {"Inbox": inbox_of, "Runs": runs_of, "Ledger": ledger_of}.get(
+            getattr(kind, "__name__", ""), kind
+        )
         yield make(client, actor), client
 
 

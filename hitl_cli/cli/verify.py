@@ -11,7 +11,7 @@ import msgspec
 import typer
 
 from hitl_cli.cli.completion import complete_promise
-from hitl_cli.cli.context import actor_from, open_client
+from hitl_cli.cli.context import actor_from, inbox_of, ledger_of, open_client
 from hitl_cli.cli.options import AsJson, Server, Token, argument, value
 from hitl_cli.cli.output import note
 from hitl_cli.cli.render.request import proof_line
@@ -20,9 +20,7 @@ from hitl_cli.errors import BadInput, BadUsage
 from hitl_cli.format.durations import parse_duration
 from hitl_cli.format.terminal import printable_json
 from hitl_cli.format.times import local_minute
-from hitl_cli.inbox import Inbox
-from hitl_cli.inbox.proof import Verified, VerifiedState
-from hitl_cli.ledger import Ledger
+from hitl_cli.inbox.proof import Verified, VerifiedState, verified
 from hitl_cli.ledger.check import CheckedCheckpoint, Finding, HistoryCheck, sentence
 from hitl_cli.ledger.files import ExportCheck, check_receipt
 from hitl_cli.ledger.receipts import read_receipt
@@ -78,11 +76,14 @@ def verify(
         return
     actor = actor_from(settings)
     with open_client(ctx, server, token, settings) as client:
-        inbox, ledger, keys = Inbox(client, actor), Ledger(client, actor), settings.checkpoint_keys
+        inbox, ledger = inbox_of(client, actor), ledger_of(client, actor)
+        groups, keys = settings.groups(), settings.checkpoint_keys
         now = client.now()
         since_ms = None if since is None else max(now - parse_duration(since), 0)
         until_ms = None if until is None else max(now - parse_duration(until), 0)
-        found: Iterable[Item] = inbox.verify(names, since_ms, until_ms)
+        found: Iterable[Item] = (verified(inbox.find(name), groups) for name in names)
+        if since is not None:
+            found = chain(found, ledger.verify(groups, since_ms, until_ms))
         if names and checkpoints:
             one_by_one = (ledger.check_one(inbox.find(name), checkpoints, keys) for name in names)
             found = chain(found, filter(None, one_by_one))

@@ -8,7 +8,8 @@ from __future__ import annotations
 import http.client
 import urllib.error
 import urllib.request
-from typing import Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
 import msgspec
@@ -28,6 +29,9 @@ from hitl_cli.errors import (
     TooLarge,
     Unreachable,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ANSWER_S = 30.0
 """How long the gateway may take for a response, besides the time that it was asked to wait."""
@@ -93,22 +97,35 @@ class GatewayApi:
         wait_s: float = 0.0,
     ) -> T:
         """Send one request, and return the response. Raises HitlError, as the gateway answered it."""
+        with self._opened(method, path, query, body, wait_s + ANSWER_S) as response:
+            raw = response.read()
+        try:
+            return msgspec.json.decode(raw, type=kind)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise Unreachable(f"{self.url} did not answer as a gateway of hitl: {error}.") from error
+
+    def lines(self, path: str, query: Any = ()) -> Iterator[bytes]:
+        """Yield the lines of a response while they come. Raises HitlError, as the gateway answered it."""
+        with self._opened("GET", path, query, None, ANSWER_S) as response:
+            yield from response
+
+    @contextmanager
+    def _opened(
+        self, method: str, path: str, query: Any, body: Any, timeout_s: float
+    ) -> Iterator[http.client.HTTPResponse]:
+        """Send a request, and give its response. Raises HitlError, also while that is read."""
         url = self._api + path + (f"?{urlencode(query)}" if query else "")
         data = None if body is None else msgspec.json.encode(body)
         headers = self._headers | ({} if data is None else {"Content-Type": "application/json"})
         request = urllib.request.Request(url, data, headers, method=method)  # noqa: S310 - checked in __init__
         try:
-            with self._opener.open(request, timeout=wait_s + ANSWER_S) as response:
-                raw = response.read()
+            with self._opener.open(request, timeout=timeout_s) as response:
+                yield response
         except urllib.error.HTTPError as error:
             raise _error_in(error.code, error.read(), self.url) from error
         except (OSError, http.client.HTTPException) as error:
             why = getattr(error, "reason", None) or error
             raise Unreachable(f"the gateway at {self.url} cannot be reached: {why}.") from error
-        try:
-            return msgspec.json.decode(raw, type=kind)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise Unreachable(f"{self.url} did not answer as a gateway of hitl: {error}.") from error
 
 
 def _error_in(status: int, raw: bytes, where: str) -> HitlError:

@@ -7,7 +7,6 @@ they need when they are called, so that listing stays quick.
 from __future__ import annotations
 
 import time
-from itertools import chain
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     from hitl_cli.inbox.history import HistoryEntry, HistoryFilter
     from hitl_cli.inbox.open_requests import OpenRequests
     from hitl_cli.inbox.pending import RequestFilter, Sort
-    from hitl_cli.inbox.proof import Verified
     from hitl_cli.inbox.request_summary import RequestSummary
     from hitl_cli.inbox.stats import Stats
     from hitl_cli.inbox.watch import InboxWatch
@@ -381,21 +379,6 @@ class Inbox:
 
         self.actor.require("read")
         return decisions(self.client, wanted, groups=self.actor.groups)
-
-    def verify(
-        self, names: Iterable[str], since: int | None = None, until: int | None = None
-    ) -> Iterator[Verified]:
-        """Yield what decisions are worth: those on named requests, and all from `since` to before `until`.
-
-        Raises NotFound, BadInput (ambiguous name).
-        """
-        from hitl_cli.inbox.proof import verified, verify_since
-
-        self.actor.require("read")
-        groups = self.actor.groups
-        named = [verified(self.find(name), groups) for name in names]
-        some = since is not None or until is not None
-        return chain(named, verify_since(self.client, since or 0, until, groups) if some else ())
 
     def story(self, name: str, wanted: HistoryFilter) -> Story:
         """Return the comments, votes and decisions on a named request or run, in order. Raises NotFound."""

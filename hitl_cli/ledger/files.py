@@ -94,6 +94,14 @@ class ExportCheck:
             raise self._bad("its end is missing")
         self._compare(header, roots, frontier)
 
+    def decisions(self) -> Iterator[Verified]:
+        """Yield what each decision is worth. Raises BadInput."""
+        return (one for one in self.items() if isinstance(one, Verified))
+
+    def findings(self) -> Iterator[Finding]:
+        """Yield each leaf that is not as it was. Raises BadInput."""
+        return (one for one in self.items() if isinstance(one, Finding))
+
     def _take(self, checkpoint: Checkpoint, header: ExportHeader) -> None:
         """Compare with a checkpoint of the file too, unless another one is given."""
         if checkpoint.pruned is not None and checkpoint.log == header.log:

@@ -8,10 +8,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from hitl_cli.client.protocol import Client
+    from hitl_cli.inbox.proof import Verified
     from hitl_cli.inbox.request_summary import RequestSummary
     from hitl_cli.ledger.check import Finding, HistoryCheck
+    from hitl_cli.ledger.files import ExportCheck
     from hitl_cli.ledger.receipts import Receipt
     from hitl_cli.people.actor import Actor
+    from hitl_cli.people.groups import Groups
     from hitl_cli.proof.checkpoint import Checkpoint, CheckpointSigner
 
 
@@ -39,9 +42,19 @@ class Ledger:
         assert made is not None  # its id is random
         return made
 
+    def verify(self, groups: Groups, since: int | None, until: int | None = None) -> Iterator[Verified]:
+        """Yield what the decisions between two instants are worth, newest first.
+
+        `groups` are the people of the settings with their keys.
+        """
+        from hitl_cli.inbox.proof import verify_since
+
+        self.actor.require("read")
+        return verify_since(self.client, since or 0, until, groups)
+
     def check(
         self, checkpoints: Sequence[Checkpoint], keys: Sequence[str], since: int | None = None
-    ) -> HistoryCheck:
+    ) -> HistoryCheck | ExportCheck:
         """Return a check of all that a server has, or of what is not older than `since`."""
         from hitl_cli.ledger.check import HistoryCheck
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from hitl_cli.client.protocol import Client
     from hitl_cli.ledger.check import HistoryCheck
+    from hitl_cli.ledger.files import ExportCheck
     from hitl_cli.proof.checkpoint import Checkpoint
 
 OPS = Actor(person="ops", via="test")
@@ -48,7 +49,7 @@ def decided(client: Client, *ids: str, approvals: int = 1) -> None:
 class Compared:
     """What a check found: the ids by what is wrong with them, the counts, and why checkpoints do not hold."""
 
-    def __init__(self, check: HistoryCheck) -> None:
+    def __init__(self, check: HistoryCheck | ExportCheck) -> None:
         self.wrong = sorted((one.id, one.wrong) for one in check.findings())
         self.counts = check.unchanged, check.pruned, check.later
         self.why = [one.why for one in check.checkpoints]

@@ -16,7 +16,7 @@ from hitl_cli.client.protocol import call, get_promise
 from hitl_cli.client.wire import Audit, Proof, Vote, audit_of, decode, encode
 from hitl_cli.errors import NotAllowed, Unproven
 from hitl_cli.format.passkeys import from_base64url
-from hitl_cli.inbox import Inbox
+from hitl_cli.inbox import Inbox, proof
 from hitl_cli.inbox.proof import check_proven, why_unproven
 from hitl_cli.inbox.votes import count as counted
 from hitl_cli.inbox.votes import record_vote, votes_of
@@ -108,7 +108,8 @@ class Signer:
 
 def verified(visited: Visited, *ids: str) -> list[Verified]:
     with visited.hitl.client() as client:
-        return list(Inbox(client, Actor(person="auditor", via="cli", groups=PEOPLE.members)).verify(ids))
+        auditor = Inbox(client, Actor(person="auditor", via="cli", groups=PEOPLE.members))
+        return [proof.verified(auditor.find(id), PEOPLE.members) for id in ids]
 
 
 def is_open(visited: Visited, id: str) -> bool:

@@ -49,9 +49,10 @@ class HistoryQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class ExportQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The period to export, up to now; all without `since`."""
+    """The period to export: from `since` ago to `until` ago, or to now."""
 
     since: Duration | None = None
+    until: Duration | None = None
 
 
 class StatsQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -80,13 +81,13 @@ async def _show_history(call: Call) -> web.Response:
 
 async def _export_history(call: Call) -> web.StreamResponse:
     """Return requests, decisions, votes and signatures as lines of JSON, which `hitl verify FILE` checks."""
-    ago_ms = None if call.query.since is None else parse_duration(call.query.since)
+    ago = [None if text is None else parse_duration(text) for text in (call.query.since, call.query.until)]
     pool = call.gateway.own_pool()  # it reads for long, with one client
     keys = call.gateway.options.people.checkpoints.known
 
     def begin(client: Client) -> Iterator[bytes]:
-        since = None if ago_ms is None else max(client.now() - ago_ms, 0)
-        return Ledger(client, call.actor).export(keys, since)
+        between = (None if ms is None else max(client.now() - ms, 0) for ms in ago)
+        return Ledger(client, call.actor).export(keys, *between)
 
     try:
         lines = await pool.run(begin)
