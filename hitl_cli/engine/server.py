@@ -221,9 +221,10 @@ class Server:
         self, requests: Sequence[Decoded], subscribers: Sequence[Subscriber], extra: Extra | None
     ) -> Batch:
         reads_only = requests and all(request.kind in READS for request in requests)
+        looks_only = subscribers and not requests  # a bell may have rung in vain
         try:
-            if reads_only and not subscribers and extra is None and self._trace is None:
-                with contextlib.suppress(NeedsWriting):  # a deadline has passed: the same again, as a writer
+            if (looks_only or (reads_only and not subscribers)) and extra is None and self._trace is None:
+                with contextlib.suppress(NeedsWriting):  # something is due or on offer: again, as a writer
                     return self._commit(requests, subscribers, write=False)
             return self._commit(requests, subscribers, extra, write=True)
         except EngineError:

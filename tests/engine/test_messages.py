@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -113,6 +115,15 @@ def fulfilling(id: str, version: int) -> dict[str, Any]:
 def suspending(id: str, awaited: str) -> dict[str, Any]:
     callback = action("promise.register_callback", {"awaited": awaited, "awaiter": id})
     return {"id": id, "version": 1, "actions": [callback]}
+
+
+def test_a_worker_whose_bell_rang_in_vain_waits_for_no_lock(engine: Engine) -> None:
+    with closing(sqlite3.connect(engine.path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert engine.server.run_batch([], [Worker()]).deliveries == []
+        other.execute("ROLLBACK")
+    engine.create("t", TARGETED)
+    assert len(engine.server.run_batch([], [Worker()]).deliveries) == 1
 
 
 def test_room_is_shared_by_a_workers_addresses(engine: Engine) -> None:
