@@ -16,7 +16,7 @@ from hitl_cli.client.protocol import (
 )
 from hitl_cli.engine.doorbell import WATCHERS, Bell, Ringer
 from hitl_cli.engine.errors import EngineError
-from hitl_cli.engine.server import CAPABILITIES, Server, data_of, encode_request
+from hitl_cli.engine.server import CAPABILITIES, Server, data_of, request_of
 from hitl_cli.engine.wall_clock import now_ms
 from hitl_cli.errors import Unreachable
 
@@ -54,9 +54,7 @@ class EmbeddedClient(Client):
     def call_many(self, requests: Sequence[ProtocolRequest]) -> list[ProtocolResponse]:
         """Carry out the requests in one transaction."""
         try:
-            batch = self._server.run_batch(
-                [encode_request(request.kind, request.data) for request in requests]
-            )
+            batch = self._server.run_batch([request_of(request.kind, request.data) for request in requests])
         except EngineError as error:
             raise Unreachable(str(error), code=error.code) from error
         self._ahead_ms = max(batch.now - self._clock(), 0)

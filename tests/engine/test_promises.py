@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from hitl_cli.engine.server import GETS, decode, encode_request, request_of
 from tests.engine.conftest import EXTERNAL, INTERNAL, LIFE_MS, START_MS, TARGETED, TIMER
 
 if TYPE_CHECKING:
@@ -26,6 +27,13 @@ def test_a_created_promise_is_shown_as_it_was_asked_for(engine: Engine) -> None:
         "createdAt": START_MS,
     }
     assert engine.promise("p") == created["promise"]
+
+
+@pytest.mark.parametrize("id", ["p", "", "x" * 5_000, "a\0", "\u00e9", 7])
+def test_what_this_process_asks_is_checked_as_what_came_as_json(id: object) -> None:
+    for kind in GETS:
+        quick, whole = (request_of(kind, {"id": id}), decode(encode_request(kind, {"id": id})))
+        assert (quick.kind, quick.data, quick.known) == (whole.kind, whole.data, whole.known)
 
 
 def test_a_promise_needs_neither_param_nor_tags(engine: Engine) -> None:
