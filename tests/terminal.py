@@ -58,6 +58,7 @@ class Terminal:
         self._screen = _Screen(columns, lines, self._ours)
         self._stream = pyte.Stream(self._screen)
         self._lock = threading.Lock()
+        self._drawn: list[str] | None = None
         self.raw = ""
         kept = {name: value for name, value in env.items() if name not in {"COLUMNS", "LINES"}}
         self.process = forked.Popen[bytes](
@@ -92,6 +93,7 @@ class Terminal:
             with self._lock:
                 self.raw += text
                 self._stream.feed(text)
+                self._drawn = None
 
     def type(self, text: str) -> None:
         """Press these keys."""
@@ -101,6 +103,7 @@ class Terminal:
         """Give the terminal another size, as a window that is drawn larger or smaller does."""
         with self._lock:
             self._screen.resize(lines, columns)
+            self._drawn = None
         fcntl.ioctl(self._ours, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
 
     def is_plain(self) -> bool:
@@ -113,7 +116,13 @@ class Terminal:
     def screen(self) -> str:
         """Return what is on the screen, without what is empty at the right and below."""
         with self._lock:
-            return "\n".join(line.rstrip() for line in self._screen.display).rstrip()
+            return "\n".join(line.rstrip() for line in self._lines()).rstrip()
+
+    def _lines(self) -> list[str]:
+        """Return the lines of the screen, drawn once however often a test looks; call it with the lock."""
+        if self._drawn is None:
+            self._drawn = self._screen.display
+        return self._drawn
 
     def shows(self, text: str) -> str:
         """Wait until the text is on the screen, and return the screen."""
@@ -135,7 +144,7 @@ class Terminal:
     def _before_cursor(self) -> str:
         with self._lock:
             cursor = self._screen.cursor
-            return self._screen.display[cursor.y][: cursor.x]
+            return self._lines()[cursor.y][: cursor.x]
 
     def _until(self, condition: Callable[[str], bool], otherwise: str) -> str:
         try:
