@@ -208,7 +208,7 @@ def ask(
                 _print_result(answer_document(posted.promise, None) if as_json else posted.id)
                 return
             promise = _wait(inbox, posted, command, timeout_s, leaving)
-            if prompt is None or not _asks_again(on_unproven, posted, promise, me.groups):
+            if prompt is None or not _asks_again(on_unproven, posted, promise, settings.groups()):
                 break
         unanswered = promise.state == "pending"
         if unanswered and cancel_on_exit:
