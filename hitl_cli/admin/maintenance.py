@@ -85,9 +85,8 @@ def prune(
     Unreachable.
     """
     driver = driver_of(url)
-    if signer is not None and not dry_run and driver.exists(url):
-        _sign_removal(url, older_ms, signer)
     if isinstance(driver, DatabaseDriver):
+        _sign_removal(url, older_ms, None if dry_run else signer)
         return driver.prune(url, older_ms, progress, dry_run=dry_run)
 
     from hitl_cli.engine import prune as pruning
@@ -95,11 +94,14 @@ def prune(
     with _file_of(url) as path:
         if dry_run:
             return pruning.plan(path, older_ms=older_ms, clock=now_ms)
+        _sign_removal(url, older_ms, signer)
         return pruning.prune(path, older_ms=older_ms, clock=now_ms, progress=progress)
 
 
-def _sign_removal(url: str, older_ms: int, signer: CheckpointSigner) -> None:
+def _sign_removal(url: str, older_ms: int, signer: CheckpointSigner | None) -> None:
     """Sign that the runs which finished before are removed, so that a check of the history accepts it."""
+    if signer is None:
+        return
     from hitl_cli.ledger.checkpoints import make
     from hitl_cli.ledger.log import Log
 
