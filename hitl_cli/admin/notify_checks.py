@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from hitl_cli.admin.sign_in_checks import judge_oidc
 from hitl_cli.errors import BadInput
 from hitl_cli.format.names import folded, skeleton
 from hitl_cli.notify.messages import DeliveryFailed
@@ -42,7 +43,7 @@ def examine_people(settings: Settings) -> list[Finding]:
         if one.name != "email" or directory.email is None  # otherwise the mail server itself is tried
     ]
     findings = [*_judge_people(directory), *_judge_email(directory.email), *wrong]
-    findings += _judge_callbacks(directory.callbacks)
+    findings += [*_judge_callbacks(directory.callbacks), *judge_oidc(directory.oidc)]
     if "webhook" in kinds and directory.webhooks.secret is None:
         advice = 'set [webhooks] secret = "$NAME" (docs/guides/webhooks.md)'
         unsigned = "webhooks are unsigned, so anyone could forge them"

@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from msgspec.structs import replace
 
+from hitl_cli.admin.sign_in_checks import judge_oidc
 from hitl_cli.errors import BadSetting
 from hitl_cli.gateway.context import Gateway
 from hitl_cli.gateway.oidc.authenticator import FLOW_MS
@@ -463,6 +464,19 @@ def test_the_provider_ends_the_sessions_of_an_account(scene: Scene) -> None:
 
 
 # Settings
+
+
+def test_doctor_says_what_is_wrong_with_the_provider(scene: Scene) -> None:
+    def levels(**changes: Any) -> list[str]:
+        scene.set(**changes)
+        return [one.level for one in judge_oidc(scene.directory.oidc)]
+
+    good = scene.provider.issuer
+    assert levels() == ["ok"]
+    assert levels(client_secret="$NOT_SET") == ["warning", "ok"]
+    assert levels(client_secret=SECRET, issuer=f"{good}/") == ["warning"]
+    assert levels(issuer="http://127.0.0.1:9") == ["warning"]
+    assert [*judge_oidc(None)] == []
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import pytest
 from hitl_cli.requests.question import Question
 from tests.cli.requests import put
 from tests.conftest import Hitl, wait_until
-from tests.gateway.browser import IN_A_BROWSER
+from tests.gateway.browser import IN_A_BROWSER, check_accessible
 from tests.gateway.conftest import GatewayProcess, begin_gateway
 from tests.typescript.node import install, node
 
@@ -170,7 +170,10 @@ def test_a_terminal_is_signed_in_by_the_browser_with_its_policy(
     browser.expect("favicon")
     browser.expect("404")
     page = browser.go(address.removeprefix(gateway.url))
+    check_accessible(page)
     sign_in(page)
+    page.get_by_role("button", name="Sign in the terminal").wait_for()
+    check_accessible(page)
     page.get_by_role("button", name="Sign in the terminal").click()
     page.get_by_text("Signed in. You can close this page.").wait_for()
     assert command.wait() == 0
