@@ -90,7 +90,7 @@ def test_a_call_runs_only_if_a_person_permits_it(hitl: Hitl, said: DecisionInput
 
 def test_a_person_changes_what_it_runs(hitl: Hitl) -> None:
     command = {"command": "touch made", "description": "Make a file"}
-    other = {"command": "touch other", "description": "Make another file"}
+    other = command | {"command": "touch other"}  # of a command, only its text may be changed
     said = DecisionInput(verdict="approve", data={"tool": "Bash", "cwd": str(hitl.folder), "input": other})
     run_claude(hitl, "Bash", command, said, "--permission-prompt-tool", "mcp__hitl__approval_prompt")
     assert [(hitl.folder / name).exists() for name in ("made", "other")] == [False, True]
