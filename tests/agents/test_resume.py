@@ -222,12 +222,16 @@ def test_a_program_that_is_missing_is_refused_and_takes_no_session(hitl: Hitl) -
 
 @pytest.mark.heavy
 @pytest.mark.skipif(CLAUDE is None, reason="HITL_CLAUDE names no claude of @anthropic-ai/claude-code")
-def test_the_real_agent_goes_on_where_it_was(hitl: Hitl) -> None:
+@pytest.mark.parametrize("at_gateway", [False, True])
+def test_the_real_agent_goes_on_where_it_was(hitl: Hitl, *, at_gateway: bool) -> None:
     hitl.create()
+    gateway = begin_gateway(hitl, "--sign-in") if at_gateway else None
+    place = () if gateway is None else ("--gateway", gateway.url)
+    hitl.env["HITL_TOKEN"] = hitl.ok("token", "create", "--as", "agent", "--can", "ask").strip()
     model = FakeModel("Bash", {"command": "touch made", "description": "Make a file"})
     assert CLAUDE is not None
     try:
-        hitl.ok("hook", "install", "--matcher", "Bash", "--wait", "100ms", "--then", "defer")
+        hitl.ok("hook", "install", "--matcher", "Bash", "--wait", "100ms", "--then", "defer", *place)
         first = begin(hitl, model, "-p", "do it")
         said = json.loads(first.communicate(timeout=PATIENCE_S * 2)[0])
         assert said["stop_reason"] == "tool_deferred"
@@ -241,6 +245,7 @@ def test_the_real_agent_goes_on_where_it_was(hitl: Hitl) -> None:
             "--logs",
             str(logs),
             "--once",
+            *place,
             "--",
             program=(HITL, "hook", "resume"),
         )
@@ -249,3 +254,5 @@ def test_the_real_agent_goes_on_where_it_was(hitl: Hitl) -> None:
         assert json.loads((logs / f"{said['session_id']}.log").read_text())["is_error"] is False
     finally:
         model.stop()
+        if gateway is not None:
+            gateway.clear_away()
