@@ -10,7 +10,7 @@ from hitl_cli.client.tags import CHECKPOINT_PREFIX, LOG_TAG, lineage
 from hitl_cli.client.wire import decode_as, encode, fresh_id
 from hitl_cli.errors import NotFound
 from hitl_cli.ledger.leaves import Leaf, oldest_first, recorded_since
-from hitl_cli.ledger.log import LATE_MS, LIFE_MS, Log, Raced, blocks_since
+from hitl_cli.ledger.log import LIFE_MS, Log, Raced, blocks_since, unseen_since
 from hitl_cli.proof.checkpoint import Checkpoint, CheckpointSigner, signed_with
 
 if TYPE_CHECKING:
@@ -56,8 +56,7 @@ def _append(client: Client) -> tuple[int, str, str]:
         log = Log(client)
         last = log.last()
         # A Resonate Server may settle a request by its deadline much later; it reads all promises anyway.
-        plain = last is None or client.capabilities.plain
-        since = 0 if plain or last is None else max(last.until - LATE_MS, 0)
+        since = 0 if client.capabilities.plain else unseen_since(last, client.now())
         known = {(leaf.id, leaf.at) for leaf in recent(log, since)}
         found = (leaf for leaf, _ in recorded_since(client, since) if (leaf.id, leaf.at) not in known)
         try:

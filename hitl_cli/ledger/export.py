@@ -13,7 +13,7 @@ from hitl_cli.client.wire import Promise
 from hitl_cli.engine.records import Millis
 from hitl_cli.ledger.checkpoints import recent, stored
 from hitl_cli.ledger.leaves import Leaf, leaf_of, oldest_first, recorded_since
-from hitl_cli.ledger.log import LATE_MS, Log, start_of
+from hitl_cli.ledger.log import Log, start_of, unseen_since
 from hitl_cli.proof.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
@@ -134,8 +134,8 @@ def _new(client: Client, log: Log, header: ExportHeader) -> Iterator[ExportLine]
     """Yield what is in the range and in no log yet."""
     last = log.last()
     since = header.since or 0
-    if last is not None and not client.capabilities.plain:
-        since = max(since, last.until - LATE_MS)
+    if not client.capabilities.plain:
+        since = max(since, unseen_since(last, client.now()))
     known = {(leaf.id, leaf.at) for leaf in recent(log, since)}
     found = (
         (leaf, promise)

@@ -53,14 +53,15 @@ class Piece(Struct, frozen=True, kw_only=True):
     """A part of the log.
 
     `log` is the random name of the whole log. `since` and `until` are the latest instants of a leaf before it
-    and up to its end. `peaks` are the frontier before it, `nodes` those that the leaf before it completed, of
-    whole blocks, the smallest first.
+    and up to its end, `at` is when it was appended. `peaks` are the frontier before it, `nodes` those that the
+    leaf before it completed, of whole blocks, the smallest first.
     """
 
     log: str
     start: int
     since: int
     until: int
+    at: int
     leaves: tuple[Leaf, ...]
     peaks: tuple[bytes, ...] = ()
     nodes: tuple[bytes, ...] = ()
@@ -141,12 +142,11 @@ class Log:
                 low = middle
             else:
                 high = middle - 1
-        pieces = takewhile(lambda piece: piece.since <= leaf.at + LATE_MS, self.pieces(low * BLOCK))
-        for piece in pieces:
-            for index, other in enumerate(piece.leaves, piece.start):
-                if (other.id, other.at) == (leaf.id, leaf.at):
-                    return index
-        return None
+        near = takewhile(lambda piece: piece.since <= leaf.at + LATE_MS, self.pieces(low * BLOCK))
+        index = _index_in(near, leaf)
+        if index is None and last is not None and leaf.at < last.at:
+            index = _index_in(self.pieces(), leaf)  # it is backdated, or a clock was far ahead once
+        return index
 
     def subtree(self, low: int, high: int) -> bytes:
         """Return the hash over the leaves from one index up to, and without, another one. See tree.Subtree.
@@ -221,6 +221,7 @@ class Log:
                     start=frontier.size - len(waiting),
                     since=since,
                     until=until,
+                    at=self._client.now(),
                     leaves=tuple(waiting),
                     peaks=peaks,
                     nodes=tuple(nodes),
@@ -257,6 +258,20 @@ class Log:
         if decode_as(kept.param, Piece) != piece:
             raise Raced("another process makes a checkpoint.")
         self._kept.pop(piece.start, None)
+
+
+def unseen_since(last: Piece | None, now: int) -> int:
+    """Return the instant since which decisions may be missing in a log that ends with a piece."""
+    seen = 0 if last is None else min(last.until, last.at) - LATE_MS
+    return max(seen, 0) if seen < now else 0  # if a clock was ahead, everything is looked at
+
+
+def _index_in(pieces: Iterable[Piece], leaf: Leaf) -> int | None:
+    for piece in pieces:
+        for index, other in enumerate(piece.leaves, piece.start):
+            if (other.id, other.at) == (leaf.id, leaf.at):
+                return index
+    return None
 
 
 def after(piece: Piece) -> Frontier:

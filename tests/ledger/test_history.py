@@ -33,7 +33,7 @@ from hitl_cli.proof.tree import consistency_path, inclusion_path, is_consistent,
 from hitl_cli.requests.decision_input import DecisionInput
 from hitl_cli.requests.question import Question
 from tests.inbox.requests import request
-from tests.ledger.history import OPS, Compared, compare, decided, make_key, sql
+from tests.ledger.history import DAY_MS, OPS, Compared, compare, decided, make_key, sql
 from tests.server.conftest import serve, served, stand_in  # noqa: F401 - fixtures
 
 if TYPE_CHECKING:
@@ -383,13 +383,21 @@ def test_nobody_can_ask_under_an_id_of_the_log(store: Store, id: str) -> None:
         decided(store.client, id)
 
 
+def test_a_clock_that_was_far_ahead_hides_no_later_decision(store: Store) -> None:
+    Log(store.client).append([Leaf("decision", "x", store.client.now() + DAY_MS, None, b"")])
+    decided(store.client, "after")
+    signed = Ledger(store.client, OPS).checkpoint(store.signer)
+    assert signed.size == 8
+    assert is_included(Ledger(store.client, OPS).receipt("after", store.signer.known), signed)
+
+
 def test_of_two_that_append_one_wins(store: Store) -> None:
     slow, quick = Log(store.client), Log(store.client)
     assert slow.last() is not None
     quick.append([Leaf("decision", "x", 1, None, b"x")])
     with pytest.raises(Raced):
         slow._write(
-            log.Piece(log="other", start=6, since=0, until=1, leaves=(Leaf("vote", "y", 1, None, b""),))
+            log.Piece(log="other", start=6, since=0, until=1, at=1, leaves=(Leaf("vote", "y", 1, None, b""),))
         )
     decided(store.client, "d")
     assert Ledger(store.client, OPS).checkpoint(store.signer).size == 8
