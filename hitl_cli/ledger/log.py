@@ -53,8 +53,8 @@ class Piece(Struct, frozen=True, kw_only=True):
     """A part of the log.
 
     `log` is the random name of the whole log. `since` and `until` are the latest instants of a leaf before it
-    and up to its end, `at` is when it was appended. `peaks` are the frontier before it, `nodes` those that the
-    leaf before it completed, of whole blocks, the smallest first.
+    and up to its end, `at` is when it was appended. `peaks` are the frontier before it, `nodes` those that
+    the leaf before it completed, of whole blocks, the smallest first.
     """
 
     log: str
