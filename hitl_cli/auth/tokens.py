@@ -149,9 +149,7 @@ def check(client: Client, text: str) -> Token:
         token = msgspec.structs.replace(token, state="revoked")
     if token.state != "valid":
         how = "was revoked" if token.state == "revoked" else "has expired"
-        raise TokenRefused(
-            f"this token {how}. To get another, run `hitl login`, or `hitl token create` on the server."
-        )
+        raise TokenRefused(f"this token {how}: sign in again, or create another with hitl token create.")
     return token
 
 

@@ -69,8 +69,8 @@ def check_oidc(settings: OidcSettings, groups: Collection[str]) -> None:
         raise BadSetting('oidc.scopes must have "openid".')
     if bad := next((one for one in settings.scopes if not re.fullmatch(r"[!#-\[\]-~]+", one)), None):
         raise BadSetting(f"oidc.scopes has {bad!r}, which is not a scope.")
-    if not settings.can:
-        raise BadSetting("oidc.can must not be empty: people who sign in need a permission.")
+    if "read" not in settings.can:
+        raise BadSetting('oidc.can must have "read": without it nobody can use the page.')
     if settings.session_ms not in SESSION_MS:
         raise BadSetting(f"oidc.session is {settings.session}: it must be from 1m to 12h.")
     if parse_duration(settings.login) > LOGIN_MS:

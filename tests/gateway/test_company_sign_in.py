@@ -487,7 +487,7 @@ def test_doctor_says_what_is_wrong_with_the_provider(scene: Scene) -> None:
         {"issuer": "https://user@login.example.org"},
         {"scopes": ("email",)},
         {"scopes": ("openid", "a b")},
-        {"can": frozenset()},
+        {"can": frozenset({"decide"})},
         {"session": "13h"},
         {"groups": {"acme-ops": "nowhere"}},
     ],
