@@ -54,9 +54,8 @@ PAGES = [
 ]
 
 
-def gateway_of(folder: Path, *, long: bool) -> GatewayProcess:
+def gateway_of(hitl: Hitl, *, long: bool) -> GatewayProcess:
     """Start a gateway on the scene."""
-    hitl = Hitl(folder)
     hitl.env["HITL_AS"] = scene.PERSON
     scene.fill(hitl)
     if long:
@@ -66,9 +65,8 @@ def gateway_of(folder: Path, *, long: bool) -> GatewayProcess:
 
 @pytest.fixture(scope="module")
 def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
-    folder = tmp_path_factory.mktemp("pages")
-    gateway = gateway_of(folder, long=False)
-    hitl = Hitl(folder)
+    hitl = Hitl(tmp_path_factory.mktemp("pages"))
+    gateway = gateway_of(hitl, long=False)
     hitl.ok("rule", "add", "--tool", "Bash", "--match", "git status*", "--as", scene.PERSON)
     call = {"tool": "Bash", "input": {"command": "git push origin main"}, "cwd": "/srv/app"}
     offer = Offer(where={"tool": "Bash", "input.command": "git push*"}, longest=8 * HOUR_MS)
@@ -124,7 +122,7 @@ def test_no_line_of_facts_ends_with_a_dot_and_each_begins_at_the_edge(
 
 
 def test_what_is_too_long_for_any_screen_does_not_widen_a_page(tmp_path: Path, visit: OpenVisit) -> None:
-    gateway = gateway_of(tmp_path, long=True)
+    gateway = gateway_of(Hitl(tmp_path), long=True)
     try:
         opened = visit(gateway.url, Screen(width=NARROWEST, height=640))
         name = quote(scene.LONG_WORD)
