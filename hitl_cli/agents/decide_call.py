@@ -120,7 +120,7 @@ def _decided(
             answer: dict[str, Any] | None = end.value
             break
         asked = backend.put(one)
-        decision = backend.decision(asked, wait_s, one.question())
+        decision = backend.decision(asked, wait_s, one)
     if answer is not None and answer["hookSpecificOutput"].get("permissionDecision") == "defer":
         _note_deferral(backend, call, asked)
     return answer

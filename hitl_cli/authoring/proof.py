@@ -108,4 +108,4 @@ async def proven(place: Place, decision: KeptDecision) -> KeptDecision:
         raise unproven(decision.id, why)
     promise = item.promise
     made = decision_on(promise, item.asked, decode(promise.value), headers_of(promise.value))
-    return KeptDecision(**msgspec.structs.asdict(made), answers=decision.answers)
+    return KeptDecision(**msgspec.structs.asdict(made), answers=item.question)

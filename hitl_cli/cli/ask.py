@@ -41,8 +41,10 @@ from hitl_cli.inbox.ask import check_unchanged, decision_of, digest_of, new_id
 from hitl_cli.inbox.decide import by_whom, decided_at
 from hitl_cli.people.gateway_file import page_of
 from hitl_cli.people.groups import as_asked, in_words, unknown_people
+from hitl_cli.requests.demand import names_of
 from hitl_cli.requests.question import MAX_QUESTION_BYTES, Instead, Question, outcome_of
 from hitl_cli.requests.question_input import offer_of
+from hitl_cli.rules.matching import TOOL
 from hitl_cli.runs.run import check_id
 from hitl_cli.settings import Settings
 from hitl_cli.views.decision import answer_document
@@ -181,6 +183,7 @@ def ask(
         offer=None if offer is None else offer_of(_read_json(offer, "--offer")),
     )
     tags = dict(_read_tag(text) for text in tag or [])
+    names = names_of(tags.get(TOOL), key, id)
     deadline_ms = parse_duration(deadline)
     silent = no_wait and not as_json  # it would print the id that it was given
     if prompt is None and (id is None or silent or not _says_nothing(question, key, tag)):
@@ -208,7 +211,7 @@ def ask(
                 _print_result(answer_document(posted.promise, None) if as_json else posted.id)
                 return
             promise = _wait(inbox, posted, command, timeout_s, leaving)
-            if prompt is None or not _asks_again(on_unproven, posted, promise, settings.groups()):
+            if prompt is None or not _asks_again(on_unproven, posted, promise, settings.groups(), names):
                 break
         unanswered = promise.state == "pending"
         if unanswered and cancel_on_exit:
@@ -226,7 +229,7 @@ def ask(
             code="timed-out",
             at=decided_at(promise, now),
         )
-    _finish(posted, promise, now, settings.groups(), digest=digest, as_json=as_json)
+    _finish(posted, promise, now, settings.groups(), names=names, digest=digest, as_json=as_json)
 
 
 def _ids(id: str | None) -> Iterator[str]:
@@ -236,12 +239,14 @@ def _ids(id: str | None) -> Iterator[str]:
     yield from (f"{own}-{number}" for number in range(2, MOST_ASKED))
 
 
-def _asks_again(on_unproven: str, posted: StandaloneRequest, promise: Promise, groups: Groups) -> bool:
+def _asks_again(
+    on_unproven: str, posted: StandaloneRequest, promise: Promise, groups: Groups, names: Sequence[str]
+) -> bool:
     """Whether a request is to be asked again, because its approval has no good proof: that is told then."""
     if on_unproven == "fail" or promise.state == "pending":
         return False
     try:
-        decision_of(promise, posted.question, groups, asked=posted.question)
+        decision_of(promise, posted.question, groups, asked=posted.question, names=names)
     except Unproven as error:
         note(f"{error} Asking again.")
         return True
@@ -468,6 +473,7 @@ def _finish(
     now: int,
     groups: Groups,
     *,
+    names: Sequence[str],
     digest: str | None,
     as_json: bool,
 ) -> None:
@@ -476,7 +482,7 @@ def _finish(
     Raises RunFailed for no, TimedOut if nobody answered, Conflict if the file has changed, Unproven.
     """
     question = posted.question
-    decision = decision_of(promise, question, groups, asked=question)
+    decision = decision_of(promise, question, groups, asked=question, names=names)
     if decision.approved and digest is not None and question.digest is not None:
         check_unchanged(posted.id, digest, question.digest)
     if as_json:

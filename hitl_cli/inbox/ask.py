@@ -42,11 +42,12 @@ from hitl_cli.people.actor import LONGEST_NAME
 from hitl_cli.people.contacts import recipients
 from hitl_cli.people.groups import check_known, in_one_form
 from hitl_cli.requests.decision import Decision, decision_on
-from hitl_cli.requests.demand import Demand, at_least, raised, strengthened
+from hitl_cli.requests.demand import Demand, at_least, names_of, raised, strengthened
 from hitl_cli.requests.differences import differences
 from hitl_cli.requests.notification import Notification, callback_ends_at, callback_of
 from hitl_cli.requests.question import (
     GROUP,
+    OWN_PREFIX,
     PLAIN,
     Digest,
     Escalation,
@@ -61,7 +62,7 @@ from hitl_cli.rules.matching import TOOL
 from hitl_cli.runs.run import address_of, cancel_request, check_id, show_call
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from hitl_cli.client.protocol import Client
     from hitl_cli.client.wire import Json
@@ -80,9 +81,6 @@ ZERO = "\0"
 
 CALLBACK_DIGITS = 8
 """Hex digits by which the URLs of two callbacks on one host differ."""
-
-OWN_PREFIX = "ask-"
-"""What the id of a request begins with if it is generated, or chosen by someone who may not start runs."""
 
 _ID_DIGITS = 16
 """Hex digits of a generated id: enough that it is unique and cannot be guessed."""
@@ -133,8 +131,7 @@ def ask(
     key = own_id(actor, key) if key and key.strip() else key
     own = question = sensible_alone(question)
     if actor.groups.policy:
-        names = [name for name in (tags.get(TOOL), key, id) if name]
-        question = sensible_alone(raised(question, actor.groups.policy, names))
+        question = sensible_alone(raised(question, actor.groups.policy, names_of(tags.get(TOOL), key, id)))
     if question.deadline_approves and actor.may.isdisjoint(("decide", "start")):
         raise NotAllowed(
             "this token may ask and not decide, so the deadline cannot approve what it asks: leave out"
@@ -402,15 +399,17 @@ def decision_of(
     groups: Groups,
     run: Promise | None = None,
     asked: Question | Demand | None = None,
+    names: Sequence[str] = (),
 ) -> Decision[Json]:
     """Return the decision on a settled request; `run` is the run that asks.
 
-    `asked` is what its asker has asked, or demands: what is stored is not believed to say it. Raises
+    `asked` is what its asker has asked, or demands, and `names` are what a policy knows it by (`names_of`):
+    what is stored is not believed to say it. Raises
     RunFailed for an approval with an invalid answer, Unproven for one without the proof it needs.
     """
     run = promise if run is None and promise.origin == promise.id else run
     stored = question_of(promise) or question
-    least = strengthened(stored, question if asked is None else asked)
+    least = raised(strengthened(stored, question if asked is None else asked), groups.policy, names)
     item = RequestSummary(promise=promise, question=least, run=run, now=promise.created_at)
     check_proven(item, groups)
     if isinstance(asked, Question) and needs_check(demanded(item, groups)):

@@ -7,6 +7,7 @@ from typing import Any
 from msgspec import Struct
 
 from hitl_cli.client.wire import Promise
+from hitl_cli.requests.demand import names_of
 from hitl_cli.requests.question import (
     KEY_TAG,
     PLAIN,
@@ -100,7 +101,7 @@ class RequestSummary(Struct, frozen=True, kw_only=True, gc=False):
     def names(self) -> list[str]:
         """What a policy knows it by: its workflow; without one its tag `tool`, its key and its id."""
         workflows = [self.function, self.promise.tags.get(WORKFLOW_TAG)]
-        return list(filter(None, workflows)) or list(filter(None, [self.tags.get("tool"), self.key, self.id]))
+        return list(filter(None, workflows)) or names_of(self.tags.get("tool"), self.key, self.id)
 
     @property
     def tags(self) -> dict[str, str]:

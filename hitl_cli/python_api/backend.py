@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from hitl_cli.inbox.deferrals import Deferral, DeferredSession
     from hitl_cli.requests.decision import Decision
     from hitl_cli.requests.demand import Demand
-    from hitl_cli.requests.question import Question
     from hitl_cli.requests.question_input import QuestionInput
     from hitl_cli.runs.run import RunSpec
     from hitl_cli.views.history import HistoryEntryDocument
@@ -51,7 +50,7 @@ class Backend(Protocol):
         """Create a request, or find the existing one, and return its id. Raises BadInput, Conflict."""
 
     def decision(
-        self, id: str, timeout_s: float | None, asked: Question | Demand | None = None
+        self, id: str, timeout_s: float | None, asked: QuestionInput | Demand | None = None
     ) -> Decision[Json] | None:
         """Return the decision; None after `timeout_s` seconds. Raises NotFound, also for a key; Unproven.
 

@@ -22,13 +22,14 @@ from hitl_cli.errors import (
     RunFailed,
     Unreachable,
 )
-from hitl_cli.inbox.ask import OWN_PREFIX, decision_of, new_id
+from hitl_cli.inbox.ask import decision_of, new_id
 from hitl_cli.inbox.proof import unproven
 from hitl_cli.people.groups import NO_GROUPS
 from hitl_cli.python_api.backend import HISTORY_PAGE, check_is_id
 from hitl_cli.requests.decision import Decision, approval_of, check_answer, with_question
 from hitl_cli.requests.editable import approved_arguments
-from hitl_cli.requests.question import PLAIN, Digest, OnDeadline, Question, question_of
+from hitl_cli.requests.question import OWN_PREFIX, PLAIN, Digest, OnDeadline, Question, question_of
+from hitl_cli.requests.question_input import as_used
 from hitl_cli.views.agents import DeferralDocument, DeferralsDocument, StateDocument
 from hitl_cli.views.history import HistoryPage
 from hitl_cli.views.pending import RequestsPage
@@ -80,7 +81,7 @@ class GatewayBackend:
         return put
 
     def decision(
-        self, id: str, timeout_s: float | None, asked: Question | Demand | None = None
+        self, id: str, timeout_s: float | None, asked: QuestionInput | Demand | None = None
     ) -> Decision[Json] | None:
         """Return the decision. See Backend."""
         groups = self._groups
@@ -105,7 +106,8 @@ class GatewayBackend:
                 return _decision_in(shown)
             _check_is_the_same(id, stored.promise.id)
             question = question_of(stored.promise) or PLAIN
-            return with_question(decision_of(stored.promise, question, groups, stored.run, asked), question)
+            decided = decision_of(stored.promise, question, groups, stored.run, *as_used(asked))
+            return with_question(decided, question)
 
         return _until(look, timeout_s, WAIT_S)
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from hitl_cli.client.wire import Json
     from hitl_cli.requests.decision import Decision
-    from hitl_cli.requests.question import Digest, Priority, ProofKind, Question
+    from hitl_cli.requests.question import Digest, Priority, ProofKind
     from hitl_cli.runs.run import RunSpec
     from hitl_cli.views.pending import RequestSummaryDocument
     from hitl_cli.views.request import RequestDetailsDocument
@@ -130,7 +130,7 @@ class Hitl:
         Raises BadInput (not valid), Conflict (the id is of a request with other content).
         """
         asked = _question_input(prompt, form, options)
-        return self._decided(self._backend.put(asked), form, timeout, asked.question())
+        return self._decided(self._backend.put(asked), form, timeout, asked)
 
     def put(self, prompt: str, *, form: Any = None, **options: Unpack[AskOptions]) -> str:
         """Create a request without waiting, and return its id.
@@ -172,7 +172,7 @@ class Hitl:
         return self._decided(id, form, timeout, Demand(proof=proof))
 
     def _decided(
-        self, id: str, form: Any, timeout: Duration | None, asked: Question | Demand
+        self, id: str, form: Any, timeout: Duration | None, asked: QuestionInput | Demand
     ) -> Decision[Any]:
         return with_place(_typed(id, form, self._backend.decision(id, _seconds(timeout), asked)), self)
 
@@ -306,7 +306,7 @@ class AsyncHitl:
         """Ask a person, wait for the decision and return it. See Hitl.ask."""
         asked = _question_input(prompt, form, options)
         id = await asyncio.to_thread(self._backend.put, asked)
-        return await self._decided(id, form, timeout, asked.question())
+        return await self._decided(id, form, timeout, asked)
 
     async def put(self, prompt: str, *, form: Any = None, **options: Unpack[AskOptions]) -> str:
         """Create a request without waiting, and return its id. See Hitl.put."""
@@ -341,7 +341,7 @@ class AsyncHitl:
         id: str,
         form: Any,
         timeout: Duration | None,
-        asked: Question | Demand,
+        asked: QuestionInput | Demand,
     ) -> Decision[Any]:
         look = partial(self._backend.decision, asked=asked)
         return with_place(_typed(id, form, await self._waits.until(look, id, _seconds(timeout))), self)

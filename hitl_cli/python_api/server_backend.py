@@ -19,6 +19,7 @@ from hitl_cli.people.actor import Actor
 from hitl_cli.people.contacts import Directory
 from hitl_cli.python_api.backend import HISTORY_PAGE, check_is_id
 from hitl_cli.requests.decision import with_question
+from hitl_cli.requests.question_input import as_used
 from hitl_cli.settings import Settings
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class ServerBackend:
         return self.inbox().put(asked, self._contacts(), self._group).id
 
     def decision(
-        self, id: str, timeout_s: float | None, asked: Question | Demand | None = None
+        self, id: str, timeout_s: float | None, asked: QuestionInput | Demand | None = None
     ) -> Decision[Json] | None:
         """Return the decision. See Backend."""
         inbox = self.inbox()
@@ -184,10 +185,11 @@ class ServerBackend:
         promise: Promise,
         question: Question,
         run: Promise | None = None,
-        asked: Question | Demand | None = None,
+        asked: QuestionInput | Demand | None = None,
     ) -> Decision[Json]:
         """Return the decision on a settled request, with the question. Raises RunFailed, Unproven."""
-        return with_question(decision_of(promise, question, self._actor.groups, run, asked), question)
+        decided = decision_of(promise, question, self._actor.groups, run, *as_used(asked))
+        return with_question(decided, question)
 
     def close(self) -> None:
         """Close the clients of all threads."""

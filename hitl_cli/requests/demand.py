@@ -9,7 +9,7 @@ from typing import Annotated, get_args
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
-from hitl_cli.requests.question import ProofKind, Question
+from hitl_cli.requests.question import OWN_PREFIX, ProofKind, Question
 
 STRENGTHS: tuple[ProofKind | None, ...] = (None, *get_args(ProofKind.__value__))
 """Kinds of proof, the weakest first."""
@@ -46,6 +46,11 @@ def raised(question: Question, policy: Policy, names: Iterable[str]) -> Question
     if (proof, approvals) == (question.proof, question.approvals):
         return question
     return replace(question, proof=proof, approvals=approvals, policy=tuple(fitting), offer=None)
+
+
+def names_of(tool: str | None, key: str | None, id: str | None) -> list[str]:
+    """Return what a policy knows a request without a workflow by. The id counts with and without `ask-`."""
+    return [name for name in (tool, key, id, id and id.removeprefix(OWN_PREFIX)) if name]
 
 
 def at_least(asked: Question, stored: Question) -> Question:

@@ -75,6 +75,9 @@ class Instead(Struct, frozen=True, kw_only=True):
     value: Json
 
 
+OWN_PREFIX = "ask-"
+"""What the id of a request begins with if it is generated, or chosen by someone who may not start runs."""
+
 type ProofKind = Literal["signed", "passkey"]
 """How a decision must be proven: by any signature of the person who decides, or by one of a passkey."""
 

@@ -10,6 +10,7 @@ from msgspec import Meta, Struct
 from hitl_cli.client.wire import Json
 from hitl_cli.format.durations import parse_duration
 from hitl_cli.format.validation import about
+from hitl_cli.requests.demand import Demand, names_of
 from hitl_cli.requests.question import (
     Digest,
     Offer,
@@ -105,6 +106,11 @@ class QuestionInput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         with about("valid_for"):
             return None if self.valid_for is None else parse_duration(self.valid_for)
 
+    @property
+    def names(self) -> list[str]:
+        """What a policy knows it by."""
+        return names_of(self.tags.get("tool"), self.key, self.id)
+
     def question(self, as_asked: Callable[[Sequence[str]], tuple[str, ...]] = tuple) -> Question:
         """Return the question; `as_asked` writes names as a request stores them."""
         return Question(
@@ -127,3 +133,8 @@ class QuestionInput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             callback=self.callback,
             offer=offer_of(self.offer),
         )
+
+
+def as_used(asked: QuestionInput | Demand | None) -> tuple[Question | Demand | None, list[str]]:
+    """Return what was asked, or is demanded, and the names of the request for a policy."""
+    return (asked.question(), asked.names) if isinstance(asked, QuestionInput) else (asked, [])

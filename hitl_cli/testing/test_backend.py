@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from hitl_cli.python_api.backend import Wanted
     from hitl_cli.requests.decision import Decision
     from hitl_cli.requests.demand import Demand
-    from hitl_cli.requests.question import Question
+    from hitl_cli.requests.question_input import QuestionInput
     from hitl_cli.runs.run import RunSpec
     from hitl_cli.testing.worker_thread import Retry
     from hitl_cli.views.pending import RequestSummaryDocument
@@ -47,7 +47,7 @@ class TestBackend(ServerBackend):
         self._retries = retries
 
     def decision(
-        self, id: str, timeout_s: float | None, asked: Question | Demand | None = None
+        self, id: str, timeout_s: float | None, asked: QuestionInput | Demand | None = None
     ) -> Decision[Json] | None:
         """Return the decision. See Backend."""
         self._settle()

@@ -14,16 +14,20 @@ from resonate.context import Context  # noqa: TC002 - the SDK reads annotations
 
 from hitl_cli import Hitl as PythonApi
 from hitl_cli import ask, workflow
+from hitl_cli.agents.decide_call import HookOptions, decide_call
+from hitl_cli.agents.tool_call import ToolCall
 from hitl_cli.client.protocol import call, get_promise
 from hitl_cli.client.wire import Audit, Vote, audit_of, encode, fresh_id
 from hitl_cli.errors import BadInput, NotAllowed, RunFailed, Unproven
 from hitl_cli.format.times import instant
+from hitl_cli.inbox import Inbox
 from hitl_cli.inbox.ask import decision_of
 from hitl_cli.inbox.open_requests import OpenRequests
 from hitl_cli.inbox.pending import EVERYTHING, settle_complete, spelled_by, summaries
 from hitl_cli.inbox.proof import verified
 from hitl_cli.inbox.votes import create_request
 from hitl_cli.python_api.gateway_backend import GatewayBackend
+from hitl_cli.python_api.server_backend import ServerBackend
 from hitl_cli.requests.decision import KeptDecision
 from hitl_cli.requests.demand import Demand, raised
 from hitl_cli.requests.notification import Notification
@@ -225,6 +229,45 @@ def test_an_unproven_yes_is_posted_to_no_callback(client: Client) -> None:
     assert isinstance(told, str)
 
 
+def test_a_policy_holds_for_what_the_asker_calls_a_request_whatever_the_database_calls_it(
+    client: Client,
+) -> None:
+    """By its tool, its key, or its id, which a token that may only ask gets with a prefix."""
+    policy = directory(policy={"Bash": Demand(proof="signed")}).members
+    put(client, PLAIN)
+    settle(client, "pay-7")
+    assert used(client, policy)
+    item = summaries(client, ["pay-7"])["pay-7"]
+    with pytest.raises(Unproven):
+        decision_of(item.promise, item.asked, policy, names=["Bash"])
+    asker = msgspec.structs.replace(inbox(client, SIGNED, "agent").actor, may=frozenset({"ask"}))
+    asked = Inbox(client, asker).ask(Question(prompt="Pay?"), id="pay-8", deadline_ms=HOUR_MS)
+    assert (asked.id, asked.question.proof) == ("ask-pay-8", "signed")
+
+
+def test_a_hook_goes_on_with_a_proven_yes_only(hitl: Hitl, client: Client) -> None:
+    actor = msgspec.structs.replace(inbox(client, PLAIN, "agent").actor, may=frozenset({"ask"}))
+    options = HookOptions(to=("lead",), proof="signed", wait="10ms", then="deny")
+
+    def answer(number: int) -> str:
+        call = ToolCall(
+            session_id="s",
+            hook_event_name="PreToolUse",
+            tool_name="Bash",
+            tool_input={"command": "make"},
+            tool_use_id=f"t{number}",
+        )
+        output = decide_call(lambda: ServerBackend(hitl.url, None, actor), "claude", call, options)
+        assert output is not None
+        return str(output["hookSpecificOutput"]["permissionDecision"])
+
+    assert [answer(1), answer(2)] == ["deny", "deny"]
+    first, second = (item.id for item in inbox(client, PLAIN, "lead").list()[0])
+    approve(client, PLAIN, first, "lead", "lead")
+    settle(client, second, {"tool": "Bash", "input": {"command": "make"}, "cwd": None})
+    assert [answer(1), answer(2)] == ["allow", "deny"]
+
+
 # Quorum
 
 
@@ -364,7 +407,7 @@ def test_a_client_checks_what_a_gateway_says_with_its_own_keys(
             asked = QuestionInput(prompt="Pay?", id=id, to=("lead",), proof="signed")
             assert backend.put(asked) == id
             approve(client, groups, id, "lead", key)
-        good = backend.decision("good", 0, asked.question())
+        good = backend.decision("good", 0, asked)
         assert good is not None
         assert (good.approved, good.by) == (True, "lead")
         believed = believing.decision("stolen", 0)
@@ -372,7 +415,7 @@ def test_a_client_checks_what_a_gateway_says_with_its_own_keys(
         assert believed.approved
         with pytest.raises(Unproven):
             backend.decision("stolen", 0)
-        other = msgspec.structs.replace(asked, prompt="Pay 10?").question()
+        other = msgspec.structs.replace(asked, prompt="Pay 10?")
         with pytest.raises(Unproven, match="changed"):
             backend.decision("good", 0, other)
         backend.put(QuestionInput(prompt="Pay?", id="plain"))
