@@ -62,9 +62,12 @@ def add(
     token: Token = None,
 ) -> None:
     """Add a rule that answers for you. It answers only what you may answer, and nothing that you ask."""
+    given = [_assignment(one) for one in where or ()]
+    if len(more := dict(given)) < len(given):
+        raise BadUsage("--where gives one argument twice: a rule needs one value for each.")
     rule = NewRule(
         verdict="reject" if deny else "approve",
-        where=where_of(tool, match, dict(map(_assignment, where or ()))),
+        where=where_of(tool, match, more),
         asker=asker,
         workflow=workflow,
         reason=reason,

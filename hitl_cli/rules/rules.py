@@ -97,4 +97,10 @@ def where_of(tool: str | None, match: str | None, more: dict[str, Json]) -> dict
             code="bad-rule",
         )
     named: dict[str, Json] = {TOOL: tool}
-    return named | ({} if match is None or tool is None else {MAIN[tool]: match}) | more
+    named |= {} if match is None or tool is None else {MAIN[tool]: match}
+    for path in named.keys() & more.keys():
+        if named[path] != more[path]:
+            raise BadInput(
+                f"{path} is given twice: once by tool or match, and once by where.", code="bad-rule"
+            )
+    return named | more

@@ -73,6 +73,7 @@ def test_a_rule_that_rejects_names_other_arguments(hitl: Hitl) -> None:
         (("--tool", "Bash", "--match", "a; b"), "bad-rule"),
         (("--tool", "Bash"), "bad-rule"),
         (("--where", "nonsense"), "bad-usage"),
+        (("--where", "cwd=/srv", "--where", "cwd=/"), "bad-usage"),
         (("--tool", "Read", "--for", "31d"), "bad-duration"),
         (("--tool", "Read", "--for", "soon"), "bad-duration"),
         (("--tool", "Read", "--reason", "x"), "bad-rule"),

@@ -199,6 +199,15 @@ def test_match_needs_a_tool_that_it_knows() -> None:
             where_of(tool, "ls", {})
 
 
+@pytest.mark.parametrize("other", [{"tool": "Write"}, {"input.command": "rm -r build"}])
+def test_no_other_argument_replaces_the_tool_or_its_match(other: dict[str, Any]) -> None:
+    with pytest.raises(BadInput) as refused:
+        where_of("Bash", "ls", other)
+    assert refused.value.code == "bad-rule"
+    same = {"tool": "Bash", "input.command": "ls"}
+    assert where_of("Bash", "ls", same) == same
+
+
 def test_only_its_author_removes_a_rule_and_only_people_make_one(client: Client) -> None:
     made = rule(client)
     with pytest.raises(NotAllowed) as refused:
