@@ -106,7 +106,7 @@ def _examine(hook: InstalledHook, settings: Settings) -> Iterator[Finding]:
 def _at_gateway(gateway: str, token: str | None, settings: Settings, asked: str) -> Iterator[Finding]:
     """Check a hook that asks at a gateway: whether its token may ask, and nothing more. Raises HitlError."""
     given = settings.gateway_token(token)
-    me = GatewayApi(gateway, given).send("GET", "/me", MeDocument)
+    me = GatewayApi(gateway, given, program=True).send("GET", "/me", MeDocument)
     make = "hitl token create --as agent --can ask, where the gateway runs"
     if "ask" not in me.can:
         text = f"it cannot ask: the token of {me.person} does not have the permission ask"

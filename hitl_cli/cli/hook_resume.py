@@ -81,7 +81,7 @@ class _Resumer:
         self._folder = folder
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._seen: dict[str, float] = {}
-        self._told: set[str] = set()
+        self._told: set[tuple[str, str]] = set()
 
     def look(self) -> None:
         """Report the sessions that have ended, and resume those whose request is decided."""
@@ -109,12 +109,16 @@ class _Resumer:
         """Whether the process that deferred has ended, and the folder of the session exists."""
         since = self._seen.setdefault(one.request, time.monotonic())
         if not deferred.is_over(one) and time.monotonic() < since + ENDING_S:
-            return False
+            return self._waits(one, f"the process {one.pid} that deferred it has not ended")
         if Path(one.cwd).is_dir():
             return True
-        if one.request not in self._told:
-            self._told.add(one.request)
-            note(f"hitl: session {one.session} waits: its folder {printable(one.cwd)} does not exist")
+        return self._waits(one, f"its folder {printable(one.cwd)} does not exist")
+
+    def _waits(self, one: DeferredSession, why: str) -> bool:
+        """Say once why a session does not go on. Return False."""
+        if (one.request, why) not in self._told:
+            self._told.add((one.request, why))
+            note(f"hitl: session {one.session} waits: {why}")
         return False
 
     def _start(self, one: DeferredSession) -> None:

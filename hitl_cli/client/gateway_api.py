@@ -74,8 +74,11 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
 class GatewayApi:
     """The API of one gateway, with a token or none."""
 
-    def __init__(self, gateway: str, token: str | None) -> None:
-        """`gateway` is its URL. Raises BadServer for one that is not `http(s)://…`."""
+    def __init__(self, gateway: str, token: str | None, *, program: bool = False) -> None:
+        """`gateway` is its URL. Raises BadServer for one that is not `http(s)://…`.
+
+        A `program` gets its token from `hitl token`, and not from `hitl login`.
+        """
         parts = urlsplit(gateway)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise BadServer(f"{shown_url(gateway)!r} is not the URL of a gateway: use http(s)://host.")
@@ -84,6 +87,7 @@ class GatewayApi:
         self._headers = {"Accept": "application/json", "User-Agent": "hitl"}
         if token is not None:
             self._headers["Authorization"] = f"Bearer {token}"
+        self._program = program
         self._opener = urllib.request.build_opener(_NoRedirects)
 
     def send[T](
@@ -122,13 +126,14 @@ class GatewayApi:
             with self._opener.open(request, timeout=timeout_s) as response:
                 yield response
         except urllib.error.HTTPError as error:
-            raise _error_in(error.code, error.read(), self.url) from error
+            raise _error_in(error.code, error.read(), self.url, program=self._program) from error
         except (OSError, http.client.HTTPException) as error:
             why = getattr(error, "reason", None) or error
+            why = getattr(why, "strerror", None) or why  # without the number of the error
             raise Unreachable(f"the gateway at {self.url} cannot be reached: {why}.") from error
 
 
-def _error_in(status: int, raw: bytes, where: str) -> HitlError:
+def _error_in(status: int, raw: bytes, where: str, *, program: bool) -> HitlError:
     """Return the error that a response tells."""
     try:
         problem = msgspec.json.decode(raw, type=Problem)
@@ -137,11 +142,17 @@ def _error_in(status: int, raw: bytes, where: str) -> HitlError:
     kind = NotCovered if problem.code in NOT_COVERED else ERRORS.get(status, Unreachable)
     if problem.exit_code == NotDone.exit_code:
         kind = NotDone
-    error = kind(problem.detail, problem.lines, code=problem.code)
+    said = problem.detail
+    if program and status == UNAUTHENTICATED:
+        said = f"{where} needs a token." if problem.code == "unauthenticated" else said
+        said = (
+            f"{said} Set HITL_TOKEN: `hitl token create --as agent --can ask` makes a token, at the gateway."
+        )
+    error = kind(said, problem.lines, code=problem.code)
     error.at, error.hint = problem.at, problem.hint or error.hint
     if problem.exit_code is not None:
         error.exit_code = problem.exit_code
     elif status == UNAUTHENTICATED:  # as of a server that refuses a token
         error.exit_code = Unreachable.exit_code
-        error.hint = f"Sign in again: hitl login {where}"
+        error.hint = "" if program else f"Sign in again: hitl login {where}"
     return error

@@ -68,7 +68,7 @@ class GatewayBackend:
         `groups` are the people of the settings here. With their keys, and by the policy, proof is checked
         here: the gateway's check is not believed.
         """
-        self._send = GatewayApi(gateway, token).send
+        self._send = GatewayApi(gateway, token, program=True).send
         self._groups = groups
         self._checks = bool(groups.policy or groups.ssh or groups.passkeys)
 

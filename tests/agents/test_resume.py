@@ -146,7 +146,9 @@ def test_a_session_waits_for_its_folder_and_for_the_process_that_deferred(
     while sleeper.stdout.readline() != b"done\n":
         pass
     hitl.ok("approve", request(hitl)["id"])
-    assert once(hitl, agent) == ""
+    early = hitl.run("hook", "resume", "--program", str(agent), "--logs", str(hitl.folder / "logs"), "--once")
+    assert (early.returncode, early.stdout) == (0, "")
+    assert str(sleeper.pid) in early.stderr  # why nothing is resumed yet
     sleeper.stdin.close()
     sleeper.wait(PATIENCE_S)
     assert "s-2" in once(hitl, agent)

@@ -338,6 +338,8 @@ def test_a_token_of_the_gateway_limits_what_is_allowed(hitl: Command) -> None:
             with pytest.raises(HitlError) as refused:
                 Hitl(gateway=gateway.url, token=wrong).pending()
             assert refused.value.code == code
+            assert "HITL_TOKEN" in str(refused.value)
+            assert "hitl login" not in str(refused.value) + refused.value.hint  # it is a person's
         with pytest.raises(HitlError) as refused:
             agent.start("approval")
         assert refused.value.code == "permission-missing"
