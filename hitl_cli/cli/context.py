@@ -6,6 +6,7 @@ import codecs
 import signal
 import sys
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeGuard
 
 import typer
@@ -58,10 +59,12 @@ def open_client(
     )
 
 
+@cache
 def gateway_at(url: str, token: str | None) -> RemoteClient | None:
     """Return a client of a gateway; None for a server. This is the one place that tells them apart.
 
-    A gateway is what this user has signed in to, or what is given with a token of `hitl token`.
+    A gateway is what this user has signed in to, or what is given with a token of `hitl token`. It is the
+    same object for a whole command, which asks once who the person is.
     """
     if not url.startswith(("https://", "http://")):
         return None

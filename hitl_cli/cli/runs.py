@@ -13,7 +13,7 @@ from msgspec import UNSET, UnsetType
 
 from hitl_cli import defaults
 from hitl_cli.cli.completion import complete_run
-from hitl_cli.cli.context import given_stdin, opened, reached_gateway, without_mark
+from hitl_cli.cli.context import actor_from, given_stdin, inbox_of, opened, reached_gateway, without_mark
 from hitl_cli.cli.options import (
     Args,
     AsJson,
@@ -366,12 +366,14 @@ def wait(
 ) -> None:
     """Wait for a run to finish, and print its result as JSON."""
     timeout_s = None if timeout is None else parse_duration(timeout) / 1_000
-    with opened(Runs, ctx, server, token) as (runs, client):
+    settings = Settings()
+    with opened(Runs, ctx, server, token, settings=settings) as (runs, client):
         ended = _wait_showing(runs, runs.show(id), timeout_s)
-        if ended.kind != "run":
-            from hitl_cli.inbox.proof import check_ended
+        if ended.kind == "request" and ended.state == "completed":
+            from hitl_cli.inbox.proof import check_proven
 
-            check_ended(client, ended, Settings().groups())
+            request = inbox_of(client, actor_from(settings)).find(ended.id, whole=True)
+            check_proven(request, settings.groups())
         _finish(ended, as_json=as_json)
 
 

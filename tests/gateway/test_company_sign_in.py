@@ -20,7 +20,7 @@ from hitl_cli.people.contacts import Contact, Directory, GroupContact
 from hitl_cli.people.oidc_settings import OidcSettings, check_oidc
 from hitl_cli.requests.question import Question
 from hitl_cli.settings import Settings
-from tests.cli.requests import put
+from tests.cli.requests import promise_now, put
 from tests.conftest import Hitl
 from tests.gateway.provider import CLIENT, SECRET, SmallProvider, another_key, for_use, hmac_signed, keys_of
 from tests.gateway.visiting import Browser, Visited
@@ -413,6 +413,20 @@ def test_a_group_of_the_account_counts_if_the_settings_map_it(scene: Scene) -> N
     later, _ = sign_in(scene)
     assert 'value="approve"' not in later.get("/r/for-legal").text
     assert 'value="approve"' not in browser.get("/r/for-legal").text  # the last sign-in counts
+
+
+def test_nobody_knows_all_members_of_a_group_of_accounts(scene: Scene) -> None:
+    """One no is not the end where two must approve: others may belong to the group by their account."""
+    put(scene.hitl, "two-of-legal", Question(prompt="Sign?", to=("group:legal",), approvals=2))
+    scene.set(groups={"acme-legal": "legal"})
+    scene.provider.claims |= {"groups": "acme-legal"}
+    browser, _ = sign_in(scene)
+    assert browser.answer("/r/two-of-legal", "reject", reason="no").status == 303
+    assert promise_now(scene.hitl, "two-of-legal")["state"] == "pending"
+    scene.provider.claims |= {"email": "new@example.org"}
+    other, _ = sign_in(scene)
+    assert other.answer("/r/two-of-legal", "reject", reason="no").status == 303
+    assert promise_now(scene.hitl, "two-of-legal")["state"] == "rejected"
 
 
 def test_permissions_and_the_end_of_a_session_are_those_of_the_settings(scene: Scene) -> None:
