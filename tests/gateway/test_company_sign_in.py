@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
@@ -11,7 +12,7 @@ import pytest
 from msgspec.structs import replace
 
 from hitl_cli.admin.sign_in_checks import judge_oidc
-from hitl_cli.errors import BadSetting
+from hitl_cli.errors import BadSetting, MissingExtra
 from hitl_cli.gateway.context import Gateway
 from hitl_cli.gateway.oidc.authenticator import FLOW_MS
 from hitl_cli.gateway.oidc.id_token import SKEW_S
@@ -478,6 +479,19 @@ def test_the_provider_ends_the_sessions_of_an_account(scene: Scene) -> None:
 
 
 # Settings
+
+
+def test_a_gateway_without_the_extra_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in sys.modules if name.startswith(("joserfc.", "hitl_cli.gateway.oidc."))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "joserfc", None)
+    settings = OidcSettings(issuer="https://login.example.org", client_id=CLIENT)
+    options = Options(server=f"sqlite:///{tmp_path}/hitl.db", keys=tmp_path / "keys", person="owner")
+    Gateway(options)  # without [oidc] nothing is missing
+    with pytest.raises(MissingExtra, match=r"resonate-hitl\[oidc\]"):
+        Gateway(replace(options, directory=Directory(oidc=settings)))
 
 
 def test_doctor_says_what_is_wrong_with_the_provider(scene: Scene) -> None:
