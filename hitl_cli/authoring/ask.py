@@ -446,7 +446,7 @@ async def taken(
     refused = refused_before(ctx, sdk.beside(request.id))
     if refused is not None:
         return refused
-    if (why := await why_not_proven(ctx, put, request)) is not None:
+    if (why := await why_not_proven(ctx, put, request, question)) is not None:
         if not put.again:
             raise unproven(request.id, why)
         return without_proof(request, question, why)

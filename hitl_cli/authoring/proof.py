@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from hitl_cli.authoring.changed_question import is_of, question_in
+from hitl_cli.authoring.changed_question import is_of
 from hitl_cli.client.pool import ClientPool
 from hitl_cli.client.protocol import get_promise
 from hitl_cli.client.wire import Promise, decode, encode, headers_of
@@ -51,9 +51,14 @@ def _names_in(put: NewRequest, run: Promise | None) -> list[str]:
     return [name for name in (put.tags.get(WORKFLOW_TAG), run and run.function) if name]
 
 
-async def why_not_proven(ctx: Context, put: NewRequest, request: PromiseRecord) -> str | None:
-    """Return why the approval of a request does not count, whoever settled it; None if it counts."""
-    groups, question = people_of(ctx), question_in(request) or put.question
+async def why_not_proven(
+    ctx: Context, put: NewRequest, request: PromiseRecord, question: Question
+) -> str | None:
+    """Return why the approval of a request does not count, whoever settled it; None if it counts.
+
+    `question` is the stored one.
+    """
+    groups = people_of(ctx)
     if (put.question.proof or question.proof) is None and not (question.policy or groups.policy):
         return None
     promise = _promise_of(request)

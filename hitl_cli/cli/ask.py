@@ -39,6 +39,7 @@ from hitl_cli.format.times import iso, local, localized
 from hitl_cli.inbox import Inbox
 from hitl_cli.inbox.ask import check_unchanged, decision_of, digest_of, new_id
 from hitl_cli.inbox.decide import by_whom, decided_at
+from hitl_cli.inbox.proof import check_is_the_same
 from hitl_cli.people.gateway_file import page_of
 from hitl_cli.people.groups import as_asked, in_words, unknown_people
 from hitl_cli.requests.demand import names_of
@@ -211,6 +212,7 @@ def ask(
                 _print_result(answer_document(posted.promise, None) if as_json else posted.id)
                 return
             promise = _wait(inbox, posted, command, timeout_s, leaving)
+            check_is_the_same(own, promise.id)
             if prompt is None or not _asks_again(on_unproven, posted, promise, settings.groups(), names):
                 break
         unanswered = promise.state == "pending"

@@ -16,7 +16,7 @@ from hitl_cli.inbox.pending import demanded, summaries, summary_of
 from hitl_cli.inbox.permission import may_answer
 from hitl_cli.proof.checking import Checked, check_decision, deciding_votes
 from hitl_cli.requests.editable import kind_of_approval
-from hitl_cli.requests.question import outcome_of
+from hitl_cli.requests.question import OWN_PREFIX, outcome_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -80,6 +80,12 @@ def check_ended(client: Client, run: Run, groups: Groups) -> None:
     item = summaries(client, [run.id]).get(run.id)
     if item is not None and item.promise.is_blocking:
         check_proven(item, groups)
+
+
+def check_is_the_same(id: str, answered: str) -> None:
+    """Raise Unproven if a gateway answers about another request, whose approval would count for this one."""
+    if answered not in (id, f"{OWN_PREFIX}{id}"):
+        raise unproven(id, f"the gateway answered about {answered}")
 
 
 def unproven(id: str, why: str) -> Unproven:

@@ -23,12 +23,12 @@ from hitl_cli.errors import (
     Unreachable,
 )
 from hitl_cli.inbox.ask import decision_of, new_id
-from hitl_cli.inbox.proof import unproven
+from hitl_cli.inbox.proof import check_is_the_same, unproven
 from hitl_cli.people.groups import NO_GROUPS
 from hitl_cli.python_api.backend import HISTORY_PAGE, check_is_id
 from hitl_cli.requests.decision import Decision, approval_of, check_answer, with_question
 from hitl_cli.requests.editable import approved_arguments
-from hitl_cli.requests.question import OWN_PREFIX, PLAIN, Digest, OnDeadline, Question, question_of
+from hitl_cli.requests.question import PLAIN, Digest, OnDeadline, Question, question_of
 from hitl_cli.requests.question_input import as_used
 from hitl_cli.views.agents import DeferralDocument, DeferralsDocument, StateDocument
 from hitl_cli.views.history import HistoryPage
@@ -77,7 +77,7 @@ class GatewayBackend:
         id = new_id() if asked.id is None else asked.id
         body = msgspec.structs.replace(asked, id=id)  # so that it can be sent again
         put = self._send("POST", "/requests", RequestDetailsDocument, body=body).id
-        _check_is_the_same(id, put)
+        check_is_the_same(id, put)
         return put
 
     def decision(
@@ -104,7 +104,7 @@ class GatewayBackend:
                 raise unproven(id, "the gateway does not give what is needed to check it")
             if shown.decision is None or stored is None:
                 return _decision_in(shown)
-            _check_is_the_same(id, stored.promise.id)
+            check_is_the_same(id, stored.promise.id)
             question = question_of(stored.promise) or PLAIN
             decided = decision_of(stored.promise, question, groups, stored.run, *as_used(asked))
             return with_question(decided, question)
@@ -200,12 +200,6 @@ class GatewayBackend:
 
     def close(self) -> None:
         """Do nothing: there is no open connection."""
-
-
-def _check_is_the_same(id: str, answered: str) -> None:
-    """Raise Unproven if a gateway answers about another request, whose approval would count for this one."""
-    if answered not in (id, f"{OWN_PREFIX}{id}"):
-        raise unproven(id, f"the gateway answered about {answered}")
 
 
 def _until[T](
