@@ -108,7 +108,7 @@ def install(
         Literal["PreToolUse", "PermissionRequest"],
         typer.Option(help="Ask about every call of these tools, or when Claude Code would ask its user."),
     ] = "PreToolUse",
-    user: Annotated[bool, flag("Write the settings of the user, not of this project.", "--user")] = False,
+    user: Annotated[bool, flag("Whose settings to write.", "--user/--project")] = False,
     dry_run: Annotated[bool, flag("Show the change, and write nothing.", "--dry-run")] = False,
     server: Server = None,
 ) -> None:
@@ -129,7 +129,7 @@ def install(
 @app.command()
 def uninstall(
     agent: Annotated[Literal["claude"], argument("[AGENT]", "The agent: claude.")] = "claude",
-    user: Annotated[bool, flag("Change the settings of the user, not of this project.", "--user")] = False,
+    user: Annotated[bool, flag("Whose settings to change.", "--user/--project")] = False,
     dry_run: Annotated[bool, flag("Show the change, and write nothing.", "--dry-run")] = False,
 ) -> None:
     """Take the hook out of the settings of Claude Code, and show what changes. Other settings stay."""

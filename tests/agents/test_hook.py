@@ -450,7 +450,7 @@ def begin(hitl: Hitl, model: FakeModel, *args: str, program: tuple[str, ...] = (
 
 
 def test_an_installed_hook_blocks_even_if_hitl_is_missing_or_is_killed(hitl: Hitl) -> None:
-    hitl.ok("hook", "install", "claude", "--wait", "1s")
+    hitl.ok("hook", "install", "claude", "--project", "--wait", "1s")
     settings = json.loads((hitl.folder / ".claude" / "settings.json").read_text())
     command = settings["hooks"]["PreToolUse"][0]["hooks"][0]["command"]
     missing = command.replace(command.split()[0], "/nowhere/hitl", 1)
