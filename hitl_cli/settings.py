@@ -22,6 +22,7 @@ from hitl_cli.client.connect import absolute, driver_of, file_url, shown_url
 from hitl_cli.errors import BadInput, BadSetting
 from hitl_cli.format.names import normalized
 from hitl_cli.format.stable_ids import stable_id
+from hitl_cli.format.toml import toml_name
 from hitl_cli.format.validation import in_words
 from hitl_cli.people.actor import check_person
 from hitl_cli.people.allowed_signers import allowed_signers
@@ -419,7 +420,7 @@ def _table_in(path: Path) -> dict[str, Any] | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (ValueError, OSError) as error:  # text that is not UTF-8, or not TOML, is a ValueError
-        raise BadSetting(f"{path} cannot be read: {error}.") from error
+        raise BadSetting(f"{path} cannot be read: {getattr(error, 'strerror', error)}.") from error
     if path.name == "hitl.toml":
         return content
     tool = content.get("tool", {})
@@ -468,9 +469,15 @@ def _contact_with_channels(entry: Any, shape: type[Contact]) -> Any:
 
 
 def _named(error: msgspec.ValidationError, table: Any) -> str:
-    """Return the error with the name of the person, group or hook, which msgspec shows as `[...]`."""
+    """Return the error with the name of the entry, such as a person, which msgspec shows as `[...]`."""
     said = in_words(error, _FileSettings)
-    shapes = {"people": Contact, "groups": GroupContact, "hooks": HookSettings}
+    shapes = {
+        "people": Contact,
+        "groups": GroupContact,
+        "hooks": HookSettings,
+        "policy": Demand,
+        "revoked": datetime,
+    }
     for kind, shape in shapes.items():
         place = f"{kind}[...]"
         for name, entry in table[kind].items() if place in said else ():
@@ -478,8 +485,8 @@ def _named(error: msgspec.ValidationError, table: Any) -> str:
                 msgspec.convert(entry, shape)
             except msgspec.ValidationError:
                 example = EXAMPLES.get(kind) if not isinstance(entry, dict) else None
-                hint = f": write [{kind}.{name}], and below it {example}" if example else ""
-                return said.replace(place, f"{kind}.{name}") + hint
+                hint = f": write [{kind}.{toml_name(name)}], and below it {example}" if example else ""
+                return said.replace(place, f"{kind}.{toml_name(name)}") + hint
     return said
 
 

@@ -104,7 +104,7 @@ def _text(path: Path) -> str:
     except FileNotFoundError:
         return ""
     except (OSError, UnicodeDecodeError) as error:
-        raise BadSetting(f"{path} cannot be read: {error}.") from error
+        raise BadSetting(f"{path} cannot be read: {getattr(error, 'strerror', error)}.") from error
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from hitl_cli.format.canonical_json import json_digest
 from hitl_cli.format.json import to_json
 from hitl_cli.format.stable_ids import stable_id
 from hitl_cli.format.terminal import printable
+from hitl_cli.format.validation import in_document
 from hitl_cli.requests.editable import shape_of
 from hitl_cli.requests.question import Question, not_askable, sensible
 from hitl_cli.requests.question_input import OfferInput, QuestionInput
@@ -87,7 +88,9 @@ def read_call(raw: bytes) -> ToolCall:
     try:
         return msgspec.json.decode(raw, type=ToolCall)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BadJson(f"stdin is not what a hook of an agent is told: {error}.") from error
+        raise BadJson(
+            f"stdin is not what a hook of an agent is told: {in_document(error, ToolCall)}."
+        ) from error
 
 
 def request_id(agent: AgentName, call: ToolCall) -> str:

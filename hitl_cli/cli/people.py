@@ -131,14 +131,18 @@ def _instant(text: str) -> datetime:
 def _public_text(given: str) -> str:
     """Return the public key that is given, or is in a file. Raises BadInput."""
     path = Path(given).expanduser()
-    if " " in given.strip() or not path.exists():
+    if " " in given.strip():
         return given.strip()
+    if not path.exists():
+        raise BadInput(f"{given!r} is neither a public SSH key nor a file with one.", code="bad-file")
     if not path.name.endswith(".pub") and (beside := path.with_name(f"{path.name}.pub")).exists():
         path = beside  # a private key was named
     try:
         return path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path} cannot be read: {error}.", code="bad-file") from error
+        raise BadInput(
+            f"{path} cannot be read: {getattr(error, 'strerror', error)}.", code="bad-file"
+        ) from error
 
 
 def _print(settings: Settings, table: str, line: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import contextmanager
 from itertools import batched, chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,7 +17,7 @@ from hitl_cli.cli.options import AsJson, Server, Token, argument, value
 from hitl_cli.cli.output import note
 from hitl_cli.cli.render.request import proof_line
 from hitl_cli.cli.render.table import Cell, Column, print_table
-from hitl_cli.errors import BadInput, BadUsage
+from hitl_cli.errors import BadInput, BadUsage, NotFound, Unreachable
 from hitl_cli.format.durations import parse_duration
 from hitl_cli.format.terminal import printable_json
 from hitl_cli.format.times import local_minute
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 COLORS: dict[VerifiedState, str] = {"proven": "green", "claimed": "", "wrong": "red", "open": "dim"}
+
+FILES = (".json", ".jsonl")
+"""How the names of files end that are checked."""
 
 AT_ONCE = 1_000
 """Decisions in one table: a million would not fit into memory."""
@@ -75,7 +79,7 @@ def verify(
         _show(items, reports, as_json=as_json, whole=True)
         return
     actor = actor_from(settings)
-    with open_client(ctx, server, token, settings) as client:
+    with _telling_of_files(names), open_client(ctx, server, token, settings) as client:
         inbox, ledger = inbox_of(client, actor), ledger_of(client, actor)
         groups, keys = settings.groups(), settings.checkpoint_keys
         now = client.now()
@@ -97,7 +101,21 @@ def verify(
 def _is_file(name: str) -> bool:
     """Whether an argument names a file, and not a request."""
     path = Path(name)
-    return path.suffix in (".json", ".jsonl") and path.is_file()
+    return path.suffix in FILES and path.is_file()
+
+
+@contextmanager
+def _telling_of_files(names: list[str]) -> Iterator[None]:
+    """Say of names that were looked for as requests and look like files, why they were not read."""
+    try:
+        yield
+    except (NotFound, Unreachable) as error:
+        for name in names:
+            if Path(name).suffix in FILES:
+                error.hint = f"There is no file {name}."
+            elif Path(name).is_file():
+                error.hint = f"{name} was not read as a file: its name must end in .jsonl (export) or .json."
+        raise
 
 
 def _content(path: Path) -> bytes:
@@ -115,7 +133,10 @@ def _of_file(
     groups, keys = settings.groups(), settings.checkpoint_keys
     try:
         with path.open("rb") as lines:
-            if b'"receipt"' in lines.readline().partition(b":")[0]:
+            kind = lines.readline().partition(b":")[0]
+            if b'"checkpoint"' in kind:
+                raise BadInput(f"{path} is a checkpoint: write --checkpoint {path}", code="bad-file")
+            if b'"receipt"' in kind:
                 receipt = read_receipt(path.read_bytes(), str(path))
                 yield check_receipt(receipt, groups, keys, checkpoints)
                 return

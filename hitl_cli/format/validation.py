@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from hitl_cli.errors import BadInput
+from hitl_cli.format.json import why_not_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,9 +23,12 @@ _KINDS = {
     "float": "a number",
     "bool": "true or false",
     "null": "nothing",
+    "datetime": "a date and time, such as 2026-11-27T12:00:00Z",
 }
 _PLACE = re.compile(r" - at `(?:key in )?\$\.?(.*)`$")
 _EXPECTED = re.compile(r"Expected `(.+?)`, got `(.+?)`")
+_RANGE = re.compile(r"Expected `(int|float)` (>=|<=|>|<) (.+)")
+_BOUNDS = {">=": "at least", "<=": "at most", ">": "more than", "<": "less than"}
 _ENUM = re.compile(r"Invalid enum value (.+)")
 _UNKNOWN = re.compile(r"Object contains unknown field `(.+)`")
 _URL = re.compile(r"Expected `str` matching regex '\^https\?://.*'")
@@ -57,14 +61,28 @@ def about(field: str) -> Iterator[None]:
         raise
 
 
-def in_words(error: msgspec.ValidationError, shape: Any = None) -> str:
-    """Return what is wrong and where; `shape` is the expected type, for suggestions."""
+def in_document(error: Exception, shape: Any, field: str = "field") -> str:
+    """Return what is wrong with a JSON document that should have this shape."""
+    if isinstance(error, msgspec.ValidationError):
+        return in_words(error, shape, field=field, table="an object")
+    return why_not_json(error)
+
+
+def in_words(
+    error: msgspec.ValidationError, shape: Any = None, *, field: str = "setting", table: str = "a table"
+) -> str:
+    """Return what is wrong and where; `shape` is the expected type, for suggestions.
+
+    `field` is what a value with a name is called, and `table` what several of them are.
+    """
     said = str(error)
     place = found[1] if (found := _PLACE.search(said)) else ""
     what = _PLACE.sub("", said)
     where = place or "it"
     if match := _EXPECTED.fullmatch(what):
-        return f"{where} must be {_kinds(match[1])}, not {_kinds(match[2])}"
+        return f"{where} must be {_kinds(match[1], table)}, not {_kinds(match[2], table)}"
+    if match := _RANGE.fullmatch(what):
+        return f"{where} must be {_KINDS[match[1]]}, {_BOUNDS[match[2]]} {match[3]}"
     if _URL.fullmatch(what):
         return f"{where} must be a URL, such as https://example.org/page"
     if match := _ENUM.fullmatch(what):
@@ -74,15 +92,17 @@ def in_words(error: msgspec.ValidationError, shape: Any = None) -> str:
         known = [] if shape is None else _names(_at(shape, place))
         near = get_close_matches(match[1], known, n=1)
         hint = f" (did you mean {near[0]}?)" if near else f" (known: {', '.join(known)})" if known else ""
-        return f"{f'{place} has' if place else 'there is'} no setting {match[1]}{hint}"
+        return f"{f'{place} has' if place else 'there is'} no {field} {match[1]}{hint}"
     if match := _MISSING.fullmatch(what):
         return f"{where} lacks {match[1]}"
     return f"{place}: {what}" if place else what
 
 
-def _kinds(names: str) -> str:
+def _kinds(names: str, table: str) -> str:
+    """Return the names of msgspec for types in words."""
+    words = _KINDS | {"object": table}
     several = names.removesuffix(" | null").split(" | ")
-    return " or ".join(_KINDS.get(name, name) for name in several)
+    return " or ".join(words.get(name, name) for name in several)
 
 
 def _one_of(names: list[str]) -> str:

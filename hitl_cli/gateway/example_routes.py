@@ -14,6 +14,7 @@ from msgspec import UNSET, Struct
 
 from hitl_cli.builtin import verification_api
 from hitl_cli.errors import BadInput, BadJson, RunFailed
+from hitl_cli.format.validation import in_document
 from hitl_cli.gateway.context import gateway_of
 from hitl_cli.gateway.error_responses import json_answer
 from hitl_cli.gateway.http_error import HttpError
@@ -147,7 +148,7 @@ async def _read_body[T](request: Request, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(raw, type=kind)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-        raise BadJson(f"invalid body: {error}.") from error
+        raise BadJson(f"invalid body: {in_document(error, kind)}.") from error
 
 
 ROUTES = [

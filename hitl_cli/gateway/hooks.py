@@ -15,6 +15,7 @@ from hitl_cli.auth.signatures import as_sent, verified_id, verify_slack
 from hitl_cli.client.wire import Verdict  # noqa: TC001 - msgspec reads the annotation
 from hitl_cli.errors import BadJson, NotFound
 from hitl_cli.format.stable_ids import stable_id
+from hitl_cli.format.validation import in_document
 from hitl_cli.gateway.auth.access import PERSON
 from hitl_cli.gateway.context import gateway_of
 from hitl_cli.gateway.error_responses import json_answer
@@ -76,7 +77,7 @@ def _read_answer(body: bytes) -> _HookAnswer:
     try:
         return msgspec.json.decode(body, type=_HookAnswer)
     except (msgspec.DecodeError, RecursionError) as error:
-        raise BadJson(f"invalid body: {error}.") from error
+        raise BadJson(f"invalid body: {in_document(error, _HookAnswer)}.") from error
 
 
 def _mark_of(*parts: str | bytes) -> IdempotencyMark:

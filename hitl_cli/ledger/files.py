@@ -9,6 +9,7 @@ import msgspec
 
 from hitl_cli.client.tags import VOTE_TAG
 from hitl_cli.errors import BadInput
+from hitl_cli.format.validation import in_document
 from hitl_cli.inbox.proof import Verified, verified
 from hitl_cli.ledger.check import CheckedCheckpoint, Finding, is_pruned
 from hitl_cli.ledger.export import (
@@ -162,13 +163,13 @@ class ExportCheck:
         try:
             return msgspec.json.decode(text, type=kind)
         except (msgspec.MsgspecError, ValueError) as error:
-            raise self._bad(str(error)) from error
+            raise self._bad(in_document(error, kind)) from error
 
     def _decoded(self, text: bytes) -> ExportLine:
         try:
             return _lines().decode(text)
         except (msgspec.MsgspecError, ValueError) as error:
-            raise self._bad(str(error)) from error
+            raise self._bad(in_document(error, ExportLine)) from error
 
     def _bytes(self, text: str) -> bytes:
         try:

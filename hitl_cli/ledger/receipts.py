@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from hitl_cli.client.wire import Promise
 from hitl_cli.errors import BadInput, Conflict, NotSignable
+from hitl_cli.format.validation import in_document
 from hitl_cli.inbox.request_summary import RequestSummary
 from hitl_cli.ledger.leaves import leaf_of
 from hitl_cli.ledger.log import Log
@@ -96,7 +97,7 @@ def read_receipt(text: bytes, name: str) -> Receipt:
     try:
         return msgspec.json.decode(text, type=Receipt)
     except (msgspec.MsgspecError, ValueError) as error:
-        raise BadInput(f"{name} is not a receipt: {error}.", code="bad-file") from error
+        raise BadInput(f"{name} is not a receipt: {in_document(error, Receipt)}.", code="bad-file") from error
 
 
 def statements_stated(receipt: Receipt) -> bool:

@@ -13,6 +13,7 @@ from msgspec import Meta, Struct
 
 from hitl_cli.client.wire import Json
 from hitl_cli.errors import BadJson
+from hitl_cli.format.validation import in_document, located
 from hitl_cli.requests.demand import stronger
 from hitl_cli.requests.question import Priority, ProofKind
 from hitl_cli.requests.question_input import QuestionInput
@@ -316,9 +317,8 @@ def read_arguments[T: Struct](given: dict[str, Any] | None, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(msgspec.json.encode(given or {}), type=kind)
     except msgspec.ValidationError as error:
-        what, _, where = str(error).partition(" - at `")
-        at = where.removesuffix("`").removeprefix("$").removeprefix(".")
-        raise BadJson(f"invalid arguments: {error}.", problems=[(at, what)]) from error
+        said = in_document(error, kind)
+        raise BadJson(f"invalid arguments: {said}.", problems=[(located(error)[0], said)]) from error
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise BadJson(f"the arguments cannot be written as JSON: {error}.") from error
 

@@ -42,7 +42,8 @@ def allowed_signers(path: Path) -> tuple[AllowedSigner, ...]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise BadSetting(f"{path}, the allowed_signers of the settings, cannot be read: {error}.") from error
+        why = getattr(error, "strerror", error)
+        raise BadSetting(f"{path}, the allowed_signers of the settings, cannot be read: {why}.") from error
     return tuple(_signers(path, lines))
 
 

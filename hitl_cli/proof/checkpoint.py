@@ -12,6 +12,7 @@ from msgspec import Struct
 from hitl_cli.engine.records import Millis
 from hitl_cli.errors import BadInput
 from hitl_cli.format.canonical_json import canonical
+from hitl_cli.format.validation import in_document
 from hitl_cli.proof import ssh
 
 if TYPE_CHECKING:
@@ -83,4 +84,6 @@ def read_checkpoint(text: bytes | str, name: str) -> Checkpoint:
     try:
         return msgspec.json.decode(text, type=Checkpoint)
     except (msgspec.MsgspecError, ValueError) as error:
-        raise BadInput(f"{name} is not a checkpoint: {error}.", code="bad-file") from error
+        raise BadInput(
+            f"{name} is not a checkpoint: {in_document(error, Checkpoint)}.", code="bad-file"
+        ) from error

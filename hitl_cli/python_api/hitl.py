@@ -14,7 +14,7 @@ from hitl_cli.client.wire import fresh_id
 from hitl_cli.errors import RunFailed, TimedOut
 from hitl_cli.format.canonical_json import check_finite
 from hitl_cli.format.durations import Duration, duration_ms
-from hitl_cli.format.validation import located
+from hitl_cli.format.validation import in_document, located
 from hitl_cli.python_api.async_waits import AsyncWaits
 from hitl_cli.python_api.backend import Wanted, backend_of
 from hitl_cli.python_api.server_states import ServerStates
@@ -442,7 +442,8 @@ def _question_input(prompt: str, form: Any, options: AskOptions) -> QuestionInpu
         asked = msgspec.convert({"prompt": prompt, **given}, QuestionInput)
         msgspec.json.encode(asked)
     except (msgspec.ValidationError, TypeError, ValueError, RecursionError) as error:
-        raise not_askable(f"{error}.", located(error)[0]) from error
+        said = in_document(error, QuestionInput, "argument")
+        raise not_askable(f"{said}.", located(error)[0]) from error
     return asked
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 import pytest
-from msgspec import Struct
+from msgspec import Meta, Struct
 
-from hitl_cli.format.validation import in_words
+from hitl_cli.format.validation import in_document, in_words
 
 
 class Inner(Struct, forbid_unknown_fields=True):
@@ -20,6 +20,7 @@ class Outer(Struct, forbid_unknown_fields=True):
     inner: Inner | None = None
     many: dict[str, Inner] = {}
     count: int | None = None
+    few: Annotated[int, Meta(ge=1)] = 1
 
 
 @pytest.mark.parametrize(
@@ -30,7 +31,8 @@ class Outer(Struct, forbid_unknown_fields=True):
         ({"inner": {"names": [1]}}, ["inner.names", "a text", "a whole number"]),
         ({"many": {"a": {"tsl": 1}}}, ["tsl", "did you mean tls?"]),
         ({"count": "x"}, ["count must be a whole number, not a text"]),
-        ({"other": 1}, ["other", "inner, many, count"]),
+        ({"few": 0}, ["few must be a whole number, at least 1"]),
+        ({"other": 1}, ["other", "inner, many, count, few"]),
         (5, ["it must be a table, not a whole number"]),
     ],
 )
@@ -41,3 +43,17 @@ def test_it_is_said_in_words(given: Any, words: list[str]) -> None:
     assert all(word in said for word in words), said
     assert "`" not in said
     assert "$" not in said
+
+
+@pytest.mark.parametrize(
+    ("raw", "said"),
+    [
+        (b'{"other": 1}', "there is no field other (known: inner, many, count, few)"),
+        (b"5", "it must be an object, not a whole number"),
+        (b"{", "it ends too early"),
+    ],
+)
+def test_of_a_document_fields_are_named(raw: bytes, said: str) -> None:
+    with pytest.raises(msgspec.DecodeError) as error:
+        msgspec.json.decode(raw, type=Outer)
+    assert in_document(error.value, Outer).startswith(said)

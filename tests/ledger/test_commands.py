@@ -42,6 +42,14 @@ def test_the_history_is_proven_on_another_machine_with_public_keys_alone(hitl: H
     both = {"signed": "proven", "plain": "claimed"}
     assert verify("history.jsonl", "--checkpoint", "checkpoint.json") == both
     assert verify("history.jsonl", "receipt.json") == both
+    (elsewhere / "page.html").write_text("<!doctype html>")
+    refusals = (
+        ("checkpoint.json", "--checkpoint", 2),
+        ("no.jsonl", "no file no.jsonl", 6),
+        ("page.html", ".jsonl", 6),
+    )
+    for name, word, exit_code in refusals:  # it says what to write, also where there is no server
+        assert word in hitl.fails(exit_code, "verify", name, cwd=elsewhere, env=nowhere)
     changed = files["history.jsonl"].replace('"hitl:by":"ops"', '"hitl:by":"lead"')
     (elsewhere / "history.jsonl").write_text(changed)
     verify("history.jsonl", exit_code=1)

@@ -227,6 +227,7 @@ def test_people_lists_who_signs_with_what_and_prints_lines_for_the_settings(hitl
     )
     hitl.fails(2, "people", "add", "ops", "--ssh", public("lead"), code="key-taken")
     hitl.fails(3, "people", "revoke", "SHA256:none", code="no-such-key")
+    hitl.fails(2, "people", "revoke", "lead", code="bad-file")
     assert public("ops") in hitl.ok("people", "add", "ops@example.org", "--ssh", public("ops"))
 
 

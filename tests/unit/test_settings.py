@@ -93,6 +93,22 @@ def test_what_makes_no_sense_is_refused(tmp_path: Path) -> None:
         Settings({}, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ('[policy]\n"deploy-*" = {prof = "signed"}', ['policy."deploy-*" has no setting prof', "proof"]),
+        ('[policy]\n"deploy-*" = {approvals = 0}', ['policy."deploy-*".approvals', "at least 1"]),
+        ('[revoked]\n"SHA256:x" = 5', ['revoked."SHA256:x"', "2026-11-27T12:00:00Z"]),
+        ('allowed_signers = "missing"', ["missing", "cannot be read: No such file or directory."]),
+    ],
+)
+def test_an_invalid_setting_is_named_with_its_entry(tmp_path: Path, line: str, words: list[str]) -> None:
+    (tmp_path / "hitl.toml").write_text(line)
+    with pytest.raises(BadSetting) as refused:
+        Settings({}, tmp_path).directory()
+    assert all(word in str(refused.value) for word in words), refused.value
+
+
 def test_a_user_without_a_home_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def nobody(uid: int) -> None:
         raise KeyError(uid)

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from hitl_cli.errors import BadInput, BadJson, BadQuery
 from hitl_cli.format.json import why_not_json
-from hitl_cli.format.validation import located
+from hitl_cli.format.validation import in_document, located
 from hitl_cli.gateway.auth.access import Visitor
 from hitl_cli.gateway.context import Gateway, gateway_of
 from hitl_cli.gateway.error_responses import json_answer
@@ -138,7 +138,8 @@ def _read_query[T: Struct](request: Request, kind: type[T] | None) -> T | None:
     try:
         return msgspec.convert(values, kind, strict=False)
     except (msgspec.ValidationError, UnicodeError) as error:
-        raise BadQuery(f"invalid query: {error}.", problems=[located(error)]) from error
+        said = in_document(error, kind, "parameter")
+        raise BadQuery(f"invalid query: {said}.", problems=[(located(error)[0], said)]) from error
 
 
 @cache
@@ -164,7 +165,8 @@ def read_json[T](raw: bytes, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(raw, type=kind)
     except msgspec.ValidationError as error:
-        raise BadJson(f"invalid body: {error}.", problems=[located(error)]) from error
+        said = in_document(error, kind)
+        raise BadJson(f"invalid body: {said}.", problems=[(located(error)[0], said)]) from error
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise BadJson(f"the body is not JSON: {why_not_json(error)}.") from error
 
