@@ -208,13 +208,15 @@ def ask(
             gateway = reached_gateway(ctx, server, settings)
             _tell(posted, command, client.now(), gateway and page_of(gateway, posted.id))
             _tell_who_is_not_notified(inbox, posted, contacts, group if queued else None, leaving)
-            if no_wait:
-                _print_result(answer_document(posted.promise, None) if as_json else posted.id)
-                return
-            promise = _wait(inbox, posted, command, timeout_s, leaving)
-            check_is_the_same(own, promise.id)
+            promise = posted.promise
+            if not no_wait:
+                promise = _wait(inbox, posted, command, timeout_s, leaving)
+                check_is_the_same(own, promise.id)
             if prompt is None or not _asks_again(on_unproven, posted, promise, settings.groups(), names):
                 break
+        if no_wait:
+            _print_result(answer_document(promise, None) if as_json else posted.id)
+            return
         unanswered = promise.state == "pending"
         if unanswered and cancel_on_exit:
             promise = inbox.withdraw(posted)
@@ -296,7 +298,8 @@ def _read_json(text: str, option: str) -> Any:
     try:
         return msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BadJson(f"{option} is not JSON: {why_not_json(error)}.") from error
+        hint = f" To read a file, write @ before its name: {option} @{text}" if text.endswith(".json") else ""
+        raise BadJson(f"{option} is not JSON: {why_not_json(error)}.{hint}") from error
 
 
 def _read_form(text: str, option: str) -> dict[str, Any] | bool:

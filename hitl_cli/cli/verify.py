@@ -192,7 +192,9 @@ def _print_table(some: Iterable[Item]) -> None:
 def _said(one: Verified) -> list[str]:
     """Return what the proof of a decision is worth, each reason once."""
     why = one.why or ""
-    lines = [proof_line(checked) for checked in one.proof if checked.why is None or checked.why not in why]
+    lines = [
+        line for checked in one.proof if (line := proof_line(checked)) and (checked.why or line) not in why
+    ]
     return [why, *lines] if why else lines
 
 

@@ -711,6 +711,8 @@ def explain(error: Exception, path: Path) -> str:
         return f"{path} is damaged ({text}). Restore it from a backup."
     if "full" in text or ("disk I/O" in text and not _has_room(path)):
         return f"The disk that holds {path} is full. Free some space; nothing was changed."
+    if path.is_dir():
+        return f"{path} is a folder: name a file in it."
     if "readonly" in text or "unable to open" in text:
         return f"{path} cannot be written. Use another file, or change the permissions of it and its folder."
     if "locked" in text:

@@ -48,6 +48,12 @@ def test_data_that_is_no_json_is_refused(hitl: Hitl, data: str) -> None:
     assert not hitl.database.exists()
 
 
+def test_a_file_that_is_named_without_its_mark_is_told_how(hitl: Hitl) -> None:
+    for option in ("--form", "--arguments"):
+        told = hitl.fails(2, "ask", "?", "--no-wait", option, "form.json", code="bad-json")
+        assert f"{option} @form.json" in told
+
+
 def test_data_that_is_too_large_is_refused_without_reading_it_all(hitl: Hitl) -> None:
     big = hitl.folder / "big.json"
     with big.open("wb") as file:

@@ -185,7 +185,7 @@ def test_a_path_through_a_file_is_refused(tmp_path: Path) -> None:
 def test_a_folder_in_place_of_the_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "hitl.db").mkdir()
 
-    assert "cannot be written" in refusal(tmp_path / "hitl.db")
+    assert "is a folder" in refusal(tmp_path / "hitl.db")
 
 
 @needs_permissions

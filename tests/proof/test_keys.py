@@ -231,6 +231,19 @@ def test_people_lists_who_signs_with_what_and_prints_lines_for_the_settings(hitl
     assert public("ops") in hitl.ok("people", "add", "ops@example.org", "--ssh", public("ops"))
 
 
+def test_a_script_asks_again_after_an_approval_without_proof(hitl: Hitl) -> None:
+    hitl.ok("ask", "Pay?", "--id", "pay", "--no-wait")
+    hitl.ok("approve", "pay", "--as", "lead")
+    demand = f'[people.lead]\nssh = [{json.dumps(public("lead"))}]\n[policy]\n"pay*" = {{proof = "signed"}}\n'
+    (hitl.folder / "hitl.toml").write_text(demand)
+    again = ("ask", "Pay?", "--id", "pay", "--on-unproven", "ask-again")
+    assert hitl.ok(*again, "--no-wait") == "pay-2\n"
+    hitl.ok("approve", "pay-2", "--as", "lead", "--key", str(key("lead")))
+    assert hitl.ok(*again) == "true\n"
+    wrong = hitl.run("verify", "pay")
+    assert (wrong.returncode, wrong.stdout.count("did not sign")) == (1, 1)  # each reason once
+
+
 def test_many_decisions_are_signed_at_once(hitl: Hitl) -> None:
     (hitl.folder / "hitl.toml").write_text(f"[people.lead]\nssh = [{json.dumps(public('lead'))}]\n")
     with hitl.client() as client:
