@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from functools import cache
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from hitl_cli.inbox import Inbox
@@ -22,11 +22,13 @@ if TYPE_CHECKING:
 OWNERS = {"lead": "lead", "lead2": "lead", "ops": "ops", "thief": None}
 """The keys of these tests, and whose they are in the settings."""
 
+_FOLDER = TemporaryDirectory(prefix="hitl-keys-")
+
 
 @cache
 def key(name: str) -> Path:
     """Return the file of a private key, which is made once."""
-    file = Path(mkdtemp(prefix="hitl-keys-"), name)
+    file = Path(_FOLDER.name, name)
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", file], check=True)
     return file
 
