@@ -519,7 +519,7 @@ def dying(hitl: Hitl) -> Iterator[Crew]:
     opened.close()
 
 
-@pytest.mark.only("file", "http", reason="PostgreSQL stores a quick step with its end")
+@pytest.mark.only("file", reason="counts the requests that a worker on a file makes")
 def test_a_reminder_begun_by_a_worker_that_died_is_finished_days_later(dying: Crew) -> None:
     dying.later(30 * DAY_MS)
     dying.worker()
@@ -528,7 +528,7 @@ def test_a_reminder_begun_by_a_worker_that_died_is_finished_days_later(dying: Cr
     assert dying.result()["approved"]
 
 
-@pytest.mark.only("file", "http", reason="PostgreSQL stores a quick step with its end")
+@pytest.mark.only("file", reason="counts the requests that a worker on a file makes")
 def test_of_a_reminder_begun_by_a_worker_that_died_nothing_is_left_after_the_answer(dying: Crew) -> None:
     dying.approve("r:1.1")
     dying.later(MINUTE_MS)

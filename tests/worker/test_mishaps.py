@@ -177,6 +177,7 @@ def test_settings_in_a_file_are_relative_to_it(hitl: Hitl) -> None:
     wait_until(lambda: "r:1" in hitl.run("pending", cwd=below).stdout)
 
 
+@pytest.mark.only("file", reason="it is about the path of a file")
 def test_a_path_can_have_any_character(hitl: Hitl) -> None:
     env = {**hitl.env, "XDG_DATA_HOME": str(hitl.folder / "a b%41?#é"), "HITL_SERVER": ""}
     for _ in range(2):

@@ -55,7 +55,7 @@ def test_a_worker_told_to_stop_finishes_what_it_has_in_hand_and_takes_nothing_ne
     with hitl.client() as client:
         at_the_gate(client, log)
         worker.process.send_signal(how)
-        wait_until(lambda: client.has_worker("default") is False)  # it listens no more
+        wait_until(lambda: not client.has_worker("default"))  # it listens no more; None over HTTP
         begin(client, "late", "approval", "late")
         gate.touch()
         assert worker.process.wait(timeout=GRACE_S) == 0
