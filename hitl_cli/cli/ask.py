@@ -208,10 +208,8 @@ def ask(
             gateway = reached_gateway(ctx, server, settings)
             _tell(posted, command, client.now(), gateway and page_of(gateway, posted.id))
             _tell_who_is_not_notified(inbox, posted, contacts, group if queued else None, leaving)
-            promise = posted.promise
-            if not no_wait:
-                promise = _wait(inbox, posted, command, timeout_s, leaving)
-                check_is_the_same(own, promise.id)
+            promise = posted.promise if no_wait else _wait(inbox, posted, command, timeout_s, leaving)
+            check_is_the_same(own, promise.id)
             if prompt is None or not _asks_again(on_unproven, posted, promise, settings.groups(), names):
                 break
         if no_wait:
