@@ -71,7 +71,7 @@ def work_and_die_at(request: int, server: Path | str, *args: Any) -> None:
         made += 1
 
     def on_a_file(server: Server, requests: Any, *more: Any) -> Any:
-        if any(isinstance(request, Decoded) for request in requests):
+        if any(isinstance(request, Decoded) and _is_work(request.kind) for request in requests):
             counted()
         return run_batch(server, requests, *more)
 
@@ -95,6 +95,10 @@ def work_and_die_at(request: int, server: Path | str, *args: Any) -> None:
 
 
 def _works(request: str) -> bool:
-    """Whether a request is one for a task."""
-    kind = msgspec.json.decode(request)["kind"]
-    return str(kind).startswith("task.") and kind != "task.heartbeat"
+    """Whether a request in JSON is one for a task."""
+    return _is_work(str(msgspec.json.decode(request)["kind"]))
+
+
+def _is_work(kind: str) -> bool:
+    """Whether requests of a kind are those for a task."""
+    return kind.startswith("task.") and kind != "task.heartbeat"
