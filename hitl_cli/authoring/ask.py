@@ -52,6 +52,7 @@ from hitl_cli.inbox.standing import check_offer, decide_by_rule
 from hitl_cli.notify.deliver import give_notice, notifier_of
 from hitl_cli.people.contacts import NotificationSettings, recipients, unreached
 from hitl_cli.people.groups import Groups, check_known, unknown_people
+from hitl_cli.proof.signing import too_few_sign
 from hitl_cli.requests.decision import Decision, KeptDecision, decision_on
 from hitl_cli.requests.notification import Notification, outcome_notification
 from hitl_cli.requests.question import (
@@ -511,6 +512,8 @@ async def create(ctx: Context, put: NewRequest) -> PromiseRecord:
     created = await sdk.create_first(ctx, msgspec.to_builtins(question), tags, now + put.deadline_ms)
     if created.created_at >= now and (unknown := groups.unknown(put.question.everyone)):
         logger.warning("%s waits for an answer: %s", created.id, printable(unknown_people(unknown, groups)))
+    if created.created_at >= now and (unsigned := too_few_sign(question, groups)):
+        logger.warning("%s waits for an answer: %s", created.id, unsigned)
     shortened = created.created_at >= now and created.timeout_at < now + SHORTENED * put.deadline_ms
     # Without a deadline in the call, ending with the run is what the author expects.
     if shortened and (put.chosen or ":" in ctx.info.parent_id):

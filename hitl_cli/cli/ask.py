@@ -14,7 +14,15 @@ import msgspec
 import typer
 
 from hitl_cli import defaults
-from hitl_cli.cli.context import acting, handling, inbox_of, open_client, reached_gateway, read_stdin
+from hitl_cli.cli.context import (
+    acting,
+    handling,
+    inbox_of,
+    is_remote,
+    open_client,
+    reached_gateway,
+    read_stdin,
+)
 from hitl_cli.cli.decide import read_file
 from hitl_cli.cli.options import AsJson, Proof, Server, Token, Who, argument, flag, number, value
 from hitl_cli.cli.output import is_terminal, note, print_json, silence_stdout
@@ -42,6 +50,7 @@ from hitl_cli.inbox.decide import by_whom, decided_at
 from hitl_cli.inbox.proof import check_is_the_same
 from hitl_cli.people.gateway_file import page_of
 from hitl_cli.people.groups import as_asked, in_words, unknown_people
+from hitl_cli.proof.signing import too_few_sign
 from hitl_cli.requests.demand import names_of
 from hitl_cli.requests.question import MAX_QUESTION_BYTES, Instead, Question, outcome_of
 from hitl_cli.requests.question_input import offer_of
@@ -425,6 +434,9 @@ def _tell_who_is_not_notified(
     groups, asked = inbox.actor.groups, posted.question
     if posted.promise.state == "pending" and (unknown := groups.unknown(asked.everyone)):
         note(printable(unknown_people(unknown, groups)))
+    keyless = "" if is_remote(inbox.client) else too_few_sign(asked, groups)  # a gateway knows the keys
+    if posted.promise.state == "pending" and keyless:
+        note(keyless)
     silent = [who for who in inbox.silent(asked.to, contacts) if not groups.unknown((who,))]
     if posted.promise.state == "pending" and silent:
         note(f"Not notified, no contact in the settings: {', '.join(silent)}")

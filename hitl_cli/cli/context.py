@@ -87,7 +87,7 @@ def gateway_at(url: str, token: str | None) -> RemoteClient | None:
 
 def inbox_of(client: Client, actor: Actor) -> Inbox:
     """Return the requests on a server, or at a gateway, for the person who acts."""
-    if _is_remote(client):
+    if is_remote(client):
         from hitl_cli.remote.inbox import RemoteInbox
 
         return RemoteInbox(client, "review" if actor.via == "review" else "cli")
@@ -98,7 +98,7 @@ def inbox_of(client: Client, actor: Actor) -> Inbox:
 
 def runs_of(client: Client, actor: Actor) -> Runs:
     """Return the runs on a server, or at a gateway, for the person who acts."""
-    if _is_remote(client):
+    if is_remote(client):
         from hitl_cli.remote.runs import RemoteRuns
 
         return RemoteRuns(client)
@@ -109,7 +109,7 @@ def runs_of(client: Client, actor: Actor) -> Runs:
 
 def ledger_of(client: Client, actor: Actor) -> Ledger:
     """Return the proof of the history on a server, or at a gateway, for the person who acts."""
-    if _is_remote(client):
+    if is_remote(client):
         from hitl_cli.remote.ledger import RemoteLedger
 
         return RemoteLedger(client)
@@ -118,7 +118,7 @@ def ledger_of(client: Client, actor: Actor) -> Ledger:
     return Ledger(client, actor)
 
 
-def _is_remote(client: Client) -> TypeGuard[RemoteClient]:
+def is_remote(client: Client) -> TypeGuard[RemoteClient]:
     """Whether a client is of a gateway. Its module is imported only if one is used."""
     module = sys.modules.get("hitl_cli.remote.client")
     return module is not None and isinstance(client, module.RemoteClient)
@@ -161,7 +161,7 @@ def acting(
 
 def _check_nobody_else(client: Client, who: str | None) -> None:
     """Raise BadUsage if a person is named who is not the one that has signed in to a gateway."""
-    if who is not None and _is_remote(client) and not client.me.groups.same(who, client.me.person):
+    if who is not None and is_remote(client) and not client.me.groups.same(who, client.me.person):
         raise BadUsage(f"you are signed in at {client.name} as {client.me.person}: leave out --as.")
 
 

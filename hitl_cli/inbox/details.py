@@ -19,6 +19,7 @@ from hitl_cli.inbox.use import use_of
 from hitl_cli.inbox.votes import count, leading, votes_in
 from hitl_cli.people.groups import unknown_people
 from hitl_cli.proof.checking import Checked, check_decision, deciding_votes
+from hitl_cli.proof.signing import too_few_sign
 from hitl_cli.requests.question import question_of, replaced_by
 from hitl_cli.requests.use import Use
 from hitl_cli.runs.steps import RunStep, tree_of, way_to
@@ -91,9 +92,12 @@ def details(client: Client, item: RequestSummary, groups: Groups) -> RequestDeta
     signed = needs_check(item) or any(vote.proof is not None for vote in deciding_votes(promise))
     proof = check_decision(promise, item.run, groups) if signed else ()
     unknown = groups.unknown(item.asked.everyone) if promise.state == "pending" else ()
+    hints = [unknown_people(unknown, groups)] if unknown else []
+    if promise.state == "pending" and (unsigned := too_few_sign(item.asked, groups)):
+        hints.append(unsigned)
     return RequestDetails(
         unknown=unknown,
-        hint=unknown_people(unknown, groups) if unknown else None,
+        hint=" ".join(hints) or None,
         item=msgspec.structs.replace(item, votes=leading(item.asked, votes)),
         decision=None if promise.state == "pending" else decision_of(promise, item.function),
         votes=votes,

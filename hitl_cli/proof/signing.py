@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ from hitl_cli.proof.statement import Statement
 
 if TYPE_CHECKING:
     from hitl_cli.people.groups import Groups
+    from hitl_cli.requests.question import Question
 
 type Signer = Callable[[Statement], Proof]
 """Signs a statement. Raises BadInput, and then nothing is decided."""
@@ -38,10 +39,33 @@ def usable_keys(person: str, groups: Groups) -> tuple[str, ...]:
 
 def usable_passkeys(person: str, groups: Groups, origin: str | None) -> tuple[Passkey, ...]:
     """Return the passkeys of a person in the settings that are valid now, for an origin."""
+    return tuple(key for key in _valid_passkeys(person, groups) if key.origin == origin)
+
+
+def _valid_passkeys(person: str, groups: Groups) -> Iterator[Passkey]:
     now, lives = now_ms(), groups.lives
     keys = map(passkey, groups.passkeys.get(groups.key(person), ()))
-    return tuple(
-        key for key in keys if key.origin == origin and lives.get(key.fingerprint, ALWAYS).is_valid(now)
+    return (key for key in keys if lives.get(key.fingerprint, ALWAYS).is_valid(now))
+
+
+def too_few_sign(question: Question, groups: Groups) -> str:
+    """Return a sentence if fewer people than must sign have a valid key in the settings; else nothing."""
+    if question.proof is None:
+        return ""
+    known = groups.ssh.keys() | groups.passkeys.keys()
+    asked = {person for name in question.everyone for person in groups.group(name) or {groups.key(name)}}
+    able = [
+        person
+        for person in (known & asked if asked else known)
+        if any(_valid_passkeys(person, groups))
+        or (question.proof == "signed" and usable_keys(person, groups))
+    ]
+    if len(able) >= question.approvals:
+        return ""
+    kind = "passkey" if question.proof == "passkey" else "key"
+    count = "nobody" if not able else f"only {len(able)} of the {question.approvals} who must sign"
+    return (
+        f"Of those who may answer, {count} has a valid {kind} in the settings: `hitl people` shows the keys."
     )
 
 

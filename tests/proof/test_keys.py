@@ -13,7 +13,8 @@ from hitl_cli.format.public_keys import fingerprint
 from hitl_cli.people.contacts import Contact, check_signers
 from hitl_cli.proof import ssh
 from hitl_cli.proof.checking import ALWAYS, check_life
-from hitl_cli.proof.signing import ssh_signer, usable_keys
+from hitl_cli.proof.signing import ssh_signer, too_few_sign, usable_keys
+from hitl_cli.requests.question import Question
 from hitl_cli.settings import Settings
 from tests.inbox.requests import HOUR_MS
 from tests.proof.signers import approve, directory, key, public
@@ -67,6 +68,27 @@ def test_a_thief_who_signs_as_of_an_earlier_time_is_late_for_the_server(client: 
     with pytest.raises(BadInput, match="revoked"):
         check_life("k", revoking("lead", early + 1).lives[id_of("lead")], early, promise.settled_at)
     check_life("k", ALWAYS, 0, early)
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({"to": ("lead",)}, ""),
+        ({"to": ("group:board",), "approvals": 2}, ""),
+        ({}, ""),
+        ({"to": ("reviewer",)}, "nobody"),
+        ({"to": ("lead", "reviewer"), "approvals": 2}, "only 1 of the 2"),
+        ({"to": ("lead",), "proof": "passkey"}, "passkey"),
+        ({"to": ("reviewer",), "proof": None}, ""),
+    ],
+)
+def test_of_a_request_that_too_few_can_sign_it_is_said(asked: dict[str, Any], told: str) -> None:
+    question = Question(prompt="Pay?", **{"proof": "signed", **asked})
+    said = too_few_sign(question, directory().members)
+    assert told in said
+    assert bool(told) == bool(said)
+    revoked = directory(revoked={id_of("ops"): 1}).members
+    assert "nobody" in too_few_sign(Question(prompt="?", to=("ops",), proof="signed"), revoked)
 
 
 def test_a_person_does_not_sign_with_a_revoked_key() -> None:
@@ -236,6 +258,9 @@ def test_a_script_asks_again_after_an_approval_without_proof(hitl: Hitl) -> None
     hitl.ok("approve", "pay", "--as", "lead")
     demand = f'[people.lead]\nssh = [{json.dumps(public("lead"))}]\n[policy]\n"pay*" = {{proof = "signed"}}\n'
     (hitl.folder / "hitl.toml").write_text(demand)
+    told = hitl.run("ask", "Pay?", "--id", "pay-ops", "--to", "ops", "--no-wait")
+    assert "nobody has a valid key" in told.stderr
+    assert "nobody has a valid key" in hitl.ok("show", "pay-ops")
     again = ("ask", "Pay?", "--id", "pay", "--on-unproven", "ask-again")
     assert hitl.ok(*again, "--no-wait") == "pay-2\n"
     hitl.ok("approve", "pay-2", "--as", "lead", "--key", str(key("lead")))
