@@ -192,7 +192,7 @@ def _fits_facts(item: RequestSummary, wanted: RequestFilter, groups: Groups) -> 
         and (wanted.put_by is None or groups.same(wanted.put_by, asker_of(item.promise, None)))
         and (not wanted.tags or wanted.tags.items() <= item.tags.items())
         and (wanted.due_in_ms is None or item.deadline <= item.now + wanted.due_in_ms)
-        and item.created_at <= item.now - wanted.older_than_ms
+        and (not wanted.older_than_ms or item.created_at <= item.now - wanted.older_than_ms)
         and wanted.priority in (None, item.asked.priority)
     )
 

@@ -108,6 +108,17 @@ def test_a_look_changes_nothing_and_housekeeping_settles(client: Client) -> None
     assert search(client) == before  # one vote of two
 
 
+def test_a_request_is_listed_by_a_machine_whose_clock_is_behind(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request(client, "new")
+    now = client.now()
+    monkeypatch.setattr(type(client), "now", lambda _: now - HOUR_MS)
+    inbox = Inbox(client, Actor(person="ada", via="test"))
+    assert [item.id for item in inbox.list(RequestFilter())[0]] == ["new"]
+    assert inbox.list(RequestFilter(older_than_ms=1))[0] == []
+
+
 def test_mine_is_what_i_am_asked_or_anyone_is_and_may_answer(client: Client) -> None:
     request(client, "by-name", to=["ada"])
     request(client, "by-group", to=["group:ops"])
