@@ -47,6 +47,7 @@ from hitl_cli.format.times import iso, local, localized
 from hitl_cli.inbox import Inbox
 from hitl_cli.inbox.ask import check_unchanged, decision_of, digest_of, new_id
 from hitl_cli.inbox.decide import by_whom, decided_at
+from hitl_cli.inbox.pending import read_tags
 from hitl_cli.inbox.proof import check_is_the_same
 from hitl_cli.people.gateway_file import page_of
 from hitl_cli.people.groups import as_asked, in_words, unknown_people
@@ -192,7 +193,7 @@ def ask(
         callback=callback,
         offer=None if offer is None else offer_of(_read_json(offer, "--offer")),
     )
-    tags = dict(_read_tag(text) for text in tag or [])
+    tags = read_tags(tag or [], "--tag")
     names = names_of(tags.get(TOOL), key, id)
     deadline_ms = parse_duration(deadline)
     silent = no_wait and not as_json  # it would print the id that it was given
@@ -328,14 +329,6 @@ def _read_on_deadline(
     if plain is not None:
         raise BadUsage("--on-deadline and --on-deadline-value cannot be given together.")
     return Instead(value=value if value in choices else _read_json(value, "--on-deadline-value"))
-
-
-def _read_tag(text: str) -> tuple[str, str]:
-    """Return the name and the value of `--tag NAME=VALUE`. Raises BadInput."""
-    name, equals, value = text.partition("=")
-    if not equals or not name:
-        raise BadUsage(f"--tag {text!r} is not valid: write NAME=VALUE.")
-    return name, value
 
 
 # Waiting

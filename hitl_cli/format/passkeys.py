@@ -59,7 +59,7 @@ def passkey(text: str) -> Passkey:
     id, public = from_base64url(credential), from_base64url(key)
     if not re.fullmatch(ORIGIN, origin) or len(id) not in CREDENTIAL_BYTES or len(public) not in KEY_BYTES:
         raise BadInput(
-            f"{text[:60]!r} is not a passkey: copy the line that the page Your passkeys of the gateway shows."
+            f"{text[:60]!r} is not a passkey: copy the line that the page Passkeys of the gateway shows."
         )
     return Passkey(origin=origin, credential=credential, key=public, comment=" ".join(filter(None, comment)))
 

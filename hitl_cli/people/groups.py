@@ -152,6 +152,8 @@ def unknown_people(names: Sequence[str], groups: Groups) -> str:
     known = {**groups.spelled, **{f"{GROUP}{key}": f"{GROUP}{group}" for key, group in groups.groups.items()}}
     near = [known[found] for name in names for found in get_close_matches(folded(name), known, n=1)]
     meant = f" Did you mean {' and '.join(near)}?" if near else ""
+    if any("," in name for name in names):
+        meant = " Give each of several people on their own, as in --to lead --to ops."
     return f"{in_words(names)} {'are' if len(names) > 1 else 'is'} not in the settings.{meant}"
 
 

@@ -632,6 +632,7 @@ DEEP = "[" * 5_000 + "]" * 5_000
         ["?", "--priority", "extreme"],
         ["?", "--tag", "x"],
         ["?", "--tag", "=x"],
+        ["?", "--tag", "team=core", "--tag", "team=web"],
         ["?", "--tag", "hitl:request=0"],
         ["?", "--tag", "resonate:target=poll://any@default"],
         ["?", "--link", "javascript:alert(1)"],

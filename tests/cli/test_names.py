@@ -83,6 +83,8 @@ def test_whoever_asks_a_name_that_is_not_in_the_settings_is_told(hitl: Hitl) -> 
     assert "group:ops?" in told
     shown = hitl.json("show", "q")
     assert shown["unknown_names"] == ["group:opps"]
+    listed = hitl.run("ask", "Deploy?", "--id", "listed", "--to", "reviewer,lead", "--no-wait").stderr
+    assert "--to lead --to ops" in listed  # two names are one that nobody has
     assert "group:opps is not in the settings" in hitl.ok("show", "q")
     put(hitl, "other", Question(prompt="Deploy?", to=("reviewer", "group:OPS", "reviewer@example.org")))
     assert hitl.json("show", "other")["unknown_names"] == []
