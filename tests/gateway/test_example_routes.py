@@ -108,11 +108,11 @@ def test_without_a_workflow_id_nothing_is_started(site: Site) -> None:
 @pytest.mark.parametrize(
     ("body", "why"),
     [
-        (b"{", "truncated"),
+        (b"{", "invalid body"),
         (b"[]", "object"),
         (b'"hitl-001"', "object"),
-        ({"workflow_id": 7}, "str"),
-        ({"workflow_id": "x", "args": "y"}, "array"),
+        ({"workflow_id": 7}, "workflow_id"),
+        ({"workflow_id": "x", "args": "y"}, "args"),
         ({"workflow_id": "x", "kwarg": {}}, "kwarg"),
         ({"workflow_id": "x:1"}, "separates"),
         ({"workflow_id": " x"}, "spaces"),
