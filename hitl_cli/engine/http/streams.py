@@ -69,6 +69,13 @@ SO_NWRITE = 0x1024
 KEEPALIVE_S = 15.0
 """An idle stream is sent a comment this often, so that no proxy closes it."""
 
+PEERS_FIRST_MS = 200
+"""Tasks that streams were sent and did not acquire are left so long to listeners of other processes.
+
+They look at the moment when a task is due again. If the server came first, it would only put it off, because
+all its streams have it.
+"""
+
 GIVEN_BACK_S = 2.0
 """A stream that releases a task this soon after acquiring it is not offered it for as long. The npm SDK
 releases a task at once if it has no function for it, and would be offered it hundreds of times a second."""
@@ -387,7 +394,8 @@ class Streams:
             peers = max(self._commit_loop().ringer.count(group) - own, 0)
         more = self._deal_offers(tx, address, moment, peers)
         blocked = self._deal_words(tx, address)
-        due = min(tx.next_offer(address) or FAR, tx.next_unblock(address) or FAR)
+        offer_at = tx.next_offer(address) or FAR
+        due = min(offer_at + PEERS_FIRST_MS if peers else offer_at, tx.next_unblock(address) or FAR)
         starved = blocked or (more and peers > 0) or not any(stream.room(moment) for stream in streams)
         self._looked[address] = (due, starved, more and not starved)
 
