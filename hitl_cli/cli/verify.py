@@ -85,13 +85,14 @@ def verify(
         now = client.now()
         since_ms = None if since is None else max(now - parse_duration(since), 0)
         until_ms = None if until is None else max(now - parse_duration(until), 0)
-        found: Iterable[Item] = (verified(inbox.find(name), groups) for name in names)
+        named = [inbox.find(name) for name in names]
+        found: Iterable[Item] = (verified(item, groups) for item in named)
         if since is not None:
             found = chain(found, ledger.verify(groups, since_ms, until_ms))
-        if names and checkpoints:
-            one_by_one = (ledger.check_one(inbox.find(name), checkpoints, keys) for name in names)
+        if named and checkpoints:
+            one_by_one = (ledger.check_one(item, checkpoints, keys) for item in named)
             found = chain(found, filter(None, one_by_one))
-        if checkpoints and not names:
+        if checkpoints and not named:
             check = ledger.check(checkpoints, keys, since_ms)
             reports.append(check)
             found = chain(found, check.findings())

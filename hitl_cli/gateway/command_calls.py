@@ -177,14 +177,14 @@ async def _call(request: Request) -> web.Response:
     name = request.match_info["name"]
     if name not in CALLS:
         raise NotFound(f"this gateway has no call {name!r}: it is of another version of hitl.")
-    raw = read_json(await request.read(), calls.Said)
+    raw = read_json(await request.read(), calls.CallRequest)
     args = read_json(bytes(raw.args), CALLS[name].args)
     actor = replace(visitor.actor, via=raw.via)
     people = gateway.options.people
 
-    def work(client: Client) -> calls.Answer[Any]:
+    def work(client: Client) -> calls.CallResponse[Any]:
         result = _METHODS[name](_Desk(client, actor, people), args)
-        return calls.Answer(now=client.now(), result=result)
+        return calls.CallResponse(now=client.now(), result=result)
 
     pool = gateway.lookback if name in ("history", "story", "stats") else gateway.bridge
     try:

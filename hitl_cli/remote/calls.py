@@ -38,14 +38,14 @@ MOST = 1_000
 type Via = Literal["cli", "review"]
 
 
-class Said(Struct, frozen=True, kw_only=True):
+class CallRequest(Struct, frozen=True, kw_only=True):
     """A call: the command's front end, and the arguments."""
 
     args: msgspec.Raw
     via: Via = "cli"
 
 
-class Answer[T](Struct, frozen=True, kw_only=True):
+class CallResponse[T](Struct, frozen=True, kw_only=True):
     """The result of a call, and the time at the gateway (ms since the epoch)."""
 
     now: int

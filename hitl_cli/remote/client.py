@@ -12,7 +12,7 @@ from hitl_cli.client.gateway_api import GatewayApi
 from hitl_cli.client.protocol import Capabilities, Client, Listener
 from hitl_cli.engine.wall_clock import now_ms
 from hitl_cli.errors import NotDone, Unreachable
-from hitl_cli.remote.calls import CALLS, PATH, Answer, Me, Nothing, Said
+from hitl_cli.remote.calls import CALLS, PATH, CallRequest, CallResponse, Me, Nothing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,10 +36,13 @@ class RemoteClient(Client):
     def ask(self, name: str, args: Any, via: Via = "cli") -> Any:
         """Return the result of a call. Raises HitlError, as the gateway answered it."""
         raw = self.api.send(
-            "POST", PATH + name, msgspec.Raw, body=Said(args=msgspec.Raw(msgspec.json.encode(args)), via=via)
+            "POST",
+            PATH + name,
+            msgspec.Raw,
+            body=CallRequest(args=msgspec.Raw(msgspec.json.encode(args)), via=via),
         )
         try:
-            answer = msgspec.json.decode(raw, type=Answer[CALLS[name].result])  # type: ignore[misc]
+            answer = msgspec.json.decode(raw, type=CallResponse[CALLS[name].result])  # type: ignore[misc]
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise Unreachable(
                 f"{self.name} answered what this version of hitl cannot read ({error}): use the gateway's"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -29,6 +30,7 @@ from hitl_cli.remote.calls import (
     WantedHistory,
     WantedRequests,
 )
+from hitl_cli.remote.pages import read_pages
 from hitl_cli.requests.question import PLAIN
 from hitl_cli.requests.question_input import OfferInput, QuestionInput
 
@@ -72,14 +74,7 @@ class RemoteInbox(Inbox):
         self, wanted: RequestFilter = EVERYTHING, *, sort: Sort = "age", limit: int | None = None
     ) -> Listed:
         """Return the open requests, and whether there are more than `limit`."""
-        found: list[RequestSummary] = []
-        after: str | None = None
-        while True:
-            size = MOST if limit is None else min(limit - len(found), MOST)
-            items, after = self.page(wanted, sort=sort, limit=size, after=after)
-            found += items
-            if after is None or len(found) == limit:
-                return found, after is not None
+        return read_pages(partial(self.page, wanted, sort=sort), limit)
 
     def page(
         self,
@@ -222,14 +217,7 @@ class RemoteInbox(Inbox):
 
     def history(self, wanted: HistoryFilter, limit: int | None = None) -> Recent:
         """Return decisions, newest first, and whether there are more than `limit`."""
-        found: list[HistoryEntry] = []
-        after: str | None = None
-        while True:
-            size = MOST if limit is None else min(limit - len(found), MOST)
-            items, after = self.history_page(wanted, limit=size, after=after)
-            found += items
-            if after is None or len(found) == limit:
-                return found, after is not None
+        return read_pages(partial(self.history_page, wanted), limit)
 
     def history_page(
         self, wanted: HistoryFilter, *, limit: int, after: str | None = None

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from hitl_cli import defaults
 from hitl_cli.client.waiting import wait_until
 from hitl_cli.errors import Conflict
 from hitl_cli.people.actor import Actor
-from hitl_cli.remote.calls import MOST, Begun, Cancel, Named, Nothing, StartRuns, Steps, WantedRuns
+from hitl_cli.remote.calls import Begun, Cancel, Named, Nothing, StartRuns, Steps, WantedRuns
+from hitl_cli.remote.pages import read_pages
 from hitl_cli.runs.runs import Runs, still_open
 
 if TYPE_CHECKING:
@@ -63,14 +65,7 @@ class RemoteRuns(Runs):
 
     def list(self, *, state: RunState | None = None, limit: int | None = None) -> tuple[Sequence[Run], bool]:
         """Return the newest runs first, and whether there are more than `limit`."""
-        found: list[Run] = []
-        after: str | None = None
-        while True:
-            size = MOST if limit is None else min(limit - len(found), MOST)
-            items, after = self.page(state=state, limit=size, after=after)
-            found += items
-            if after is None or len(found) == limit:
-                return found, after is not None
+        return read_pages(partial(self.page, state=state), limit)
 
     def page(
         self, *, state: RunState | None = None, limit: int, after: str | None = None
