@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from hitl_cli.client.protocol import ProtocolRequest, as_promise, search
-from hitl_cli.client.tags import lineage
-from hitl_cli.client.wire import Audit, decode_as, encode, fresh_id
+from hitl_cli.client.protocol import as_promise, search
+from hitl_cli.client.records import alone
+from hitl_cli.client.wire import Audit, decode_as, fresh_id
 from hitl_cli.format.stable_ids import stable_id
 
 if TYPE_CHECKING:
@@ -52,15 +52,12 @@ def token_subject(id: str) -> str:
 
 def end(client: Client, subject: str, *, life_ms: int, by: str, via: str) -> None:
     """End all that was made for a subject until now and is valid for `life_ms` at most."""
-    id, now = PREFIX + fresh_id(), client.now()
-    audit = Audit(by=by, via=via, at=now)
-    data = {
-        "id": id,
-        "timeoutAt": now + life_ms,
-        "param": encode({"subject": subject}, audit.headers()),
-        "tags": {ENDED_TAG: "1"} | lineage(id, scope="local"),
-    }
-    as_promise(client.call_many([ProtocolRequest("promise.create", data)])[0])
+    now = client.now()
+    headers = Audit(by=by, via=via, at=now).headers()
+    create = alone(
+        PREFIX + fresh_id(), {"subject": subject}, headers, until=now + life_ms, tags={ENDED_TAG: "1"}
+    )
+    as_promise(client.call_many([create])[0])
 
 
 def ends(client: Client) -> Ends:

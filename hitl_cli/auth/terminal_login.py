@@ -19,9 +19,9 @@ from hitl_cli.auth import signed_token, tokens
 from hitl_cli.auth.ended import ends, is_ended, person_subject
 from hitl_cli.auth.sign_in import use_once
 from hitl_cli.auth.signed_token import TokenFields
-from hitl_cli.client.protocol import ProtocolRequest, as_promise, get_promise
-from hitl_cli.client.tags import lineage
-from hitl_cli.client.wire import Audit, audit_in, decode, encode, fresh_id, headers_of
+from hitl_cli.client.protocol import as_promise, get_promise
+from hitl_cli.client.records import alone
+from hitl_cli.client.wire import Audit, audit_in, decode, fresh_id, headers_of
 from hitl_cli.errors import BadInput
 from hitl_cli.people.actor import Permission  # noqa: TC001 - msgspec reads the annotation
 from hitl_cli.people.groups import NO_GROUPS
@@ -118,13 +118,9 @@ def read_typed(text: str) -> str | None:
 def allow(client: Client, typed: str, grant: Grant, via: str) -> None:
     """Let the terminal that shows a code act. Raises LoginRefused if another login has this code."""
     audit = Audit(id=fresh_id(), by=grant.person, via=via, at=client.now())
-    data = {
-        "id": PREFIX + typed,
-        "timeoutAt": client.now() + DEVICE_MS,
-        "param": encode(msgspec.to_builtins(grant), audit.headers()),
-        "tags": lineage(PREFIX + typed, scope="local"),
-    }
-    kept = as_promise(client.call_many([ProtocolRequest("promise.create", data)])[0])
+    until = client.now() + DEVICE_MS
+    create = alone(PREFIX + typed, msgspec.to_builtins(grant), audit.headers(), until=until)
+    kept = as_promise(client.call_many([create])[0])
     if audit_in(headers_of(kept.param)).id != audit.id:
         raise LoginRefused("this code was already used: run `hitl login --device` again.")
 

@@ -15,8 +15,8 @@ from msgspec import Meta, Struct
 from hitl_cli import defaults
 from hitl_cli.auth.ended import end, ends, is_ended, person_subject, token_subject
 from hitl_cli.client.protocol import ProtocolRequest, as_promise, get_promise, search
-from hitl_cli.client.tags import lineage
-from hitl_cli.client.wire import Audit, audit_in, decode, encode, error_value, fresh_id, headers_of
+from hitl_cli.client.records import alone
+from hitl_cli.client.wire import Audit, audit_in, decode, error_value, fresh_id, headers_of
 from hitl_cli.errors import BadUsage, HitlError, NotFound
 from hitl_cli.people.actor import PERMISSIONS, Permission, check_person
 from hitl_cli.people.groups import NO_GROUPS
@@ -105,11 +105,11 @@ def create(
         groups=groups,
         subjects=subjects,
     )
-    own = PREFIX + id
-    tags = {TOKEN_TAG: "1"} | lineage(own, scope="local")
-    param = encode(msgspec.to_builtins(said), Audit(by=by, at=now).headers())
-    data = {"id": own, "timeoutAt": now + life_ms, "param": param, "tags": tags}
-    kept = _token_in(as_promise(client.call_many([ProtocolRequest("promise.create", data)])[0]))
+    headers = Audit(by=by, at=now).headers()
+    create = alone(
+        PREFIX + id, msgspec.to_builtins(said), headers, until=now + life_ms, tags={TOKEN_TAG: "1"}
+    )
+    kept = _token_in(as_promise(client.call_many([create])[0]))
     assert kept is not None
     return kept, f"hitl_{id}_{secret}"
 

@@ -7,7 +7,7 @@ import signal
 import sys
 from contextlib import contextmanager
 from functools import cache
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeGuard
+from typing import TYPE_CHECKING, BinaryIO, TypeGuard
 
 import typer
 
@@ -167,7 +167,7 @@ def _check_nobody_else(client: Client, who: str | None) -> None:
 
 @contextmanager
 def opened[T](
-    kind: Callable[[Client, Actor], T],
+    make: Callable[[Client, Actor], T],
     ctx: typer.Context,
     server: str | None,
     token: str | None,
@@ -176,14 +176,11 @@ def opened[T](
     *,
     creates: bool = False,
 ) -> Iterator[tuple[T, Client]]:
-    """Open the `Inbox`, `Runs` or `Schedules` of the server, for the person who acts."""
+    """Open what `make` returns, such as `inbox_of`, for the person who acts."""
     known = settings or Settings()
     actor = actor_from(known, who)
     with open_client(ctx, server, token, known, creates=creates) as client:
         _check_nobody_else(client, who)
-        make: Any = {"Inbox": inbox_of, "Runs": runs_of, "Ledger": ledger_of}.get(
-            getattr(kind, "__name__", ""), kind
-        )
         yield make(client, actor), client
 
 

@@ -13,14 +13,13 @@ from msgspec import UNSET
 
 from hitl_cli.cli.bulk import Dry, Match, Stdin, Yes, answer_many, named
 from hitl_cli.cli.completion import complete_promise
-from hitl_cli.cli.context import given_stdin, opened, read_stdin, without_mark
+from hitl_cli.cli.context import given_stdin, inbox_of, opened, read_stdin, without_mark
 from hitl_cli.cli.options import AsJson, Server, Sign, SshKey, Token, Who, argument, value
 from hitl_cli.cli.output import is_terminal, note, print_json
 from hitl_cli.cli.render.decision import sentence
 from hitl_cli.errors import BadAnswer, BadInput, BadJson, BadUsage, TooLarge
 from hitl_cli.format.json import why_not_json
 from hitl_cli.format.terminal import printable
-from hitl_cli.inbox import Inbox
 from hitl_cli.inbox.votes import differing_votes
 from hitl_cli.requests.decision_input import MAX_ANSWER_BYTES, MAX_COMMENT_BYTES, DecisionInput
 from hitl_cli.requests.editable import answer_form, changed
@@ -31,6 +30,7 @@ from hitl_cli.views.decision import KeptCommentDocument, decision_result_documen
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from hitl_cli.inbox import Inbox
     from hitl_cli.inbox.decide import Said
     from hitl_cli.inbox.request_summary import RequestSummary
     from hitl_cli.people.actor import Actor
@@ -145,7 +145,7 @@ def comment(
 ) -> None:
     """Add a comment to a request without deciding it."""
     said = read_stdin(MAX_COMMENT_BYTES + 1).strip() if text == "-" else text
-    with opened(Inbox, ctx, server, token, who) as (inbox, _):
+    with opened(inbox_of, ctx, server, token, who) as (inbox, _):
         request, person = inbox.comment(id, said), inbox.actor.person
         if as_json:
             print_json(KeptCommentDocument(id=request.id, state=request.state, by=person, comment=said))
@@ -166,7 +166,7 @@ def deciding(
 ) -> Iterator[Inbox]:
     """Open the inbox of the person who decides, and signs if they want to; `several` decisions each."""
     settings = Settings()
-    with opened(Inbox, ctx, server, token, who, settings) as (inbox, _):
+    with opened(inbox_of, ctx, server, token, who, settings) as (inbox, _):
         inbox.signer = signer_of(settings, inbox.actor, sign=sign, key=key)
         chosen = None if inbox.signer is None or not several else settings.ssh_key(key)
         if chosen is not None:

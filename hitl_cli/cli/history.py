@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from hitl_cli.cli.context import opened
+from hitl_cli.cli.context import inbox_of, opened
 from hitl_cli.cli.options import AsJson, Every, Matching, Server, Token, argument, flag, number, value
 from hitl_cli.cli.output import note, print_json
 from hitl_cli.cli.render.states import OUTCOME_COLORS
@@ -15,7 +15,6 @@ from hitl_cli.cli.render.table import Cell, Column, filled, print_table
 from hitl_cli.errors import BadUsage
 from hitl_cli.format.durations import format_duration, parse_duration
 from hitl_cli.format.times import local_minute
-from hitl_cli.inbox import Inbox
 from hitl_cli.inbox.history import HistoryEntry, HistoryFilter
 from hitl_cli.requests.outcome import given_reason
 from hitl_cli.views.history import (
@@ -71,7 +70,7 @@ def show_history(
     head = csv_head(excel=excel)
     ago_ms = parse_duration(since) if since else None
     most = None if every else limit or (None if id else DEFAULT_LIMIT)
-    with opened(Inbox, ctx, server, token) as (inbox, client):
+    with opened(inbox_of, ctx, server, token) as (inbox, client):
         from_ms = None if ago_ms is None else max(client.now() - ago_ms, 0)
         wanted = HistoryFilter(by=by, since=from_ms, workflow=workflow, outcome=outcome)
         if id is not None:

@@ -10,12 +10,11 @@ import msgspec
 import typer
 
 from hitl_cli.cli.completion import complete_promise
-from hitl_cli.cli.context import opened
+from hitl_cli.cli.context import ledger_of, opened
 from hitl_cli.cli.options import CheckpointKey, Server, Token, argument, flag, value
 from hitl_cli.errors import BadInput
 from hitl_cli.format.durations import parse_duration
 from hitl_cli.format.terminal import printable_json
-from hitl_cli.ledger import Ledger
 from hitl_cli.proof.checkpoint import read_checkpoint
 from hitl_cli.settings import Settings
 
@@ -28,7 +27,7 @@ def checkpoint(
 ) -> None:
     """Sign a summary of all decisions so far, and print it. Keep it elsewhere, for `hitl verify`."""
     settings = Settings()
-    with opened(Ledger, ctx, server, token, settings=settings) as (ledger, _):
+    with opened(ledger_of, ctx, server, token, settings=settings) as (ledger, _):
         print(msgspec.json.encode(ledger.checkpoint(settings.checkpoint_signer(key))).decode())
 
 
@@ -41,7 +40,7 @@ def export(
 ) -> None:
     """Print the history as lines of JSON, which `hitl verify FILE` checks on any machine."""
     settings = Settings()
-    with opened(Ledger, ctx, server, token, settings=settings) as (ledger, client):
+    with opened(ledger_of, ctx, server, token, settings=settings) as (ledger, client):
         now = client.now()
         ago = [None if text is None else max(now - parse_duration(text), 0) for text in (since, until)]
         for line in ledger.export(settings.checkpoint_keys, *ago):
@@ -66,7 +65,7 @@ def receipt(
             against = read_checkpoint(checkpoint.read_bytes(), str(checkpoint))
         except OSError as error:
             raise BadInput(f"{checkpoint} cannot be read: {error.strerror}.", code="bad-file") from error
-    with opened(Ledger, ctx, server, token, settings=settings) as (ledger, _):
+    with opened(ledger_of, ctx, server, token, settings=settings) as (ledger, _):
         made = ledger.receipt(id, settings.checkpoint_keys, against)
     if as_html:
         from hitl_cli.ledger.page import receipt_page

@@ -13,7 +13,15 @@ from msgspec import UNSET, UnsetType
 
 from hitl_cli import defaults
 from hitl_cli.cli.completion import complete_run
-from hitl_cli.cli.context import actor_from, given_stdin, inbox_of, opened, reached_gateway, without_mark
+from hitl_cli.cli.context import (
+    actor_from,
+    given_stdin,
+    inbox_of,
+    opened,
+    reached_gateway,
+    runs_of,
+    without_mark,
+)
 from hitl_cli.cli.options import (
     Args,
     AsJson,
@@ -40,7 +48,6 @@ from hitl_cli.format.terminal import printable, printable_json
 from hitl_cli.format.times import iso, local
 from hitl_cli.format.validation import in_words
 from hitl_cli.people.gateway_file import page_of, run_page
-from hitl_cli.runs import Runs
 from hitl_cli.runs.run import RunSpec, RunState, check_id, given_args
 from hitl_cli.runs.workflows import missing
 from hitl_cli.settings import Settings
@@ -52,6 +59,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from hitl_cli.client.protocol import Client
+    from hitl_cli.runs import Runs
     from hitl_cli.runs.run import Run, Started
     from hitl_cli.runs.steps import Retry, RunStep
 
@@ -108,7 +116,7 @@ def start(
     else:
         given, named = read_arguments(args, kwarg, exact, no_args=no_args)
         specs = [RunSpec(id=id, workflow=name, args=given, kwargs=named)]
-    with opened(Runs, ctx, server, token, who, settings, creates=True) as (runs, client):
+    with opened(runs_of, ctx, server, token, who, settings, creates=True) as (runs, client):
         if stdin:
             every = runs.start_many(specs, group=group, deadline_ms=deadline_ms)
             _finish_many(client, every, specs, group, as_json=as_json)
@@ -264,7 +272,7 @@ def status(
     debug = debug or bool(os.environ.get("HITL_DEBUG"))
     if state is not None and state not in RUN_COLORS:
         raise BadUsage(f"{state!r} is not a state: use one of {', '.join(RUN_COLORS)}.")
-    with opened(Runs, ctx, server, token) as (runs, client):
+    with opened(runs_of, ctx, server, token) as (runs, client):
         if id is not None:
             tree, now = runs.steps(id), client.now()
             if as_json:
@@ -367,7 +375,7 @@ def wait(
     """Wait for a run to finish, and print its result as JSON."""
     timeout_s = None if timeout is None else parse_duration(timeout) / 1_000
     settings = Settings()
-    with opened(Runs, ctx, server, token, settings=settings) as (runs, client):
+    with opened(runs_of, ctx, server, token, settings=settings) as (runs, client):
         ended = _wait_showing(runs, runs.show(id), timeout_s)
         if ended.kind == "request" and ended.state == "completed":
             from hitl_cli.inbox.proof import check_proven
@@ -410,7 +418,7 @@ def cancel(
     token: Token = None,
 ) -> None:
     """Cancel a run and its open requests, or a request of `hitl ask`."""
-    with opened(Runs, ctx, server, token, who) as (runs, client):
+    with opened(runs_of, ctx, server, token, who) as (runs, client):
         done = runs.cancel(id, reason)
         if as_json:
             print_json(run_document(done.run, client.now()))

@@ -8,12 +8,11 @@ import msgspec
 import typer
 
 from hitl_cli.cli.completion import complete_promise
-from hitl_cli.cli.context import opened, reached_gateway
+from hitl_cli.cli.context import inbox_of, opened, reached_gateway
 from hitl_cli.cli.options import AsJson, Server, Token, argument
 from hitl_cli.cli.output import print_json
 from hitl_cli.cli.render.request import print_request
 from hitl_cli.cli.render.suggested_commands import commands
-from hitl_cli.inbox import Inbox
 from hitl_cli.people.gateway_file import page_of
 from hitl_cli.settings import Settings
 from hitl_cli.views.request import request_details_document
@@ -36,7 +35,7 @@ def show(
     """Show one request with its details, votes and comments, and how to answer it."""
     named = server or ctx.obj["server"]
     settings = Settings()
-    with opened(Inbox, ctx, server, token, settings=settings) as (inbox, _):
+    with opened(inbox_of, ctx, server, token, settings=settings) as (inbox, _):
         seen = inbox.show(id)
         document = request_details_document(seen, settings.contacts())
         if as_json:

@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hitl_cli.cli.context import opened
+from hitl_cli.cli.context import inbox_of, opened
 from hitl_cli.cli.options import AsJson, Server, Token, value
 from hitl_cli.cli.output import print_json
 from hitl_cli.cli.render.table import Cell, Column, on_terminal, print_table
 from hitl_cli.format.durations import format_age, format_duration, parse_duration
 from hitl_cli.format.terminal import printable
-from hitl_cli.inbox import Inbox
 from hitl_cli.inbox.stats import BOUNDS_MS
 from hitl_cli.views.stats import stats_document
 
@@ -38,7 +37,7 @@ def show_stats(
 ) -> None:
     """Show how long people take to decide, and the outcomes."""
     ago_ms = parse_duration(since)
-    with opened(Inbox, ctx, server, token) as (inbox, _):
+    with opened(inbox_of, ctx, server, token) as (inbox, _):
         found = inbox.stats(ago_ms)
     if as_json:
         print_json(stats_document(found))

@@ -1,7 +1,8 @@
-"""Records that are stored as promises under a request: votes, comments and revocations of links."""
+"""Records that are stored as promises: under a request (votes, comments, revocations of links), or alone."""
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from hitl_cli.client.protocol import ProtocolRequest
@@ -9,7 +10,12 @@ from hitl_cli.client.tags import SAID_TAG, lineage
 from hitl_cli.client.wire import Audit, encode
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from hitl_cli.client.wire import Json, Promise
+
+
+NO_TAGS: Mapping[str, str] = MappingProxyType({})
 
 
 def under(request: Promise, id: str, tag: str, said: Json, audit: Audit) -> ProtocolRequest:
@@ -19,6 +25,17 @@ def under(request: Promise, id: str, tag: str, said: Json, audit: Audit) -> Prot
     return ProtocolRequest(
         "promise.create",
         {"id": id, "timeoutAt": request.timeout_at, "param": encode(said, audit.headers()), "tags": tags},
+    )
+
+
+def alone(
+    id: str, said: Json, headers: dict[str, str] | None, *, until: int, tags: Mapping[str, str] = NO_TAGS
+) -> ProtocolRequest:
+    """Return the promise.create that stores a record of its own until an instant (ms since the epoch)."""
+    place = lineage(id, scope="local")
+    return ProtocolRequest(
+        "promise.create",
+        {"id": id, "timeoutAt": until, "param": encode(said, headers), "tags": {**tags, **place}},
     )
 
 

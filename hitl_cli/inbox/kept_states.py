@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from hitl_cli import defaults
 from hitl_cli.client.protocol import ProtocolRequest, as_promise, search
-from hitl_cli.client.tags import lineage
+from hitl_cli.client.records import alone
 from hitl_cli.client.wire import Audit, check_size, decode_as, encode, fresh_id, headers_of
 from hitl_cli.errors import BadName
 from hitl_cli.format.json import to_json
@@ -43,15 +43,16 @@ def keep(client: Client, actor: Actor, run: str, state: str) -> None:
     """Keep the state of an actor's run, in place of an earlier one. Raises BadName, TooLarge."""
     before = _found(client, actor, run)
     number = 1 + max((kept.number for _, kept in before), default=0)
-    own = f"{PREFIX}{fresh_id()}"
-    param = encode(
+    now = client.now()
+    create = alone(
+        f"{PREFIX}{fresh_id()}",
         {"run": run, "number": number, "state": state},
-        Audit(by=actor.person, via=actor.via, at=client.now()).headers(),
+        Audit(by=actor.person, via=actor.via, at=now).headers(),
+        until=now + defaults.DEADLINE_MS,
+        tags={STATE_TAG: _mark(actor, run)},
     )
-    check_size(f"the run {run}", param)
-    tags = {STATE_TAG: _mark(actor, run)} | lineage(own, scope="local")
-    data = {"id": own, "timeoutAt": client.now() + defaults.DEADLINE_MS, "param": param, "tags": tags}
-    as_promise(client.call_many([ProtocolRequest("promise.create", data)])[0])
+    check_size(f"the run {run}", create.data["param"])
+    as_promise(client.call_many([create])[0])
     _settle(client, [promise for promise, _ in before])
 
 

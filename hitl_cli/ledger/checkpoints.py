@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hitl_cli.client.protocol import ProtocolRequest, as_promise, search, search_pages
-from hitl_cli.client.records import closing
-from hitl_cli.client.tags import CHECKPOINT_PREFIX, LOG_TAG, lineage
-from hitl_cli.client.wire import decode_as, encode, fresh_id
+from hitl_cli.client.protocol import as_promise, search, search_pages
+from hitl_cli.client.records import alone, closing
+from hitl_cli.client.tags import CHECKPOINT_PREFIX, LOG_TAG
+from hitl_cli.client.wire import decode_as, fresh_id
 from hitl_cli.errors import NotFound
 from hitl_cli.ledger.leaves import Leaf, oldest_first, recorded_since
 from hitl_cli.ledger.log import LIFE_MS, Log, Raced, blocks_since, unseen_since
@@ -41,11 +41,8 @@ def make(
     )
     signed = signer.sign(made)
     own = f"{CHECKPOINT_PREFIX}{fresh_id()}" if id is None else id
-    tags = lineage(own, scope="local") | {LOG_TAG: "checkpoint" if pruned is None else "pruned"}
-    create = ProtocolRequest(
-        "promise.create",
-        {"id": own, "timeoutAt": client.now() + LIFE_MS, "param": encode(signed), "tags": tags},
-    )
+    tags = {LOG_TAG: "checkpoint" if pruned is None else "pruned"}
+    create = alone(own, signed, None, until=client.now() + LIFE_MS, tags=tags)
     kept = as_promise(client.call_many([create] if id else [create, closing(create)])[0])
     return signed if decode_as(kept.param, Checkpoint) == signed else None
 

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from hitl_cli.client.protocol import ProtocolRequest, as_promise, get_promises
-from hitl_cli.client.records import closing
-from hitl_cli.client.tags import LOG_PREFIX, LOG_TAG, lineage
-from hitl_cli.client.wire import decode_as, encode, fresh_id
+from hitl_cli.client.protocol import as_promise, get_promises
+from hitl_cli.client.records import alone, closing
+from hitl_cli.client.tags import LOG_PREFIX, LOG_TAG
+from hitl_cli.client.wire import decode_as, fresh_id
 from hitl_cli.errors import Conflict, WrongHistory
 from hitl_cli.ledger.leaves import Leaf
 from hitl_cli.proof.tree import Frontier, node_hash, root_of, split
@@ -244,16 +244,8 @@ class Log:
 
     def _write(self, piece: Piece) -> None:
         """Store a piece. Raises Raced if another process has stored one there."""
-        own = _id(piece.start)
-        create = ProtocolRequest(
-            "promise.create",
-            {
-                "id": own,
-                "timeoutAt": self._client.now() + LIFE_MS,
-                "param": encode(piece),
-                "tags": lineage(own, scope="local") | {LOG_TAG: "piece"},
-            },
-        )
+        until = self._client.now() + LIFE_MS
+        create = alone(_id(piece.start), piece, None, until=until, tags={LOG_TAG: "piece"})
         kept = as_promise(self._client.call_many([create, closing(create)])[0])
         if decode_as(kept.param, Piece) != piece:
             raise Raced("another process makes a checkpoint.")

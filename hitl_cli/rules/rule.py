@@ -11,14 +11,13 @@ import msgspec
 from msgspec import Struct
 
 from hitl_cli.client.protocol import ProtocolRequest, as_promise, get_promise, search
-from hitl_cli.client.tags import lineage
+from hitl_cli.client.records import alone
 from hitl_cli.client.wire import (
     Audit,
     Json,
     Verdict,
     audit_in,
     decode,
-    encode,
     error_value,
     fresh_id,
     headers_of,
@@ -80,13 +79,9 @@ class Rule(NewRule, frozen=True, kw_only=True):
 def create(client: Client, rule: NewRule, *, life_ms: int, by: str, via: str) -> Rule:
     """Store a rule, and return it."""
     own, now = PREFIX + fresh_id()[:ID_DIGITS], client.now()
-    data = {
-        "id": own,
-        "timeoutAt": now + life_ms,
-        "param": encode(msgspec.to_builtins(rule), Audit(by=by, via=via, at=now).headers()),
-        "tags": {RULE_TAG: "1"} | lineage(own, scope="local"),
-    }
-    kept = _rule_in(as_promise(client.call_many([ProtocolRequest("promise.create", data)])[0]))
+    headers = Audit(by=by, via=via, at=now).headers()
+    create = alone(own, msgspec.to_builtins(rule), headers, until=now + life_ms, tags={RULE_TAG: "1"})
+    kept = _rule_in(as_promise(client.call_many([create])[0]))
     assert kept is not None
     return kept
 
