@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from hitl_cli.engine.errors import FileMoved
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 FULL_SYNC: int | None = getattr(fcntl, "F_FULLFSYNC", None)
@@ -44,6 +45,20 @@ def sync(path: Path) -> None:
             fcntl.fcntl(file, FULL_SYNC)
     finally:
         os.close(file)
+
+
+@contextlib.contextmanager
+def folder_lock(database: Path) -> Iterator[None]:
+    """Be the only one who holds this lock on the file's folder. It has no effect on locks of the file.
+
+    Raises OSError.
+    """
+    folder = os.open(database.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
 
 
 class Place:

@@ -189,19 +189,23 @@ class Store:
             raise
 
     def _open(self) -> None:
-        _check_owner(self._db, self.path)
-        if self._db.execute("PRAGMA page_count").fetchone()[0] == 0:
-            # It lets `prune` shrink the file while others work. On an existing file it would be a write.
-            self._db.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        is_new = _check_owner(self._db, self.path) == 0
         self._db.execute("PRAGMA synchronous = FULL")
         self._db.execute("PRAGMA fullfsync = ON")  # on macOS, only this reaches the disk
-        # SQLite does not wait for this.
-        mode = _waiting(lambda: self._db.execute("PRAGMA journal_mode = WAL").fetchone()[0])
-        if mode != "wal":
-            raise FileUnusable(f"{self.path} is on a disk where processes cannot share it. Use a local disk.")
-        self._db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
-        self._log = WriteAheadLog(self._db, str(self.path))
-        _migrate(self._db, self.path)
+        # One process at a time creates the file: of two, SQLite was seen to give one an I/O error.
+        with disk.folder_lock(self.path) if is_new else contextlib.nullcontext():
+            if self._db.execute("PRAGMA page_count").fetchone()[0] == 0:
+                # It lets `prune` shrink the file while others work. On an existing file it would be a write.
+                self._db.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            # SQLite does not wait for this.
+            mode = _waiting(lambda: self._db.execute("PRAGMA journal_mode = WAL").fetchone()[0])
+            if mode != "wal":
+                raise FileUnusable(
+                    f"{self.path} is on a disk where processes cannot share it. Use a local disk."
+                )
+            self._db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+            self._log = WriteAheadLog(self._db, str(self.path))
+            _migrate(self._db, self.path)
         self._format = len(migrations())
         self._place = disk.Place(self.path)
         # Another process may have died before it synced the data that this one reads.
@@ -586,24 +590,30 @@ def _create_private(path: Path) -> None:
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, stat.S_IRUSR | stat.S_IWUSR))
 
 
-def _check_owner(db: sqlite3.Connection, path: Path) -> None:
+def _check_owner(db: sqlite3.Connection, path: Path) -> int:
+    """Return the format of the file: 0 if it is new. Raises FileUnusable, as `_refuse_foreign`."""
     # Closing a refused file must not write the log that another program has left.
     db.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, disk.log_of(path).exists())
     db.execute("BEGIN")  # a consistent view: another process may be creating the file
-    _refuse_foreign(db, path)
+    version = _refuse_foreign(db, path)
     db.execute("COMMIT")
     db.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, False)
+    return version
 
 
-def _refuse_foreign(db: sqlite3.Connection, path: Path) -> None:
-    """Raise FileUnusable, before touching the file, if it is another program's or a newer version's."""
+def _refuse_foreign(db: sqlite3.Connection, path: Path) -> int:
+    """Return the format of the file, before touching it.
+
+    Raises FileUnusable if it is another program's or a newer version's.
+    """
     application = db.execute("PRAGMA application_id").fetchone()[0]
-    version = db.execute("PRAGMA user_version").fetchone()[0]
+    version: int = db.execute("PRAGMA user_version").fetchone()[0]
     tables = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
     if application != APPLICATION_ID and (application or version or tables):
         raise FileUnusable(f"{path} is a database of another program, not hitl's. Use another file.")
     if version > len(migrations()):
         raise FileUnusable(f"{path} was written by a newer hitl (format {version}). Upgrade hitl to use it.")
+    return version
 
 
 @contextmanager
@@ -651,8 +661,7 @@ def _migrate(db: sqlite3.Connection, path: Path) -> None:
         return
     db.execute("BEGIN IMMEDIATE")
     try:
-        _refuse_foreign(db, path)
-        version = db.execute("PRAGMA user_version").fetchone()[0]
+        version = _refuse_foreign(db, path)
         for script in scripts[version:]:
             for statement in statements(script.read_text(encoding="utf-8")):
                 db.execute(statement)
@@ -717,4 +726,5 @@ def explain(error: Exception, path: Path) -> str:
         return f"{path} cannot be written. Use another file, or change the permissions of it and its folder."
     if "locked" in text:
         return f"{path} has been locked by another process for over {LOCK_WAIT_S:.0f} s. Nothing was changed."
-    return f"{path} cannot be used: {text}."
+    name = getattr(error, "sqlite_errorname", None)
+    return f"{path} cannot be used: {text}{'' if name is None else f' ({name})'}."

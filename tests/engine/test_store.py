@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hitl_cli.engine import store
+from hitl_cli.engine import disk, store
 from hitl_cli.engine.errors import FileUnusable, StorageFailed
 from hitl_cli.engine.server import Server
 from hitl_cli.engine.store import APPLICATION_ID, migrations
@@ -46,6 +46,20 @@ def test_a_new_file_and_its_folder_are_their_owners_alone(engine: Engine) -> Non
     assert folder.stat().st_mode & 0o777 == 0o700
     modes = {entry.name: entry.stat().st_mode & 0o777 for entry in folder.iterdir()}
     assert modes == {"hitl.db": 0o600, "hitl.db-wal": 0o600, "hitl.db-shm": 0o600}
+
+
+def test_a_new_file_is_created_by_one_process_at_a_time(tmp_path: Path) -> None:
+    path = tmp_path / "hitl.db"
+    another = threading.Thread(target=lambda: Server(path, Clock()).close())
+    with disk.folder_lock(path):
+        another.start()
+        another.join(0.2)
+        assert another.is_alive()
+        assert not path.exists() or path.stat().st_size == 0
+    another.join()
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("PRAGMA auto_vacuum").fetchone() == (2,)
+        assert db.execute("PRAGMA user_version").fetchone() == (len(migrations()),)
 
 
 def test_a_loose_umask_makes_nothing_readable_to_others(tmp_path: Path) -> None:
