@@ -21,6 +21,7 @@ from hitl_cli.gateway.error_responses import status_of
 from hitl_cli.gateway.http_error import HttpError
 from hitl_cli.gateway.pages import signing
 from hitl_cli.gateway.pages.form_view import NAME
+from hitl_cli.gateway.pages.more import action_named
 from hitl_cli.gateway.pages.queries import form_text
 from hitl_cli.gateway.pages.rendering import page
 from hitl_cli.gateway.pages.request_view import SubmittedForm, view
@@ -45,6 +46,9 @@ if TYPE_CHECKING:
     from hitl_cli.requests.question import Question
 
 SEE_OTHER = 303
+
+_OWN = ("csrf", "kept", "verdict")
+"""Fields that the page itself adds to a form under "More"."""
 
 
 class _Wrong(DoesNotFit):
@@ -184,12 +188,12 @@ def given_in(form: Any) -> SubmittedForm:
     for name, value in form.items():
         if name.startswith(NAME) and isinstance(value, str):
             texts.setdefault(name.removeprefix(NAME), []).append(value)
-    text = form_text(form, "comment")
-    only_remark = form_text(form, "verdict") == "comment"
+    if action := action_named(form_text(form, "verdict")):
+        given = {name: text for name, text in form.items() if isinstance(text, str) and name not in _OWN}
+        return SubmittedForm(action=action.name, given=given)
     return SubmittedForm(
         texts=texts,
-        comment="" if only_remark else text,
-        remark=text if only_remark else "",
+        comment=form_text(form, "comment"),
         reason=form_text(form, "reason"),
         choice=form_text(form, "choice") or None,
         rows=form_text(form, "rows"),
@@ -228,9 +232,9 @@ def _answer(
             raise unconfirmed
         return said
 
+    if action := action_named(sent.action):
+        return action.do(inbox, request, sent.given)
     match verdict:
-        case "comment":
-            return inbox.comment(request, sent.remark).id
         case "reject":
             said = DecisionInput(verdict="reject", reason=sent.reason.strip() or None, comment=remark)
             return inbox.decide(request, said, expect=expect).promise.id
@@ -269,8 +273,8 @@ def _typed(sent: SubmittedForm, secrets: set[str]) -> list[tuple[str, str]]:
     """Return what was typed, as names and texts. `secrets` are paths to leave out."""
     texts = {path: texts for path, texts in sent.texts.items() if path not in secrets}
     filled = [(path or "answer", "\n".join(texts).strip()) for path, texts in texts.items()]
-    comment = sent.comment or sent.remark
-    rest = [("choice", sent.choice or ""), ("comment", comment), ("reason", sent.reason)]
+    rest = [("choice", sent.choice or ""), ("comment", sent.comment), ("reason", sent.reason)]
+    rest += sent.given.items()
     return [(name, text) for name, text in [*filled, *rest] if text.strip()]
 
 

@@ -19,6 +19,7 @@ from hitl_cli.forms.reading import Difference, as_read
 from hitl_cli.forms.submission import Texts
 from hitl_cli.gateway.pages.details_view import DrawnDetails, drawn_details
 from hitl_cli.gateway.pages.form_view import Form, drawn
+from hitl_cli.gateway.pages.more import ACTIONS, Action
 from hitl_cli.inbox.comments import Comment
 from hitl_cli.inbox.details import RequestDetails
 from hitl_cli.inbox.pending import SOON_MS
@@ -53,12 +54,13 @@ OFFER_MS = 8 * UNITS_MS["h"]
 class SubmittedForm(Struct, frozen=True, kw_only=True):
     """A sent form of a request, to show again after an error: texts by path, and the other fields.
 
-    `remark` is a comment without a decision.
+    `action` is a form under "More" that was sent instead (pages/more.py), with its `given` texts by name.
     """
 
     texts: Texts = {}
     comment: str = ""
-    remark: str = ""
+    action: str = ""
+    given: dict[str, str] = {}
     reason: str = ""
     choice: str | None = None
     stand_by: str = ""
@@ -77,6 +79,7 @@ class RequestPage(Struct, frozen=True, kw_only=True):
     `why_not` is why they may not answer it; None if they may. `unreadable` is why nobody can. `said` is the
     data of a promise that is not a valid request. `missing` is how many more approvals are needed.
     `offer` is the rule that they may make with an approval, as names and values, and `offer_ms` for how long.
+    `more` is what else they may do.
     """
 
     seen: RequestDetails
@@ -105,6 +108,7 @@ class RequestPage(Struct, frozen=True, kw_only=True):
     more_told: int
     offer: list[tuple[str, str]]
     offer_ms: int
+    more: tuple[Action, ...]
 
     @property
     def answerable(self) -> bool:
@@ -155,6 +159,7 @@ def view(
         more_told=len(every) - len(shown),
         offer=[] if rule is None else in_words(rule),
         offer_ms=0 if question.offer is None else min(question.offer.longest, OFFER_MS),
+        more=tuple(action for action in ACTIONS if action.offered(inbox, seen)),
     )
 
 
