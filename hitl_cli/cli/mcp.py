@@ -15,8 +15,9 @@ import typer
 from hitl_cli.cli.context import handling, named_server
 from hitl_cli.cli.options import Proof, Server, Token, Who, value
 from hitl_cli.cli.output import note
-from hitl_cli.client.connect import driver_of
-from hitl_cli.errors import BadUsage
+from hitl_cli.client.connect import connect, driver_of
+from hitl_cli.client.protocol import get_promise
+from hitl_cli.errors import BadUsage, Unreachable
 from hitl_cli.format.durations import parse_duration
 from hitl_cli.mcp.extra import require_mcp
 from hitl_cli.people.actor import Actor, check_person
@@ -83,11 +84,13 @@ def _place(
         if who is not None:
             raise BadUsage("--as and --gateway cannot be given together: the token says who asks.")
         given = settings.gateway_token(token or ctx.obj["token"])
+        _check(lambda: _check_may_ask(gateway, given))
         return GatewayBackend(gateway, given, settings.groups()), partial(page_of, gateway.rstrip("/"))
     from hitl_cli.python_api.server_backend import ServerBackend
 
     url, chosen = named_server(ctx, settings, server, token)
-    driver_of(url.value)
+    if driver_of(url.value).file(url.value) is None:
+        _check(lambda: _check_answers(url.value, chosen))
     person = check_person(settings.person(who).value)
     actor = Actor(person=person, via=VIA, may=frozenset({"ask"}), groups=settings.groups())
     backend = ServerBackend(url.value, chosen, actor, settings.contacts, settings.group().value)
@@ -97,6 +100,31 @@ def _place(
         return None if reached is None else page_of(reached, id)
 
     return backend, page
+
+
+def _check(look: Callable[[], None]) -> None:
+    """Raise what every tool would fail with. A server that is away may come back."""
+    try:
+        look()
+    except Unreachable as error:
+        if error.code != Unreachable.code:
+            raise
+        note(f"hitl: {error}")
+
+
+def _check_may_ask(gateway: str, token: str | None) -> None:
+    """Raise HitlError if a gateway refuses the token, or the token may not ask."""
+    from hitl_cli.client.gateway_api import GatewayApi
+    from hitl_cli.views.auth import MeDocument
+
+    me = GatewayApi(gateway, token, program=True).send("GET", "/me", MeDocument)
+    Actor(person=me.person, via=VIA, may=frozenset(me.can)).require("ask")
+
+
+def _check_answers(url: str, token: str | None) -> None:
+    """Raise HitlError if a server refuses the token, or is not one."""
+    with connect(url, token) as client:
+        get_promise(client, "hitl")
 
 
 async def _serve(

@@ -133,6 +133,20 @@ class GatewayApi:
             raise Unreachable(f"the gateway at {self.url} cannot be reached: {why}.") from error
 
 
+class _Description(Struct, frozen=True):
+    """What the OpenAPI document of a service says of it."""
+
+    info: dict[str, Any]
+
+
+def is_gateway(url: str) -> bool:
+    """Whether a gateway of hitl answers at a URL."""
+    try:
+        return GatewayApi(url, None).send("GET", "/openapi.json", _Description).info.get("title") == "hitl"
+    except HitlError:
+        return False
+
+
 def _error_in(status: int, raw: bytes, where: str, *, program: bool) -> HitlError:
     """Return the error that a response tells."""
     try:

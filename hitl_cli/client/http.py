@@ -13,6 +13,7 @@ from resonate.connections import HttpConnection
 from resonate_base import ORIGIN_HEADER, PROTOCOL_VERSION, ResonateError
 
 from hitl_cli.client.connect import shown_url
+from hitl_cli.client.gateway_api import is_gateway
 from hitl_cli.client.protocol import (
     Capabilities,
     Client,
@@ -44,7 +45,7 @@ class HttpClient(Client):
     """A client of a Resonate server over HTTP, with the SDK's connection."""
 
     def __init__(self, url: str, token: str | None) -> None:
-        self.name = shown_url(url)
+        self._url, self.name = url, shown_url(url)
         self._loop = asyncio.Runner()
         self._connection = HttpConnection(url=url, auth=token)
         self._token = token
@@ -72,7 +73,12 @@ class HttpClient(Client):
         try:
             answer = await send(self._connection, request, self._token, asking)
         except Unreachable as error:
-            error.hint = error.hint.replace("hitl login URL", f"hitl login {self.name}")
+            if error.code == "server-failed" and await asyncio.to_thread(is_gateway, self._url):
+                raise Unreachable(
+                    f"{self.name} is a gateway of hitl. Sign in first: hitl login {self.name}. Workers and"
+                    " upkeep need the server itself.",
+                    code=error.code,
+                ) from error
             raise
         except (ResonateError, OSError) as error:
             self._capabilities = None  # the next response may come from another server

@@ -209,7 +209,6 @@ def read(raw: bytes | str) -> ProtocolResponse:
             "the response is not of a Resonate server. Use the URL of `hitl server` or of another Resonate"
             f" server ({error}).",
             code="server-failed",
-            hint="At a gateway, sign in first: hitl login URL. Upkeep and workers need the server itself.",
         ) from error
     if response.head.status in UNAUTHORIZED:
         raise Unreachable(

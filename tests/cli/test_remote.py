@@ -242,10 +242,25 @@ def test_completion_is_of_the_gateway(gateway: Visited, far: Hitl) -> None:
     assert "complete-me" in far.run(env=env).stdout
 
 
-def test_a_gateway_without_login_says_how_to_sign_in(gateway: Visited, tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", [("pending",), ("worker",), ("mcp",)], ids=str)
+def test_a_gateway_without_login_says_what_it_is_and_how_to_sign_in(
+    gateway: Visited, tmp_path: Path, command: tuple[str, ...]
+) -> None:
     hitl = Hitl(tmp_path)
-    said = hitl.fails(6, "pending", "-S", gateway.address, code="server-failed")
+    said = hitl.fails(6, *command, "-S", gateway.address, code="server-failed")
+    assert "gateway of hitl" in said
     assert f"hitl login {gateway.address}" in said
+
+
+def test_an_agent_learns_at_the_start_that_its_token_cannot_ask(gateway: Visited, tmp_path: Path) -> None:
+    hitl = Hitl(tmp_path)
+    at = ("mcp", "--gateway", gateway.address)
+    hitl.fails(6, *at, env={"HITL_TOKEN": "hitl_wrong_x"}, code="token-refused")
+    hitl.fails(6, *at, code="unauthenticated")
+    hitl.fails(7, *at, env={"HITL_TOKEN": token_for(gateway, "lead", "decide")}, code="permission-missing")
+    hitl.ok(*at, "--token", token_for(gateway, "agent", "ask"))
+    away = hitl.run("mcp", "--gateway", "http://127.0.0.1:1")
+    assert (away.returncode, "cannot be reached" in away.stderr) == (0, True)  # it may come back
 
 
 def test_requests_are_reviewed_at_a_gateway(gateway: Visited) -> None:
