@@ -54,6 +54,7 @@ from hitl_cli.people.contacts import NotificationSettings, recipients, unreached
 from hitl_cli.people.groups import Groups, check_known, unknown_people
 from hitl_cli.proof.signing import too_few_sign
 from hitl_cli.requests.decision import Decision, KeptDecision, decision_on
+from hitl_cli.requests.demand import OnUnproven
 from hitl_cli.requests.notification import Notification, outcome_notification
 from hitl_cli.requests.question import (
     Digest,
@@ -79,9 +80,6 @@ logger = logging.getLogger(__name__)
 type OnDeadline = Literal["expire", "approve", "reject"] | Any
 """The outcome when the deadline passes. Any other value is the data of an approval."""
 
-
-type OnUnproven = Literal["fail", "ask_again"]
-"""What to do after an approval without good proof."""
 
 PLAIN_DEADLINES = ("expire", "approve", "reject")
 

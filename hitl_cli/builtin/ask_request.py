@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from resonate.context import Context
 
-from hitl_cli.authoring.ask import OnUnproven, ask
+from hitl_cli.authoring.ask import ask
+from hitl_cli.requests.demand import OnUnproven
 from hitl_cli.requests.question import Instead, not_askable
 from hitl_cli.requests.question_input import QuestionInput
 from hitl_cli.views.decision import decision_document

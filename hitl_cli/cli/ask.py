@@ -52,7 +52,7 @@ from hitl_cli.inbox.proof import check_is_the_same
 from hitl_cli.people.gateway_file import page_of
 from hitl_cli.people.groups import as_asked, in_words, unknown_people
 from hitl_cli.proof.signing import too_few_sign
-from hitl_cli.requests.demand import names_of
+from hitl_cli.requests.demand import ids_to_ask, names_of
 from hitl_cli.requests.question import MAX_QUESTION_BYTES, Instead, Question, outcome_of
 from hitl_cli.requests.question_input import offer_of
 from hitl_cli.rules.matching import TOOL
@@ -61,7 +61,7 @@ from hitl_cli.settings import Settings
 from hitl_cli.views.decision import answer_document
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from types import FrameType
 
     from hitl_cli.client.wire import Promise
@@ -72,9 +72,6 @@ if TYPE_CHECKING:
 
 SCALARS = ("string", "integer", "number", "boolean")
 """Types of a JSON Schema whose value is one word."""
-
-MOST_ASKED = 20
-"""How often a request is asked again: a forger might answer forever."""
 
 GRACE_S = 0.8
 """How long to wait for the server after a signal to end."""
@@ -211,7 +208,7 @@ def ask(
         put = partial(
             inbox.ask, question, key=key, tags=tags, deadline_ms=deadline_ms, callbacks=contacts.callbacks
         )
-        for own in _ids(id):
+        for own in ids_to_ask(new_id() if id is None else id):
             posted = _existing(inbox, own, question.digest) if prompt is None else put(id=own)
             queued = prompt is not None and inbox.notify(posted, contacts, group)
             command = _Command(posted.id, server or ctx.obj["server"])
@@ -242,13 +239,6 @@ def ask(
             at=decided_at(promise, now),
         )
     _finish(posted, promise, now, settings.groups(), names=names, digest=digest, as_json=as_json)
-
-
-def _ids(id: str | None) -> Iterator[str]:
-    """Yield the id of the request, and those under which it is asked again."""
-    own = new_id() if id is None else id
-    yield own
-    yield from (f"{own}-{number}" for number in range(2, MOST_ASKED))
 
 
 def _asks_again(

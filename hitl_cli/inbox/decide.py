@@ -184,18 +184,18 @@ def begin(
 
 def _signed(item: RequestSummary, vote: Vote, audit: Audit, signer: Signer | None) -> Audit:
     """Return the record of a decision with its proof. Raises NotAllowed if the request needs one."""
-    if signer is not None and audit.id is not None:
-        stated = statement_of(item.promise, item.run, vote, audit.id, vote.at)
-        proof = signer(stated)  # its decision has an id of its own if it was signed before
-        if item.asked.proof != "passkey" or proof.kind == "passkey":
-            return msgspec.structs.replace(audit, id=proof.decision, at=proof.at, proof=proof)
-    check_signs(item, None, vote.verdict)
-    return audit
+    check_signs(item, signer, vote.verdict)
+    if signer is None or audit.id is None:
+        return audit
+    proof = signer(statement_of(item.promise, item.run, vote, audit.id, vote.at))
+    # A decision that was signed before has an id of its own.
+    return msgspec.structs.replace(audit, id=proof.decision, at=proof.at, proof=proof)
 
 
 def check_signs(item: RequestSummary, signer: Signer | None, verdict: Verdict = "approve") -> None:
-    """Raise NotAllowed for a request that needs proof from a person who does not sign."""
-    if signer is None and item.asked.proof is not None:
+    """Raise NotAllowed for a request that needs proof of a kind that the person does not give."""
+    needed = item.asked.proof
+    if needed is not None and (signer is None or (needed == "passkey" and signer.kind != "passkey")):
         raise proof_needed(item, verdict)
 
 

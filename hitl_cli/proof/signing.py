@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
 from msgspec.structs import replace
 
-from hitl_cli.client.wire import Proof
+from hitl_cli.client.wire import Proof, SignatureKind
 from hitl_cli.engine.wall_clock import now_ms
 from hitl_cli.errors import BadInput, BadProof
 from hitl_cli.format.passkeys import Passkey, passkey
@@ -23,11 +24,19 @@ if TYPE_CHECKING:
     from hitl_cli.people.groups import Groups
     from hitl_cli.requests.question import Question
 
-type Signer = Callable[[Statement], Proof]
-"""Signs a statement. Raises BadInput, and then nothing is decided."""
-
 FRESH_MS = 15 * 60_000
 """How long a statement waits for its signature."""
+
+
+class Signer(Struct, frozen=True):
+    """Signs a statement, with a key of one kind. `sign` raises BadInput, and then nothing is decided."""
+
+    kind: SignatureKind
+    sign: Callable[[Statement], Proof]
+
+    def __call__(self, statement: Statement) -> Proof:
+        """Return the proof of a statement. Raises what `sign` does."""
+        return self.sign(statement)
 
 
 def usable_keys(person: str, groups: Groups) -> tuple[str, ...]:
@@ -103,7 +112,7 @@ def ssh_signer(
             )
         return Proof(kind="ssh", decision=statement.decision, at=statement.at, signature=signature)
 
-    return sign
+    return Signer("ssh", sign)
 
 
 def signed_before(proof: Proof, groups: Groups) -> Signer:
@@ -122,4 +131,4 @@ def signed_before(proof: Proof, groups: Groups) -> Signer:
             raise BadProof(f"{error}. Nothing was changed.") from error
         return proof
 
-    return sign
+    return Signer(proof.kind, sign)

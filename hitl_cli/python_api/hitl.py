@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from functools import partial
+from itertools import islice, repeat
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack, overload
 
 import msgspec
@@ -11,7 +13,7 @@ from msgspec import UNSET
 
 from hitl_cli import defaults
 from hitl_cli.client.wire import fresh_id
-from hitl_cli.errors import RunFailed, TimedOut
+from hitl_cli.errors import RunFailed, TimedOut, Unproven
 from hitl_cli.format.canonical_json import check_finite
 from hitl_cli.format.durations import Duration, duration_ms
 from hitl_cli.format.validation import in_document, located
@@ -19,13 +21,13 @@ from hitl_cli.python_api.async_waits import AsyncWaits
 from hitl_cli.python_api.backend import Wanted, backend_of
 from hitl_cli.python_api.server_states import ServerStates
 from hitl_cli.requests.decision import with_place, with_question
-from hitl_cli.requests.demand import Demand
+from hitl_cli.requests.demand import MOST_ASKED, Demand, OnUnproven, ids_to_ask
 from hitl_cli.requests.question import not_askable
 from hitl_cli.requests.question_input import QuestionInput
 from hitl_cli.requests.use import check_usable, consume_at
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from types import TracebackType
     from typing import Self
 
@@ -105,6 +107,7 @@ class Hitl:
         *,
         form: type[T],
         timeout: Duration | None = None,
+        on_unproven: OnUnproven = "fail",
         **options: Unpack[AskOptions],
     ) -> Decision[T]: ...
     @overload
@@ -114,10 +117,17 @@ class Hitl:
         *,
         form: Mapping[str, Any] | None = None,
         timeout: Duration | None = None,
+        on_unproven: OnUnproven = "fail",
         **options: Unpack[AskOptions],
     ) -> Decision[Any]: ...
     def ask(
-        self, prompt: str, *, form: Any = None, timeout: Duration | None = None, **options: Unpack[AskOptions]
+        self,
+        prompt: str,
+        *,
+        form: Any = None,
+        timeout: Duration | None = None,
+        on_unproven: OnUnproven = "fail",
+        **options: Unpack[AskOptions],
     ) -> Decision[Any]:
         """Ask a person, wait for the decision and return it.
 
@@ -127,10 +137,18 @@ class Hitl:
         request; and `callback`: a URL that is sent the decision, signed, if the settings allow its host.
         After `timeout` it raises TimedOut; the request stays open, and `wait` waits for it again.
 
+        An approval without the proof that is needed raises Unproven. With `on_unproven="ask_again"`, people
+        are asked again instead, 20 times at most: with the ids `refund-7-2`, `refund-7-3`, …
+
         Raises BadInput (not valid), Conflict (the id is of a request with other content).
         """
-        asked = _question_input(prompt, form, options)
-        return self._decided(self._backend.put(asked), form, timeout, asked)
+        ends = _ends_at(timeout)
+        for asked in _to_ask(_question_input(prompt, form, options), on_unproven):
+            try:
+                return self._decided(self._backend.put(asked), form, _left(ends), asked)
+            except Unproven as error:
+                refused = error
+        raise refused
 
     def put(self, prompt: str, *, form: Any = None, **options: Unpack[AskOptions]) -> str:
         """Create a request without waiting, and return its id.
@@ -169,12 +187,12 @@ class Hitl:
         has settled the request with an answer that does not fit; Unproven for an approval without the proof
         that it needs.
         """
-        return self._decided(id, form, timeout, Demand(proof=proof))
+        return self._decided(id, form, _seconds(timeout), Demand(proof=proof))
 
     def _decided(
-        self, id: str, form: Any, timeout: Duration | None, asked: QuestionInput | Demand
+        self, id: str, form: Any, timeout_s: float | None, asked: QuestionInput | Demand
     ) -> Decision[Any]:
-        return with_place(_typed(id, form, self._backend.decision(id, _seconds(timeout), asked)), self)
+        return with_place(_typed(id, form, self._backend.decision(id, timeout_s, asked)), self)
 
     def consume(self, decision: Decision[Any], *, key: str | None = None) -> Decision[Any]:
         """Use up an approval of a request with `once`, and return it. See Decision.consume."""
@@ -289,6 +307,7 @@ class AsyncHitl:
         *,
         form: type[T],
         timeout: Duration | None = None,
+        on_unproven: OnUnproven = "fail",
         **options: Unpack[AskOptions],
     ) -> Decision[T]: ...
     @overload
@@ -298,15 +317,27 @@ class AsyncHitl:
         *,
         form: Mapping[str, Any] | None = None,
         timeout: Duration | None = None,
+        on_unproven: OnUnproven = "fail",
         **options: Unpack[AskOptions],
     ) -> Decision[Any]: ...
     async def ask(
-        self, prompt: str, *, form: Any = None, timeout: Duration | None = None, **options: Unpack[AskOptions]
+        self,
+        prompt: str,
+        *,
+        form: Any = None,
+        timeout: Duration | None = None,
+        on_unproven: OnUnproven = "fail",
+        **options: Unpack[AskOptions],
     ) -> Decision[Any]:
         """Ask a person, wait for the decision and return it. See Hitl.ask."""
-        asked = _question_input(prompt, form, options)
-        id = await asyncio.to_thread(self._backend.put, asked)
-        return await self._decided(id, form, timeout, asked)
+        ends = _ends_at(timeout)
+        for asked in _to_ask(_question_input(prompt, form, options), on_unproven):
+            id = await asyncio.to_thread(self._backend.put, asked)
+            try:
+                return await self._decided(id, form, _left(ends), asked)
+            except Unproven as error:
+                refused = error
+        raise refused
 
     async def put(self, prompt: str, *, form: Any = None, **options: Unpack[AskOptions]) -> str:
         """Create a request without waiting, and return its id. See Hitl.put."""
@@ -334,17 +365,17 @@ class AsyncHitl:
         self, id: str, *, form: Any = None, timeout: Duration | None = None, proof: ProofKind | None = None
     ) -> Decision[Any]:
         """Return the decision on a request once it is made. See Hitl.wait."""
-        return await self._decided(id, form, timeout, Demand(proof=proof))
+        return await self._decided(id, form, _seconds(timeout), Demand(proof=proof))
 
     async def _decided(
         self,
         id: str,
         form: Any,
-        timeout: Duration | None,
+        timeout_s: float | None,
         asked: QuestionInput | Demand,
     ) -> Decision[Any]:
         look = partial(self._backend.decision, asked=asked)
-        return with_place(_typed(id, form, await self._waits.until(look, id, _seconds(timeout))), self)
+        return with_place(_typed(id, form, await self._waits.until(look, id, timeout_s)), self)
 
     async def consume(self, decision: Decision[Any], *, key: str | None = None) -> Decision[Any]:
         """Use up an approval of a request with `once`, and return it. See Decision.consume."""
@@ -445,6 +476,27 @@ def _question_input(prompt: str, form: Any, options: AskOptions) -> QuestionInpu
         said = in_document(error, QuestionInput, "argument")
         raise not_askable(f"{said}.", located(error)[0]) from error
     return asked
+
+
+def _to_ask(asked: QuestionInput, on_unproven: OnUnproven) -> Iterator[QuestionInput]:
+    """Yield what to ask, while its approvals are without good proof. Raises BadInput."""
+    if on_unproven not in ("fail", "ask_again"):
+        raise not_askable(f'on_unproven={on_unproven!r} must be "fail" or "ask_again".')
+    yield asked
+    if on_unproven == "ask_again":
+        again = repeat(None, MOST_ASKED) if asked.id is None else ids_to_ask(asked.id)
+        yield from (msgspec.structs.replace(asked, id=id) for id in islice(again, 1, None))
+
+
+def _ends_at(timeout: Duration | None) -> float | None:
+    """Return when a wait ends, in s of the monotonic clock. Raises BadInput."""
+    seconds = _seconds(timeout)
+    return None if seconds is None else time.monotonic() + seconds
+
+
+def _left(ends: float | None) -> float | None:
+    """Return the s that are left of a wait."""
+    return None if ends is None else max(0.0, ends - time.monotonic())
 
 
 def _names(names: str | Sequence[str]) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ import msgspec
 from hitl_cli.client.waiting import PATIENCE_S
 from hitl_cli.client.wire import fresh_id
 from hitl_cli.errors import Unreachable
-from hitl_cli.inbox.decide import vote_of
+from hitl_cli.inbox.decide import check_signs, vote_of
 from hitl_cli.inbox.inbox import Inbox
 from hitl_cli.inbox.pending import EVERYTHING
 from hitl_cli.people.actor import Actor
@@ -118,6 +118,7 @@ class RemoteInbox(Inbox):
         decided = Decided(name=item.id, whole=True, said=given)
         if self.signer is None or not item.waits:
             return self._decided(decided)
+        check_signs(item, self.signer, given.verdict or "approve")
         at = self.client.now()
         vote = vote_of(given, self.actor.person, item.asked, at)
         proof = self.signer(statement_of(item.promise, item.run, vote, fresh_id(), at))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
-from typing import Annotated, get_args
+from typing import Annotated, Literal, get_args
 
 from msgspec import Meta, Struct
 from msgspec.structs import replace
@@ -23,6 +23,12 @@ class Demand(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 NOTHING = Demand()
+
+type OnUnproven = Literal["fail", "ask_again"]
+"""What an asker does with an approval without good proof."""
+
+MOST_ASKED = 20
+"""How often a request is asked: a forger might answer forever."""
 
 type Policy = Mapping[str, Demand]
 """Demands by a glob for the names of a request."""
@@ -51,6 +57,12 @@ def raised(question: Question, policy: Policy, names: Iterable[str]) -> Question
 def names_of(tool: str | None, key: str | None, id: str | None) -> list[str]:
     """Return what a policy knows a request without a workflow by. The id counts with and without `ask-`."""
     return [name for name in (tool, key, id, id and id.removeprefix(OWN_PREFIX)) if name]
+
+
+def ids_to_ask(id: str) -> Iterator[str]:
+    """Yield the id of a request without a workflow, and those under which it is asked again."""
+    yield id
+    yield from (f"{id}-{number}" for number in range(2, MOST_ASKED + 1))
 
 
 def at_least(asked: Question, stored: Question) -> Question:

@@ -202,6 +202,11 @@ def test_a_decision_is_signed_on_the_machine_of_the_person(gateway: Visited, far
     far.fails(2, "approve", "signed-2", "--sign", "--key", str(other), code="no-key")
 
 
+def test_an_ssh_key_signs_nothing_that_needs_a_passkey(gateway: Visited, far: Hitl) -> None:
+    put(gateway.hitl, "touch-1", Question(prompt="Touch?", proof="passkey"))
+    far.fails(7, "approve", "touch-1", "--key", str(far.folder / "no-such-key"), code="proof-needed")
+
+
 def test_a_signature_of_another_request_or_decision_is_refused_at_the_gateway(
     gateway: Visited, key: Path
 ) -> None:

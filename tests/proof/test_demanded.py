@@ -5,6 +5,7 @@ Nothing else is believed: not what is stored, and not what a gateway says.
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
@@ -12,8 +13,8 @@ import msgspec
 import pytest
 from resonate.context import Context  # noqa: TC002 - the SDK reads annotations
 
+from hitl_cli import AsyncHitl, ask, workflow
 from hitl_cli import Hitl as PythonApi
-from hitl_cli import ask, workflow
 from hitl_cli.agents.decide_call import HookOptions, decide_call
 from hitl_cli.agents.tool_call import ToolCall
 from hitl_cli.client.protocol import call, get_promise
@@ -26,9 +27,11 @@ from hitl_cli.inbox.open_requests import OpenRequests
 from hitl_cli.inbox.pending import EVERYTHING, settle_complete, spelled_by, summaries
 from hitl_cli.inbox.proof import verified
 from hitl_cli.inbox.votes import create_request
+from hitl_cli.proof.signing import Signer
 from hitl_cli.python_api.gateway_backend import GatewayBackend
 from hitl_cli.python_api.server_backend import ServerBackend
 from hitl_cli.requests.decision import KeptDecision
+from hitl_cli.requests.decision_input import DecisionInput
 from hitl_cli.requests.demand import Demand, raised
 from hitl_cli.requests.notification import Notification
 from hitl_cli.requests.question import Instead, Question
@@ -204,7 +207,6 @@ def test_nobody_proves_their_own_request_that_others_must_answer(client: Client)
     item = summaries(client, ["own"])["own"]
     anybody = msgspec.structs.replace(item, question=msgspec.structs.replace(item.asked, allow_self=True))
     from hitl_cli.inbox.decide import Settling, begin
-    from hitl_cli.requests.decision_input import DecisionInput
 
     own = inbox(client, PLAIN, "lead", "lead")
     begun = begin(client, own.actor, anybody, DecisionInput(verdict="approve"), signer=own.signer)
@@ -220,6 +222,38 @@ def test_who_waits_for_a_request_as_for_a_run_gets_no_unproven_yes(hitl: Hitl, c
     hitl.fails(4, "wait", "pay-7", code="unproven")
     with PythonApi(hitl.url) as python, pytest.raises(Unproven):
         python.result("pay-7")
+
+
+def test_a_program_asks_again_after_an_approval_without_proof(hitl: Hitl, client: Client) -> None:
+    for id in ("pay-7", "pay-7-2", "pay-7-3"):
+        put(client, PLAIN, id, proof="signed")
+    settle(client, "pay-7")
+    settle(client, "pay-7-2")
+    inbox(client, PLAIN, "lead", "lead").decide("pay-7-3", DecisionInput(verdict="reject"), whole=True)
+    asked: dict[str, Any] = {"id": "pay-7", "proof": "signed", "timeout": "1ms"}
+    with PythonApi(hitl.url, person="agent") as python:
+        decision = python.ask("Pay?", on_unproven="ask_again", **asked)
+        assert (decision.id, decision.approved) == ("pay-7-3", False)
+        with pytest.raises(Unproven):
+            python.ask("Pay?", **asked)
+        with pytest.raises(BadInput):
+            python.ask("Pay?", on_unproven=cast("Any", "guess"), **asked)
+
+    async def awaited() -> str:
+        async with AsyncHitl(hitl.url, person="agent") as python:
+            return (await python.ask("Pay?", on_unproven="ask_again", **asked)).id
+
+    assert asyncio.run(awaited()) == "pay-7-3"
+
+
+def test_an_ssh_key_is_not_asked_to_sign_what_needs_a_passkey(client: Client) -> None:
+    put(client, PLAIN, proof="passkey")
+    desk = inbox(client, PLAIN, "lead")
+    desk.signer = Signer("ssh", lambda _: pytest.fail("signed in vain"))
+    for verdict in ("approve", "reject"):
+        with pytest.raises(NotAllowed) as refused:
+            desk.decide("pay-7", DecisionInput(verdict=cast("Any", verdict)), whole=True)
+        assert refused.value.code == "proof-needed"
 
 
 def test_an_unproven_yes_is_posted_to_no_callback(client: Client) -> None:

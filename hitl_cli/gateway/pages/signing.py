@@ -18,7 +18,7 @@ from hitl_cli.format.passkeys import are_verified_here, origin_of, to_base64url
 from hitl_cli.format.shell import command
 from hitl_cli.gateway.error_responses import json_answer
 from hitl_cli.gateway.pages.queries import form_text
-from hitl_cli.proof.signing import FRESH_MS, signed_before, usable_passkeys
+from hitl_cli.proof.signing import FRESH_MS, Signer, signed_before, usable_passkeys
 from hitl_cli.proof.statement import Statement, asked_digest
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from hitl_cli.gateway.context import Gateway
     from hitl_cli.inbox.request_summary import RequestSummary
     from hitl_cli.people.actor import Actor
-    from hitl_cli.proof.signing import Signer
 
 
 class Signing(Struct, frozen=True, kw_only=True):
@@ -92,7 +91,7 @@ def signer_of(form: Any, actor: Actor) -> Signer | None:
             return signed_before(msgspec.json.decode(given, type=Proof), actor.groups)
         except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
             raise BadProof(f"the signature cannot be read: {error}. Nothing was changed.") from error
-    return _not_yet if wants_statement(form) or form_text(form, "sign") else None
+    return Signer("passkey", _not_yet) if wants_statement(form) or form_text(form, "sign") else None
 
 
 def _not_yet(statement: Statement) -> Proof:
