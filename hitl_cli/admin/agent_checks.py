@@ -26,7 +26,8 @@ from hitl_cli.agents import claude_settings
 from hitl_cli.auth import logins
 from hitl_cli.client.connect import connect_existing, driver_of, shown_url
 from hitl_cli.client.protocol import NO_SUCH, call
-from hitl_cli.errors import BadSetting, HitlError
+from hitl_cli.errors import BadInput, BadSetting, HitlError
+from hitl_cli.proof import ssh
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,6 +47,9 @@ MANAGED = (
 
 LOCAL_SERVER = "http://127.0.0.1:8001"
 """Where `hitl server` and the Resonate Server listen if nothing else is said."""
+
+PEM = b"-----BEGIN "
+"""How the file of a private key begins."""
 
 SERVING = ("gateway", "server", "worker", "dev")
 """The commands that hold keys, secrets, or the right to write to the server."""
@@ -69,6 +73,7 @@ def ways_out(settings: Settings, url: str, token: str | None) -> list[WayOut]:
         *_gateways(settings, url),
         *_logins(),
         *_hook_secrets(settings),
+        *_signatures(settings),
         *_processes(),
         *_files(settings),
         *_agent_hooks(),
@@ -249,6 +254,42 @@ def _hook_secrets(settings: Settings) -> Iterator[WayOut]:
     for name in settings.readable_hooks():
         text = f"the secret of [hooks.{name}] can be read: it decides in any name"
         yield WayOut("secret", "open", text, "set it in the environment of the gateway alone, as $NAME")
+
+
+def _signatures(settings: Settings) -> Iterator[WayOut]:
+    """Look for keys with which this user signs decisions of the people in the settings."""
+    groups = settings.contacts().members
+    owners = {key: person for person, keys in groups.ssh.items() for key in keys}
+    if not owners:
+        return
+    found: dict[str, str] = {}
+    try:
+        found |= dict.fromkeys(ssh.agent_keys() & owners.keys(), "the SSH agent")
+        for file in _private_keys(settings):
+            if (public := ssh.unlocked(file)) in owners:
+                found[public] = str(file)
+    except (BadInput, OSError) as error:
+        yield WayOut("signature", "unknown", str(error))
+    for public, place in found.items():
+        text = f"{place} has a key of {owners[public]} in the settings"
+        if public.startswith("sk-"):
+            yield WayOut("signature", "closed", f"{text}, which a person must touch for each signature")
+        else:
+            advice = "use a key that must be touched, a passphrase, or another user for the agent"
+            yield WayOut("signature", "open", f"{text}: it signs decisions as them", advice)
+    if not found:
+        yield WayOut("signature", "closed", "no key of the settings can be used from here")
+
+
+def _private_keys(settings: Settings) -> Iterator[Path]:
+    """Yield the files in which this user's private keys are."""
+    chosen = settings.ssh_key()
+    folder = Path.home() / ".ssh"
+    for file in [*([] if chosen is None else [chosen]), *(folder.iterdir() if folder.is_dir() else ())]:
+        if file.is_file() and os.access(file, os.R_OK):
+            with file.open("rb") as opened:
+                if opened.read(len(PEM)) == PEM:
+                    yield file
 
 
 # This user's processes and files

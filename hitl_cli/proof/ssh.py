@@ -40,8 +40,7 @@ def own_key(chosen: Path | None, known: Sequence[str], folder: Path) -> Path:
         if not chosen.exists():
             raise BadInput(f"there is no key at {chosen}. Nothing was changed.", code="no-key")
         return chosen
-    done = _run("ssh-add", "-L")
-    held = {f"{kind} {blob}" for kind, blob, *_ in map(str.split, done.stdout.decode().splitlines()) if blob}
+    held = agent_keys()
     mine = [key for key in known if key in held]
     if len(mine) != 1:
         found = "none" if not mine else str(len(mine))
@@ -53,6 +52,12 @@ def own_key(chosen: Path | None, known: Sequence[str], folder: Path) -> Path:
     public = folder / "key.pub"
     public.write_text(f"{mine[0]}\n")
     return public
+
+
+def agent_keys() -> set[str]:
+    """Return the public keys of the SSH agent; none if there is no agent. Raises BadInput, BadSetting."""
+    lines = _run("ssh-add", "-L").stdout.decode(errors="replace").splitlines()
+    return {f"{parts[0]} {parts[1]}" for parts in map(str.split, lines) if len(parts) > 1}
 
 
 def sign(key: Path, statement: bytes, namespace: str = NAMESPACE, *, quiet: bool = False) -> str:
@@ -117,7 +122,13 @@ def asks_each_time(key: Path) -> bool:
     """Whether each signature by the key in a file needs a person: a touch, or its passphrase."""
     if needs_touch(key) or key.suffix == ".pub":
         return needs_touch(key)
-    return _run("ssh-keygen", "-y", "-P", "", "-f", str(key)).returncode != 0
+    return unlocked(key) is None
+
+
+def unlocked(key: Path) -> str | None:
+    """Return the public half of the private key in a file; None if it has a passphrase, or is no key."""
+    done = _run("ssh-keygen", "-y", "-P", "", "-f", str(key))
+    return None if done.returncode != 0 else " ".join(done.stdout.decode(errors="replace").split()[:2])
 
 
 def _run(*command: str, stdin: bytes = b"", own_session: bool = False) -> subprocess.CompletedProcess[bytes]:

@@ -77,6 +77,19 @@ def test_a_token_that_can_only_ask_is_closed_and_one_that_decides_is_open(
         assert found["gateway"] == {"closed"}
 
 
+def test_a_key_of_a_person_that_signs_without_a_person_is_open(hitl: Hitl) -> None:
+    folder = hitl.folder / "home" / ".ssh"
+    folder.mkdir(parents=True, mode=0o700)
+    env = {"HOME": str(folder.parent), "SSH_AUTH_SOCK": ""}
+    assert "signature" not in states(hitl, env)
+    for name, passphrase, state in (("locked", "secret", "closed"), ("plain", "", "open")):
+        command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", passphrase, "-f", str(folder / name)]
+        subprocess.run(command, check=True)
+        public = (folder / f"{name}.pub").read_text().strip()
+        (hitl.folder / "hitl.toml").write_text(f"[people.lead]\nssh = [{json.dumps(public)}]\n")
+        assert states(hitl, env)["signature"] == {state}, name
+
+
 def test_what_hitl_login_has_kept_is_open(hitl: Hitl, start_gateway: StartGateway) -> None:
     gateway = start_gateway("--sign-in")
     token = hitl.ok("token", "create", "--as", "lead", "--can", "decide").strip()
