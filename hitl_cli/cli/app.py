@@ -28,7 +28,7 @@ _UNEXPECTED = HitlError.exit_code, "unexpected-error"
 """Exit code and error code of an exception that is not a HitlError."""
 
 _PANELS = {
-    "Getting started": ("demo", "dev"),
+    "Getting started": ("demo", "init", "dev"),
     "Workers and servers": ("worker", "gateway", "server"),
     "Runs": ("start", "status", "wait", "cancel", "workflows", "schedule"),
     "Requests": (
@@ -165,7 +165,7 @@ def options(
 ) -> None:
     """Run workflows that pause until a person answers.
 
-    Getting started: run `hitl demo` to watch one, then `hitl dev --app FILE.py` with your own.
+    Getting started: run `hitl demo` to watch one, then `hitl init` and `hitl dev` for your own.
     """
     del version
     ctx.ensure_object(dict)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 EXAMPLES: dict[str, tuple[str, ...]] = {
     "demo": ("hitl demo", "hitl demo email", "hitl demo agent", "hitl demo proof"),
+    "init": ("hitl init", "hitl init approvals", "hitl init --print"),
     "worker": ("hitl worker", "hitl worker --app deploy.py --group production"),
     "server": ("hitl server", "hitl server --port 8002"),
     "gateway": ("hitl gateway", "hitl gateway --port 5002"),

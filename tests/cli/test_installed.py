@@ -53,6 +53,7 @@ TO_THE_END = (
     "backup copy.db",
     "doctor",
     "prune --older 30d --yes",
+    "init new",
 )
 
 REFUSED = {

@@ -1,0 +1,77 @@
+"""`hitl init`: the files of a new project."""
+
+from __future__ import annotations
+
+import re
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from hitl_cli import __version__
+from hitl_cli.errors import BadInput
+from hitl_cli.settings import Settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+WORKFLOWS, TEST, SETTINGS = "workflows.py", "test_workflows.py", "hitl.toml"
+
+FILES = (WORKFLOWS, TEST, SETTINGS, "pyproject.toml", "README.md", ".gitignore")
+"""The files of a project, in the order in which they are written."""
+
+UNNAMED = "workflows"
+"""The name of a project whose folder has no letter or digit in its name."""
+
+
+class ProjectFile(Struct, frozen=True, kw_only=True):
+    """One file of a project: the text to write, or why the file is left as it is."""
+
+    name: str
+    text: str
+    kept: str | None = None
+
+
+def new_project(folder: Path) -> list[ProjectFile]:
+    """Return the files of a project in a folder, which need not exist. Nothing is written."""
+    name = re.sub(r"[^a-z0-9]+", "-", folder.resolve().name.lower()).strip("-") or UNNAMED
+    return [
+        ProjectFile(name=file, text=_text(file, name), kept=_reason_to_keep(folder, file)) for file in FILES
+    ]
+
+
+def write(folder: Path, project: list[ProjectFile]) -> None:
+    """Write the files that are not kept. Raises BadInput; an existing file is never overwritten."""
+    at = folder
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for file in project:
+            if file.kept is None:
+                at = folder / file.name
+                with at.open("x", encoding="utf-8") as stream:
+                    stream.write(file.text)
+    except OSError as error:
+        raise BadInput(f"{at} cannot be written: {error.strerror}.", code="bad-file") from error
+
+
+def serves_its_workflows(folder: Path) -> bool:
+    """Whether a worker in the folder serves the workflows of the project. Raises BadSetting."""
+    return str(folder / WORKFLOWS) in [app.value for app in Settings({}, folder).apps([])]
+
+
+def _text(file: str, name: str) -> str:
+    """Return what a file of a project says."""
+    template = files("hitl_cli.admin").joinpath("project_files", f"{file.lstrip('.')}.template")
+    return template.read_text(encoding="utf-8").replace("@NAME@", name).replace("@VERSION@", __version__)
+
+
+def _reason_to_keep(folder: Path, file: str) -> str | None:
+    """Return why a file must not be written, None if it can be."""
+    if (folder / file).exists(follow_symlinks=False):
+        return "it exists"
+    if file == TEST and (folder / WORKFLOWS).exists(follow_symlinks=False):
+        return f"{WORKFLOWS} exists"
+    pyproject = folder / "pyproject.toml"
+    if file == SETTINGS and pyproject.is_file() and Settings({}, folder).path == pyproject:
+        return "pyproject.toml has [tool.hitl]"
+    return None

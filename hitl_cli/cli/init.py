@@ -1,0 +1,36 @@
+"""`hitl init`: write the files of a new project."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from hitl_cli.cli.options import argument, flag
+from hitl_cli.cli.output import note
+from hitl_cli.format.shell import quoted
+from hitl_cli.format.terminal import printable
+
+
+def init(
+    folder: Annotated[Path, argument("[FOLDER]", "Folder of the project. Default: this one.")] = Path(),
+    dry_run: Annotated[bool, flag("Only show what would be written.", "--dry-run")] = False,
+    show: Annotated[bool, flag("Print the files instead of writing them.", "--print")] = False,
+) -> None:
+    """Write a new project: a workflow that asks, its test, settings and a README. Overwrites nothing."""
+    from hitl_cli.admin.project import SETTINGS, WORKFLOWS, new_project, serves_its_workflows, write
+
+    project = new_project(folder.absolute())
+    if show:
+        print("\n".join(f"# ---- {file.name}\n{file.text}" for file in project), end="")
+        return
+    if not dry_run:
+        write(folder.absolute(), project)
+    for file in project:
+        said = ("would write" if dry_run else "wrote") if file.kept is None else "kept"
+        print(printable(f"{said} {folder / file.name}" + (f" ({file.kept})" if file.kept else "")))
+    if dry_run:
+        return
+    if not serves_its_workflows(folder.absolute()):
+        note(f'A worker here does not serve {WORKFLOWS} yet: add app = "{WORKFLOWS}" to {SETTINGS}.')
+    enter = "" if folder.absolute() == Path.cwd() else f"cd {quoted(str(folder))} && "
+    note(f"Next: {enter}hitl dev")
