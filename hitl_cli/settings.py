@@ -354,10 +354,19 @@ class Settings:
         )
 
     def secret(self, text: str | None) -> str | None:
-        """Return a secret; `$NAME` is read from that environment variable. Raises BadSetting."""
+        """Return a secret. `$NAME` is read from that environment variable, or the file in NAME_FILE.
+
+        Raises BadSetting.
+        """
         if text is None or not text.startswith("$"):
             return text
-        value = self._env.get(text[1:])
+        value, file = self._env.get(text[1:]), self._env.get(f"{text[1:]}_FILE")
+        if not value and file:
+            try:
+                value = Path(file).read_text(encoding="utf-8").rstrip("\r\n")
+            except (OSError, ValueError) as error:
+                why = getattr(error, "strerror", None) or error
+                raise BadSetting(f"{file}, from {text[1:]}_FILE, cannot be read: {why}.") from error
         if not value:
             raise BadSetting(f"{self._path} reads a secret from {text}, which is not set.")
         return value

@@ -128,13 +128,19 @@ def _read_keys(path: Path) -> Keys:
 
 
 def _read_private(path: Path) -> bytes:
-    """Return the content of a file that only its owner can read. Raises OSError, BadInput."""
+    """Return the content of a file that only its owner can read, or that root lends to a group.
+
+    Raises OSError, BadInput.
+    """
     # O_NONBLOCK does not wait for another process to write to a named pipe.
     with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
-        mode = os.fstat(file.fileno()).st_mode
+        status = os.fstat(file.fileno())
+        mode = status.st_mode
         if not stat.S_ISREG(mode):
             raise BadKey(f"{path} is not a regular file.")
-        if mode & 0o077:
+        # systemd and Kubernetes lend a file of root to a service, by an ACL or a group.
+        lent = status.st_uid == 0 and os.geteuid() != 0
+        if mode & (0o037 if lent else 0o077):
             raise BadKey(
                 f"{path} is readable by others, who could sign links: run chmod 600 on it. If someone may"
                 " have read it, also run `hitl key rotate --forget`."

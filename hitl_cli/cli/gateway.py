@@ -46,7 +46,11 @@ def gateway(
         str | None, value("NAME", "Trust this header from an authenticating proxy. Needs --trust-from.")
     ] = None,
     trust_from: Annotated[
-        list[str] | None, value("ADDRESS", "Address or network of the proxy (repeatable).")
+        list[str] | None,
+        value(
+            "ADDRESS",
+            "Address or network of the proxy, whose X-Forwarded-For tells clients apart (repeatable).",
+        ),
     ] = None,
     server: Server = None,
     token: Token = None,
@@ -54,11 +58,8 @@ def gateway(
     """Serve the inbox page for people and the HTTP API for programs."""
     import ipaddress
 
-    if (trust_header is None) != (not trust_from):
-        raise BadUsage(
-            "--trust-header and --trust-from must be given together: the header, and the address of the"
-            " proxy."
-        )
+    if trust_header is not None and not trust_from:
+        raise BadUsage("--trust-header needs --trust-from: the address of the proxy.")
     try:
         networks = [ipaddress.ip_network(address) for address in trust_from or ()]
     except ValueError as error:

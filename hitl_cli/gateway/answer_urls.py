@@ -15,7 +15,6 @@ from hitl_cli.auth.links import LinkInvalid
 from hitl_cli.errors import BadJson
 from hitl_cli.gateway.api.route import read_json
 from hitl_cli.gateway.auth.access import PERSON
-from hitl_cli.gateway.auth.rate_limit import network_of
 from hitl_cli.gateway.context import gateway_of
 from hitl_cli.gateway.error_responses import json_answer
 from hitl_cli.gateway.http_error import HttpError
@@ -61,7 +60,7 @@ def _link_of(request: Request) -> Link:
     try:
         return links.link_in(request.match_info["token"], gateway.keys(), links.PROGRAM)
     except LinkInvalid:
-        if wait_ms := gateway.bad_links.count(network_of(request.remote)):
+        if wait_ms := gateway.bad_links.count_from(request):
             after = {"Retry-After": str(wait_ms // 1_000 + 1)}
             raise HttpError(429, "too many invalid URLs: wait a minute, then try again.", after) from None
         raise

@@ -88,13 +88,13 @@ class Gateway:
         self.decisions = Decisions(self._open, self.bridge)
         """For decisions on one request: `decisions.decide(actor, id, said)`."""
         self.renderer = Renderer(clock, options.base)
-        self.bearers = BearerTokens(self.bridge, RateLimit(BAD_TOKENS, MINUTE_MS, clock))
+        self.bearers = BearerTokens(self.bridge, RateLimit(BAD_TOKENS, MINUTE_MS, clock, options.trust_from))
         public = urlsplit(options.url)
         self.cookies = Cookies(https=public.scheme == "https", base=options.base, port=public.port)
         self.endings = Endings(self.bridge)
         self.access = Access(options, self.keys, self.bearers, self.cookies, clock, self.endings)
-        self.bad_links = RateLimit(BAD_LINKS, MINUTE_MS, clock)
-        self.sign_ins = RateLimit(SIGN_INS, SIGN_IN_MS, clock)
+        self.bad_links = RateLimit(BAD_LINKS, MINUTE_MS, clock, options.trust_from)
+        self.sign_ins = RateLimit(SIGN_INS, SIGN_IN_MS, clock, options.trust_from)
         self.mails_to = RateLimit(MAILS, SIGN_IN_MS, clock)
         self.stopping = asyncio.Event()
         """Set when the gateway stops; ends the streams."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from multiprocessing import get_context
 from typing import TYPE_CHECKING
 
@@ -92,6 +93,20 @@ def test_a_file_that_others_can_open_is_not_used(tmp_path: Path, mode: int) -> N
     load_keys(path, NOW)
     path.chmod(mode)
     with pytest.raises(BadInput, match="chmod 600"):
+        load_keys(path, NOW)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="the file must be root's")
+@pytest.mark.parametrize(("mode", "is_used"), [(0o440, True), (0o444, False), (0o460, False)])
+def test_a_file_of_root_may_be_lent_to_a_service(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int, is_used: bool
+) -> None:
+    """As a credential of systemd, or a secret of Kubernetes."""
+    path = tmp_path / "hitl.keys"
+    load_keys(path, NOW)
+    path.chmod(mode)
+    monkeypatch.setattr(os, "geteuid", lambda: 1_000)
+    with nullcontext() if is_used else pytest.raises(BadInput, match="chmod 600"):
         load_keys(path, NOW)
 
 

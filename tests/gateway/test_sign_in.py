@@ -14,7 +14,7 @@ from hitl_cli.auth import tokens
 from hitl_cli.auth.sign_in import LIFE_MS, link_for, sign
 from hitl_cli.auth.signing_keys import rotate
 from hitl_cli.gateway.auth import sessions
-from hitl_cli.gateway.context import MAILS, SIGN_INS
+from hitl_cli.gateway.context import BAD_LINKS, MAILS, SIGN_INS
 from hitl_cli.people.contacts import Contact, Directory, EmailSettings
 from tests.conftest import PATIENCE_S, Hitl, wait_until
 from tests.gateway.visiting import Browser, Visited, all_promises
@@ -508,6 +508,15 @@ def test_a_password_for_the_proxy_itself_is_no_token(behind: Browser) -> None:
 
 def test_two_names_are_refused(behind: Browser) -> None:
     assert behind.get("/nowhere", X_Forwarded_User=["reviewer", "lead"]).status == 400
+
+
+def test_attempts_are_counted_for_the_client_that_the_proxy_names(behind: Browser) -> None:
+    def status(said: str) -> int:
+        return behind.get("/l/nonsense", X_Forwarded_For=said).status
+
+    assert [status(f"198.51.100.{n}, 192.0.2.7") for n in range(BAD_LINKS)] == [403] * BAD_LINKS
+    assert status("192.0.2.7, 127.0.0.1") == 429
+    assert status("192.0.2.7, 192.0.2.8") == 403  # what a client says before the proxy counts for nothing
 
 
 def test_from_elsewhere_the_header_is_ignored(more: Callable[..., Visited]) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hitl_cli.admin import notify_checks
-from hitl_cli.errors import BadInput
+from hitl_cli.errors import BadInput, BadSetting
 from hitl_cli.people.contacts import Address
 from hitl_cli.settings import Settings
 
@@ -115,6 +115,19 @@ def test_secrets_come_from_the_environment(tmp_path: Path) -> None:
     assert (known.webhooks.secret, known.hooks["ci"].secret) == (SECRET, SECRET)
     assert known.email is not None
     assert known.email.password == "pass"
+
+
+def test_secrets_come_from_files(tmp_path: Path) -> None:
+    text = '[webhooks]\nsecret = "$SIGNING"'
+    (tmp_path / "signing").write_text(f"{SECRET}\n")
+    known = directory(tmp_path, text, SIGNING_FILE=str(tmp_path / "signing"))
+    assert known.webhooks.secret == SECRET
+    (tmp_path / "hitl.toml").write_text('server = "postgresql://worker:$PASSWORD@db.example.com/hitl"')
+    (tmp_path / "password").write_text("it's/odd")
+    env = {"PASSWORD_FILE": str(tmp_path / "password")}
+    assert Settings(env, tmp_path).server().value == "postgresql://worker:it%27s%2Fodd@db.example.com/hitl"
+    with pytest.raises(BadSetting, match=r"SIGNING_FILE.*No such file"):
+        directory(tmp_path, text, SIGNING_FILE=str(tmp_path / "missing"))
 
 
 def test_a_command_that_meets_a_mistake_says_so_and_does_nothing(hitl: Hitl) -> None:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import ipaddress
 from typing import TYPE_CHECKING
 
 from hitl_cli.auth.ended import person_subject
 from hitl_cli.errors import BadInput
+from hitl_cli.gateway.auth.rate_limit import is_within
 from hitl_cli.gateway.http_error import HttpError
 from hitl_cli.people.actor import EVERYTHING, check_person
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from aiohttp.web import Request
 
     from hitl_cli.gateway.auth.access import AuthContext, Visitor
-    from hitl_cli.gateway.options import Network
 
 
 class TokenAuthenticator:
@@ -61,7 +58,7 @@ class ProxyAuthenticator:
 
     async def identify(self, request: Request) -> Visitor | None:
         """Return the person in the proxy's header. Raises HttpError (400) if it is not exactly one."""
-        if self._header is None or not _is_within(request.remote, self._networks):
+        if self._header is None or not is_within(request.remote, self._networks):
             return None
         names = request.headers.getall(self._header, [])
         if not names:
@@ -102,13 +99,3 @@ class SessionAuthenticator:
         person = person_subject(visitor.person, visitor.actor.groups)
         subjects = (person, session.subject, *session.subjects)
         return None if await context.endings.cover(subjects, session.began_at) else visitor
-
-
-def _is_within(address: str | None, networks: Sequence[Network]) -> bool:
-    """Whether an address is in one of the networks."""
-    try:
-        ip = ipaddress.ip_address(address or "")
-    except ValueError:
-        return False
-    mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
-    return any((mapped or ip) in network for network in networks)

@@ -11,9 +11,11 @@ from msgspec import Struct
 from hitl_cli.gateway.http_error import HttpError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from aiohttp.web import Request
+
+    from hitl_cli.gateway.options import Network
 
 MOST_KNOWN = 10_000
 """Clients to count; the oldest is forgotten first."""
@@ -28,10 +30,16 @@ class _Window(Struct):
 
 
 class RateLimit:
-    """Counts the attempts of each client within a time. `clock` returns ms since the epoch."""
+    """Counts the attempts of each client within a time. `clock` returns ms since the epoch.
 
-    def __init__(self, most: int, within_ms: int, clock: Callable[[], int]) -> None:
+    Proxies in `trusted` networks say for whom they ask, by X-Forwarded-For.
+    """
+
+    def __init__(
+        self, most: int, within_ms: int, clock: Callable[[], int], trusted: Sequence[Network] = ()
+    ) -> None:
         self._most = most
+        self._trusted = trusted
         self._within_ms = within_ms
         self._clock = clock
         self._windows: OrderedDict[str, _Window] = OrderedDict()
@@ -50,9 +58,33 @@ class RateLimit:
 
     def check(self, request: Request, refusal: str) -> None:
         """Count an attempt from a request's network. Raises HttpError (429)."""
-        wait_ms = self.count(network_of(request.remote))
+        wait_ms = self.count_from(request)
         if wait_ms:
             raise HttpError(429, refusal, {"Retry-After": str(wait_ms // 1_000 + 1)})
+
+    def count_from(self, request: Request) -> int:
+        """Count an attempt from a request's network. Returns the same as `count`."""
+        return self.count(network_of(client_of(request, self._trusted)))
+
+
+def client_of(request: Request, trusted: Sequence[Network]) -> str | None:
+    """Return the address that a request comes from: the last one that is not of a trusted proxy."""
+    address = request.remote
+    for before in reversed(",".join(request.headers.getall("X-Forwarded-For", ())).split(",")):
+        if not is_within(address, trusted):
+            break
+        address = before.strip() or address
+    return address
+
+
+def is_within(address: str | None, networks: Sequence[Network]) -> bool:
+    """Whether an address is in one of the networks."""
+    try:
+        ip = ipaddress.ip_address(address or "")
+    except ValueError:
+        return False
+    mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
+    return any((mapped or ip) in network for network in networks)
 
 
 def network_of(address: str | None) -> str:

@@ -16,7 +16,6 @@ from hitl_cli.auth.links import LinkExpired, LinkInvalid, LinkUsed
 from hitl_cli.errors import HitlError, NotAllowed, NotFound
 from hitl_cli.gateway.api import events
 from hitl_cli.gateway.auth.access import PERSON, VISITOR, Visitor
-from hitl_cli.gateway.auth.rate_limit import network_of
 from hitl_cli.gateway.context import gateway_of
 from hitl_cli.gateway.http_error import CODES
 from hitl_cli.gateway.pages import request as request_page
@@ -106,7 +105,7 @@ def _nowhere(request: Request, error: HitlError, form: Any = None) -> web.Respon
     if form is not None:
         more["typed"] = request_page.typed_in(form)
     if isinstance(error, LinkInvalid):
-        wait_ms = gateway_of(request).bad_links.count(network_of(request.remote))
+        wait_ms = gateway_of(request).bad_links.count_from(request)
         if wait_ms:
             status, headers = 429, {"Retry-After": str(wait_ms // 1_000 + 1)}
             heading, message = "Too many invalid links", "wait a minute, then try again."
