@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -92,10 +93,10 @@ def fill(client: Client, count: int, *, finished: bool, prefix: str, quorum: boo
                 Inbox(client, REVIEWER).decide(f"{id}:1", DecisionInput(verdict="approve"))
 
 
-def seconds(command: list[str], env: dict[str, str], said: bytes = b"") -> float:
-    """Return the wall time of a command."""
+def seconds(command: list[str], env: dict[str, str], said: bytes = b"", folder: Path | None = None) -> float:
+    """Return the wall time of a command, run in a folder."""
     began = time.perf_counter()
-    subprocess.run(command, env=env, check=True, input=said, capture_output=True)
+    subprocess.run(command, env=env, check=True, input=said, cwd=folder, capture_output=True)
     return time.perf_counter() - began
 
 
@@ -112,6 +113,26 @@ def hook_seconds(client: Client, env: dict[str, str]) -> float:
     call |= {"tool_input": {"command": "git status"}}
     said = [msgspec.json.encode(call | {"tool_use_id": f"t{number}"}) for number in range(PAIRS)]
     return statistics.median(seconds([HITL, "hook", "claude"], env, one) for one in said)
+
+
+def sign_ms(env: dict[str, str]) -> tuple[float, float]:
+    """Return the wall ms of `hitl approve` and, of the pairs, how much longer `--sign` takes; as medians."""
+    with tempfile.TemporaryDirectory(prefix="hitl-bench-", ignore_cleanup_errors=True) as folder:
+        place = Path(folder)
+        key = place / "key"
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+        public = Path(f"{key}.pub").read_text().strip()
+        (place / "hitl.toml").write_text(f"[people.reviewer]\nssh = ['{public}']\n")
+        own = {**env, "HITL_AS": "reviewer", "HITL_SSH_KEY": str(key)}
+        single = (number for number in range(WAITING) if number % QUORUM_EVERY)
+        ids = [f"new-{number:06}:1" for number in islice(single, 2 * PAIRS)]
+        times = [
+            seconds([HITL, "approve", id, *sign], own, folder=place)
+            for id, sign in zip(ids, ([], ["--sign"]) * PAIRS, strict=True)
+        ]
+    plain, signed = times[::2], times[1::2]
+    more = statistics.median(one - other for one, other in zip(signed, plain, strict=True))
+    return statistics.median(plain) * 1_000, more * 1_000
 
 
 @contextlib.contextmanager
@@ -160,6 +181,8 @@ def main() -> None:
             ratio = statistics.median(one / other for one, other in pairs)
             wall = statistics.median(one for one, _ in pairs)
             print(f"{name}: {ratio:.2f} times the imports alone ({wall * 1_000:.0f} ms)", flush=True)
+        plain_ms, more_ms = sign_ms(env)
+        print(f"hitl approve: {plain_ms:.0f} ms, with --sign {more_ms:.0f} ms more", flush=True)
         print(f"hitl hook claude, decided by a rule: {hook_seconds(client, env) * 1_000:.0f} ms", flush=True)
 
 
