@@ -20,6 +20,7 @@ from hitl_cli.inbox.history import EVERYTHING
 from hitl_cli.people.gateway_file import page_of
 from hitl_cli.python_api.backend import HISTORY_PAGE
 from hitl_cli.requests.decision import with_question
+from hitl_cli.requests.question_input import as_used
 from hitl_cli.views.history import history_entry_document
 from hitl_cli.views.pending import request_summary_document
 from hitl_cli.views.request import request_details_document
@@ -125,22 +126,24 @@ class _GatewayDesk:
         options = self._gateway.options
         return await self._run(lambda inbox: inbox.put(asked, options.people, options.group).id)
 
-    async def decision(self, id: str, timeout_s: float) -> Decision[Json] | None:
+    async def decision(
+        self, id: str, timeout_s: float, asked: QuestionInput | None = None
+    ) -> Decision[Json] | None:
         """Return the decision. See Desk."""
         end = time.monotonic() + timeout_s
         gateway, request = self._gateway, self._request
-        found = await self._run(lambda inbox: _decision_in(inbox, id))
+        found = await self._run(lambda inbox: _decision_in(inbox, id, asked))
         while found is None and (rest := end - time.monotonic()) > 0:
             with gateway.waiters.on(request, id) as woken:
                 await gateway.waiters.ready()
-                found = await self._run(lambda inbox: _decision_in(inbox, id))
+                found = await self._run(lambda inbox: _decision_in(inbox, id, asked))
                 if found is None:
                     with contextlib.suppress(TimeoutError):
                         async with asyncio.timeout(rest):
                             await woken.wait()
             if found is None and (gateway.stopping.is_set() or has_left(request)):
                 raise HttpError(503, "the gateway is stopping. The request is still open: wait for it again.")
-            found = found or await self._run(lambda inbox: _decision_in(inbox, id))
+            found = found or await self._run(lambda inbox: _decision_in(inbox, id, asked))
         return found
 
     async def use(self, id: str, key: str) -> None:
@@ -186,9 +189,10 @@ class _GatewayDesk:
         return await self._gateway.inbox(self.actor, work)
 
 
-def _decision_in(inbox: Inbox, id: str) -> Decision[Json] | None:
+def _decision_in(inbox: Inbox, id: str, asked: QuestionInput | None = None) -> Decision[Json] | None:
     """Return the decision on a request; None while it is open."""
     item = inbox.find(id, whole=True)
     if item.promise.state == "pending":
         return None
-    return with_question(decision_of(item.promise, item.asked, inbox.actor.groups, item.run), item.asked)
+    decided = decision_of(item.promise, item.asked, inbox.actor.groups, item.run, *as_used(asked))
+    return with_question(decided, item.asked)

@@ -42,8 +42,13 @@ class Desk(Protocol):
     async def put(self, asked: QuestionInput) -> str:
         """Create a request, or find the existing one, and return its id. Raises BadInput, Conflict."""
 
-    async def decision(self, id: str, timeout_s: float) -> Decision[Json] | None:
-        """Return the decision; None after `timeout_s` seconds. Raises NotFound, RunFailed."""
+    async def decision(
+        self, id: str, timeout_s: float, asked: QuestionInput | None = None
+    ) -> Decision[Json] | None:
+        """Return the decision; None after `timeout_s` seconds. Raises NotFound, RunFailed, Unproven.
+
+        `asked` is what the caller has asked, which is not believed to be stored so.
+        """
 
     async def use(self, id: str, key: str) -> None:
         """Use up an approval. Raises NotFound, NotCovered, Conflict, BadInput."""
@@ -74,7 +79,9 @@ class BackendDesk:
         """Create a request. See Desk."""
         return await self._run(lambda: self._backend.put(asked))
 
-    async def decision(self, id: str, timeout_s: float) -> Decision[Json] | None:
+    async def decision(
+        self, id: str, timeout_s: float, asked: QuestionInput | None = None
+    ) -> Decision[Json] | None:
         """Return the decision. See Desk.
 
         It waits in slices, so that a call that is canceled frees its thread soon. The server may be away
@@ -85,7 +92,7 @@ class BackendDesk:
             rest = end - time.monotonic()
             slice_s = max(min(rest, SLICE_S), 0)
             try:
-                found = await self._run(partial(self._backend.decision, id, slice_s, self._demand))
+                found = await self._run(partial(self._backend.decision, id, slice_s, asked or self._demand))
             except Unreachable as error:
                 if rest <= 0:
                     raise

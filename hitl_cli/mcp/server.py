@@ -223,7 +223,7 @@ class _Tools:
         options = self._options
 
         async def ask(asked: QuestionInput) -> Decision[Json] | None:
-            return await _decision(context, desk, await desk.put(asked), options.wait_s)
+            return await _decision(context, desk, await desk.put(asked), options.wait_s, asked)
 
         said = await permission_prompt.answered(
             params.arguments,
@@ -237,11 +237,13 @@ class _Tools:
 # Waiting
 
 
-async def _decision(context: Context, desk: Desk, id: str, hold_s: float) -> Decision[Json] | None:
-    """Return the decision; None after `hold_s` seconds. Raises NotFound."""
+async def _decision(
+    context: Context, desk: Desk, id: str, hold_s: float, asked: QuestionInput | None = None
+) -> Decision[Json] | None:
+    """Return the decision; None after `hold_s` seconds. Raises NotFound, Unproven."""
     telling = asyncio.create_task(_tell(context, id, hold_s))
     try:
-        return await desk.decision(id, hold_s)
+        return await desk.decision(id, hold_s, asked)
     finally:
         telling.cancel()
 

@@ -27,6 +27,7 @@ from hitl_cli.inbox.open_requests import OpenRequests
 from hitl_cli.inbox.pending import EVERYTHING, settle_complete, spelled_by, summaries
 from hitl_cli.inbox.proof import verified
 from hitl_cli.inbox.votes import create_request
+from hitl_cli.mcp.desk import BackendDesk
 from hitl_cli.proof.signing import Signer
 from hitl_cli.python_api.gateway_backend import GatewayBackend
 from hitl_cli.python_api.server_backend import ServerBackend
@@ -300,6 +301,13 @@ def test_a_hook_goes_on_with_a_proven_yes_only(hitl: Hitl, client: Client) -> No
     approve(client, PLAIN, first, "lead", "lead")
     settle(client, second, {"tool": "Bash", "input": {"command": "make"}, "cwd": None})
     assert [answer(1), answer(2)] == ["allow", "deny"]
+
+    # As the tool `approval_prompt`, which knows what it asked.
+    other = QuestionInput(prompt="Run something else?", proof="signed")
+    desk = BackendDesk(ServerBackend(hitl.url, None, actor))
+    assert asyncio.run(desk.decision(first, 0)) is not None
+    with pytest.raises(Unproven, match="changed"):
+        asyncio.run(desk.decision(first, 0, other))
 
 
 # Quorum
