@@ -247,6 +247,17 @@ def extra(name: str) -> Iterator[None]:
         ) from error
 
 
+class LoggedError(str):
+    """The message of an error for a log line, with its `code` for log lines in JSON."""
+
+    __slots__ = ("code",)
+    code: str
+
+
 def logged(error: BaseException) -> str:
     """Return the message of an error for a log line, with its code if it has one."""
-    return f"{error} (code={error.code})" if isinstance(error, HitlError) else str(error)
+    if not isinstance(error, HitlError):
+        return str(error)
+    text = LoggedError(f"{error} (code={error.code})")
+    text.code = error.code
+    return text

@@ -47,6 +47,7 @@ from hitl_cli.format.shell import command
 from hitl_cli.format.terminal import printable
 from hitl_cli.forms import as_form_type, schema_of
 from hitl_cli.inbox.ask import digest_of as digest_of_file
+from hitl_cli.inbox.decision_log import log_seen
 from hitl_cli.inbox.proof import unproven
 from hitl_cli.inbox.standing import check_offer, decide_by_rule
 from hitl_cli.notify.deliver import give_notice, notifier_of
@@ -430,7 +431,9 @@ async def asking(
         note_question(ctx, again, keep=put.keep)
         given: KeptDecision = await sdk.named(_step_of(ctx, new), again).run(asking, new, None, None, form)
         return msgspec.structs.replace(given, answers=question)
-    if (request.value.headers or {}).get("hitl:rule") is None:
+    rule = (request.value.headers or {}).get("hitl:rule")
+    log_seen(ctx.info.origin_id, decision, rule)
+    if rule is None:
         await tell_the_others(ctx, question, request)
     return KeptDecision(**msgspec.structs.asdict(decision), answers=question)
 
@@ -508,16 +511,21 @@ async def create(ctx: Context, put: NewRequest) -> PromiseRecord:
     question = await as_policy_demands(ctx, put, groups)
     tags = put.tags if question is put.question else {**put.tags, **question.tags(key=None, workflow=None)}
     created = await sdk.create_first(ctx, msgspec.to_builtins(question), tags, now + put.deadline_ms)
+    about = {"request": created.id}
     if created.created_at >= now and (unknown := groups.unknown(put.question.everyone)):
-        logger.warning("%s waits for an answer: %s", created.id, printable(unknown_people(unknown, groups)))
+        why = printable(unknown_people(unknown, groups))
+        logger.warning("%s waits for an answer: %s", created.id, why, extra=about)
     if created.created_at >= now and (unsigned := too_few_sign(question, groups)):
-        logger.warning("%s waits for an answer: %s", created.id, unsigned)
+        logger.warning("%s waits for an answer: %s", created.id, unsigned, extra=about)
     shortened = created.created_at >= now and created.timeout_at < now + SHORTENED * put.deadline_ms
     # Without a deadline in the call, ending with the run is what the author expects.
     if shortened and (put.chosen or ":" in ctx.info.parent_id):
         left = format_duration(created.timeout_at - now)
         logger.warning(
-            "%s can be answered for %s only: the function that asks it ends then", created.id, left
+            "%s can be answered for %s only: the function that asks it ends then",
+            created.id,
+            left,
+            extra=about,
         )
     return created
 

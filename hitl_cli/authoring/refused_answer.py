@@ -56,7 +56,10 @@ def refusal(form: Any, decision: Decision[Any], question: Question) -> Refused |
     times = _times(question)
     if decision.expired or times > MOST:
         raise DoesNotFit(f"the data of the decision on {decision.id} does not fit: {why}.")
-    logger.warning("%s: the data of the decision does not fit, so it is asked again: %s", decision.id, why)
+    about = {"request": decision.id}
+    logger.warning(
+        "%s: the data of the decision does not fit, so it is asked again: %s", decision.id, why, extra=about
+    )
     at = round(decision.at.timestamp() * 1_000)
     return Refused(why=why, data=decision.data, by=decision.by, at=at, times=times)
 
@@ -66,7 +69,10 @@ def without_proof(request: PromiseRecord, question: Question, why: str) -> Refus
     times = _times(question)
     if request.state != "resolved" or times > MOST:
         raise unproven(request.id, why)
-    logger.warning("%s: it was approved without good proof, so it is asked again: %s", request.id, why)
+    about = {"request": request.id}
+    logger.warning(
+        "%s: it was approved without good proof, so it is asked again: %s", request.id, why, extra=about
+    )
     audit = audit_in(request.value.headers or {})
     at = request.settled_at or request.created_at
     return Refused(why=f"no good proof: {why}", data=request.value.data, by=audit.by, at=at, times=times)

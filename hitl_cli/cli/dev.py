@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -10,6 +11,7 @@ import typer
 from hitl_cli import defaults
 from hitl_cli.cli import worker
 from hitl_cli.cli.gateway import SignIn, options_of
+from hitl_cli.cli.logs import LogJson, say_serving, wants_json
 from hitl_cli.cli.options import Port, Server, Token
 from hitl_cli.cli.output import hyperlink
 from hitl_cli.cli.serving import listening
@@ -35,6 +37,7 @@ def dev(
     concurrency: worker.Concurrency = 64,
     lease: worker.Lease = "15s",
     sign_in: SignIn = False,
+    log_json: LogJson = False,
     server: Server = None,
     token: Token = None,
 ) -> None:
@@ -54,7 +57,9 @@ def dev(
         sign_in=sign_in,
         group=works.group,
     )
-    with listening(HOST, port):
+    log_json = wants_json(log_json)
+    with listening(HOST, port, log_json=log_json):
+        logging.getLogger("hitl_cli.decisions.seen").setLevel(logging.WARNING)
         gateway = BackgroundGateway(serves)
         gateway.start()
     url = gateway.url if serves.url == f"http://{HOST}:{port}" else serves.url
@@ -62,9 +67,11 @@ def dev(
     worker.tell_shortcomings(live())
     reach = msgspec.structs.replace(works.reach, directory=live(), live=live)
 
+    announce = worker.announcer(as_json=log_json)
+
     def serving(served: Serving) -> None:
-        worker.announce(served)
-        worker.say(f"inbox on {url}")
+        announce(served)
+        say_serving(f"inbox on {url}", {"server": served.server, "url": url}, as_json=log_json)
 
     def opening(event: Event, request: str) -> str:
         """Return what to open: the link that approves for the built-in approval, otherwise the page."""
@@ -73,8 +80,7 @@ def dev(
         return f"open {hyperlink(page_of(url, request))}"
 
     try:
-        run_worker(
-            msgspec.structs.replace(works, reach=reach), serving, worker.reporter(worker.event_lines(opening))
-        )
+        report = worker.line_reporter(opening, as_json=log_json)
+        run_worker(msgspec.structs.replace(works, reach=reach), serving, report)
     finally:
         gateway.stop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
@@ -10,10 +11,9 @@ import typer
 
 from hitl_cli import defaults
 from hitl_cli.cli.context import named_server
+from hitl_cli.cli.logs import LogJson, say_serving, wants_json
 from hitl_cli.cli.options import Port, Server, Token, flag, value
-from hitl_cli.cli.output import note
 from hitl_cli.cli.serving import listening, on_stop_signals
-from hitl_cli.cli.worker import say
 from hitl_cli.client.connect import shown_url
 from hitl_cli.errors import BadUsage
 from hitl_cli.settings import Settings
@@ -21,7 +21,14 @@ from hitl_cli.settings import Settings
 if TYPE_CHECKING:
     from hitl_cli.gateway.options import Options
 
+logger = logging.getLogger(__name__)
+
 SignIn = Annotated[bool, flag("Require sign-in on localhost too.", "--sign-in")]
+
+
+AccessLog = Annotated[
+    bool, flag("Log each HTTP request: who, what and how long, without tokens and queries.", "--access-log")
+]
 
 
 def gateway(
@@ -52,6 +59,8 @@ def gateway(
             "Address or network of the proxy, whose X-Forwarded-For tells clients apart (repeatable).",
         ),
     ] = None,
+    log_json: LogJson = False,
+    access_log: AccessLog = False,
     server: Server = None,
     token: Token = None,
 ) -> None:
@@ -72,19 +81,21 @@ def gateway(
         sign_in=sign_in,
         trust_header=trust_header,
         trust_from=networks,
+        access_log=access_log,
     )
-    _tell_where_mails_lead(options)
-    with listening(host, port):
-        asyncio.run(_serve(options))
+    log_json = wants_json(log_json)
+    with listening(host, port, log_json=log_json):
+        _tell_where_mails_lead(options)
+        asyncio.run(_serve(options, log_json=log_json))
 
 
 def _tell_where_mails_lead(options: Options) -> None:
-    """Print a warning on stderr if links in sign-in mails only work on this machine."""
+    """Log a warning if links in sign-in mails only work on this machine."""
     from hitl_cli.notify.shortcomings import of_gateway
 
     if options.directory.email is not None:
         for one in of_gateway(msgspec.structs.replace(options.directory, gateway=options.url)):
-            note(f"hitl: {one}")
+            logger.warning("%s", one)
 
 
 def options_of(
@@ -114,11 +125,17 @@ def options_of(
     )
 
 
-async def _serve(options: Options) -> None:
+async def _serve(options: Options, *, log_json: bool) -> None:
     """Serve until a signal stops it."""
     from hitl_cli.gateway.app import run
     from hitl_cli.gateway.context import Gateway
 
     gateway = Gateway(options)
     on_stop_signals(gateway.stop)
-    await run(gateway, lambda url: say(f"gateway for {shown_url(options.server)} on {url} (Ctrl-C stops)"))
+    server = shown_url(options.server)
+
+    def serving(url: str) -> None:
+        text = f"gateway for {server} on {url} (Ctrl-C stops)"
+        say_serving(text, {"server": server, "url": url}, as_json=log_json)
+
+    await run(gateway, serving)

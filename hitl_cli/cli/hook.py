@@ -12,6 +12,7 @@ import typer
 from hitl_cli.agents.decide_call import HookOptions, decide_call
 from hitl_cli.agents.tool_call import read_call
 from hitl_cli.cli.context import given_stdin, named_server, open_client
+from hitl_cli.cli.logs import LogJson, log_to_stderr, wants_json
 from hitl_cli.cli.options import Proof, Server, Token, argument, family, flag, value
 from hitl_cli.cli.output import note
 from hitl_cli.errors import TooLarge
@@ -67,11 +68,14 @@ def claude(
     deadline: Deadline = "1d",
     proof: Proof = None,
     gateway: Gateway = None,
+    log_json: LogJson = False,
     server: Server = None,
     token: Token = None,
 ) -> None:
     """Answer a hook of Claude Code (PreToolUse or PermissionRequest): JSON on stdin and stdout."""
     options = HookOptions(to=tuple(to or ()), deadline=deadline, proof=proof, wait=wait, then=then)
+    if wants_json(log_json):
+        log_to_stderr(as_json=True)
     _answer("claude", options, _place(ctx, "claude", gateway, server, token))
 
 
@@ -86,11 +90,14 @@ def codex(
     deadline: Deadline = "1d",
     proof: Proof = None,
     gateway: Gateway = None,
+    log_json: LogJson = False,
     server: Server = None,
     token: Token = None,
 ) -> None:
     """Answer a hook of Codex (PreToolUse or PermissionRequest): JSON on stdin and stdout."""
     options = HookOptions(to=tuple(to or ()), deadline=deadline, proof=proof, wait=wait, then=then)
+    if wants_json(log_json):
+        log_to_stderr(as_json=True)
     _answer("codex", options, _place(ctx, "codex", gateway, server, token))
 
 

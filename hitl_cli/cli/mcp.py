@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hitl_cli.cli.context import handling, named_server
+from hitl_cli.cli.logs import LogJson, log_to_stderr, wants_json
 from hitl_cli.cli.options import Proof, Server, Token, Who, value
 from hitl_cli.cli.output import note
 from hitl_cli.client.connect import connect, driver_of
@@ -53,11 +54,14 @@ def mcp(
     gateway: Annotated[
         str | None, value("URL", "Ask at this gateway, with a token from `hitl token`. (HITL_TOKEN)")
     ] = None,
+    log_json: LogJson = False,
     server: Server = None,
     token: Token = None,
 ) -> None:
     """Serve tools with which an agent asks people (MCP, on stdin and stdout). No tool decides."""
     require_mcp()
+    if wants_json(log_json):
+        log_to_stderr(as_json=True)
     for duration in (deadline, wait):
         parse_duration(duration)
     if sys.stdin is not None and sys.stdin.isatty():

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hitl_cli.cli.context import named_server
+from hitl_cli.cli.logs import LogJson, say_serving, wants_json
 from hitl_cli.cli.options import Port, Server, flag, value
 from hitl_cli.cli.serving import listening, on_stop_signals
-from hitl_cli.cli.worker import say
 from hitl_cli.client.connect import driver_of, named_trace, shown_url
 from hitl_cli.errors import BadInput, BadServer, BadUsage, Unreachable
 from hitl_cli.settings import Settings
@@ -42,6 +42,7 @@ def server(
     debug: Annotated[
         bool, flag("Allow the debug.* requests of the protocol, to test clients.", "--debug")
     ] = False,
+    log_json: LogJson = False,
     server: Server = None,
 ) -> None:
     """Serve the database file over HTTP, to clients and workers of any Resonate SDK."""
@@ -89,16 +90,23 @@ def server(
         trace=named_trace(),
     )
     try:
-        with listening(host, port):
-            asyncio.run(_serve(options))
+        log_json = wants_json(log_json)
+        with listening(host, port, log_json=log_json):
+            asyncio.run(_serve(options, log_json=log_json))
     except EngineError as error:
         raise Unreachable(str(error), code=error.code) from error
 
 
-async def _serve(options: Options) -> None:
+async def _serve(options: Options, *, log_json: bool) -> None:
     """Serve until a signal stops it."""
     from hitl_cli.engine.http.app import HttpServer
 
     http = HttpServer(options)
     on_stop_signals(http.stop)
-    await http.run(lambda url: say(f"serving sqlite:///{options.path} on {url} (Ctrl-C stops)"))
+    served = f"sqlite:///{options.path}"
+
+    def serving(url: str) -> None:
+        text = f"serving {served} on {url} (Ctrl-C stops)"
+        say_serving(text, {"server": served, "url": url}, as_json=log_json)
+
+    await http.run(serving)

@@ -10,7 +10,7 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from hitl_cli.cli.worker import log_to_stderr
+from hitl_cli.cli.logs import log_to_stderr
 from hitl_cli.errors import BadInput
 
 if TYPE_CHECKING:
@@ -30,14 +30,14 @@ REASONS = {
 
 
 @contextmanager
-def listening(host: str, port: int) -> Iterator[None]:
+def listening(host: str, port: int, *, log_json: bool = False) -> Iterator[None]:
     """Set up logging and the limit of open files for a block that listens on an address.
 
     Raises BadInput if the address cannot be used.
     """
     import resource
 
-    log_to_stderr()
+    log_to_stderr(as_json=log_json)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(DESCRIPTORS, hard)
     if soft < wanted:

@@ -12,18 +12,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hitl_cli.cli.context import named_server
+from hitl_cli.cli.logs import LogJson, log_to_stderr, say, wants_json
 from hitl_cli.cli.options import Server, Token, flag, number, value
 from hitl_cli.cli.output import hyperlink, note
 from hitl_cli.cli.render.table import Column, colored, print_table
-from hitl_cli.cli.streams import lose_what_cannot_be_printed
 from hitl_cli.client.failure import GIVEN_REASON
 from hitl_cli.client.tags import INTERNAL_FUNCTIONS
-from hitl_cli.errors import logged
 from hitl_cli.format.durations import bad_duration, format_duration, parse_duration
 from hitl_cli.format.json import to_json
 from hitl_cli.format.shell import command
-from hitl_cli.format.terminal import printable, printable_json
-from hitl_cli.format.times import iso
+from hitl_cli.format.terminal import printable
 from hitl_cli.people.gateway_file import page_of
 from hitl_cli.settings import Settings
 
@@ -33,6 +31,8 @@ if TYPE_CHECKING:
     from hitl_cli.people.contacts import Directory
     from hitl_cli.sdk.observer import Event
     from hitl_cli.worker.run import Serving, WorkerOptions
+
+logger = logging.getLogger(__name__)
 
 SHORTEST_LEASE_MS = 500
 """With a shorter lease, a busy worker loses its work before it renews the lease."""
@@ -54,11 +54,6 @@ COLORS = {
 
 CLOCK = "%H:%M:%S"
 """The time of day in event lines, local time."""
-
-
-def say(line: str) -> None:
-    """Print a line at once."""
-    print(line, flush=True)
 
 
 Apps = Annotated[
@@ -89,7 +84,7 @@ def worker(
     group: WorkersGroup = None,
     concurrency: Concurrency = 64,
     lease: Lease = "15s",
-    log_json: Annotated[bool, flag("Log JSON, one object per line.", "--log-json")] = False,
+    log_json: LogJson = False,
     check: Annotated[
         bool,
         flag("Before an upgrade: list the open requests that this code would change, and exit.", "--check"),
@@ -103,6 +98,7 @@ def worker(
     check_sdk()  # before other modules import the names that it checks
     from hitl_cli.worker.process import run_worker
 
+    log_json = wants_json(log_json)
     options = worker_options(
         ctx, app=app or [], group=group, concurrency=concurrency, lease=lease, server=server, token=token
     )
@@ -111,16 +107,8 @@ def worker(
         report_changes(options, as_json=log_json)
         return
     tell_shortcomings(options.reach.directory)
-    if log_json:
-        from hitl_cli.views.events import event_document, serving_document
-
-        def announce_json(serving: Serving) -> None:
-            document = serving_document(serving.server, serving.group, serving.workflows, serving.pid)
-            say(to_json(document))
-
-        run_worker(options, announce_json, reporter(lambda event: to_json(event_document(event))))
-    else:
-        run_worker(options, announce, reporter(event_lines(_pages_of(Settings(), options.server))))
+    opening = _pages_of(Settings(), options.server)
+    run_worker(options, announcer(as_json=log_json), line_reporter(opening, as_json=log_json))
 
 
 def report_changes(options: WorkerOptions, *, as_json: bool) -> None:
@@ -182,17 +170,34 @@ def worker_options(
 
 
 def tell_shortcomings(directory: Directory) -> None:
-    """Print on stderr what prevents notifications."""
+    """Log what prevents notifications."""
     from hitl_cli.notify.shortcomings import shortcomings
 
     for one in shortcomings(directory):
-        note(f"hitl: {one}")
+        logger.warning("%s", one)
 
 
-def announce(serving: Serving) -> None:
-    """Print one line with the workflows that are served."""
-    names = ", ".join(serving.workflows)
-    say(f"serving {names} for group {serving.group} on {serving.server} (Ctrl-C stops)")
+def announcer(*, as_json: bool) -> Callable[[Serving], None]:
+    """Return a function that prints one line with the workflows that are served."""
+
+    def announce(serving: Serving) -> None:
+        from hitl_cli.views.events import serving_document
+
+        names = ", ".join(serving.workflows)
+        text = f"serving {names} for group {serving.group} on {serving.server} (Ctrl-C stops)"
+        document = serving_document(serving.server, serving.group, serving.workflows, serving.pid)
+        say(to_json(document) if as_json else text)
+
+    return announce
+
+
+def line_reporter(opening: Callable[[Event, str], str | None], *, as_json: bool) -> Callable[[Event], None]:
+    """Return a function that prints one line per event; `opening` is that of `event_lines`."""
+    if not as_json:
+        return reporter(event_lines(opening))
+    from hitl_cli.views.events import event_document
+
+    return reporter(lambda event: to_json(event_document(event)))
 
 
 def reporter(line: Callable[[Event], str]) -> Callable[[Event], None]:
@@ -274,49 +279,3 @@ def _traceback_lines(event: Event) -> list[str]:
         return []
     shown = event.event == "failed" and event.failure.type != GIVEN_REASON
     return event.failure.traceback.splitlines() if shown or os.environ.get("HITL_DEBUG") else []
-
-
-class _OneLine(logging.Formatter):
-    """Formats log records as one line; tracebacks only with --debug."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the record on one line, with its error at the end."""
-        if os.environ.get("HITL_DEBUG"):
-            return logging.Formatter("%(levelname)s %(name)s: %(message)s").format(record)
-        error = record.exc_info[1] if record.exc_info else None
-        return printable(f"hitl: {record.getMessage()}" + (f": {logged(error)}" if error else ""))
-
-
-class _OneObject(logging.Formatter):
-    """Formats log records as JSON, one object per line."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the record with its error and traceback."""
-        error = record.exc_info[1] if record.exc_info else None
-        document = {
-            "event": "log",
-            "at": iso(round(record.created * 1_000)),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage() + (f": {logged(error)}" if error else ""),
-            "traceback": self.formatException(record.exc_info) if record.exc_info and error else None,
-        }
-        return printable_json(to_json(document))
-
-
-def _is_news(record: logging.LogRecord) -> bool:
-    """Whether to show a log record: not if an event line reports the same."""
-    if not record.name.startswith("resonate.") or os.environ.get("HITL_DEBUG"):
-        return True
-    from hitl_cli.sdk.reported import is_reported
-
-    return not is_reported(record)
-
-
-def log_to_stderr(*, as_json: bool = False) -> None:
-    """Log to stderr, and let no output fail."""
-    lose_what_cannot_be_printed()
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_OneObject() if as_json else _OneLine())
-    handler.addFilter(_is_news)
-    logging.basicConfig(level=logging.WARNING, handlers=[handler])

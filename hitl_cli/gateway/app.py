@@ -30,6 +30,7 @@ from hitl_cli.gateway.auth.redirects import HOME
 from hitl_cli.gateway.context import GATEWAY, gateway_of
 from hitl_cli.gateway.error_responses import answer_failures
 from hitl_cli.gateway.http_error import HttpError
+from hitl_cli.gateway.observing import observe
 from hitl_cli.gateway.pages import routes as pages
 from hitl_cli.people.gateway_file import announced
 
@@ -85,7 +86,7 @@ HEADERS = {
 def application(gateway: Gateway) -> web.Application:
     """Return the application. By default it serves the example routes only on this machine."""
     app = web.Application(
-        middlewares=[answer_failures, gateway.access.admit, _take_body], client_max_size=BODY_MAX
+        middlewares=[observe, answer_failures, gateway.access.admit, _take_body], client_max_size=BODY_MAX
     )
     app.on_response_prepare.append(_harden)
     app[GATEWAY] = gateway

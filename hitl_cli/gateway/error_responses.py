@@ -99,7 +99,7 @@ async def answer_failures(
     except ConnectionError:
         raise
     except Exception:
-        logger.exception("%s %s failed", request.method, _shown_path(request))
+        logger.exception("%s %s failed", request.method, shown_path(request))
         return _failure(
             request,
             500,
@@ -114,11 +114,16 @@ def status_of(error: HitlError) -> int:
     return next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
 
 
-def _shown_path(request: Request) -> str:
-    """Return the path of a request for the log, without tokens of links and control characters."""
+def shown_path(request: Request) -> str:
+    """Return the path of a request for the log, without the query, tokens of links and control characters.
+
+    Of a path that no route has, only the beginning: it may contain a token too.
+    """
     resource = request.match_info.route.resource
-    pattern = resource.canonical if resource is not None else ""
-    return pattern if "{token}" in pattern else printable(request.path)
+    if resource is None:
+        first, _, rest = request.path.removeprefix("/").partition("/")
+        return printable(f"/{first}/…" if rest else f"/{first}")
+    return resource.canonical if "{token}" in resource.canonical else printable(request.path)
 
 
 SAID = {
@@ -145,9 +150,10 @@ def _failure(
         logger.warning(
             "%s %s failed after the response had begun: %s (code=%s)",
             request.method,
-            _shown_path(request),
+            shown_path(request),
             message,
             code,
+            extra={"code": code},
         )
         raise ConnectionResetError
     path = gateway_of(request).options.without_base(request.path)

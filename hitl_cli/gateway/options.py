@@ -25,8 +25,8 @@ class Options(Struct, frozen=True, kw_only=True):
 
     `url` is its public URL, without a slash at the end. `person` acts where nobody needs to sign in, which is
     only on this machine. `group` and `workflow` are the defaults for runs to start. `announced_in` is a file
-    with its URL for other commands on this machine. `mcp` serves /mcp. `example_routes` serves the example
-    routes to other machines too.
+    with its URL for other commands on this machine. `mcp` serves /mcp. `access_log` logs each HTTP request.
+    `example_routes` serves the example routes to other machines too.
     """
 
     server: str
@@ -45,6 +45,7 @@ class Options(Struct, frozen=True, kw_only=True):
     plain_links: bool = False
     sign_in: bool = False
     trust_header: str | None = None
+    access_log: bool = False
     trust_from: Sequence[Network] = ()
     live: Callable[[], Directory] | None = None
 

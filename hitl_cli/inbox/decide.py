@@ -24,6 +24,7 @@ from hitl_cli.errors import BadAnswer, BadInput, Conflict, NotAllowed, TimedOut
 from hitl_cli.format.durations import format_age
 from hitl_cli.format.shell import command
 from hitl_cli.format.times import iso
+from hitl_cli.inbox.decision_log import log_decision
 from hitl_cli.inbox.pending import demanded
 from hitl_cli.inbox.permission import check_may_answer
 from hitl_cli.inbox.standing import accepted
@@ -107,7 +108,7 @@ class Settling(Struct, frozen=True, kw_only=True):
 
     def result(self, answer: ProtocolResponse, now: int) -> DecisionResult:
         """Return the result. Raises Conflict, TimedOut if it was decided otherwise."""
-        return outcome(as_promise(answer), self.vote, self.audit, now, self.groups)
+        return log_decision(outcome(as_promise(answer), self.vote, self.audit, now, self.groups))
 
 
 def decide(
@@ -226,9 +227,9 @@ def _decide_together(
     else:
         now = get_promise(client, promise.id) or promise
     if now.state != "pending":
-        return outcome(now, vote, audit, client.now(), groups)
+        return log_decision(outcome(now, vote, audit, client.now(), groups))
     fresh = any(ballot.audit.id == audit.id for ballot in tallied.counted)
-    return _as_voted(item, vote, audit, tallied, fresh=fresh)
+    return log_decision(_as_voted(item, vote, audit, tallied, fresh=fresh))
 
 
 def _as_voted(

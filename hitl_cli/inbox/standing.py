@@ -51,7 +51,10 @@ def decide_by_rule(client: Client, groups: Groups, promise: Promise, question: Q
     except (Conflict, TimedOut):  # a person, or the deadline, was first
         return get_promise(client, promise.id) or promise
     except (BadInput, NotAllowed) as error:
-        logger.warning("%s waits for a person: the rule %s cannot decide it: %s", item.id, rule.id, error)
+        about = {"request": item.id}
+        logger.warning(
+            "%s waits for a person: the rule %s cannot decide it: %s", item.id, rule.id, error, extra=about
+        )
         return promise
 
 

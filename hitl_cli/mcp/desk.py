@@ -96,7 +96,7 @@ class BackendDesk:
             except Unreachable as error:
                 if rest <= 0:
                     raise
-                logger.warning("%s", error)
+                logger.warning("%s", error, extra={"request": id})
                 await asyncio.sleep(slice_s)
             else:
                 if found is not None or rest <= 0:

@@ -178,7 +178,7 @@ class _Tools:
             try:
                 return await self._held(context, desk, id)
             except Unreachable as error:
-                logger.warning("%s", error)
+                logger.warning("%s", error, extra={"request": id})
                 return _result(pending_answer(id, self._options.page(id)))
         decision = await desk.decision(id, 0)
         if decision is not None:

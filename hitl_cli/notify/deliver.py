@@ -238,7 +238,8 @@ async def tell_at_once(ctx: Context, notice: Notification) -> tuple[DeliveryAtte
     try:
         outlook = await teller.outlooks.ask(notice)
     except (HitlError, OSError) as error:  # a step is tried again
-        logger.warning("notification %s is delayed: %s", notice.id, logged(error))
+        about = {"request": notice.request}
+        logger.warning("notification %s is delayed: %s", notice.id, logged(error), extra=about)
         return None
     match outlook.people:
         case ():

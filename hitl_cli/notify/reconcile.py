@@ -160,8 +160,10 @@ class Reconciler:
                 for notice, origin, until in batch
                 if notice.id not in there
             ]
-            for create, answer in zip(missing, client.call_many(missing) if missing else [], strict=True):
+            for one, answer in zip(missing, client.call_many(missing) if missing else [], strict=True):
                 try:
                     as_promise(answer)
                 except (BadInput, Conflict) as error:  # one failure must not stop the others
-                    logger.warning("notification %s was not queued: %s", create.data["id"], error)
+                    id = one.data["id"]
+                    about = {"request": id.rpartition(":")[0]}
+                    logger.warning("notification %s was not queued: %s", id, error, extra=about)

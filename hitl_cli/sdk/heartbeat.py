@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from hitl_cli.client.protocol import ProtocolRequest
 from hitl_cli.errors import HitlError, logged
+from hitl_cli.format import log_fields
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,6 +53,7 @@ class LeaseHeartbeat:
     def start(self, task_id: str, task_version: int) -> None:
         """Note that an execution begins. Called in its asyncio task."""
         executing.set((task_id, task_version))
+        log_fields.context.set({"run": task_id})
         with self._lock:
             self._held[task_id] = task_version
         if not self._thread.ident:

@@ -436,7 +436,8 @@ async def _leave(ctx: Context, left: set[str] | None) -> None:
             return
         for child, request in questions.items():
             if child not in left:
-                logger.warning("%s was never awaited, and is taken back", request)
+                about = {"request": request}
+                logger.warning("%s was never awaited, and is taken back", request, extra=about)
     target = state.target_resolver(None)
     await state.effects.create_promise(take_back_request(state.id, state.origin_id, target, sdk.now(ctx)))
     state.spawned_remote = []

@@ -19,6 +19,7 @@ from hitl_cli.auth import signed_token
 from hitl_cli.auth.signing_keys import Keys
 from hitl_cli.engine.http.hosts import host_of, is_loopback
 from hitl_cli.errors import Unreachable, extra
+from hitl_cli.format import log_fields
 from hitl_cli.gateway.auth.bearer_tokens import BearerTokens
 from hitl_cli.gateway.auth.endings import Endings
 from hitl_cli.gateway.auth.memberships import Memberships
@@ -219,6 +220,8 @@ class Access:
         kept = request.method == "POST" and self._pattern_of(request) in KEPT
         if request[VISITOR] is None and not kept and not self._is_public(request):
             self._turn_away(request)
+        if (visitor := self.known(request)) is not None:
+            log_fields.context.set({"person": visitor.person})
         return await handler(request)
 
     async def still_known(self, request: Request) -> bool:

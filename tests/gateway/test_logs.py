@@ -1,0 +1,93 @@
+"""What a gateway logs: a line for each decision, and for each HTTP request if that is wanted; no secrets."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from hitl_cli.cli import logs
+from hitl_cli.errors import NotFound, logged
+from hitl_cli.format import log_fields
+from hitl_cli.requests.question import Question
+from tests.cli.requests import put
+from tests.conftest import HITL, wait_until
+from tests.gateway.conftest import GatewayProcess
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.conftest import Hitl
+
+SECRETS = ("s3cret", "an0ther", "th1rd")
+
+
+class LoggingGateway(GatewayProcess):
+    """A gateway that logs JSON."""
+
+    @property
+    def url(self) -> str:
+        url: str = json.loads(self.said('"serving"'))["url"]
+        return url
+
+    def logged(self, event: str, most: int = 1) -> list[Any]:
+        """Wait for so many lines of a kind, and return them."""
+        found = wait_until(lambda: many if len(many := self._of(event)) >= most else None)
+        assert found is not None
+        return found
+
+    def _of(self, event: str) -> list[Any]:
+        return [line for text in list(self.errors) if (line := json.loads(text))["event"] == event]
+
+
+@pytest.fixture
+def gateway(hitl: Hitl) -> Iterator[LoggingGateway]:
+    started = LoggingGateway(
+        [HITL, "gateway", "--port", "0", "--log-json", "--access-log"], hitl.env, hitl.folder
+    )
+    yield started
+    started.clear_away()
+
+
+def test_decisions_and_http_requests_are_lines_of_json_without_secrets(
+    hitl: Hitl, gateway: LoggingGateway
+) -> None:
+    put(hitl, "q", Question(prompt="Ship?"))
+    assert gateway.post("/api/v1/requests/q/decision?note=s3cret", {"verdict": "approve"}).status == 400
+    assert gateway.post("/api/v1/requests/q/decision", {"verdict": "approve"}).status == 200
+    assert gateway.get("/l/an0ther").status == 403
+    assert gateway.get("/wrong/th1rd").status == 404
+    [decision] = gateway.logged("decision")
+    assert [decision[name] for name in ("request", "outcome", "person", "via")] == [
+        "q",
+        "approved",
+        hitl.env["HITL_AS"],
+        "api",
+    ]
+    asked = gateway.logged("http", 4)
+    assert [(line["method"], line["path"], line["status"]) for line in asked] == [
+        ("POST", "/api/v1/requests/q/decision", 400),
+        ("POST", "/api/v1/requests/q/decision", 200),
+        ("GET", "/l/{token}", 403),
+        ("GET", "/wrong/…", 404),
+    ]
+    assert asked[0]["person"] == hitl.env["HITL_AS"]
+    assert all(line["ms"] >= 0 for line in asked)
+    assert not any(secret in line for line in gateway.errors for secret in SECRETS)
+
+
+def test_a_line_has_its_own_fields_those_of_its_error_and_those_of_its_context() -> None:
+    log_fields.context.set({"run": "r", "person": "reviewer"})
+    about = {"request": "r:1", "person": "ops"}
+    record = logging.getLogger("test").makeRecord(
+        "test", logging.WARNING, "f", 1, "no: %s", (logged(NotFound("nothing")),), None, extra=about
+    )
+    line = json.loads(logs._OneObject().format(record))
+    assert {name: line.get(name) for name in log_fields.FIELDS} == {
+        "run": "r",
+        "request": "r:1",
+        "person": "ops",
+        "code": NotFound.code,
+    }
