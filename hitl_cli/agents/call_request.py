@@ -33,7 +33,7 @@ class ApprovalOptions(TypedDict, total=False):
 
     to: str | Sequence[str]
     deadline: Duration | None
-    approvals: int
+    approvals: int | Mapping[str, int]
     allow_self: bool
     valid_for: Duration | None
     once: bool

@@ -67,6 +67,7 @@ from hitl_cli.requests.question import (
     Refused,
     found_by,
     not_askable,
+    quorum_of,
     sensible,
 )
 from hitl_cli.requests.question_input import offer_of
@@ -183,7 +184,7 @@ class _AskOptions(TypedDict, total=False):
     editable: Any
     choices: Sequence[str]
     to: str | Sequence[str]
-    approvals: int
+    approvals: int | Mapping[str, int]
     allow_self: bool
     deadline: Duration | None
     on_deadline: OnDeadline
@@ -220,7 +221,7 @@ def ask(
     form: Any = None,
     choices: Sequence[str] = (),
     to: str | Sequence[str] = (),
-    approvals: int = 1,
+    approvals: int | Mapping[str, int] = 1,
     allow_self: bool = True,
     deadline: Duration | None = None,
     on_deadline: OnDeadline = "expire",
@@ -262,7 +263,8 @@ def ask(
     Who may answer:
 
     - `to`: the assignees, a name or several; `group:NAME` for a group. Default: anyone.
-    - `approvals`: how many of them must approve. Default: 1.
+    - `approvals`: how many of them must approve, or how many of each group, as in `{"group:ops": 1,
+      "group:legal": 1}`. Each person counts once. Default: 1.
     - `allow_self`: whether the person who started the run may answer. Default: yes.
     - `proof`: `"signed"` requires a decision that is signed by the person's SSH key or passkey, `"passkey"`
       one by a passkey. An approval without good proof raises Unproven, whoever settled the request. The
@@ -298,7 +300,7 @@ def ask(
         form=None if form is None else schema_of(form),
         choices=_several("choices", choices),
         to=_names_of(to),
-        approvals=approvals,
+        **quorum_of(approvals),
         allow_self=allow_self,
         on_deadline=on_deadline if on_deadline in PLAIN_DEADLINES else Instead(value=on_deadline),
         once=once,
@@ -460,7 +462,9 @@ async def until_answered(ctx: Context, question: Question, request: PromiseRecor
     """Notify the assignees and remind them, unless a rule answers, and wait for the decision."""
     ruled = await is_ruled(ctx, question, request)
     if not ruled:
-        await give_notice(ctx, Notification(request=request.id, occasion="asked", names=question.to), request)
+        await give_notice(
+            ctx, Notification(request=request.id, occasion="asked", names=question.asked_at(0)), request
+        )
     answer = ctx.promise()
     if await answer.id() != request.id:
         raise RuntimeError(f"{request.id} was created, but the step waits for {await answer.id()}")

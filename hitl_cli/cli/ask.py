@@ -24,7 +24,7 @@ from hitl_cli.cli.context import (
     read_stdin,
 )
 from hitl_cli.cli.decide import read_file
-from hitl_cli.cli.options import AsJson, Proof, Server, Token, Who, argument, flag, number, value
+from hitl_cli.cli.options import AsJson, Proof, Server, Token, Who, argument, flag, value
 from hitl_cli.cli.output import is_terminal, note, print_json, silence_stdout
 from hitl_cli.cli.render.table import on_terminal
 from hitl_cli.client.wire import fresh_id
@@ -53,7 +53,14 @@ from hitl_cli.people.gateway_file import page_of
 from hitl_cli.people.groups import as_asked, in_words, unknown_people
 from hitl_cli.proof.signing import too_few_sign
 from hitl_cli.requests.demand import ids_to_ask, names_of
-from hitl_cli.requests.question import MAX_QUESTION_BYTES, Instead, Question, outcome_of
+from hitl_cli.requests.question import (
+    MAX_APPROVALS,
+    MAX_QUESTION_BYTES,
+    Instead,
+    Question,
+    outcome_of,
+    quorum_of,
+)
 from hitl_cli.requests.question_input import offer_of
 from hitl_cli.rules.matching import TOOL
 from hitl_cli.runs.run import check_id
@@ -108,8 +115,9 @@ def ask(
         list[str] | None, value("TEXT", "A choice to offer instead of Approve (repeatable).")
     ] = None,
     approvals: Annotated[
-        int, number("N", "Number of approvals required.", "--approvals", least=1, most=1000)
-    ] = 1,
+        list[str] | None,
+        value("N|GROUP=N", "Number of approvals required, also of a group: group:ops=1 (repeatable)."),
+    ] = None,
     no_self: Annotated[bool, flag("Exclude yourself from the people who may answer.", "--no-self")] = False,
     deadline: Annotated[str, value("DURATION", "Time allowed for the answer.")] = "365d",
     on_deadline: Annotated[
@@ -178,7 +186,7 @@ def ask(
         form=None if form is None else _read_form(form, "--form"),
         choices=tuple(choice or ()),
         to=as_asked(to or (), me.groups),
-        approvals=approvals,
+        **quorum_of(_read_approvals(approvals or [], me.groups)),
         allow_self=not no_self,
         on_deadline=_read_on_deadline(on_deadline, on_deadline_value, choice or []),
         once=once,
@@ -310,6 +318,22 @@ def _read_form(text: str, option: str) -> dict[str, Any] | bool:
     return form
 
 
+def _read_approvals(texts: Sequence[str], groups: Groups) -> int | dict[str, int]:
+    """Return how many must approve: a number, or by group. Raises BadUsage."""
+    by: dict[str, int] = {}
+    for text in texts:
+        name, equals, number = text.rpartition("=")
+        if not (number.isascii() and number.isdecimal() and 1 <= int(number[:5]) <= MAX_APPROVALS):
+            raise BadUsage(f"--approvals {text!r} is not a number from 1 to 1000, nor GROUP=NUMBER.")
+        if not equals and len(texts) == 1:
+            return int(number)
+        (own,) = as_asked([name], groups)
+        if not name or own in by:
+            raise BadUsage("--approvals takes one number, or GROUP=NUMBER for each of several groups.")
+        by[own] = int(number)
+    return by or 1
+
+
 def _read_on_deadline(
     plain: Literal["expire", "approve", "reject"] | None, value: str | None, choices: Sequence[str]
 ) -> Literal["expire", "approve", "reject"] | Instead:
@@ -399,7 +423,8 @@ def _tell(posted: StandaloneRequest, command: _Command, now: int, page: str | No
             note(f"{posted.id} {before}{_how_it_ended(promise, now, local)}")
         return
     age = "" if posted.fresh else f", open for {format_age(now - promise.created_at)}"
-    to = f" for {in_words(question.to, 'or')}" if question.to else ""
+    asked = question.asked_at(0)
+    to = f" for {in_words(asked, 'or')}" if asked else ""
     lines = [f"Request {posted.id}{to}{age}: {question.title}"]
     if question.digest is not None:
         lines.append(f"sha256 {question.digest.sha256} {question.digest.file}")
@@ -420,7 +445,7 @@ def _tell_who_is_not_notified(
     keyless = "" if is_remote(inbox.client) else too_few_sign(asked, groups)  # a gateway knows the keys
     if posted.promise.state == "pending" and keyless:
         note(keyless)
-    silent = [who for who in inbox.silent(asked.to, contacts) if not groups.unknown((who,))]
+    silent = [who for who in inbox.silent(asked.asked_at(0), contacts) if not groups.unknown((who,))]
     if posted.promise.state == "pending" and silent:
         note(f"Not notified, no contact in the settings: {', '.join(silent)}")
     if group is not None and not inbox.worker_notifies(posted, group, leaving.told):

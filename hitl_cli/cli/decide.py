@@ -228,7 +228,7 @@ def _or_asked_for(inbox: Inbox, answer: Said) -> Said:
         form = answer_form(asked)
         if item.promise.state != "pending" or form is None or (said and not asked.choices):
             return answer
-        others = inbox.show(item).approved_by_others(inbox.actor.person) if asked.approvals > 1 else []
+        others = inbox.show(item).approved_by_others(inbox.actor.person) if asked.several else []
         return msgspec.structs.replace(answer, data=fill_in(form, title=asked.title, others=others))
 
     return fill

@@ -174,7 +174,7 @@ def as_table(items: list[RequestSummary], now: int, gateway: str | None = None) 
     pages = ["" if gateway is None else page_of(gateway, item.id) for item in items]
     ids = [Cell(item.id, f"link {page}" if page else "") for item, page in zip(items, pages, strict=True)]
     left = [item.deadline - now for item in items]
-    votes = [(item.votes, item.asked.approvals) for item in items]
+    votes = [_votes(item) for item in items]
     times = [Cell(format_duration(ms), "red" if ms < SOON_MS else "") for ms in left]
     return filled(
         [
@@ -186,11 +186,17 @@ def as_table(items: list[RequestSummary], now: int, gateway: str | None = None) 
             Column("from", [item.asker or "" for item in items], spare=4),
             Column("age", [format_age(now - item.created_at) for item in items], right=True, spare=3),
             Column("time left", times, right=True),
-            Column("votes", [f"{yes}/{of}" if of > 1 else "" for yes, of in votes], right=True, spare=1),
+            Column("votes", votes, right=True, spare=1),
             Column("priority", [priority_cell(item.asked.priority) for item in items]),
             Column("page", [] if on_terminal() else pages),
         ]
     )
+
+
+def _votes(item: RequestSummary) -> str:
+    """Return the approvals so far, also by group, if several are needed."""
+    by = [f"{name} {item.votes_by.get(name, 0)}/{most}" for name, most in item.asked.approvals_by.items()]
+    return ", ".join(by) or (f"{item.votes}/{item.asked.approvals}" if item.asked.several else "")
 
 
 def _asks(item: RequestSummary) -> str:

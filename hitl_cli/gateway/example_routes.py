@@ -107,7 +107,7 @@ def _unblocked(decided: DecisionResult) -> str:
     """Return the message for an approval."""
     if decided.settled or decided.votes is None:
         return "workflow unblocked"
-    return f"approved by {decided.votes.leading} of {decided.approvals}"
+    return f"approved by {decided.so_far}"
 
 
 async def _start_verification(request: Request) -> web.Response:

@@ -105,7 +105,8 @@ def _shown_instead(decided: DecisionResult, person: str) -> dict[str, Any]:
 
 def _vote_kept(decided: DecisionResult) -> str:
     """Return the text for a vote that does not decide yet."""
-    return f"Your vote is recorded. {decided.approvals} approvals are needed, so others must still vote."
+    needed = f"{decided.approvals} approvals are needed, so others must still vote"
+    return f"Your vote is recorded: {decided.so_far}. {needed}."
 
 
 def _shown_to_one(text: str) -> dict[str, Any]:

@@ -237,9 +237,10 @@ def notify(client: Client, posted: StandaloneRequest, directory: Directory, grou
     """
     promise, target = posted.promise, address_of(group)
     creates = []
-    told = promise.state == "pending" and bool(recipients(posted.question.to, directory))
+    to = posted.question.asked_at(0)
+    told = promise.state == "pending" and bool(recipients(to, directory))
     if told:
-        notice = Notification(request=posted.id, occasion="asked", names=posted.question.to)
+        notice = Notification(request=posted.id, occasion="asked", names=to)
         creates.append(notice.create(target, promise.timeout_at, promise.origin))
     if posted.question.callback is not None:
         creates.append(callback_of(promise.id).create(target, callback_ends_at(promise), promise.origin))
@@ -342,6 +343,7 @@ def _compared(question: Question, groups: Groups) -> dict[str, Json]:
         question,
         to=plain,
         escalate=late,
+        approvals_by={in_one_form(name, groups): count for name, count in question.approvals_by.items()},
         digest=None,
         offer=None,
         callback=url and f"{host_of(url)} ({stable_id(url, CALLBACK_DIGITS)})",
@@ -383,10 +385,10 @@ def _now_of(client: Client, posted: StandaloneRequest, groups: Groups) -> Promis
     promise = get_promise(client, posted.id)
     if promise is None:
         raise NotFound(f"the request {posted.id} was deleted.")
-    if promise.state != "pending" or (posted.question.approvals == 1 and not groups.policy):
+    if promise.state != "pending" or (not posted.question.several and not groups.policy):
         return promise
     item = demanded(summary_of(client, promise, promise), groups)
-    if item.asked.approvals > 1:
+    if item.asked.several:
         tallied = count(item, votes_of(client, promise.id), groups)
         if tallied.deciding is not None:
             return complete(client, promise, tallied)

@@ -25,7 +25,7 @@ from hitl_cli.format.durations import format_age
 from hitl_cli.format.shell import command
 from hitl_cli.format.times import iso
 from hitl_cli.inbox.decision_log import log_decision
-from hitl_cli.inbox.pending import demanded
+from hitl_cli.inbox.pending import demanded, with_votes
 from hitl_cli.inbox.permission import check_may_answer
 from hitl_cli.inbox.standing import accepted
 from hitl_cli.inbox.votes import (
@@ -68,7 +68,8 @@ class DecisionResult(Struct, frozen=True, kw_only=True):
     """The result of a decision.
 
     `fresh` says whether this decision was recorded now. `votes` is the tally if several must approve: the
-    promise stays pending until the quorum is reached. `made` is the rule that was made with an approval.
+    promise stays pending until the quorum is reached, and `so_far` says how far it is. `made` is the rule
+    that was made with an approval.
     """
 
     promise: Promise
@@ -80,6 +81,7 @@ class DecisionResult(Struct, frozen=True, kw_only=True):
     fresh: bool
     votes: Tally | None = None
     approvals: int = 1
+    so_far: str = ""
     made: Rule | None = None
 
     @property
@@ -151,7 +153,7 @@ def begin(
     item = demanded(item, actor.groups)
     promise = item.promise
     cast: Sequence[RecordedVote] = ()
-    if item.asked.approvals > 1 and (promise.state == "pending" or mark is not None):
+    if item.asked.several and (promise.state == "pending" or mark is not None):
         cast = votes_of(client, promise.id)
     settled_before = mark is not None and promise.state != "pending" and mark.made(audit_of(promise).id)
     voted_before = next((vote for vote in cast if mark is not None and mark.made(vote.audit.id)), None)
@@ -172,7 +174,7 @@ def begin(
     check(item, vote, actor.groups)
     audit = _signed(item, vote, audit, signer)
     standing = None if given.for_ is UNSET else accepted(client, item, actor, given.for_, vote.data)
-    if item.asked.approvals > 1:
+    if item.asked.several:
         return _decide_together(client, item, vote, audit, cast, actor.groups)
     return Settling(
         request=settle_request(promise, vote, audit),
@@ -246,6 +248,7 @@ def _as_voted(
         fresh=fresh,
         votes=tallied,
         approvals=item.asked.approvals,
+        so_far=with_votes(item, tallied.leading_by).so_far,
     )
 
 

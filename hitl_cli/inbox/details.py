@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import msgspec
 from msgspec import Struct
 
 from hitl_cli.client.protocol import search
@@ -13,10 +12,11 @@ from hitl_cli.client.wire import Promise, Vote, audit_of, tagged
 from hitl_cli.format.names import folded
 from hitl_cli.inbox.comments import Comment, comments_in
 from hitl_cli.inbox.history import HistoryEntry, decision_of
+from hitl_cli.inbox.pending import with_votes
 from hitl_cli.inbox.proof import needs_check, why_unproven
 from hitl_cli.inbox.request_summary import RequestSummary
 from hitl_cli.inbox.use import use_of
-from hitl_cli.inbox.votes import count, leading, votes_in
+from hitl_cli.inbox.votes import count, leading, too_few_people, votes_in
 from hitl_cli.people.groups import unknown_people
 from hitl_cli.proof.checking import Checked, check_decision, deciding_votes
 from hitl_cli.proof.signing import too_few_sign
@@ -87,7 +87,7 @@ def details(client: Client, item: RequestSummary, groups: Groups) -> RequestDeta
     promise, root = item.promise, item.run or item.promise
     below = search(client, tags={ORIGIN_TAG: promise.origin})
     votes = audit_of(promise).votes
-    if item.asked.approvals > 1 and not votes:
+    if item.asked.several and not votes:
         votes = count(item, votes_in(item.id, tagged(below, VOTE_TAG, item.id)), groups).votes
     signed = needs_check(item) or any(vote.proof is not None for vote in deciding_votes(promise))
     proof = check_decision(promise, item.run, groups) if signed else ()
@@ -95,10 +95,12 @@ def details(client: Client, item: RequestSummary, groups: Groups) -> RequestDeta
     hints = [unknown_people(unknown, groups)] if unknown else []
     if promise.state == "pending" and (unsigned := too_few_sign(item.asked, groups)):
         hints.append(unsigned)
+    if promise.state == "pending" and (unreachable := too_few_people(item, groups)):
+        hints.append(unreachable)
     return RequestDetails(
         unknown=unknown,
         hint=" ".join(hints) or None,
-        item=msgspec.structs.replace(item, votes=leading(item.asked, votes)),
+        item=with_votes(item, leading(item.asked, votes, groups)),
         decision=None if promise.state == "pending" else decision_of(promise, item.function),
         votes=votes,
         comments=tuple(comments_in(tagged(below, COMMENT_TAG, item.id))),

@@ -45,6 +45,7 @@ from hitl_cli.inbox.pending import (
     place_by_deadline,
     place_by_priority,
     spelled_by,
+    with_votes,
 )
 from hitl_cli.inbox.request_summary import RequestSummary
 from hitl_cli.inbox.votes import RecordedVote, count, votes_of_many
@@ -226,11 +227,12 @@ class OpenRequests:
         """Return a request as it is listed now."""
         if row.item is not None and (row.spelled is None or row.groups is not groups):
             item = spelled_by(groups, row.item)
-            if item.asked.approvals > 1 and (item.asked.proof or item.asked.policy):
+            if item.asked.several and (item.asked.proof or item.asked.policy):
                 row.item = None  # what is kept is too little to check votes, or to count them
             else:
-                votes = count(item, row.ballots, groups).leading if item.asked.approvals > 1 else 0
-                row.spelled, row.groups = msgspec.structs.replace(item, votes=votes, memo={}), groups
+                if item.asked.several:
+                    item = with_votes(item, count(item, row.ballots, groups).leading_by)
+                row.spelled, row.groups = msgspec.structs.replace(item, memo={}), groups
         if row.item is None or row.spelled is None:
             found = get_promises(self._client, [row.id]).values()
             return next(
@@ -246,9 +248,7 @@ class OpenRequests:
         voted = [
             row
             for id in dict.fromkeys(one.promise.id for one in seen if one.kind == "changed")
-            if (row := self._rows.get(id)) is not None
-            and row.item is not None
-            and row.item.asked.approvals > 1
+            if (row := self._rows.get(id)) is not None and row.item is not None and row.item.asked.several
         ]
         self._count(voted)
         for one in seen:
@@ -283,7 +283,7 @@ class OpenRequests:
 
     def _count(self, rows: Sequence[_Row]) -> None:
         """Read the votes of the requests that need several."""
-        several = [(row, row.item) for row in rows if row.item is not None and row.item.asked.approvals > 1]
+        several = [(row, row.item) for row in rows if row.item is not None and row.item.asked.several]
         ballots = votes_of_many(self._client, [row.id for row, _ in several])
         for row, item in several:
             row.ballots = tuple(
@@ -340,7 +340,7 @@ def _shown(question: Question | None) -> Question | None:
     """Return a question with what lists show of it: of a form, whether there is one."""
     if question is None or question is PLAIN:
         return question
-    several = question.approvals > 1  # then the arguments of votes are compared
+    several = question.several  # then the arguments of votes are compared
     return msgspec.structs.replace(
         question,
         prompt=f"# {question.title}",

@@ -271,7 +271,7 @@ def described(
     """Return the promises as requests, with their runs and approvals."""
     items = [spelled_by(groups, item) for item in _with_runs(client, promises, runs or {})]
     return [
-        item if tallied is None else msgspec.structs.replace(item, votes=tallied.leading)
+        item if tallied is None else with_votes(item, tallied.leading_by)
         for item, tallied in zip(items, _tallies(client, items, groups), strict=True)
     ]
 
@@ -286,8 +286,14 @@ def _with_runs(
 
 def _tallies(client: Client, items: Sequence[RequestSummary], groups: Groups) -> list[Tally | None]:
     """Return the tally of each request that needs several approvals; None for the others."""
-    ballots = votes_of_many(client, [item.id for item in items if item.asked.approvals > 1])
+    ballots = votes_of_many(client, [item.id for item in items if item.asked.several])
     return [count(item, ballots[item.id], groups) if item.id in ballots else None for item in items]
+
+
+def with_votes(item: RequestSummary, taken: Mapping[str, int]) -> RequestSummary:
+    """Return a request with its approvals so far, by the groups of its quorum."""
+    by = {name: taken.get(name, 0) for name in item.asked.approvals_by}
+    return msgspec.structs.replace(item, votes=sum(taken.values()), votes_by=by)
 
 
 def spelled_by(groups: Groups, item: RequestSummary) -> RequestSummary:

@@ -14,6 +14,7 @@ from hitl_cli.errors import Unproven
 from hitl_cli.inbox.history import settled_at, settled_since
 from hitl_cli.inbox.pending import demanded, summaries, summary_of
 from hitl_cli.inbox.permission import may_answer
+from hitl_cli.people.quorum import approvals, voice_of
 from hitl_cli.proof.checking import Checked, check_decision, deciding_votes
 from hitl_cli.requests.editable import kind_of_approval
 from hitl_cli.requests.question import OWN_PREFIX, outcome_of
@@ -102,9 +103,9 @@ def needs_check(item: RequestSummary) -> bool:
 def why_unproven(item: RequestSummary, groups: Groups, proof: Sequence[Checked] | None = None) -> str | None:
     """Return why the approval of a request that needs proof does not count; None if it counts.
 
-    Enough are signatures of as many different people as must approve, each of whom could answer when they
-    signed. `groups` are the people of the settings with their keys, `proof` what `check_decision` says with
-    them, if that is known. A rejection needs no proof: it lets nothing happen.
+    Enough are signatures of as many different people as must approve, of each group, each of whom could
+    answer when they signed. `groups` are the people of the settings with their keys, `proof` what
+    `check_decision` says with them, if that is known. A rejection needs no proof: it lets nothing happen.
     """
     item = demanded(item, groups)
     question = item.asked
@@ -130,7 +131,7 @@ def why_unproven(item: RequestSummary, groups: Groups, proof: Sequence[Checked] 
     equal = [vote for vote in proven if kind_of_approval(question, vote) == decided]
     if not any(same_json(vote.data, data) for vote in equal):
         missing.append("nobody signed this answer")
-    elif len({groups.key(vote.by) for vote in equal}) >= question.approvals:
+    elif approvals(question, [voice_of(vote.by, groups) for vote in equal], groups) >= question.approvals:
         return None
     return (
         "; ".join(missing) or f"too few people have {'approved it' if question.proof is None else 'signed'}"

@@ -7,6 +7,7 @@ from typing import Any
 from msgspec import Struct
 
 from hitl_cli.client.wire import Promise
+from hitl_cli.people.quorum import in_words
 from hitl_cli.requests.demand import names_of
 from hitl_cli.requests.question import (
     KEY_TAG,
@@ -23,8 +24,9 @@ class RequestSummary(Struct, frozen=True, kw_only=True, gc=False):
     """A request, with its run. Instants are ms since the epoch.
 
     `question` is None if it is not valid, `run` if there is none. `votes` is the number of approvals so far,
-    if several are needed. `memo` is for what others make of it that does not depend on `now`:
-    of a request that is kept in memory, each list has the same one; otherwise it is None.
+    if several are needed, and `votes_by` the same by group, if they are needed by group. `memo` is for what
+    others make of it that does not depend on `now`: of a request that is kept in memory, each list has the
+    same one; otherwise it is None.
     """
 
     promise: Promise
@@ -32,6 +34,7 @@ class RequestSummary(Struct, frozen=True, kw_only=True, gc=False):
     run: Promise | None
     now: int
     votes: int = 0
+    votes_by: dict[str, int] = {}
     memo: dict[str, Any] | None = None
 
     @property
@@ -91,6 +94,11 @@ class RequestSummary(Struct, frozen=True, kw_only=True, gc=False):
     def to(self) -> tuple[str, ...]:
         """The assignees now; empty means anyone."""
         return self.asked.asked_at(self.now - self.created_at)
+
+    @property
+    def so_far(self) -> str:
+        """How many have approved, as `2 of 3`; empty if one is enough."""
+        return in_words(self.votes, self.asked, self.votes_by) if self.asked.several else ""
 
     @property
     def key(self) -> str | None:

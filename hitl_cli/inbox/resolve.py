@@ -62,7 +62,7 @@ def _decided_with(client: Client, name: str, mark: IdempotencyMark) -> Promise |
     """Return the request with a key or of a run that was decided, or voted on, with a mark."""
     named = chain.from_iterable(search_many(client, [{KEY_TAG: name}, {ORIGIN_TAG: name}]))
     every = {promise.id: promise for promise in named if promise.is_blocking}
-    several = [promise.id for promise in every.values() if (question_of(promise) or PLAIN).approvals > 1]
+    several = [promise.id for promise in every.values() if (question_of(promise) or PLAIN).several]
     ballots = votes_of_many(client, several)
     for promise in every.values():
         made = [audit_of(promise).id, *(ballot.audit.id for ballot in ballots.get(promise.id, ()))]

@@ -60,7 +60,7 @@ def decide_by_rule(client: Client, groups: Groups, promise: Promise, question: Q
 
 def _needs_more(question: Question) -> bool:
     """Whether a question needs more than a rule can give: several people, or proof."""
-    return question.approvals > 1 or question.proof is not None
+    return question.several or question.proof is not None
 
 
 def _deciding(rules: list[Rule], item: RequestSummary, groups: Groups) -> Rule | None:

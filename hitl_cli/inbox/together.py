@@ -59,7 +59,7 @@ def _begun(
     if item is None or not item.promise.is_blocking:
         return None
     item = demanded(item, wanted.actor.groups)
-    if item.asked.approvals > 1:
+    if item.asked.several:
         return None
     if isinstance(wanted.said, DecisionInput) and wanted.said.for_ is not UNSET:
         return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -27,11 +27,13 @@ from hitl_cli.client.wire import (
 from hitl_cli.format.stable_ids import short_stable_id
 from hitl_cli.inbox.permission import is_excluded
 from hitl_cli.people.groups import NO_GROUPS, everyone_in
+from hitl_cli.people.quorum import Voice, approvals, filled, voice_of
 from hitl_cli.proof.checking import check_vote, meets
 from hitl_cli.requests.editable import answer_form, approved_arguments, kind_of_approval
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     from hitl_cli.client.protocol import Client
     from hitl_cli.client.wire import Json, Promise
@@ -63,11 +65,12 @@ class RecordedVote(Struct, frozen=True, kw_only=True):
 class Tally(Struct, frozen=True, kw_only=True):
     """The tally of a request: the ballots that count, one per person, and the one that decided.
 
-    `leading` is the highest number of equal approvals.
+    `leading` is the highest number of equal approvals, `leading_by` the same by group.
     """
 
     counted: tuple[RecordedVote, ...]
     leading: int
+    leading_by: dict[str, int] = {}
     deciding: RecordedVote | None = None
 
     @property
@@ -87,9 +90,14 @@ class _Said(Struct, frozen=True):
     reason: str | None = None
 
 
-def leading(question: Question, votes: Iterable[Vote]) -> int:
-    """Return the highest number of equal approvals."""
-    return _most_common(kind_of_approval(question, vote) for vote in votes if vote.verdict == "approve")
+def leading(question: Question, votes: Iterable[Vote], groups: Groups) -> dict[str, int]:
+    """Return the highest number of equal approvals, by the groups of the quorum."""
+    kinds: dict[Kind, list[Voice]] = defaultdict(list)
+    for vote in votes:
+        if vote.verdict == "approve":
+            kinds[kind_of_approval(question, vote)].append(voice_of(vote.by, groups))
+    every = [filled(question, voices, groups) for voices in kinds.values()]
+    return max(every, key=lambda taken: sum(taken.values()), default={})
 
 
 def tally(
@@ -101,42 +109,56 @@ def tally(
     """Count ballots in order, up to the one that decides.
 
     A person's later ballot replaces an earlier one, whichever of their names it has. The request is approved
-    when enough ballots approve the same choice, with the same arguments if they can be changed. It is
-    rejected when too few of the electorate are left for that; if the electorate is unknown, when as many
-    reject as would have to approve.
+    when enough ballots approve the same choice, with the same arguments if they can be changed, and enough of
+    them are by members of each group that must approve. It is rejected when too few of the electorate are
+    left for that; if the electorate is unknown, when as many reject as would have to approve.
     """
     counted: dict[str, RecordedVote] = {}
-    kinds: dict[str, Kind] = {}
     deciding = None
     for ballot in ballots:
         person = groups.key(ballot.vote.by)
         counted.pop(person, None)
-        kinds.pop(person, None)
         counted[person] = ballot
         if ballot.vote.verdict == "approve":
-            kind = kinds[person] = kind_of_approval(question, ballot.vote)
-            decided = sum(kind == other for other in kinds.values()) >= question.approvals
+            kind = kind_of_approval(question, ballot.vote)
+            equal = [
+                voice_of(other.vote.by, groups)
+                for other in counted.values()
+                if other.vote.verdict == "approve" and kind_of_approval(question, other.vote) == kind
+            ]
+            decided = approvals(question, equal, groups) >= question.approvals
         else:
-            decided = _is_lost(question, electorate, counted)
+            decided = _is_lost(question, electorate, counted, groups)
         if decided:
             deciding = ballot
             break
-    return Tally(counted=tuple(counted.values()), leading=_most_common(kinds.values()), deciding=deciding)
-
-
-def _most_common(kinds: Iterable[Kind]) -> int:
-    """Return how many of these are equal at most."""
-    return max(Counter(kinds).values(), default=0)
+    most = leading(question, (ballot.vote for ballot in counted.values()), groups)
+    return Tally(
+        counted=tuple(counted.values()), leading=sum(most.values()), leading_by=most, deciding=deciding
+    )
 
 
 def _is_lost(
-    question: Question, electorate: frozenset[str] | None, counted: Mapping[str, RecordedVote]
+    question: Question,
+    electorate: frozenset[str] | None,
+    counted: Mapping[str, RecordedVote],
+    groups: Groups,
 ) -> bool:
     """Whether the quorum can no longer be reached."""
     noes = {person for person, ballot in counted.items() if ballot.vote.verdict == "reject"}
     if electorate is None:
-        return len(noes) >= question.approvals
-    return len(electorate | counted.keys()) - len(noes) < question.approvals
+        return len(noes) >= question.approvals or _a_group_is_lost(question, noes, groups)
+    rest = [voice_of(person, groups) for person in (electorate | counted.keys()) - noes]
+    return approvals(question, rest, groups) < question.approvals
+
+
+def _a_group_is_lost(question: Question, noes: AbstractSet[str], groups: Groups) -> bool:
+    """Whether too few members of the groups whose members are known are left."""
+    known = {name: everyone_in([name], groups) for name in question.approvals_by}
+    wanted = {name: question.approvals_by[name] for name, people in known.items() if people is not None}
+    people = frozenset[str]().union(*(people for people in known.values() if people is not None))
+    rest = [voice_of(person, groups) for person in people - noes]
+    return sum(filled(question, rest, groups, wanted).values()) < sum(wanted.values())
 
 
 def electorate(question: Question, starter: str | None, groups: Groups) -> frozenset[str] | None:
@@ -149,6 +171,19 @@ def electorate(question: Question, starter: str | None, groups: Groups) -> froze
     if people is None:
         return None
     return frozenset(person for person in people if not is_excluded(question, starter, person, groups))
+
+
+def too_few_people(item: RequestSummary, groups: Groups) -> str:
+    """Return a sentence if the groups that must approve have too few members; else nothing."""
+    people = electorate(item.asked, item.starter, groups) if item.asked.approvals_by else None
+    if people is None:
+        return ""
+    most = approvals(item.asked, [voice_of(person, groups) for person in people], groups)
+    if most >= item.asked.approvals:
+        return ""
+    return (
+        f"It needs {item.asked.approvals} approvals, but at most {most} are possible: a person counts once."
+    )
 
 
 def count(item: RequestSummary, cast: Iterable[RecordedVote], groups: Groups) -> Tally:

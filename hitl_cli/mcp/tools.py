@@ -16,7 +16,7 @@ from hitl_cli.errors import BadJson
 from hitl_cli.format.validation import in_document, located
 from hitl_cli.requests.demand import stronger
 from hitl_cli.requests.question import Priority, ProofKind
-from hitl_cli.requests.question_input import QuestionInput
+from hitl_cli.requests.question_input import Approvals, QuestionInput
 from hitl_cli.views.request import CommentDocument
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class AskArguments(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         tuple[str, ...],
         _about("Who may answer: names of people, or group:NAME. Leave it out unless you were told names."),
     ] = ()
-    approvals: Annotated[int, Meta(ge=1, le=1000, description="How many people must approve.")] = 1
+    approvals: Approvals = 1
     deadline: Annotated[
         str | None, _about("Time allowed for the answer, such as 30m, 8h or 2d. Then the request expires.")
     ] = None
@@ -191,7 +191,9 @@ class Shown(Struct, frozen=True, kw_only=True, omit_defaults=True):
     choices: tuple[str, ...] = ()
     form: dict[str, Any] | bool | None = None
     approvals: int = 1
+    approvals_by: dict[str, int] = {}
     votes: int = 0
+    votes_by: dict[str, int] = {}
     comments: Sequence[CommentDocument] = ()
     by: str | None = None
     choice: str | None = None
@@ -364,7 +366,9 @@ def shown_request(document: RequestDetailsDocument, url: str | None) -> Shown:
         choices=document.choices,
         form=document.form,
         approvals=document.approvals,
+        approvals_by=document.approvals_by,
         votes=document.votes,
+        votes_by=document.votes_by,
         comments=document.comments,
         by=None if made is None else made.by,
         choice=None if made is None else made.choice,

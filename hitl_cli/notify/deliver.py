@@ -316,7 +316,7 @@ def _whom_to_tell(
     groups = directory.members
     if notice.occasion in ASKING:
         left_out: frozenset[str] = frozenset()
-        if notice.occasion == "reminder" and case.asked.approvals > 1:
+        if notice.occasion == "reminder" and case.asked.several:
             left_out = frozenset(groups.key(ballot.vote.by) for ballot in votes_of(client, case.promise.id))
         return tuple(
             who

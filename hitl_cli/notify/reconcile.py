@@ -107,8 +107,8 @@ class Reconciler:
         question = question_of(promise)
         if question is None or promise.created_at < now - LOOK_BACK_MS:
             return
-        if recipients(question.to, self._reach.now):
-            notice = Notification(request=promise.id, occasion="asked", names=question.to)
+        if recipients(asked := question.asked_at(0), self._reach.now):
+            notice = Notification(request=promise.id, occasion="asked", names=asked)
             yield notice, promise.origin, promise.timeout_at
         if question.callback is not None and self._reach.now.callbacks.names_hosts:
             yield callback_of(promise.id), promise.origin, callback_ends_at(promise)

@@ -167,8 +167,9 @@ def spelled(question: Question, groups: Groups) -> Question:
     """Return a question with its assignees in the settings' spelling; unknown names unchanged."""
     to = tuple(map(groups.spelling, question.to))
     late = tuple(replace(step, to=tuple(map(groups.spelling, step.to))) for step in question.escalate)
-    same = to == question.to and late == question.escalate
-    return question if same else replace(question, to=to, escalate=late)
+    by = {groups.spelling(name): count for name, count in question.approvals_by.items()}
+    same = to == question.to and late == question.escalate and by == question.approvals_by
+    return question if same else replace(question, to=to, escalate=late, approvals_by=by)
 
 
 def is_group(name: str) -> bool:

@@ -120,7 +120,7 @@ def _is_recorded_as_signed(promise: Promise, votes: Sequence[Vote]) -> bool:
     `hitl:via` is not signed.
     """
     audit, approves, question = audit_of(promise), promise.state == "resolved", question_of(promise)
-    if question is not None and question.approvals > 1 and not audit.votes:
+    if question is not None and question.several and not audit.votes:
         return False
     vote = next((vote for vote in votes if vote.by == audit.by), None)
     if vote is None or vote.proof is None:

@@ -16,6 +16,7 @@ from hitl_cli.errors import BadInput, BadProof
 from hitl_cli.format.passkeys import Passkey, passkey
 from hitl_cli.format.public_keys import fingerprint
 from hitl_cli.format.shell import command
+from hitl_cli.people.quorum import approvals, voice_of
 from hitl_cli.proof import ssh
 from hitl_cli.proof.checking import ALWAYS, check_life, signed_with
 from hitl_cli.proof.statement import Statement
@@ -69,10 +70,11 @@ def too_few_sign(question: Question, groups: Groups) -> str:
         if any(_valid_passkeys(person, groups))
         or (question.proof == "signed" and usable_keys(person, groups))
     ]
-    if len(able) >= question.approvals:
+    most = approvals(question, [voice_of(person, groups) for person in able], groups)
+    if most >= question.approvals:
         return ""
     kind = "passkey" if question.proof == "passkey" else "key"
-    count = "nobody" if not able else f"only {len(able)} of the {question.approvals} who must sign"
+    count = "nobody" if not able else f"only {most} of the {question.approvals} who must sign"
     return (
         f"Of those who may answer, {count} has a valid {kind} in the settings: `hitl people` shows the keys."
     )

@@ -252,6 +252,7 @@ def _decision_in(shown: RequestDetailsDocument) -> Decision[Json] | None:
         choices=shown.choices,
         to=shown.to,
         approvals=shown.approvals,
+        approvals_by=shown.approvals_by,
         allow_self=shown.allow_self,
         on_deadline=msgspec.convert(shown.on_deadline, OnDeadline),
         priority=shown.priority,

@@ -273,7 +273,7 @@ def _as_input(
         form=question.form,
         choices=question.choices,
         to=question.to,
-        approvals=question.approvals,
+        approvals=question.approvals_by or question.approvals,
         allow_self=question.allow_self,
         deadline=f"{deadline_ms}ms",
         valid_for=None if question.valid_for is None else f"{question.valid_for}ms",

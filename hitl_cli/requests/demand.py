@@ -4,22 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
-from typing import Annotated, Literal, get_args
+from typing import Literal, get_args
 
-from msgspec import Meta, Struct
+from msgspec import Struct
 from msgspec.structs import replace
 
-from hitl_cli.requests.question import OWN_PREFIX, ProofKind, Question
+from hitl_cli.format.names import folded
+from hitl_cli.requests.question import (
+    OWN_PREFIX,
+    ApprovalCount,
+    ApprovalsBy,
+    ProofKind,
+    Question,
+)
 
 STRENGTHS: tuple[ProofKind | None, ...] = (None, *get_args(ProofKind.__value__))
 """Kinds of proof, the weakest first."""
 
 
 class Demand(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the settings demand of decisions: `[policy] "deploy-*" = {proof = "signed", approvals = 2}`."""
+    """What the settings demand of decisions: `[policy] "deploy-*" = {proof = "signed", approvals = 2}`.
+
+    `approvals` is how many people must approve, or how many of each group.
+    """
 
     proof: ProofKind | None = None
-    approvals: Annotated[int, Meta(ge=1, le=1000)] = 1
+    approvals: ApprovalCount | ApprovalsBy = 1
 
 
 NOTHING = Demand()
@@ -45,13 +55,12 @@ def raised(question: Question, policy: Policy, names: Iterable[str]) -> Question
     Then the request offers no rule, because a rule is not a proven decision of that many people.
     """
     fitting = [pattern for pattern in policy if any(fnmatchcase(name, pattern) for name in names)]
-    proof, approvals = question.proof, question.approvals
+    more = question
     for pattern in fitting:
-        proof = stronger(proof, policy[pattern].proof)
-        approvals = max(approvals, policy[pattern].approvals)
-    if (proof, approvals) == (question.proof, question.approvals):
+        more = strengthened(more, policy[pattern])
+    if more == question:
         return question
-    return replace(question, proof=proof, approvals=approvals, policy=tuple(fitting), offer=None)
+    return replace(more, policy=tuple(fitting), offer=None)
 
 
 def names_of(tool: str | None, key: str | None, id: str | None) -> list[str]:
@@ -69,15 +78,35 @@ def at_least(asked: Question, stored: Question) -> Question:
     """Return what was asked, with what a policy added to it in what is stored."""
     if not stored.policy:
         return asked
-    return replace(
-        asked,
-        proof=stronger(asked.proof, stored.proof),
-        approvals=max(asked.approvals, stored.approvals),
-        policy=stored.policy,
-    )
+    return replace(strengthened(asked, stored), policy=stored.policy)
 
 
 def strengthened(stored: Question, asked: Question | Demand) -> Question:
-    """Return a stored question with at least the demands of the one that was asked."""
-    proof, approvals = stronger(stored.proof, asked.proof), max(stored.approvals, asked.approvals)
-    return replace(stored, proof=proof, approvals=approvals)
+    """Return a stored question with at least the demands of the one that was asked, or of a policy.
+
+    A group that was not asked before must approve in addition to those who were.
+    """
+    count, by = _needed(asked)
+    proof, every = stronger(stored.proof, asked.proof), _merged(stored.approvals_by, by)
+    known = set(map(folded, stored.everyone))
+    added = sum(most for name, most in every.items() if known and folded(name) not in known)
+    approvals = max(stored.approvals + added, count, sum(every.values()))
+    return replace(stored, proof=proof, approvals=approvals, approvals_by=every)
+
+
+def _needed(asked: Question | Demand) -> tuple[int, ApprovalsBy]:
+    """Return how many approvals are demanded, and of which groups."""
+    if isinstance(asked, Question):
+        return asked.approvals, asked.approvals_by
+    given = asked.approvals
+    return (given, {}) if isinstance(given, int) else (1, given)
+
+
+def _merged(one: ApprovalsBy, other: ApprovalsBy) -> ApprovalsBy:
+    """Return the higher count for each group."""
+    every = dict(one)
+    known = {folded(name): name for name in one}
+    for name, count in other.items():
+        own = known.get(folded(name), name)
+        every[own] = max(every.get(own, 0), count)
+    return every

@@ -5,10 +5,12 @@ No I/O: it converts between a promise and a Question.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from hitl_cli.client.tags import REQUEST_TAG, RESERVED_TAGS
 from hitl_cli.client.wire import Json, decode_as, headers_of
@@ -20,7 +22,7 @@ from hitl_cli.requests.editable import SMALL, answer_form, surely_fits
 from hitl_cli.requests.parts import wrong_part
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from hitl_cli.client.wire import Promise
     from hitl_cli.engine.records import PromiseState
@@ -60,6 +62,14 @@ REPLACED_SINCE = "hitl:replaced-since"
 
 MAX_QUESTION_BYTES = 1_000_000
 """Largest question, as JSON. For a file, give a link or a digest instead."""
+
+
+MAX_APPROVALS = 1_000
+
+type ApprovalCount = Annotated[int, Meta(ge=1, le=MAX_APPROVALS)]
+
+type ApprovalsBy = dict[str, ApprovalCount]
+"""How many approvals must be by members of a group, or by a person."""
 
 
 class Escalation(Struct, frozen=True, kw_only=True):
@@ -129,7 +139,8 @@ class Question(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=
     `arguments` is what will be done after an approval, and `arguments_digest` the SHA-256 of its canonical
     JSON. `editable` is the JSON Schema of the arguments that a person may approve instead. `callback` is a
     URL that is sent the decision, `proof` how the decision must be proven, `policy` the patterns of the
-    settings that demanded more than its author, `offer` a rule that may be made with an approval. `replaces`
+    settings that demanded more than its author, `approvals_by` how many of the `approvals` must be by members
+    of a group (the key; or by a person), `offer` a rule that may be made with an approval. `replaces`
     is the id of the request that it replaces, because the code was changed or the answer was `refused`.
     """
 
@@ -141,7 +152,8 @@ class Question(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=
     form: dict[str, Any] | bool | None = None
     choices: tuple[str, ...] = ()
     to: tuple[str, ...] = ()
-    approvals: Annotated[int, Meta(ge=1, le=1000)] = 1
+    approvals: ApprovalCount = 1
+    approvals_by: ApprovalsBy = {}
     allow_self: bool = True
     on_deadline: OnDeadline = "expire"
     valid_for: Duration | None = None
@@ -166,6 +178,11 @@ class Question(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=
         return next((line for line in lines if line), "")
 
     @property
+    def several(self) -> bool:
+        """Whether people vote on it: several must approve, or members of certain groups."""
+        return self.approvals > 1 or bool(self.approvals_by)
+
+    @property
     def deadline_approves(self) -> bool:
         """Whether the deadline makes an approval."""
         return self.on_deadline == "approve" or isinstance(self.on_deadline, Instead)
@@ -175,19 +192,24 @@ class Question(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=
         if not self.to:
             return ()
         late = (name for step in self.escalate if step.after <= age for name in step.to)
-        return tuple(dict.fromkeys([*self.to, *late]))
+        return tuple(dict.fromkeys([*self.to, *late, *self.approvals_by]))
 
     @property
     def everyone(self) -> tuple[str, ...]:
         """All who may answer now or later; empty means anyone."""
         return self.asked_at(FOR_EVER)
 
+    @property
+    def besides(self) -> tuple[str, ...]:
+        """Who may give the approvals that are not of a group; empty means anyone."""
+        return (*self.to, *(name for step in self.escalate for name in step.to)) if self.to else ()
+
     def tags(self, *, key: str | None, workflow: str | None) -> dict[str, str]:
         """Return the tags that the request is found by."""
         tags = {REQUEST_TAG: "1"} | {f"{ASSIGNEE_TAG}{name}": "1" for name in self.everyone}
         tags |= {KEY_TAG: key} if key else {}
         tags |= {WORKFLOW_TAG: workflow} if workflow else {}
-        return tags | ({QUORUM_TAG: "1"} if self.approvals > 1 else {})
+        return tags | ({QUORUM_TAG: "1"} if self.several else {})
 
 
 _question = msgspec.json.Decoder(Question)
@@ -218,8 +240,9 @@ def sensible(question: Question) -> Question:
     except (msgspec.MsgspecError, TypeError, ValueError, RecursionError) as error:
         raise not_askable(f"{error}.") from error
     late = tuple(Escalation(after=step.after, to=_named_once(step.to)) for step in read.escalate)
+    read = _with_quorum(read)
     digest = None if read.arguments is None else _digest_of(question.arguments, read.arguments)
-    read = msgspec.structs.replace(
+    read = replace(
         read,
         to=_named_once(read.to),
         escalate=late,
@@ -249,6 +272,35 @@ def sensible(question: Question) -> Question:
     _check_editable(read)
     _check_deadline(read)
     return read
+
+
+def _with_quorum(question: Question) -> Question:
+    """Return a question whose quorum can be counted: its groups are assignees. Raises BadInput."""
+    by = {normalized(name): count for name, count in question.approvals_by.items()}
+    if not by:
+        return question
+    if len(set(map(folded, by))) < len(question.approvals_by):
+        raise not_askable("approvals names a group twice.", "approvals")
+    for name, count in by.items():
+        if count > 1 and not folded(name).startswith(GROUP):
+            raise not_askable(
+                f"{name} is one person, who cannot approve {count} times. Write a group as group:NAME.",
+                "approvals",
+            )
+    return replace(
+        question,
+        to=question.to if question.to or question.policy else tuple(by),
+        approvals=max(question.approvals, sum(by.values())),
+        approvals_by=by,
+    )
+
+
+def quorum_of(approvals: int | Mapping[str, int]) -> dict[str, Any]:
+    """Return the fields of a Question for the approvals that an author wants: a number, or by group."""
+    if isinstance(approvals, Mapping):
+        counts = [count for count in approvals.values() if isinstance(count, int)]
+        return {"approvals": max(sum(counts), 1), "approvals_by": dict(approvals)}
+    return {"approvals": approvals}
 
 
 def _check_editable(question: Question) -> None:

@@ -12,6 +12,8 @@ from hitl_cli.format.durations import parse_duration
 from hitl_cli.format.validation import about
 from hitl_cli.requests.demand import Demand, names_of
 from hitl_cli.requests.question import (
+    ApprovalCount,
+    ApprovalsBy,
     Digest,
     Offer,
     OnDeadline,
@@ -19,6 +21,7 @@ from hitl_cli.requests.question import (
     ProofKind,
     Question,
     not_askable,
+    quorum_of,
 )
 
 if TYPE_CHECKING:
@@ -42,6 +45,21 @@ def offer_of(given: OfferInput | Mapping[str, Any] | None) -> Offer | None:
         except msgspec.ValidationError as error:
             raise not_askable(f"offer: {error}.", "offer") from error
         return Offer(where=read.where, longest=parse_duration(read.longest))
+
+
+type Approvals = Annotated[
+    ApprovalCount | ApprovalsBy,
+    Meta(description="How many people must approve, or how many of each group. A person counts once."),
+]
+
+
+def _named_by(
+    as_asked: Callable[[Sequence[str]], tuple[str, ...]], approvals: int | ApprovalsBy
+) -> int | ApprovalsBy:
+    """Return approvals with the names of groups as a request stores them."""
+    if isinstance(approvals, int):
+        return approvals
+    return dict(zip(as_asked(list(approvals)), approvals.values(), strict=True))
 
 
 class QuestionInput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -68,7 +86,7 @@ class QuestionInput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         tuple[str, ...],
         Meta(description="Assignees: people, and groups as group:NAME. Without any, anyone may answer."),
     ] = ()
-    approvals: Annotated[int, Meta(ge=1, le=1000, description="How many people must approve.")] = 1
+    approvals: Approvals = 1
     allow_self: Annotated[bool, Meta(description="Whether the person who asks may answer.")] = True
     deadline: Annotated[str, Meta(description="How long it can be answered, a duration.")] = "365d"
     valid_for: Annotated[
@@ -121,7 +139,7 @@ class QuestionInput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             form=self.form,
             choices=self.choices,
             to=as_asked(self.to),
-            approvals=self.approvals,
+            **quorum_of(_named_by(as_asked, self.approvals)),
             allow_self=self.allow_self,
             on_deadline=self.on_deadline,
             once=self.once,

@@ -152,9 +152,7 @@ class Person:
         found = [item for item in opened if wanted.fits(item)]
         if len(found) != 1:
             count = "no open request fits" if not found else f"{len(found)} open requests fit"
-            lines = [
-                f"{item.id} for {', '.join(item.asked.to) or 'anyone'}: {item.prompt}" for item in opened
-            ]
+            lines = [f"{item.id} for {', '.join(item.to) or 'anyone'}: {item.prompt}" for item in opened]
             asked = {name: value for name, value in msgspec.structs.asdict(wanted).items() if value}
             raise NotAsked("\n  ".join([f"{count} {asked}. Open are:", *(lines or ["none"])]))
         self.decide(inbox, found[0], said)

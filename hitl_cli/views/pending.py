@@ -29,7 +29,9 @@ class RequestBaseDocument(Struct, frozen=True, kw_only=True, rename={"from_": "f
     """The fields of a request that both the list and the details have.
 
     `refused` is an earlier answer that could not be used; this request then replaces `replaces`. `run` is
-    the run's id and `workflow_name` its workflow; `workflow` and `function` are their old names.
+    the run's id and `workflow_name` its workflow; `workflow` and `function` are their old names. `votes` of
+    `approvals` people have approved; `approvals_by` and `votes_by` are the same by group, if it needs certain
+    groups.
     """
 
     id: str
@@ -45,7 +47,9 @@ class RequestBaseDocument(Struct, frozen=True, kw_only=True, rename={"from_": "f
     key: str | None
     priority: Priority
     approvals: int
+    approvals_by: dict[str, int] = {}
     votes: int
+    votes_by: dict[str, int] = {}
     choices: tuple[str, ...]
     has_form: bool
     tags: dict[str, str]
@@ -93,7 +97,9 @@ def _document(item: RequestSummary) -> RequestSummaryDocument:
         key=item.key,
         priority=asked.priority,
         approvals=asked.approvals,
+        approvals_by=asked.approvals_by,
         votes=item.votes,
+        votes_by=item.votes_by,
         choices=asked.choices,
         has_form=asked.form is not None,
         tags=item.tags,

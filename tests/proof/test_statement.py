@@ -44,6 +44,7 @@ QUESTION: dict[str, Any] = {
     "choices": ["now", "later"],
     "to": ["lead"],
     "approvals": 2,
+    "approvalsBy": {"lead": 1, "ops": 1},
     "allowSelf": False,
     "onDeadline": "reject",
     "validFor": 1000,
@@ -110,7 +111,7 @@ def signed(promise: Promise, *people: str) -> Promise:
     return decided(promise, tuple(votes), audit)
 
 
-ONE = signed(request(QUESTION | {"approvals": 1}), "lead")
+ONE = signed(request(QUESTION | {"approvals": 1, "approvalsBy": {}}), "lead")
 TWO = signed(request(QUESTION), "lead", "ops")
 
 

@@ -15,8 +15,10 @@ def sentence(one: DecisionResult, now: int) -> str:
     """Return the outcome in one sentence."""
     of = f" of run {one.workflow}" if one.workflow != one.promise.id else ""
     if one.votes is not None and not one.settled:
-        so_far = f"{one.votes.leading} of {one.approvals} approvals"
-        return f"{one.promise.id}{of}: vote by {one.audit.by} recorded{_with_changes(one)}, {so_far}"
+        so_far = one.so_far or f"{one.votes.leading} of {one.approvals}"  # a gateway of a version before
+        return (
+            f"{one.promise.id}{of}: vote by {one.audit.by} recorded{_with_changes(one)}, {so_far} approvals"
+        )
     verb = "approved" if one.verdict == "approve" else "rejected"
     if one.audit.choice is not None:
         verb = f"answered {one.audit.choice!r}"

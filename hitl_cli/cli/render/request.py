@@ -202,10 +202,7 @@ def _facts(seen: RequestDetails) -> list[list[Cell]]:
         ("assignees", Cell(who_may(seen))),
         ("", Cell(seen.hint or "", "yellow")),
         *(("later", Cell(f"{text} ({local(at)})")) for text, at in later(seen)),
-        (
-            "approvals",
-            Cell(f"{item.votes} of {question.approvals}" if question.approvals > 1 else ""),
-        ),
+        ("approvals", Cell(item.so_far)),
         ("choices", Cell(", ".join(map(quoted, question.choices)))),
         ("deadline", Cell(until, "red" if seen.decision is None and left < SOON_MS else "")),
         ("priority", priority_cell(question.priority)),

@@ -223,7 +223,7 @@ def _answer(
         if item.promise.state != "pending":
             return said
         found: tuple[Difference, ...] = ()
-        if item.asked.approvals > 1:
+        if item.asked.several:
             mine = vote_of(said, inbox.actor.person, item.asked, 0)
             found = differs_from(item.asked, inbox.show(item).votes, mine)
         changes = changed(item.asked, data)
