@@ -22,7 +22,7 @@ from hitl_cli.requests.question import Question, sensible
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping, Sequence
 
-    from hitl_cli.requests.question import Priority, ProofKind
+    from hitl_cli.requests.question import Priority, ProofKind, Reassign
 
 ID_CHARS = 24
 TAG_CHARS = 80
@@ -33,6 +33,7 @@ class ApprovalOptions(TypedDict, total=False):
 
     to: str | Sequence[str]
     deadline: Duration | None
+    reassign: Reassign
     approvals: int | Mapping[str, int]
     allow_self: bool
     valid_for: Duration | None

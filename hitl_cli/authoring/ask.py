@@ -50,13 +50,13 @@ from hitl_cli.inbox.ask import digest_of as digest_of_file
 from hitl_cli.inbox.decision_log import log_seen
 from hitl_cli.inbox.proof import unproven
 from hitl_cli.inbox.standing import check_offer, decide_by_rule
-from hitl_cli.notify.deliver import give_notice, notifier_of
+from hitl_cli.notify.deliver import asked_in_run, give_notice, notifier_of, tell_outcome
 from hitl_cli.people.contacts import NotificationSettings, recipients, unreached
 from hitl_cli.people.groups import Groups, check_known, unknown_people
 from hitl_cli.proof.signing import too_few_sign
 from hitl_cli.requests.decision import Decision, KeptDecision, decision_on
 from hitl_cli.requests.demand import OnUnproven
-from hitl_cli.requests.notification import Notification, outcome_notification
+from hitl_cli.requests.notification import Notification
 from hitl_cli.requests.question import (
     Digest,
     Escalation,
@@ -64,6 +64,7 @@ from hitl_cli.requests.question import (
     Priority,
     ProofKind,
     Question,
+    Reassign,
     Refused,
     found_by,
     not_askable,
@@ -184,6 +185,7 @@ class _AskOptions(TypedDict, total=False):
     editable: Any
     choices: Sequence[str]
     to: str | Sequence[str]
+    reassign: Reassign
     approvals: int | Mapping[str, int]
     allow_self: bool
     deadline: Duration | None
@@ -221,6 +223,7 @@ def ask(
     form: Any = None,
     choices: Sequence[str] = (),
     to: str | Sequence[str] = (),
+    reassign: Reassign = "nobody",
     approvals: int | Mapping[str, int] = 1,
     allow_self: bool = True,
     deadline: Duration | None = None,
@@ -263,6 +266,8 @@ def ask(
     Who may answer:
 
     - `to`: the assignees, a name or several; `group:NAME` for a group. Default: anyone.
+    - `reassign`: who may assign it to others: `"assignees"` (and who asked), `"anyone"`, or `"nobody"`, the
+      default.
     - `approvals`: how many of them must approve, or how many of each group, as in `{"group:ops": 1,
       "group:legal": 1}`. Each person counts once. Default: 1.
     - `allow_self`: whether the person who started the run may answer. Default: yes.
@@ -300,6 +305,7 @@ def ask(
         form=None if form is None else schema_of(form),
         choices=_several("choices", choices),
         to=_names_of(to),
+        reassign=reassign,
         **quorum_of(approvals),
         allow_self=allow_self,
         on_deadline=on_deadline if on_deadline in PLAIN_DEADLINES else Instead(value=on_deadline),
@@ -429,14 +435,15 @@ async def asking(
     decision = await taken(ctx, put, request, question, form)
     if isinstance(decision, Refused):
         refused = decision
-        new = put_again(request, question, put, refused, sdk.now(ctx))
+        to = await asked_in_run(ctx, question, request, request.settled_at or request.created_at)
+        new = put_again(request, question, put, refused, sdk.now(ctx), to)
         note_question(ctx, again, keep=put.keep)
         given: KeptDecision = await sdk.named(_step_of(ctx, new), again).run(asking, new, None, None, form)
         return msgspec.structs.replace(given, answers=question)
     rule = (request.value.headers or {}).get("hitl:rule")
     log_seen(ctx.info.origin_id, decision, rule)
     if rule is None:
-        await tell_the_others(ctx, question, request)
+        await tell_outcome(ctx, question, request)
     return KeptDecision(**msgspec.structs.asdict(decision), answers=question)
 
 
@@ -502,7 +509,7 @@ async def give_way(
     request = await take_back(ctx, request, None if step is None else sdk.first_id(step), put)
     await sdk.settle_children(ctx, but=step)
     if found is not None:
-        await tell_the_others(ctx, found, request)
+        await tell_outcome(ctx, found, request)
 
 
 asking.__name__ = "ask"  # the name of the step in the tree of a run
@@ -591,8 +598,10 @@ async def remind(ctx: Context, question: Question, request: PromiseRecord, told:
     """
     created_at = request.created_at
     now = max(sdk.now(ctx), next_occasion(question, created_at, told))
-    asked = question.asked_at(now - created_at)
-    new = tuple(name for name in asked if name not in question.asked_at(told - created_at))
+    asked = await asked_in_run(ctx, question, request, now)
+    before = question.asked_at(told - created_at)
+    late = [name for name in question.asked_at(now - created_at) if name not in before]
+    new = tuple(name for name in asked if name in late)
     number = int(ctx.info.id.rpartition(".")[2])  # the same in each attempt
     if new:
         escalated = Notification(request=request.id, occasion="escalated", names=new, number=number)
@@ -632,9 +641,3 @@ def print_reminder(
     too = f" (now for {', '.join(new)} too)" if new else ""
     line = f"{id} has been waiting for {who} for {age}: {question.title}{too}: {command('show', [id])}"
     print(printable(line), flush=True)
-
-
-async def tell_the_others(ctx: Context, question: Question, request: PromiseRecord) -> None:
-    """Notify the assignees who did not decide it of the outcome."""
-    asked = question.asked_at((request.settled_at or request.timeout_at) - request.created_at)
-    await give_notice(ctx, outcome_notification(request.id, request.state, asked), request)

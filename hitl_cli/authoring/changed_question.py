@@ -195,6 +195,7 @@ _EXACT = attrgetter(
     "prompt",
     "choices",
     "to",
+    "reassign",
     "approvals",
     "approvals_by",
     "allow_self",
@@ -236,6 +237,7 @@ def _parts(question: Question, *, with_form: bool) -> dict[str, Json]:
         "proof": question.proof,
         "choices": sorted(question.choices),
         "to": sorted(set(map(folded, question.to))),
+        "reassign": question.reassign,
         "escalate": sorted(set(map(folded, later))),
         "approvals": question.approvals,
         "approvals_by": {folded(name): count for name, count in question.approvals_by.items()},
@@ -249,14 +251,15 @@ def _parts(question: Question, *, with_form: bool) -> dict[str, Json]:
 def is_of(place: Place, id: str, stored: Question | None) -> bool:
     """Whether a request, by its id and its question as stored, is what this place asks.
 
-    After a refused answer it may be for those who could answer by then.
+    After a refused answer it may be for those who could answer by then, or to whom it was assigned.
     """
     if stored is None or not id.startswith(f"{place.id}."):
         return False
     asked = place.put.question
     if place.put.keep:
         return True
-    if stored.refused is not None and set(stored.everyone) <= set(asked.everyone):
+    same_people = asked.can_be_amended or set(stored.everyone) <= set(asked.everyone)
+    if stored.refused is not None and same_people:
         asked = msgspec.structs.replace(asked, to=stored.to, escalate=stored.escalate)
     return _is_same(stored, at_least(asked, stored), with_form=not place.put.typed)
 

@@ -84,14 +84,17 @@ def _times(question: Question) -> int:
 
 
 def put_again(
-    request: PromiseRecord, question: Question, put: NewRequest, refused: Refused, now: int
+    request: PromiseRecord,
+    question: Question,
+    put: NewRequest,
+    refused: Refused,
+    now: int,
+    to: tuple[str, ...],
 ) -> NewRequest:
-    """Return the request to ask again: for those who may answer by now, with the time that is left."""
+    """Return the request to ask again: for those who may answer by now (`to`), with the time that is left."""
     age = (request.settled_at or request.created_at) - request.created_at
     ahead = tuple(
         Escalation(after=one.after - age, to=one.to) for one in question.escalate if one.after > age
     )
-    again = msgspec.structs.replace(
-        put.question, to=question.asked_at(age), escalate=ahead, replaces=request.id, refused=refused
-    )
+    again = msgspec.structs.replace(put.question, to=to, escalate=ahead, replaces=request.id, refused=refused)
     return put._replace(question=again, deadline_ms=max(request.timeout_at - now, LEAST_MS))

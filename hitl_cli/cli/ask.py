@@ -114,6 +114,10 @@ def ask(
     choice: Annotated[
         list[str] | None, value("TEXT", "A choice to offer instead of Approve (repeatable).")
     ] = None,
+    reassign: Annotated[
+        Literal["nobody", "assignees", "anyone"],
+        value("WHO", "Who may assign it to others: nobody, assignees (and you) or anyone."),
+    ] = "nobody",
     approvals: Annotated[
         list[str] | None,
         value("N|GROUP=N", "Number of approvals required, also of a group: group:ops=1 (repeatable)."),
@@ -186,6 +190,7 @@ def ask(
         form=None if form is None else _read_form(form, "--form"),
         choices=tuple(choice or ()),
         to=as_asked(to or (), me.groups),
+        reassign=reassign,
         **quorum_of(_read_approvals(approvals or [], me.groups)),
         allow_self=not no_self,
         on_deadline=_read_on_deadline(on_deadline, on_deadline_value, choice or []),

@@ -5,15 +5,19 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from hitl_cli.client.protocol import ProtocolRequest
+from hitl_cli.client.protocol import ProtocolRequest, search, search_many
 from hitl_cli.client.tags import SAID_TAG, lineage
 from hitl_cli.client.wire import Audit, encode
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from hitl_cli.client.protocol import Client
     from hitl_cli.client.wire import Json, Promise
 
+
+SEPARATELY = 8
+"""Requests whose records are read one by one on a Resonate Server, which reads all promises each time."""
 
 NO_TAGS: Mapping[str, str] = MappingProxyType({})
 
@@ -44,3 +48,13 @@ def closing(create: ProtocolRequest) -> ProtocolRequest:
     return ProtocolRequest(
         "promise.settle", {"id": create.data["id"], "state": "resolved", "value": encode(None, None)}
     )
+
+
+def records_of_many(client: Client, tag: str, ids: Sequence[str]) -> dict[str, list[Promise]]:
+    """Return the records with a tag under each of several requests, in one round trip."""
+    if len(ids) > SEPARATELY and client.capabilities.plain:
+        found: dict[str, list[Promise]] = {id: [] for id in ids}
+        for promise in search(client, tags={SAID_TAG: "1"}):
+            found.get(promise.tags.get(tag, ""), []).append(promise)
+        return found
+    return dict(zip(ids, search_many(client, [{tag: id} for id in ids]), strict=True))

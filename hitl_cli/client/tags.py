@@ -20,6 +20,9 @@ COMMENT_TAG = "hitl:comment"
 
 VOTE_TAG = "hitl:vote"
 
+AMENDS_TAG = "hitl:amends"
+"""On an amendment of a request, such as other assignees (hitl_cli/inbox/amendments.py): its id."""
+
 SAID_TAG = "hitl:said"
 """On every record under a request, so that the latest records are found with one search."""
 

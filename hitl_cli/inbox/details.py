@@ -91,9 +91,9 @@ def details(client: Client, item: RequestSummary, groups: Groups) -> RequestDeta
         votes = count(item, votes_in(item.id, tagged(below, VOTE_TAG, item.id)), groups).votes
     signed = needs_check(item) or any(vote.proof is not None for vote in deciding_votes(promise))
     proof = check_decision(promise, item.run, groups) if signed else ()
-    unknown = groups.unknown(item.asked.everyone) if promise.state == "pending" else ()
+    unknown = groups.unknown(item.to_from_now_on) if promise.state == "pending" else ()
     hints = [unknown_people(unknown, groups)] if unknown else []
-    if promise.state == "pending" and (unsigned := too_few_sign(item.asked, groups)):
+    if promise.state == "pending" and (unsigned := too_few_sign(item.asked, groups, item.to_from_now_on)):
         hints.append(unsigned)
     if promise.state == "pending" and (unreachable := too_few_people(item, groups)):
         hints.append(unreachable)

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from hitl_cli.client.paging import ordered, page_of
 from hitl_cli.client.protocol import PAGE, get_promise, get_promises, pages, search, search_many, search_page
-from hitl_cli.client.tags import COMMENT_TAG, ORIGIN_TAG, USED_TAG, VOTE_TAG
+from hitl_cli.client.tags import AMENDS_TAG, COMMENT_TAG, ORIGIN_TAG, USED_TAG, VOTE_TAG
 from hitl_cli.client.wire import (
     EXTERNAL,
     GLOBAL,
@@ -23,9 +23,11 @@ from hitl_cli.client.wire import (
     tagged,
 )
 from hitl_cli.errors import NotFound
+from hitl_cli.inbox.amendments import amendments_in
 from hitl_cli.inbox.comments import comment_in
 from hitl_cli.inbox.votes import votes_in
 from hitl_cli.people.groups import NO_GROUPS
+from hitl_cli.requests.amendments import AmendmentKind
 from hitl_cli.requests.decision import decision_by_deadline
 from hitl_cli.requests.editable import Change, approved_arguments, changed
 from hitl_cli.requests.question import (
@@ -51,7 +53,7 @@ if TYPE_CHECKING:
     from hitl_cli.engine.records import PromiseState
     from hitl_cli.people.groups import Groups
 
-type Kind = Literal["comment", "vote", "decision", "use"]
+type Kind = Literal["comment", "vote", "decision", "use"] | AmendmentKind
 
 SETTLED: tuple[PromiseState, ...] = ("resolved", "rejected", "rejected_canceled", "rejected_timedout")
 STATES: dict[Outcome | None, tuple[PromiseState, ...]] = {
@@ -65,7 +67,7 @@ STATES: dict[Outcome | None, tuple[PromiseState, ...]] = {
 
 
 class HistoryEntry(Struct, frozen=True, kw_only=True):
-    """A decision on a request, or a vote or comment on it.
+    """A decision on a request, a vote or comment on it, or an amendment of it.
 
     Instants are ms since the epoch. `workflow` is the run's id, `function` its workflow, `asked` the title of
     the prompt (None if there is none). `deadline` says whether the deadline decided. The outcome of a vote is
@@ -99,6 +101,10 @@ class HistoryEntry(Struct, frozen=True, kw_only=True):
     editable: bool = False
     """Whether `data` is the arguments as approved; `changes` is what was changed in them."""
     changes: tuple[Change, ...] = ()
+    to: tuple[str, ...] = ()
+    """Who is asked since an `assign`."""
+    until: int | None = None
+    """When a `claim` ends, or the deadline since an `extend`."""
     replaces: str | None = None
     replaced_by: str | None = None
 
@@ -307,7 +313,7 @@ def _fits(entry: HistoryEntry, wanted: HistoryFilter, groups: Groups) -> bool:
 def story(
     client: Client, name: str, wanted: HistoryFilter = EVERYTHING, groups: Groups = NO_GROUPS
 ) -> list[HistoryEntry]:
-    """Return the comments, votes and decisions on a named request or run, in order.
+    """Return the comments, votes, amendments and decisions on a named request or run, in order.
 
     A name is the id of a request or run, or a key, which several requests may have. Votes include those that
     were changed later. Raises NotFound.
@@ -346,7 +352,7 @@ def _named(client: Client, name: str) -> list[Promise]:
 
 
 def _told(promise: Promise, function: str | None, others: Sequence[Promise]) -> Iterable[HistoryEntry]:
-    """Yield the comments, votes and decision of a request; `others` are all promises of its run."""
+    """Yield all that was said about a request, and its decision; `others` are all promises of its run."""
     asked, question = prompt_of(promise), question_of(promise) or PLAIN
 
     def said(kind: Kind, at: int, **what: Json) -> HistoryEntry:
@@ -369,6 +375,9 @@ def _told(promise: Promise, function: str | None, others: Sequence[Promise]) -> 
             yield said(
                 "comment", comment.at, outcome=None, by=comment.by, via=comment.via, comment=comment.text
             )
+    for one in amendments_in(promise.id, tagged(others, AMENDS_TAG, promise.id)):
+        if promise.settled_at is None or one.at <= promise.settled_at:
+            yield said(one.kind, one.at, outcome=None, by=one.by, via=one.via, to=one.to, until=one.until)
     for ballot in votes_in(promise.id, tagged(others, VOTE_TAG, promise.id)):
         vote = ballot.vote
         yield said(

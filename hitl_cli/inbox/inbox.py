@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from hitl_cli.client.protocol import Client
     from hitl_cli.client.wire import Promise
+    from hitl_cli.inbox.amend import Amended
     from hitl_cli.inbox.ask import StandaloneRequest
     from hitl_cli.inbox.decide import DecisionResult, Said, Settling
     from hitl_cli.inbox.deferrals import Deferral, DeferredSession
@@ -152,6 +153,7 @@ class Inbox:
 
         check_person(self.actor.person)
         item = self._found("decide", request=request, whole=whole, mark=mark)
+        item = item if isinstance(request, str) else self._current(item)
         return decide(self.client, self.actor, item, said, mark=mark, expect=expect, signer=self.signer)
 
     def begin(self, request: RequestSummary, said: Said) -> DecisionResult | Settling:
@@ -180,6 +182,46 @@ class Inbox:
         item = self._found("decide", request=request, whole=whole)
         add_comment(self.client, self.actor, item.promise, text, mark)
         return item.promise
+
+    # Handing over
+
+    def assign(
+        self,
+        request: str | RequestSummary,
+        names: Sequence[str],
+        directory: Directory,
+        group: str,
+        *,
+        add: bool = False,
+        whole: bool = False,
+    ) -> Amended:
+        """Assign an open request to people and groups, in place of its assignees or (`add`) beside them.
+
+        Its author says who may (`Question.reassign`). The new assignees are notified by the workers of its
+        run, otherwise of `group`. Links of those who are not asked any more stop working. Votes stay.
+
+        Raises NotFound, BadInput (invalid names, or too few for its approvals), NotAllowed, Conflict,
+        TimedOut (it is decided). Then nothing is changed.
+        """
+        from hitl_cli.inbox import amend
+
+        check_person(self.actor.person)
+        done = amend.assign(self.client, self.actor, self._to_amend(request, whole=whole), names, add=add)
+        amend.notify_assigned(self.client, done, directory, group)
+        return done
+
+    def _to_amend(self, request: str | RequestSummary, *, whole: bool) -> RequestSummary:
+        """Return a request as it is now, for who may decide or has asked it."""
+        if "decide" in self.actor.may:
+            return self._current(self._found("decide", request=request, whole=whole))
+        self.actor.require("ask")
+        return self._current(self.find(request, whole=whole))
+
+    def _current(self, item: RequestSummary) -> RequestSummary:
+        """Return a request that may have been read earlier, with its amendments as they are now."""
+        from hitl_cli.inbox.amendments import with_amendments
+
+        return spelled_by(self.actor.groups, with_amendments(self.client, [item])[0])
 
     # Asking without a workflow
 

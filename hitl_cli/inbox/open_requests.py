@@ -37,6 +37,7 @@ from hitl_cli.client.tags import EXTERNAL_TAG, ORIGIN_TAG, REQUEST_TAG, SCOPE_TA
 from hitl_cli.client.wire import EXTERNAL, Promise
 from hitl_cli.engine.records import Value
 from hitl_cli.format.json import to_json
+from hitl_cli.inbox.amendments import amended, amendments_of_many
 from hitl_cli.inbox.pending import (
     AFTER,
     described,
@@ -82,8 +83,8 @@ KEPT_TAGS = (REQUEST_TAG, KEY_TAG, ORIGIN_TAG, EXTERNAL_TAG, SCOPE_TAG)
 class _Row(Struct, gc=False):
     """An open request, and its place in each order. `item` is None if it is too large to be kept.
 
-    `names` are all its assignees, now or later, as they are stored; empty means anyone. `spelled` is the item
-    with the votes that count and the spelling of `groups`.
+    `names` are all its assignees, now, later or before, as they are stored; empty means anyone. `spelled` is
+    the item with the votes that count and the spelling of `groups`.
     """
 
     id: str
@@ -245,12 +246,8 @@ class OpenRequests:
     def _apply(self, seen: Sequence[Seen]) -> None:
         """Apply what was seen, in the order of time."""
         self._add([one.promise for one in seen if one.kind == "asked"])
-        voted = [
-            row
-            for id in dict.fromkeys(one.promise.id for one in seen if one.kind == "changed")
-            if (row := self._rows.get(id)) is not None and row.item is not None and row.item.asked.several
-        ]
-        self._count(voted)
+        changed = dict.fromkeys(one.promise.id for one in seen if one.kind == "changed")
+        self._read_records([row for id in changed if (row := self._rows.get(id)) is not None])
         for one in seen:
             if one.kind == "decided":
                 self._remove(one.promise.id)
@@ -264,7 +261,7 @@ class OpenRequests:
             self._rows[row.id] = row
             for sort, order in self._orders.items():
                 insort(order, _place_in(row, sort))
-        self._count([self._rows[promise.id] for promise in new])
+        self._read_records([self._rows[promise.id] for promise in new])
 
     def _row_of(self, promise: Promise, run: Promise | None) -> _Row:
         """Return an open request with what is kept of it."""
@@ -278,11 +275,16 @@ class OpenRequests:
             due=place_by_deadline(promise),
             priority=place_by_priority(promise),
             item=item if kept else None,
-            names=tuple(dict.fromkeys((question or PLAIN).everyone)) if kept else (),
+            names=item.ever_asked if kept else (),
         )
 
-    def _count(self, rows: Sequence[_Row]) -> None:
-        """Read the votes of the requests that need several."""
+    def _read_records(self, rows: Sequence[_Row]) -> None:
+        """Read the amendments of the requests that may have any, and the votes of those that need several."""
+        open_to = [(row, row.item) for row in rows if row.item is not None and row.item.asked.can_be_amended]
+        found = amendments_of_many(self._client, [row.id for row, _ in open_to])
+        for row, item in open_to:
+            row.item = now = amended(item, found[row.id])
+            row.names, row.spelled = now.ever_asked, None
         several = [(row, row.item) for row in rows if row.item is not None and row.item.asked.several]
         ballots = votes_of_many(self._client, [row.id for row, _ in several])
         for row, item in several:

@@ -14,6 +14,7 @@ from hitl_cli.client.protocol import PAGE, get_promises, pages, search, search_p
 from hitl_cli.client.tags import RESERVED_TAGS
 from hitl_cli.client.wire import EXTERNAL, GLOBAL
 from hitl_cli.errors import BadName, BadUsage
+from hitl_cli.inbox.amendments import with_amendments
 from hitl_cli.inbox.permission import is_mine, may_answer
 from hitl_cli.inbox.request_summary import RequestSummary
 from hitl_cli.inbox.votes import complete, count, votes_of_many
@@ -170,7 +171,7 @@ def fits(item: RequestSummary, wanted: RequestFilter, groups: Groups = NO_GROUPS
 def _asks(promise: Promise, person: str, groups: Groups) -> bool:
     """Whether a promise asks a person, now or later. Checks only the promise, which is cheap."""
     question = question_of(promise) or PLAIN
-    return is_mine(question, question.everyone, None, person, groups)
+    return question.can_be_amended or is_mine(question, question.everyone, None, person, groups)
 
 
 def _says(item: RequestSummary, text: str) -> bool:
@@ -281,7 +282,8 @@ def _with_runs(
 ) -> list[RequestSummary]:
     """Return the promises as requests, with their runs; those that are known are not read."""
     runs = {**known, **get_promises(client, sorted({promise.origin for promise in promises} - known.keys()))}
-    return [summary_of(client, promise, runs.get(promise.origin)) for promise in promises]
+    items = [_as_asked(client, promise, runs.get(promise.origin)) for promise in promises]
+    return with_amendments(client, items)
 
 
 def _tallies(client: Client, items: Sequence[RequestSummary], groups: Groups) -> list[Tally | None]:
@@ -299,7 +301,12 @@ def with_votes(item: RequestSummary, taken: Mapping[str, int]) -> RequestSummary
 def spelled_by(groups: Groups, item: RequestSummary) -> RequestSummary:
     """Return a request as the settings have it: its assignees spelled so, and with what a policy demands."""
     asked = None if item.question is None else spelled(item.question, groups)
-    return demanded(item if asked is item.question else msgspec.structs.replace(item, question=asked), groups)
+    if item.amendments or asked is not item.question:
+        amendments = tuple(
+            msgspec.structs.replace(one, to=tuple(map(groups.spelling, one.to))) for one in item.amendments
+        )
+        item = msgspec.structs.replace(item, question=asked, amendments=amendments)
+    return demanded(item, groups)
 
 
 def demanded(item: RequestSummary, groups: Groups) -> RequestSummary:
@@ -319,9 +326,15 @@ def summaries(client: Client, ids: Sequence[str]) -> dict[str, RequestSummary]:
     found = get_promises(client, asked)
     others = {found[id].origin for id in ids if id in found}.difference(asked)
     found |= get_promises(client, sorted(others)) if others else {}
-    return {id: summary_of(client, found[id], found.get(found[id].origin)) for id in ids if id in found}
+    items = [_as_asked(client, found[id], found.get(found[id].origin)) for id in ids if id in found]
+    return {item.id: item for item in with_amendments(client, items)}
 
 
 def summary_of(client: Client, promise: Promise, run: Promise | None) -> RequestSummary:
     """Return a promise as a request of a run."""
+    return with_amendments(client, [_as_asked(client, promise, run)])[0]
+
+
+def _as_asked(client: Client, promise: Promise, run: Promise | None) -> RequestSummary:
+    """Return a promise as a request of a run, without what was changed since it was asked."""
     return RequestSummary(promise=promise, question=question_of(promise), run=run, now=client.now())

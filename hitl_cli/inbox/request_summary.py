@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from hitl_cli.client.wire import Promise
 from hitl_cli.people.quorum import in_words
+from hitl_cli.requests.amendments import Amendment, asked_from_now_on, assignees_of, ever_asked
 from hitl_cli.requests.demand import names_of
 from hitl_cli.requests.question import (
     KEY_TAG,
@@ -24,9 +25,9 @@ class RequestSummary(Struct, frozen=True, kw_only=True, gc=False):
     """A request, with its run. Instants are ms since the epoch.
 
     `question` is None if it is not valid, `run` if there is none. `votes` is the number of approvals so far,
-    if several are needed, and `votes_by` the same by group, if they are needed by group. `memo` is for what
-    others make of it that does not depend on `now`: of a request that is kept in memory, each list has the
-    same one; otherwise it is None.
+    if several are needed, and `votes_by` the same by group, if they are needed by group; `amendments` is what
+    was changed since it was asked, in order. `memo` is for what others make of it that does not depend on
+    `now`: of a request that is kept in memory, each list has the same one; otherwise it is None.
     """
 
     promise: Promise
@@ -36,6 +37,7 @@ class RequestSummary(Struct, frozen=True, kw_only=True, gc=False):
     votes: int = 0
     votes_by: dict[str, int] = {}
     memo: dict[str, Any] | None = None
+    amendments: tuple[Amendment, ...] = ()
 
     @property
     def id(self) -> str:
@@ -93,7 +95,17 @@ class RequestSummary(Struct, frozen=True, kw_only=True, gc=False):
     @property
     def to(self) -> tuple[str, ...]:
         """The assignees now; empty means anyone."""
-        return self.asked.asked_at(self.now - self.created_at)
+        return assignees_of(self.asked, self.created_at, self.amendments, self.now)
+
+    @property
+    def to_from_now_on(self) -> tuple[str, ...]:
+        """The assignees now, and those of later escalations; empty means anyone."""
+        return asked_from_now_on(self.asked, self.created_at, self.amendments)
+
+    @property
+    def ever_asked(self) -> tuple[str, ...]:
+        """All who were asked, are, or will be by an escalation; empty means anyone."""
+        return ever_asked(self.asked, self.amendments)
 
     @property
     def so_far(self) -> str:

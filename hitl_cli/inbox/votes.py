@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import Struct
 
-from hitl_cli.client.protocol import ProtocolRequest, as_promise, search, search_many
-from hitl_cli.client.records import closing, under
-from hitl_cli.client.tags import SAID_TAG, VOTE_TAG
+from hitl_cli.client.protocol import ProtocolRequest, as_promise
+from hitl_cli.client.records import closing, records_of_many, under
+from hitl_cli.client.tags import VOTE_TAG
 from hitl_cli.client.wire import (
     Audit,
     Verdict,
@@ -45,9 +45,6 @@ if TYPE_CHECKING:
 
 NO_REASON = "rejected"
 """The reason of a rejection without one."""
-
-SEPARATELY = 8
-"""Requests whose votes are looked for one by one on a Resonate Server, which reads all promises each time."""
 
 
 class RecordedVote(Struct, frozen=True, kw_only=True):
@@ -161,21 +158,21 @@ def _a_group_is_lost(question: Question, noes: AbstractSet[str], groups: Groups)
     return sum(filled(question, rest, groups, wanted).values()) < sum(wanted.values())
 
 
-def electorate(question: Question, starter: str | None, groups: Groups) -> frozenset[str] | None:
+def electorate(item: RequestSummary, groups: Groups) -> frozenset[str] | None:
     """Return the keys of all people who may ever vote; None if they cannot be known.
 
     The assignees of later escalations are included from the start, so that the result does not depend on
     which process counts, and when.
     """
-    people = everyone_in(question.everyone, groups)
+    people = everyone_in(item.to_from_now_on, groups)
     if people is None:
         return None
-    return frozenset(person for person in people if not is_excluded(question, starter, person, groups))
+    return frozenset(person for person in people if not is_excluded(item.asked, item.starter, person, groups))
 
 
 def too_few_people(item: RequestSummary, groups: Groups) -> str:
     """Return a sentence if the groups that must approve have too few members; else nothing."""
-    people = electorate(item.asked, item.starter, groups) if item.asked.approvals_by else None
+    people = electorate(item, groups) if item.asked.approvals_by else None
     if people is None:
         return ""
     most = approvals(item.asked, [voice_of(person, groups) for person in people], groups)
@@ -194,7 +191,7 @@ def count(item: RequestSummary, cast: Iterable[RecordedVote], groups: Groups) ->
     if (proof := item.asked.proof) is not None:
         asked = (item.promise, item.run)
         cast = [one for one in cast if meets(check_vote(*asked, one.vote, groups, one.recorded_at), proof)]
-    return tally(item.asked, electorate(item.asked, item.starter, groups), cast, groups)
+    return tally(item.asked, electorate(item, groups), cast, groups)
 
 
 def differing_votes(question: Question, votes: Iterable[Vote]) -> tuple[Difference, ...]:
@@ -250,13 +247,8 @@ def votes_of(client: Client, id: str) -> list[RecordedVote]:
 
 def votes_of_many(client: Client, ids: Sequence[str]) -> dict[str, list[RecordedVote]]:
     """Return the ballots on each of several requests, in one round trip."""
-    if len(ids) > SEPARATELY and client.capabilities.plain:
-        cast: dict[str, list[Promise]] = {id: [] for id in ids}
-        for promise in search(client, tags={SAID_TAG: "1"}):
-            cast.get(promise.tags.get(VOTE_TAG, ""), []).append(promise)
-        return {id: votes_in(id, ballots) for id, ballots in cast.items()}
-    found = search_many(client, [{VOTE_TAG: id} for id in ids])
-    return {id: votes_in(id, cast) for id, cast in zip(ids, found, strict=True)}
+    found = records_of_many(client, VOTE_TAG, ids)
+    return {id: votes_in(id, cast) for id, cast in found.items()}
 
 
 def votes_in(id: str, cast: Iterable[Promise]) -> list[RecordedVote]:

@@ -13,14 +13,25 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from msgspec import Struct
 
 from hitl_cli.client.protocol import ProtocolRequest, as_page, get_promises
-from hitl_cli.client.tags import COMMENT_TAG, SAID_TAG, USED_TAG, VOTE_TAG
+from hitl_cli.client.tags import AMENDS_TAG, COMMENT_TAG, SAID_TAG, USED_TAG, VOTE_TAG
 from hitl_cli.client.wire import EXTERNAL, headers_of
+from hitl_cli.inbox.amendments import amendments_of_many
 from hitl_cli.inbox.history import decision_of, settled_at
 from hitl_cli.inbox.pending import blocking_pages
 from hitl_cli.inbox.permission import is_mine
 from hitl_cli.inbox.votes import votes_of_many
+from hitl_cli.requests.amendments import ever_asked
 from hitl_cli.requests.editable import Change as ArgumentChange
-from hitl_cli.requests.question import PLAIN, QUORUM_TAG, Outcome, Question, asker_of, prompt_of, question_of
+from hitl_cli.requests.question import (
+    AMENDABLE_TAG,
+    PLAIN,
+    QUORUM_TAG,
+    Outcome,
+    Question,
+    asker_of,
+    prompt_of,
+    question_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -28,6 +39,7 @@ if TYPE_CHECKING:
     from hitl_cli.client.protocol import Client, Page
     from hitl_cli.client.wire import Promise
     from hitl_cli.people.actor import Actor
+    from hitl_cli.requests.amendments import Amendment
 
 MOST = 500
 """Changes of a kind to report one by one. With more, readers should load the list."""
@@ -57,10 +69,11 @@ type ChangeKind = Literal["asked", "changed", "decided"]
 
 
 class Change(Struct, frozen=True, kw_only=True):
-    """A change of one request: it was created, got a comment or vote, or was decided.
+    """A change of one request: it was created, amended, got a comment or vote, or was decided.
 
-    `starter` is who started its run, if they are excluded; `by` is who made the change. `changes` is what a
-    decision changed in the arguments.
+    `to` are all who were asked, are, or will be once escalated; empty means anyone. `starter` is who started
+    its run, if they are excluded; `by` is who made the change. `changes` is what a decision changed in the
+    arguments.
     """
 
     kind: ChangeKind
@@ -68,18 +81,19 @@ class Change(Struct, frozen=True, kw_only=True):
     workflow: str
     title: str | None
     question: Question
+    to: tuple[str, ...] = ()
     starter: str | None = None
     by: str | None = None
     outcome: Outcome | None = None
     changes: tuple[ArgumentChange, ...] = ()
 
     def concerns(self, actor: Actor) -> bool:
-        """Whether the actor may answer the request (`permission.is_mine`), now or once escalated.
+        """Whether the actor may answer the request (`permission.is_mine`), now, before or once escalated.
 
-        An escalation is not a change, so its assignees see the request from the start.
+        An escalation is not a change, so its assignees see the request from the start. Who is not asked any
+        more learns of it too.
         """
-        names = self.question.everyone
-        return is_mine(self.question, names, self.starter, actor.person, actor.groups)
+        return is_mine(self.question, self.to, self.starter, actor.person, actor.groups)
 
 
 class InboxWatch(ABC):
@@ -116,10 +130,15 @@ def _changes(client: Client, seen: Iterable[Seen]) -> list[Change]:
     found = [(one, question_of(one.promise) or PLAIN) for one in seen]
     withheld = {one.promise.origin for one, question in found if not question.allow_self}
     runs = get_promises(client, sorted(withheld))
-    return [_change(one, question, runs.get(one.promise.origin)) for one, question in found]
+    amendable = {one.promise.id for one, question in found if question.can_be_amended}
+    amended = amendments_of_many(client, sorted(amendable))
+    return [
+        _change(one, question, runs.get(one.promise.origin), amended.get(one.promise.id, ()))
+        for one, question in found
+    ]
 
 
-def _change(seen: Seen, question: Question, run: Promise | None) -> Change:
+def _change(seen: Seen, question: Question, run: Promise | None, amendments: Sequence[Amendment]) -> Change:
     """Return an event of a request as a change."""
     kind, promise, by = seen
     outcome: Outcome | None = None
@@ -135,6 +154,7 @@ def _change(seen: Seen, question: Question, run: Promise | None) -> Change:
         workflow=promise.origin,
         title=prompt_of(promise),
         question=question,
+        to=ever_asked(question, amendments),
         starter=None if run is None else asker_of(run, None),
         by=by,
         outcome=outcome,
@@ -315,8 +335,9 @@ def _state(promise: Promise) -> _State:
 
 
 def _subject_of(said: Promise, over: set[str]) -> str | None:
-    """Return the id of the request of a vote, a comment or a use, if it must be reported."""
-    vote, remark = said.tags.get(VOTE_TAG), said.tags.get(COMMENT_TAG) or said.tags.get(USED_TAG)
+    """Return the id of the request of a vote, a comment, an amendment or a use, if it must be reported."""
+    vote = said.tags.get(VOTE_TAG)
+    remark = next((id for tag in (COMMENT_TAG, AMENDS_TAG, USED_TAG) if (id := said.tags.get(tag))), None)
     id = remark if vote is None or vote in over else vote
     return id if id and said.id.startswith(id) else None
 
@@ -360,7 +381,9 @@ class _PolledWatch(InboxWatch):
         return {promise.id: promise for page in pages for promise in page}
 
     def _votes(self, waiting: dict[str, Promise]) -> dict[str, int]:
-        """Return the number of votes on each request."""
+        """Return the number of votes on each request, and of its amendments."""
         several = [id for id, promise in waiting.items() if QUORUM_TAG in promise.tags]
         ballots = votes_of_many(self._client, several)
-        return {id: len(ballots.get(id, ())) for id in waiting}
+        amendable = [id for id, promise in waiting.items() if AMENDABLE_TAG in promise.tags]
+        amended = amendments_of_many(self._client, amendable)
+        return {id: len(ballots.get(id, ())) + len(amended.get(id, ())) for id in waiting}

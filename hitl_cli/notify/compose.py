@@ -28,12 +28,13 @@ LINK_ID_CHARS = 18
 ITEMS = 50
 """Requests that a message has at most. The page shows all."""
 
-ASKING: tuple[Occasion, ...] = ("asked", "reminder", "escalated")
+ASKING: tuple[Occasion, ...] = ("asked", "reminder", "escalated", "assigned")
 """Notifications that are pointless once the request is decided."""
 
 SUBJECTS: dict[Occasion, str] = {
     "asked": "{title}",
     "reminder": "Reminder: {title}",
+    "assigned": "Assigned to you: {title}",
     "escalated": "Escalated to you: {title}",
     "approved": "Approved{by}: {title}",
     "rejected": "Rejected{by}: {title}",

@@ -25,6 +25,7 @@ from hitl_cli.client.protocol import Client
 from hitl_cli.client.wire import Promise, audit_of
 from hitl_cli.defaults import DEADLINE_MS
 from hitl_cli.errors import HitlError, logged
+from hitl_cli.inbox.amendments import asked_at
 from hitl_cli.inbox.permission import is_excluded
 from hitl_cli.inbox.request_summary import RequestSummary
 from hitl_cli.notify.channels import registry
@@ -42,7 +43,8 @@ from hitl_cli.people.contacts import (
     concerns,
     is_reached,
 )
-from hitl_cli.requests.notification import NOTIFICATION_LIFE_MS, Notification
+from hitl_cli.requests.notification import NOTIFICATION_LIFE_MS, Notification, outcome_notification
+from hitl_cli.requests.question import Question
 from hitl_cli.sdk import context as sdk
 
 logger = logging.getLogger(__name__)
@@ -211,6 +213,27 @@ async def give_notice(ctx: Context, notice: Notification, request: PromiseRecord
     await sdk.create(ctx, notice.id, notice.call, tags, ends_at)
 
 
+async def tell_outcome(ctx: Context, question: Question, request: PromiseRecord | Promise) -> None:
+    """Queue the notification of an outcome to the assignees who did not decide it."""
+    end = request.settled_at or request.timeout_at
+    asked = await asked_in_run(ctx, question, request, end)
+    await give_notice(ctx, outcome_notification(request.id, request.state, asked), request)
+
+
+async def asked_in_run(
+    ctx: Context, question: Question, request: PromiseRecord | Promise, at: int
+) -> tuple[str, ...]:
+    """Return who is asked at an instant; empty means anyone. In a rehearsal nobody is assigned."""
+    if question.can_be_amended:
+        try:
+            pool = ctx.get_dependency(ClientPool)
+        except KeyError:
+            pass
+        else:
+            return await pool.run(asked_at, request.id, question, request.created_at, at)
+    return question.asked_at(at - request.created_at)
+
+
 # One notification
 
 
@@ -311,7 +334,7 @@ def _whom_to_tell(
 
     if case is None or (notice.occasion in ASKING and not case.waits):
         return ()
-    asked = assignees(case.asked.everyone, directory)  # only these, whatever the notification says
+    asked = assignees(case.to_from_now_on, directory)  # only these, whatever the notification says
     people = tuple(who for who in _named_in(notice, directory) if who in asked)
     groups = directory.members
     if notice.occasion in ASKING:

@@ -78,6 +78,8 @@ def lead_of(message: Message) -> str:
             return "A request is waiting for your decision."
         case "reminder":
             return "This request is still waiting for your decision."
+        case "assigned":
+            return "This request was assigned to you."
         case "escalated":
             return "Nobody has answered this request yet, so it is now assigned to you too."
         case "digest":

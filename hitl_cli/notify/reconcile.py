@@ -13,6 +13,7 @@ from hitl_cli.client.protocol import PAGE, as_promise, get_promises, search_page
 from hitl_cli.client.tags import REQUEST_TAG
 from hitl_cli.client.wire import EXTERNAL, audit_of
 from hitl_cli.errors import BadInput, Conflict
+from hitl_cli.inbox.amendments import asked_at
 from hitl_cli.inbox.history import settled_since
 from hitl_cli.inbox.pending import blocking_pages
 from hitl_cli.people.contacts import NotificationSettings, concerns, recipients
@@ -75,7 +76,7 @@ class Reconciler:
             if len(self._waiting) < MOST:
                 self._waiting[promise.id] = promise.timeout_at
         ended = self._ended(client, now, waiting)
-        self._give(client, [notice for promise in ended for notice in self._outcome(promise, now)])
+        self._give(client, [notice for promise in ended for notice in self._outcome(client, promise, now)])
         for promise in ended:
             self._waiting.pop(promise.id, None)
         self._looked_at = now
@@ -140,12 +141,13 @@ class Reconciler:
                 del self._waiting[id]
         return [promise for promise in found.values() if promise.state != "pending"]
 
-    def _outcome(self, promise: Promise, now: int) -> Iterator[_New]:
+    def _outcome(self, client: Client, promise: Promise, now: int) -> Iterator[_New]:
         """Yield the notification of a request's outcome."""
         question = question_of(promise)
         if question is None:
             return
-        asked = question.asked_at((promise.settled_at or promise.timeout_at) - promise.created_at)
+        end = promise.settled_at or promise.timeout_at
+        asked = asked_at(client, promise.id, question, promise.created_at, end)
         if concerns(asked, self._reach.now, audit_of(promise).by):
             notice = outcome_notification(promise.id, promise.state, asked)
             yield notice, promise.origin, now + NOTIFICATION_LIFE_MS

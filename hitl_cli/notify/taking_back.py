@@ -17,8 +17,7 @@ from hitl_cli.client.pool import ClientPool
 from hitl_cli.client.protocol import Client, as_promise, get_promise, search
 from hitl_cli.client.tags import ORIGIN_TAG, SCOPE_TAG, TAKE_BACK_SEGMENT, belongs_to_notification
 from hitl_cli.client.wire import Audit, Promise, child_id, error_value, fresh_id
-from hitl_cli.notify.deliver import give_notice
-from hitl_cli.requests.notification import outcome_notification
+from hitl_cli.notify.deliver import tell_outcome
 from hitl_cli.requests.question import question_of
 from hitl_cli.runs.run import cancel_request
 
@@ -70,8 +69,7 @@ async def _cancel_and_notify(ctx: Context, function: str) -> Canceled:
     for promise in found.requests:
         question = question_of(promise)
         if question is not None:
-            asked = question.asked_at((promise.settled_at or promise.timeout_at) - promise.created_at)
-            await give_notice(ctx, outcome_notification(promise.id, promise.state, asked), promise)
+            await tell_outcome(ctx, question, promise)
     return found
 
 

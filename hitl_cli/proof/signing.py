@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,12 +58,16 @@ def _valid_passkeys(person: str, groups: Groups) -> Iterator[Passkey]:
     return (key for key in keys if lives.get(key.fingerprint, ALWAYS).is_valid(now))
 
 
-def too_few_sign(question: Question, groups: Groups) -> str:
-    """Return a sentence if fewer people than must sign have a valid key in the settings; else nothing."""
+def too_few_sign(question: Question, groups: Groups, to: Sequence[str] | None = None) -> str:
+    """Return a sentence if fewer people than must sign have a valid key in the settings; else nothing.
+
+    `to` are the assignees, if others than those of the question are asked now.
+    """
     if question.proof is None:
         return ""
     known = groups.ssh.keys() | groups.passkeys.keys()
-    asked = {person for name in question.everyone for person in groups.group(name) or {groups.key(name)}}
+    names = question.everyone if to is None else to
+    asked = {person for name in names for person in groups.group(name) or {groups.key(name)}}
     able = [
         person
         for person in (known & asked if asked else known)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from hitl_cli.client.wire import Json
     from hitl_cli.requests.decision import Decision
-    from hitl_cli.requests.question import Digest, Priority, ProofKind
+    from hitl_cli.requests.question import Digest, Priority, ProofKind, Reassign
     from hitl_cli.runs.run import RunSpec
     from hitl_cli.views.pending import RequestSummaryDocument
     from hitl_cli.views.request import RequestDetailsDocument
@@ -50,6 +50,7 @@ class AskOptions(TypedDict, total=False):
     editable: Any
     choices: Sequence[str]
     to: str | Sequence[str]
+    reassign: Reassign
     approvals: int | Mapping[str, int]
     allow_self: bool
     deadline: Duration | None

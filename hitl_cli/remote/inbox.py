@@ -273,6 +273,7 @@ def _as_input(
         form=question.form,
         choices=question.choices,
         to=question.to,
+        reassign=question.reassign,
         approvals=question.approvals_by or question.approvals,
         allow_self=question.allow_self,
         deadline=f"{deadline_ms}ms",

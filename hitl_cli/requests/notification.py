@@ -26,6 +26,7 @@ type Occasion = Literal[
     "asked",
     "reminder",
     "escalated",
+    "assigned",
     "approved",
     "rejected",
     "expired",

@@ -51,6 +51,7 @@ GROUP = "group:"
 
 KEY_TAG = "hitl:key"
 QUORUM_TAG = "hitl:quorum"
+AMENDABLE_TAG = "hitl:amendable"
 WORKFLOW_TAG = "hitl:workflow"
 ASSIGNEE_TAG = "hitl:assignee:"
 
@@ -90,6 +91,9 @@ OWN_PREFIX = "ask-"
 
 type ProofKind = Literal["signed", "passkey"]
 """How a decision must be proven: by any signature of the person who decides, or by one of a passkey."""
+
+type Reassign = Literal["nobody", "assignees", "anyone"]
+"""Who may assign a request to others while it is open. `assignees` includes who asked."""
 
 type OnDeadline = Literal["expire", "approve", "reject"] | Instead
 """The outcome when the deadline passes."""
@@ -140,8 +144,9 @@ class Question(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=
     JSON. `editable` is the JSON Schema of the arguments that a person may approve instead. `callback` is a
     URL that is sent the decision, `proof` how the decision must be proven, `policy` the patterns of the
     settings that demanded more than its author, `approvals_by` how many of the `approvals` must be by members
-    of a group (the key; or by a person), `offer` a rule that may be made with an approval. `replaces`
-    is the id of the request that it replaces, because the code was changed or the answer was `refused`.
+    of a group (the key; or by a person), `offer` a rule that may be made with an approval. `reassign` says
+    who may assign it to others. `replaces` is the id of the request that it replaces, because the code was
+    changed or the answer was `refused`.
     """
 
     prompt: str
@@ -152,6 +157,7 @@ class Question(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=
     form: dict[str, Any] | bool | None = None
     choices: tuple[str, ...] = ()
     to: tuple[str, ...] = ()
+    reassign: Reassign = "nobody"
     approvals: ApprovalCount = 1
     approvals_by: ApprovalsBy = {}
     allow_self: bool = True
@@ -187,6 +193,11 @@ class Question(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=
         """Whether the deadline makes an approval."""
         return self.on_deadline == "approve" or isinstance(self.on_deadline, Instead)
 
+    @property
+    def can_be_amended(self) -> bool:
+        """Whether it may have amendments (hitl_cli/requests/amendments.py), so that they must be read."""
+        return self.reassign != "nobody"
+
     def asked_at(self, age: int) -> tuple[str, ...]:
         """Return who may answer `age` ms after the request was created; empty means anyone."""
         if not self.to:
@@ -209,6 +220,7 @@ class Question(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=
         tags = {REQUEST_TAG: "1"} | {f"{ASSIGNEE_TAG}{name}": "1" for name in self.everyone}
         tags |= {KEY_TAG: key} if key else {}
         tags |= {WORKFLOW_TAG: workflow} if workflow else {}
+        tags |= {AMENDABLE_TAG: "1"} if self.can_be_amended else {}
         return tags | ({QUORUM_TAG: "1"} if self.several else {})
 
 

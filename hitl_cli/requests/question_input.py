@@ -20,6 +20,7 @@ from hitl_cli.requests.question import (
     Priority,
     ProofKind,
     Question,
+    Reassign,
     not_askable,
     quorum_of,
 )
@@ -86,6 +87,10 @@ class QuestionInput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         tuple[str, ...],
         Meta(description="Assignees: people, and groups as group:NAME. Without any, anyone may answer."),
     ] = ()
+    reassign: Annotated[
+        Reassign,
+        Meta(description="Who may assign it to others; `assignees` includes who asks. Default: nobody."),
+    ] = "nobody"
     approvals: Approvals = 1
     allow_self: Annotated[bool, Meta(description="Whether the person who asks may answer.")] = True
     deadline: Annotated[str, Meta(description="How long it can be answered, a duration.")] = "365d"
@@ -139,6 +144,7 @@ class QuestionInput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             form=self.form,
             choices=self.choices,
             to=as_asked(self.to),
+            reassign=self.reassign,
             **quorum_of(_named_by(as_asked, self.approvals)),
             allow_self=self.allow_self,
             on_deadline=self.on_deadline,

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from hitl_cli.client.protocol import PAGE, get_promise, search, search_pages
 from hitl_cli.client.tags import (
+    AMENDS_TAG,
     COMMENT_TAG,
     NOTICE_TAG,
     ORIGIN_TAG,
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 
 type Kind = Literal[
-    "run", "step", "call", "sleep", "person", "vote", "comment", "revocation", "notice", "use"
+    "run", "step", "call", "sleep", "person", "vote", "comment", "revocation", "notice", "use", "amendment"
 ]
 
 
@@ -111,6 +112,8 @@ def _kind_of(promise: Promise) -> Kind:
         return "vote"
     if COMMENT_TAG in promise.tags:
         return "comment"
+    if AMENDS_TAG in promise.tags:
+        return "amendment"
     if USED_TAG in promise.tags:
         return "use"
     if NOTICE_TAG in promise.tags:

@@ -11,7 +11,10 @@ from hitl_cli.notify.status import DeliveryAttempt, NotificationStatus, notifica
 from hitl_cli.requests.question import Instead
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hitl_cli.inbox.details import RequestDetails
+    from hitl_cli.requests.amendments import Amendment
     from hitl_cli.requests.question import Question
 
 
@@ -20,7 +23,7 @@ def notified(seen: RequestDetails) -> tuple[NotificationStatus, ...]:
     every = notifications_of(seen.item.id, seen.lineage)
     if not seen.limited:
         return every
-    named = (None, *seen.item.asked.everyone)
+    named = (None, *seen.item.ever_asked)
     return tuple(
         one if one.occasion == "callback" else _without_ways(one)
         for one in every
@@ -36,11 +39,24 @@ def _without_ways(told: NotificationStatus) -> NotificationStatus:
 
 def who_may(seen: RequestDetails) -> str:
     """Return the assignees now, or when the request was decided."""
-    age = (seen.decision.at if seen.decision else seen.item.now) - seen.item.created_at
-    names = ", ".join(seen.item.asked.asked_at(age)) or "anyone"
+    item = seen.item if seen.decision is None else msgspec.structs.replace(seen.item, now=seen.decision.at)
+    names = ", ".join(item.to) or "anyone"
     if seen.item.asked.allow_self:
         return names
     return f"{names}, except who started the run ({seen.item.starter or 'unknown'})"
+
+
+def amended_text(made: Amendment, write: Callable[[int], str]) -> str:
+    """Return what an amendment has changed; `write` returns an instant as text."""
+    match made.kind:
+        case "assign":
+            return f"assigned it to {', '.join(made.to)}"
+        case "claim":
+            return f"works on it until {write(made.until or made.at)}"
+        case "release":
+            return "does not work on it any more"
+        case "extend":
+            return f"moved the deadline to {write(made.until or made.at)}"
 
 
 def later(seen: RequestDetails) -> list[tuple[str, int]]:

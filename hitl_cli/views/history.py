@@ -28,11 +28,12 @@ FORMULA = ("=", "+", "-", "@")
 
 
 class HistoryEntryDocument(Struct, frozen=True, kw_only=True):
-    """A decision, a vote or a comment.
+    """A decision, a vote, a comment, or another change of a request.
 
     `rule` is the standing rule that decided for `by`. `run` is the run's id and `workflow_name` its workflow;
     `workflow` and `function` are their old names. `changes` are the arguments that an approval
-    changed.
+    changed. `to` is who is asked since an `assign`; `until` is when a `claim` ends, or the deadline since an
+    `extend`.
     """
 
     kind: Kind
@@ -58,6 +59,8 @@ class HistoryEntryDocument(Struct, frozen=True, kw_only=True):
     workflow_name: str | None
     rule: str | None
     changes: tuple[Change, ...] = ()
+    to: tuple[str, ...] = ()
+    until: str | None = None
 
 
 class HistoryPage(Struct, frozen=True):
@@ -68,10 +71,11 @@ class HistoryPage(Struct, frozen=True):
 
 
 def history_entry_document(entry: HistoryEntry) -> HistoryEntryDocument:
-    """Return a decision, a vote or a comment."""
+    """Return a decision, a vote, a comment, or another change of a request."""
     known = msgspec.structs.asdict(entry)
     del known["form"], known["editable"]
-    texts = {"asked_at": iso(entry.asked_at), "at": iso(entry.at)}
+    until = None if entry.until is None else iso(entry.until)
+    texts = {"asked_at": iso(entry.asked_at), "at": iso(entry.at), "until": until}
     names = {"run": entry.workflow, "workflow_name": entry.function}
     votes = tuple(map(vote_document, entry.votes))
     return HistoryEntryDocument(**known | texts | names | {"votes": votes})
@@ -98,8 +102,13 @@ def changed_text(entry: HistoryEntry) -> str | None:
 def data_text(entry: HistoryEntry) -> str | None:
     """Return the data of a decision on one line, with the titles of its form, or as JSON.
 
-    Of arguments, only what was changed. None for a plain approval or rejection, or a choice.
+    Of arguments, only what was changed. None for a plain approval or rejection, or a choice. Of other changes
+    of a request: to whom it was assigned, or until when.
     """
+    if entry.to:
+        return f"to {', '.join(entry.to)}"
+    if entry.until is not None:
+        return f"until {iso(entry.until)}"
     if entry.editable:
         return "; ".join(one.sentence for one in entry.changes) or None
     if entry.data is None or entry.data is True or entry.data == entry.choice:

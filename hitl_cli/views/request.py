@@ -12,8 +12,9 @@ from hitl_cli.format.times import iso
 from hitl_cli.format.urls import host_of
 from hitl_cli.people.contacts import Directory, without_contact
 from hitl_cli.proof.checking import ProofState
+from hitl_cli.requests.amendments import Amendment, AmendmentKind
 from hitl_cli.requests.editable import Change
-from hitl_cli.requests.question import Outcome, ProofKind, Question, fields_of
+from hitl_cli.requests.question import Outcome, ProofKind, Question, Reassign, fields_of
 from hitl_cli.views.details import notified
 from hitl_cli.views.pending import RequestBaseDocument, request_summary_document
 from hitl_cli.views.runs import StepDocument, step_document
@@ -37,6 +38,20 @@ class EscalationDocument(Struct, frozen=True, kw_only=True):
 
     at: str
     to: tuple[str, ...]
+
+
+class AmendmentDocument(Struct, frozen=True, kw_only=True):
+    """What was changed about a request after it was asked, by whom, and when.
+
+    `to` is who is asked since an `assign`; `until` is when a `claim` ends, or the deadline since an `extend`.
+    """
+
+    kind: AmendmentKind
+    by: str
+    via: str | None
+    at: str
+    to: tuple[str, ...]
+    until: str | None
 
 
 class CommentDocument(Struct, frozen=True, kw_only=True):
@@ -131,7 +146,8 @@ class RequestDetailsDocument(RequestBaseDocument, frozen=True, kw_only=True):
     `arguments` is what will be done after an approval, `arguments_digest` the SHA-256 of its canonical JSON,
     `editable` the JSON Schema of the arguments that may be approved instead, and `valid_for_s` how long the
     approval may be used; with `once`, it is used up by the first who does (`used`). `proof` is how the
-    decision must be proven, `policy` the patterns of the settings that demand more. `offer` is a standing
+    decision must be proven, `policy` the patterns of the settings that demand more. `reassign` says who may
+    assign it to others, `amendments` what was changed since it was asked. `offer` is a standing
     rule that may be made with it. `replaces` and `replaced_by` are requests of the same run: its code
     changed, or an answer could not be used. `callback` is the host that is sent the decision. `param` is the
     data of a promise that is not a valid request. `stored` is given on request, for a decided one.
@@ -149,6 +165,8 @@ class RequestDetailsDocument(RequestBaseDocument, frozen=True, kw_only=True):
     used: UseDocument | None = None
     proof: ProofKind | None = None
     policy: tuple[str, ...] = ()
+    reassign: Reassign = "nobody"
+    amendments: tuple[AmendmentDocument, ...] = ()
     offer: dict[str, Any] | None = None
     form: dict[str, Any] | bool | None
     fields: list[dict[str, Any]]
@@ -193,6 +211,8 @@ def request_details_document(
             "used": None if seen.used is None else _use_document(seen.used),
             "proof": item.asked.proof,
             "policy": item.asked.policy,
+            "reassign": item.asked.reassign,
+            "amendments": tuple(map(amendment_document, item.amendments)),
             "offer": _offer_document(item.asked),
             "form": known.get("form"),
             "fields": [_field_document(field) for field in fields_of(item.asked)],
@@ -230,6 +250,14 @@ def stored_document(seen: RequestDetails, *, by_asker: bool) -> StoredDocument |
         return None
     return StoredDocument(
         promise=promise, run=None if run is None else msgspec.structs.replace(run, value=None)
+    )
+
+
+def amendment_document(made: Amendment) -> AmendmentDocument:
+    """Return what was changed about a request."""
+    until = None if made.until is None else iso(made.until)
+    return AmendmentDocument(
+        kind=made.kind, by=made.by, via=made.via, at=iso(made.at), to=made.to, until=until
     )
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from hitl_cli.client.wire import Promise
     from hitl_cli.runs.steps import Retry, RunStep
 
-REMARKS = ("vote", "comment", "revocation", "use")
+REMARKS = ("vote", "comment", "revocation", "use", "amendment")
 """The kinds of steps that only record what a person wrote; `by` is their author."""
 
 KIND_WORDS: dict[Kind, str] = {"person": "request", "notice": "notification"}
@@ -126,7 +126,9 @@ def retry_text(retries: Sequence[Retry], write: Callable[[int], str] = iso) -> s
 
 
 def _remark_in(kind: Kind, said: dict[str, Any]) -> str | None:
-    """Return the text of a vote or a comment."""
+    """Return the text of a vote, a comment or an amendment."""
+    if kind == "amendment":
+        return " ".join([str(said.get("kind", "")), *map(str, said.get("to", ()))])
     if kind == "vote":
         return " ".join(str(said[name]) for name in VOTE_FIELDS if said.get(name))
     return str(said["comment"]) if kind == "comment" and said.get("comment") else None

@@ -40,7 +40,14 @@ def test_a_listener_is_given_what_names_them_their_group_or_nobody() -> None:
 
     def told_of(to: tuple[str, ...], **said: Any) -> Event:
         question = Question(prompt="?", to=to, allow_self="starter" not in said)
-        return Event(b"", Change(kind="asked", id="r:1", workflow="r", title="?", question=question, **said))
+        known: dict[str, Any] = {
+            "id": "r:1",
+            "workflow": "r",
+            "title": "?",
+            "question": question,
+            "to": question.everyone,
+        }
+        return Event(b"", Change(kind="asked", **known, **said))
 
     for names in ((), ("reviewer",), ("lead", "group:ops"), ("ops",)):
         assert told_of(names).concerns(reviewer)

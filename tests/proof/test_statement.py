@@ -59,6 +59,7 @@ QUESTION: dict[str, Any] = {
     "callback": "https://example.org/c",
     "offer": {"where": {"a": 1}, "longest": 1000},
     "code": {"digest": "c", "hitl": "1", "since": 1},
+    "reassign": "assignees",
     "replaces": "r",
     "refused": {"why": "w", "data": 1, "by": "ops", "at": 1},
 }

@@ -31,7 +31,7 @@ from hitl_cli.requests.editable import changed
 from hitl_cli.requests.outcome import given_reason
 from hitl_cli.requests.parts import split, split_exactly
 from hitl_cli.requests.question import PLAIN, Question, fields_of
-from hitl_cli.views.details import at_deadline, later, notified, who_may
+from hitl_cli.views.details import amended_text, at_deadline, later, notified, who_may
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -156,6 +156,13 @@ def _blocks(seen: RequestDetails, without_contact: Sequence[str] = ()) -> list[B
         Block(
             "comments",
             [[Cell(c.by or "?", "bold"), Cell(_ago(c.at, now)), Cell(c.text)] for c in seen.comments],
+        ),
+        Block(
+            "changes",
+            [
+                [Cell(one.by, "bold"), Cell(_ago(one.at, now)), Cell(amended_text(one, local))]
+                for one in seen.item.amendments
+            ],
         ),
         Block("notifications", _told_rows(seen, without_contact), whole=True),
         Block("earlier steps", _step_rows(seen), whole=True),

@@ -131,7 +131,7 @@ def view(
     every = notified(seen)
     shown = without_old_reminders(every)
     rule = offered(item, actor)
-    steps = [node for node in seen.before if node.kind not in ("vote", "comment", "use")]
+    steps = [node for node in seen.before if node.kind not in ("vote", "comment", "use", "amendment")]
     return RequestPage(
         seen=seen,
         prompt=as_prompt(question.prompt) if item.question not in (None, PLAIN) else None,

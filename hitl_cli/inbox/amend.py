@@ -1,0 +1,184 @@
+"""Amendments: checks who may change what about an open request, and stores it.
+
+Each is a record under the request with the next number, created if nobody has that number yet. So of two at
+the same moment, the second is judged again after the first, and all processes see one order.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from msgspec.structs import replace
+
+from hitl_cli.client.protocol import ProtocolRequest, as_promise, get_promise
+from hitl_cli.client.records import closing
+from hitl_cli.client.tags import TARGET_TAG
+from hitl_cli.client.wire import Audit, fresh_id
+from hitl_cli.errors import BadInput, NotAllowed
+from hitl_cli.inbox.amendments import AmendmentInput, create_request, with_amendments
+from hitl_cli.inbox.decide import already
+from hitl_cli.inbox.pending import spelled_by
+from hitl_cli.inbox.permission import is_excluded, may_answer
+from hitl_cli.inbox.votes import votes_of
+from hitl_cli.people.actor import check_person
+from hitl_cli.people.contacts import recipients
+from hitl_cli.people.groups import as_asked, bare_name, check_known, everyone_in
+from hitl_cli.people.quorum import approvals, voice_of
+from hitl_cli.requests.amendments import assignees_of
+from hitl_cli.requests.notification import Notification
+from hitl_cli.runs.run import address_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from hitl_cli.client.protocol import Client
+    from hitl_cli.inbox.request_summary import RequestSummary
+    from hitl_cli.people.actor import Actor
+    from hitl_cli.people.contacts import Directory
+    from hitl_cli.people.groups import Groups
+    from hitl_cli.requests.amendments import Amendment
+
+MOST_NAMES = 1_000
+"""Most assignees of a request, as when it is asked."""
+
+
+class Amended(NamedTuple):
+    """A request after a change, and the amendment; None if nothing had to change."""
+
+    item: RequestSummary
+    amendment: Amendment | None
+
+
+# Assigning
+
+
+def assign(client: Client, actor: Actor, item: RequestSummary, names: Sequence[str], *, add: bool) -> Amended:
+    """Assign a request to people and groups, in place of its assignees or beside them. See Inbox.assign."""
+    groups = actor.groups
+    for name in names:
+        check_person(bare_name(name))
+    wanted = tuple(dict.fromkeys(as_asked(names, groups)))
+    if not 0 < len(wanted) <= MOST_NAMES:
+        raise BadInput(f"give 1 to {MOST_NAMES:,} names of people or groups.", code="bad-name")
+    if groups.strict:
+        check_known(wanted, groups)
+
+    def say(now: RequestSummary) -> AmendmentInput | None:
+        check_may_assign(now, actor.person, groups)
+        if add and not now.to:
+            raise BadInput(
+                f"anyone may answer {now.id}, so nobody can be added. Without --add, only those that you name"
+                " may answer it. Nothing was changed.",
+                code="bad-question",
+            )
+        to = tuple(dict.fromkeys([*(now.to if add else ()), *wanted]))
+        _check_enough(client, now, to, groups)
+        same = set(map(groups.key, to)) == set(map(groups.key, now.to))
+        return None if same else AmendmentInput(kind="assign", to=to)
+
+    return _record(client, actor, item, say)
+
+
+def may_assign(item: RequestSummary, person: str, groups: Groups) -> bool:
+    """Whether a person may assign a request to others now: its author says who."""
+    match item.asked.reassign:
+        case "anyone":
+            return True
+        case "assignees":
+            return groups.same(person, item.asker) or may_answer(item, person, groups)
+        case "nobody":
+            return False
+
+
+def check_may_assign(item: RequestSummary, person: str, groups: Groups) -> None:
+    """Raise NotAllowed, with the reason, unless a person may assign a request to others now."""
+    if may_assign(item, person, groups):
+        return
+    if item.asked.reassign == "nobody":
+        raise NotAllowed(
+            f'the assignees of {item.id} cannot be changed. Its author allows it with reassign="assignees"'
+            ' or "anyone". Nothing was changed.',
+            code="not-reassignable",
+        )
+    raise NotAllowed(
+        f"only the assignees of {item.id}, and who asked it, may assign it to others; {person} may not."
+        " Nothing was changed.",
+        code="not-assignee",
+    )
+
+
+def _check_enough(client: Client, item: RequestSummary, to: Sequence[str], groups: Groups) -> None:
+    """Raise BadInput, NotAllowed if too few of the assignees may approve a request. Earlier votes stay."""
+    people = everyone_in(to, groups)
+    if people is None:
+        return
+    able = {person for person in people if not is_excluded(item.asked, item.starter, person, groups)}
+    if not able:
+        raise NotAllowed(
+            f"{item.starter} started {item.id}, so someone else must answer it: assign it to others as well."
+            " Nothing was changed.",
+            code="self-approval",
+        )
+    asked = item.asked
+    voted = votes_of(client, item.id) if asked.several else []
+    able |= {groups.key(one.vote.by) for one in voted if one.vote.verdict == "approve"}
+    most = approvals(asked, [voice_of(person, groups) for person in able], groups)
+    if most < asked.approvals:
+        raise BadInput(
+            f"{item.id} needs {asked.approvals} approvals, but only {most} would be possible. Nothing was"
+            " changed.",
+            code="bad-question",
+        )
+
+
+def notify_assigned(client: Client, done: Amended, directory: Directory, group: str) -> None:
+    """Queue the notification of those who are asked since an `assign`, if workers notify of this request.
+
+    The workers of its run deliver it, otherwise those of a group.
+    """
+    item, made = done
+    if made is None:
+        return
+    earlier = [one for one in item.amendments if one.number < made.number]
+    before = assignees_of(item.asked, item.created_at, earlier, made.at)
+    new = tuple(name for name in made.to if name not in before)
+    notice = Notification(request=item.id, occasion="assigned", names=new, number=made.number)
+    asked = Notification(request=item.id, occasion="asked")
+    if not new or not (recipients(new, directory) or get_promise(client, asked.id)):
+        return
+    promise, run = item.promise, item.run
+    target = run.tags[TARGET_TAG] if run is not None and run.is_run else address_of(group)
+    as_promise(client.call_many([notice.create(target, promise.timeout_at, promise.origin)])[0])
+
+
+# Storing
+
+
+def _record(
+    client: Client,
+    actor: Actor,
+    item: RequestSummary,
+    say: Callable[[RequestSummary], AmendmentInput | None],
+) -> Amended:
+    """Store what `say` returns for the request as it is now, under the next number.
+
+    If another process takes that number first, `say` is asked again about what it has made of the request.
+    Raises Conflict, TimedOut if the request is decided.
+    """
+    number = 0
+    while True:
+        if not item.waits:
+            raise already(item.promise, item.now)
+        said = say(item)
+        if said is None:
+            return Amended(item, None)
+        number = 1 + max([number, *(one.number for one in item.amendments)])
+        audit = Audit(id=fresh_id(), by=actor.person, via=actor.via, at=client.now())
+        create = create_request(item.promise, said, audit, number)
+        look = ProtocolRequest("promise.get", {"id": item.id})
+        *_, promise = map(as_promise, client.call_many([create, closing(create), look]))
+        item = replace(item, promise=promise, now=client.now())
+        item = spelled_by(actor.groups, with_amendments(client, [item])[0])
+        own = next((one for one in item.amendments if one.id == audit.id), None)
+        if own is not None:
+            return Amended(item, own)

@@ -1,0 +1,66 @@
+"""What was changed about a request after it was asked: its assignees, who works on it, its deadline.
+
+A request itself never changes. Each amendment is a record under it, numbered from 1, so that all see the same
+order (hitl_cli/inbox/amendments.py stores them). These functions say what holds at an instant. No I/O.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from msgspec import Struct
+
+from hitl_cli.requests.question import FOR_EVER
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hitl_cli.requests.question import Question
+
+type AmendmentKind = Literal["assign", "claim", "release", "extend"]
+
+
+class Amendment(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """One amendment. Instants are ms since the epoch, by the server's clock.
+
+    `to` are all who are asked after an `assign`; `until` is when a `claim` ends, or the deadline after an
+    `extend`. `id` tells whether it is one's own.
+    """
+
+    number: int
+    kind: AmendmentKind
+    by: str
+    at: int
+    via: str | None = None
+    to: tuple[str, ...] = ()
+    until: int | None = None
+    id: str | None = None
+
+
+def assignees_of(
+    question: Question, created_at: int, amendments: Sequence[Amendment], at: int
+) -> tuple[str, ...]:
+    """Return who is asked at an instant; empty means anyone. All that depends on who is asked uses this.
+
+    Those of the last `assign`, and of the escalations that were due since; without one, as it was asked.
+    """
+    last = next((one for one in reversed(amendments) if one.kind == "assign" and one.at <= at), None)
+    if last is None:
+        return question.asked_at(at - created_at)
+    late = (name for step in question.escalate if last.at < created_at + step.after <= at for name in step.to)
+    return tuple(dict.fromkeys([*last.to, *late]))
+
+
+def ever_asked(question: Question, amendments: Sequence[Amendment]) -> tuple[str, ...]:
+    """Return all who were asked, are, or will be by an escalation; empty means anyone."""
+    if not question.to:
+        return ()
+    assigned = (name for one in amendments for name in one.to)
+    return tuple(dict.fromkeys([*question.everyone, *assigned]))
+
+
+def asked_from_now_on(
+    question: Question, created_at: int, amendments: Sequence[Amendment]
+) -> tuple[str, ...]:
+    """Return who is asked, or will be by an escalation; empty means anyone."""
+    return assignees_of(question, created_at, amendments, created_at + FOR_EVER)
