@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from typing import TYPE_CHECKING
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
@@ -11,16 +15,24 @@ import typer
 from hitl_cli import defaults
 from hitl_cli.cli import worker
 from hitl_cli.cli.gateway import SignIn, options_of
-from hitl_cli.cli.logs import LogJson, say_serving, wants_json
-from hitl_cli.cli.options import Port, Server, Token
+from hitl_cli.cli.logs import LogJson, log_to_stderr, say_serving, wants_json
+from hitl_cli.cli.options import Port, Server, Token, flag
 from hitl_cli.cli.output import hyperlink
 from hitl_cli.cli.serving import listening
+from hitl_cli.errors import BadInput
+from hitl_cli.people.contacts import Directory
 from hitl_cli.people.gateway_file import page_of, unblock_link
-from hitl_cli.settings import Settings
+from hitl_cli.settings import NAMES, Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from hitl_cli.gateway.options import Options
     from hitl_cli.sdk.observer import Event
-    from hitl_cli.worker.run import Serving
+    from hitl_cli.worker.reload import Supervised
+    from hitl_cli.worker.run import Serving, WorkerOptions
+
+logger = logging.getLogger(__name__)
 
 PLAIN = ("approval", "foo")
 """The built-in workflows that ask for yes or no only."""
@@ -38,49 +50,100 @@ def dev(
     lease: worker.Lease = "15s",
     sign_in: SignIn = False,
     log_json: LogJson = False,
+    no_reload: Annotated[bool, flag("Do not restart the worker when a file changes.", "--no-reload")] = False,
     server: Server = None,
     token: Token = None,
 ) -> None:
-    """Run a worker and the inbox page in one terminal. Press Ctrl-C to stop, twice to stop immediately."""
+    """Run a worker and the inbox page in one terminal. Press Ctrl-C to stop, twice to stop immediately.
+
+    When the code of a workflow or the settings change, the worker restarts.
+    """
     from hitl_cli.sdk.contract import check_sdk
 
     check_sdk()  # before other modules import the names that it checks
     from hitl_cli.gateway.background import BackgroundGateway
-    from hitl_cli.worker.process import run_worker
+    from hitl_cli.worker.reload import Supervised
 
+    supervised = Supervised.here()
     works = worker.worker_options(
         ctx, app=app or [], group=group, concurrency=concurrency, lease=lease, server=server, token=token
     )
-    serves = msgspec.structs.replace(
-        options_of(ctx, host=HOST, port=port, url=None, server=server, token=token),
-        example_routes=True,
-        sign_in=sign_in,
-        group=works.group,
-    )
-    log_json = wants_json(log_json)
+
+    def options() -> Options:
+        return msgspec.structs.replace(
+            options_of(ctx, host=HOST, port=port, url=None, server=server, token=token),
+            example_routes=True,
+            sign_in=sign_in,
+            group=works.group,
+        )
+
+    serves, log_json = options(), wants_json(log_json)
+    logging.getLogger("hitl_cli.decisions.seen").setLevel(logging.WARNING)
+    if supervised is not None:
+        log_to_stderr(as_json=log_json)
+        _work(works, serves, supervised.url, supervised, as_json=log_json)
+        return
     with listening(HOST, port, log_json=log_json):
-        logging.getLogger("hitl_cli.decisions.seen").setLevel(logging.WARNING)
         gateway = BackgroundGateway(serves)
         gateway.start()
     url = gateway.url if serves.url == f"http://{HOST}:{port}" else serves.url
+    try:
+        if no_reload:
+            _work(works, serves, url, as_json=log_json)
+        else:
+            raise typer.Exit(_reload(works, options, url))
+    finally:
+        gateway.stop()
+
+
+def _work(
+    works: WorkerOptions, serves: Options, url: str, supervised: Supervised | None = None, *, as_json: bool
+) -> None:
+    """Run the worker until it is stopped."""
+    from hitl_cli.worker.process import run_worker
+
     live = Settings().live_directory(worker.tell_shortcomings).reached_at(url)
     worker.tell_shortcomings(live())
     reach = msgspec.structs.replace(works.reach, directory=live(), live=live)
 
-    announce = worker.announcer(as_json=log_json)
+    announce = worker.announcer(as_json=as_json)
 
     def serving(served: Serving) -> None:
         announce(served)
-        say_serving(f"inbox on {url}", {"server": served.server, "url": url}, as_json=log_json)
+        say_serving(f"inbox on {url}", {"server": served.server, "url": url}, as_json=as_json)
 
     def opening(event: Event, request: str) -> str:
         """Return what to open: the link that approves for the built-in approval, otherwise the page."""
-        if event.function in PLAIN and serves.is_local and not sign_in:
+        if event.function in PLAIN and serves.is_local and not serves.sign_in:
             return f"approve by opening {hyperlink(unblock_link(url, request))}"
         return f"open {hyperlink(page_of(url, request))}"
 
-    try:
-        report = worker.line_reporter(opening, as_json=log_json)
-        run_worker(msgspec.structs.replace(works, reach=reach), serving, report)
-    finally:
-        gateway.stop()
+    report = worker.line_reporter(opening, as_json=as_json)
+    run_worker(msgspec.structs.replace(works, reach=reach), serving, report, supervised)
+
+
+def _reload(works: WorkerOptions, options: Callable[[], Options], url: str) -> int:
+    """Run the worker in a process of its own, again after each change; return its exit code."""
+    from hitl_cli.worker.reload import Reloader
+
+    served = _fixed(options())
+
+    def changed(files: Sequence[str]) -> None:
+        logger.warning("%s changed: the worker restarts.", ", ".join(files))
+        with suppress(BadInput):  # which the worker reports
+            if _fixed(options()) != served:
+                logger.warning("Start `hitl dev` again for the page to use the new settings.")
+
+    reloader = Reloader(
+        url=url,
+        env={**os.environ, "HITL_SERVER": works.server},  # the page stays with it too
+        files={Settings().path or Path(NAMES[0]), Path(NAMES[0])},
+        changed=changed,
+        kept=lambda: logger.error("The worker goes on with the code before. The next change restarts it."),
+    )
+    return asyncio.run(reloader.run())
+
+
+def _fixed(options: Options) -> Options:
+    """Return the options without those that a gateway reads again when they change."""
+    return msgspec.structs.replace(options, directory=Directory(), live=None)

@@ -55,9 +55,8 @@ def _forgiving(stream: io.TextIOWrapper) -> TextIO:
         raw = _Forgiving(stream.fileno())
     except (OSError, ValueError):  # full, closed, or not a file
         return stream
-    return io.TextIOWrapper(
-        io.BufferedWriter(raw), stream.encoding, stream.errors, line_buffering=stream.line_buffering
-    )
+    by_line = stream.line_buffering or stream.write_through  # the latter with PYTHONUNBUFFERED
+    return io.TextIOWrapper(io.BufferedWriter(raw), stream.encoding, stream.errors, line_buffering=by_line)
 
 
 class _Forgiving(io.FileIO):

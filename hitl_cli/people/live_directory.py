@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-type _Stamp = tuple[int, int, int]
+type Stamp = tuple[int, int, int]
 
 
 class LiveDirectory:
@@ -43,18 +43,18 @@ class LiveDirectory:
         self._read = read
         self._gateway = gateway
         self._changed = changed
-        stamp = _stamp_of(file)
+        stamp = stamp_of(file)
         self._known = self._in_file()
-        self._stamp = (stamp, *map(_stamp_of, self._known.files))
+        self._stamp = (stamp, *map(stamp_of, self._known.files))
 
     def __call__(self) -> Directory:
         """Return the people that the file has now."""
-        stamp = (_stamp_of(self._file), *map(_stamp_of, self._known.files))
+        stamp = (stamp_of(self._file), *map(stamp_of, self._known.files))
         if stamp[0] is not None and stamp != self._stamp:
             self._stamp = stamp
             try:
                 self._known = self._in_file()
-                self._stamp = (stamp[0], *map(_stamp_of, self._known.files))
+                self._stamp = (stamp[0], *map(stamp_of, self._known.files))
             except BadInput as error:
                 logger.error("%s The people that were read before stay in use.", logged(error))  # noqa: TRY400
             else:
@@ -71,7 +71,7 @@ class LiveDirectory:
         return found if self._gateway is None else msgspec.structs.replace(found, gateway=self._gateway)
 
 
-def _stamp_of(file: Path) -> _Stamp | None:
+def stamp_of(file: Path) -> Stamp | None:
     """Return a stamp that differs once the file has changed; None if there is no file."""
     try:
         found = os.stat(file)  # noqa: PTH116 - called for each request

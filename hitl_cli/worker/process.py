@@ -7,20 +7,23 @@ import gc
 import os
 import signal
 import threading
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from hitl_cli.authoring.loaded_code import loaded_code
 from hitl_cli.client.connect import connect
 from hitl_cli.client.protocol import check_ids, get_promise
+from hitl_cli.sdk.resonate_client import Registering
 from hitl_cli.worker.check import take_back_changed
 from hitl_cli.worker.loader import load_app
-from hitl_cli.worker.run import GRACE_S, Worker
+from hitl_cli.worker.run import GRACE_S, Worker, register_workflows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import ModuleType
 
     from hitl_cli.sdk.observer import Event
+    from hitl_cli.worker.reload import Supervised
     from hitl_cli.worker.run import Serving, WorkerOptions
 
 COLLECT_AFTER = 50_000
@@ -28,13 +31,19 @@ COLLECT_AFTER = 50_000
 
 
 def run_worker(
-    options: WorkerOptions, serving: Callable[[Serving], None], report: Callable[[Event], None]
+    options: WorkerOptions,
+    serving: Callable[[Serving], None],
+    report: Callable[[Event], None],
+    supervised: Supervised | None = None,
 ) -> None:
     """Run a worker until SIGINT or SIGTERM. A second signal releases its tasks and ends the process.
 
-    Raises BadInput, Unreachable.
+    If it is `supervised`, it starts when that lets it. Raises BadInput, Unreachable.
     """
-    modules = [(app, load_app(app)) for app in options.apps]
+    with nullcontext() if supervised is None else supervised.loading():
+        modules = [(app, load_app(app)) for app in options.apps]
+        if supervised is not None:
+            register_workflows(Registering(group=options.group, env={}, autostart=False), modules)
     with connect(options.server, options.token) as client:
         get_promise(client, "hitl")  # the SDK would wait forever for an unreachable server
         check_ids(client)

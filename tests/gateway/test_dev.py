@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import socket
 from pathlib import Path
@@ -37,8 +38,8 @@ def dev(hitl: Hitl) -> Iterator[Callable[..., DevProcess]]:
     """Start `hitl dev` with options; it ends with the test."""
     started: list[DevProcess] = []
 
-    def start(*args: str, env: Mapping[str, str] | None = None) -> DevProcess:
-        command = [*hitl.command, "dev", "--port", "0", *args]
+    def start(*args: str, env: Mapping[str, str] | None = None, reloads: bool = False) -> DevProcess:
+        command = [*hitl.command, "dev", "--port", "0", *args, *([] if reloads else ["--no-reload"])]
         started.append(DevProcess(command, {**hitl.env, **(env or {})}, hitl.folder))
         return started[-1]
 
@@ -93,6 +94,125 @@ def test_a_port_that_is_taken_is_said_and_no_worker_is_left(hitl: Hitl) -> None:
 def test_an_app_that_cannot_be_loaded_is_said_and_no_gateway_is_left(hitl: Hitl) -> None:
     (hitl.folder / "broken.py").write_text("1 / 0\n")
     assert "broken.py, line 1" in hitl.fails(2, "dev", "--port", "0", "--app", "broken.py", code="bad-app")
+
+
+# When a file changes
+
+ASKS = """
+from hitl_cli import ask, workflow
+import helper
+
+@workflow
+async def asks(ctx):
+    decision = await ask(ctx, helper.PROMPT)
+    return helper.RESULT
+"""
+
+
+@pytest.fixture
+def app(hitl: Hitl) -> Callable[[str, str], None]:
+    """Write an app of two files, which says what it is told."""
+
+    def write(prompt: str, result: str) -> None:
+        (hitl.folder / "helper.py").write_text(f"PROMPT, RESULT = {prompt!r}, {result!r}\n")
+        (hitl.folder / "asks.py").write_text(ASKS)
+
+    return write
+
+
+@pytest.mark.heavy
+def test_a_change_restarts_the_worker_and_waiting_runs_go_on_with_the_new_code(
+    hitl: Hitl, dev: Callable[..., DevProcess], app: Callable[[str, str], None]
+) -> None:
+    app("A?", "old")
+    one = dev("--app", "asks.py", reloads=True)
+    one.said("serving")
+    hitl.ok("start", "r", "--workflow", "asks", "--no-args")
+    hitl.waiting()
+    (hitl.folder / "helper.py").write_text("PROMPT, RESULT = 'A?', 'new'\n")
+    one.complained("helper.py changed")
+    wait_until(lambda: sum("serving" in line for line in one.lines) == 2)
+    hitl.ok("approve", "r")
+    assert hitl.ok("wait", "r") == '"new"\n'
+    assert one.stop(signal.SIGINT) == 0
+    assert one.errors == ["hitl: helper.py changed: the worker restarts."]
+
+
+@pytest.mark.heavy
+def test_code_that_cannot_be_loaded_is_said_and_the_old_code_goes_on(
+    hitl: Hitl, dev: Callable[..., DevProcess], app: Callable[[str, str], None]
+) -> None:
+    def serve(count: int) -> None:
+        wait_until(lambda: sum("serving" in line for line in one.lines) == count)
+
+    app("A?", "old")
+    one = dev("--app", "asks.py", reloads=True)
+    serve(1)
+    (hitl.folder / "asks.py").write_text("def (\n")
+    one.complained("asks.py, line 1")
+    one.complained("goes on with the code before")
+    hitl.ok("start", "old", "--workflow", "asks", "--no-args")
+    hitl.ok("approve", hitl.waiting()[0]["id"])
+    assert hitl.ok("wait", "old") == '"old"\n'
+    (hitl.folder / "asks.py").write_text("import other\n" + ASKS)  # a module that is not there yet
+    one.complained("No module named 'other'")
+    (hitl.folder / "other.py").write_text("1 / 0\n")  # one that was never loaded
+    one.complained("ZeroDivisionError")
+    (hitl.folder / "other.py").write_text("")
+    serve(2)
+    (hitl.folder / "asks.py").write_text("while True: pass\n")  # never ends
+    one.complained("asks.py changed")
+    app("A?", "new")
+    serve(3)
+    hitl.ok("start", "new", "--workflow", "asks", "--no-args")
+    hitl.ok("approve", hitl.waiting()[0]["id"])
+    assert hitl.ok("wait", "new") == '"new"\n'
+    assert one.stop(signal.SIGINT) == 0
+
+
+@pytest.mark.heavy
+def test_settings_are_read_again_and_what_the_page_needs_is_said(
+    hitl: Hitl, dev: Callable[..., DevProcess], app: Callable[[str, str], None]
+) -> None:
+    app("A?", "a")
+    one = dev(reloads=True)
+    assert "asks" not in one.said("serving")
+    (hitl.folder / "hitl.toml").write_text('app = "asks.py"\n')
+    one.said("asks, email")
+    (hitl.folder / "hitl.toml").write_text('app = "asks.py"\nnonsense = 1\n')
+    one.complained("goes on with the code before")
+    (hitl.folder / "hitl.toml").write_text('app = "asks.py"\nworkflow = "asks"\n')
+    one.complained("Start `hitl dev` again")
+    assert one.stop() == 0
+
+
+@pytest.mark.heavy
+def test_steps_end_before_the_old_worker_does(hitl: Hitl, dev: Callable[..., DevProcess]) -> None:
+    log, gate = hitl.folder / "steps.log", hitl.folder / "gate"
+    app = hitl.folder / "mine.py"
+    app.write_text((APPS / "steps.py").read_text())
+    one = dev("--app", "mine.py", env={STEPS_LOG: str(log), STEPS_GATE: str(gate)}, reloads=True)
+    one.said("serving")
+    hitl.ok("start", "r", "r", "--workflow", "gate_in_the_middle")
+    wait_until(lambda: len(read_lines(log)) == STUCK_AT)
+    app.write_text(app.read_text() + "\n")
+    wait_until(lambda: sum("serving" in line for line in one.lines) == 2)
+    gate.touch()
+    assert json.loads(hitl.ok("wait", "r")) == [line.mark for line in read_lines(log)]  # each ran once
+    assert one.stop() == 0
+
+
+@pytest.mark.heavy
+def test_the_worker_ends_with_hitl_dev_however_it_ends(
+    dev: Callable[..., DevProcess], app: Callable[[str, str], None]
+) -> None:
+    app("A?", "a")
+    one = dev("--app", "asks.py", reloads=True)
+    one.said("serving")
+    child = Path(f"/proc/{one.pid}/task/{one.pid}/children").read_text().strip()
+    assert child
+    one.kill()
+    wait_until(lambda: not Path(f"/proc/{child}").exists())
 
 
 # hitl open
