@@ -6,6 +6,7 @@ Each class has a code, and `code=` sets a more specific one.
 
 from __future__ import annotations
 
+import errno
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -245,6 +246,17 @@ def extra(name: str) -> Iterator[None]:
         raise MissingExtra(
             f"the extra {name} is not installed here ({error}): pip install 'resonate-hitl[{name}]'."
         ) from error
+
+
+def cannot_listen(address: str, error: OSError, option: str = "--port") -> BadInput:
+    """Return the error for an address that cannot be listened on; `option` chooses another one."""
+    reasons = {
+        errno.EADDRINUSE: f"the port is in use; choose another with {option}",
+        errno.EADDRNOTAVAIL: "this machine does not have that address",
+        errno.EACCES: f"the port needs privileges; choose one above 1023 with {option}",
+    }
+    reason = reasons.get(error.errno or 0) or error.strerror or str(error)
+    return BadInput(f"cannot listen on {address}: {reason}.", code="cannot-listen")
 
 
 class LoggedError(str):

@@ -11,11 +11,11 @@ import re
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from hitl_cli import defaults, plugins
 from hitl_cli.client.connect import absolute, driver_of, file_url, shown_url
@@ -60,6 +60,18 @@ EXAMPLES = {"people": 'email = "…"', "groups": 'members = ["…"]'}
 """An example line for the table of a person or a group, shown in errors."""
 
 
+class MetricsSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What metrics show: `[metrics]`. The token may be `$NAME`, an environment variable.
+
+    Workflows and groups that match no glob are counted as `other`, and so are all but the first `most`.
+    """
+
+    token: str | None = None
+    workflows: tuple[str, ...] = ("*",)
+    groups: tuple[str, ...] = ("*",)
+    most: Annotated[int, Meta(ge=0, le=1_000)] = 50
+
+
 class _FileSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"as_": "as"}):
     """The content of a settings file."""
 
@@ -85,6 +97,7 @@ class _FileSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     oidc: OidcSettings | None = None
     policy: dict[str, Demand] = {}
     checkpoints: CheckpointSettings = CheckpointSettings()
+    metrics: MetricsSettings = MetricsSettings()
 
 
 class Setting(Struct, frozen=True):
@@ -205,6 +218,11 @@ class Settings:
     def checkpoints(self) -> CheckpointSettings:
         """The settings for checkpoints, as the file has them."""
         return self._file.checkpoints
+
+    def metrics(self) -> MetricsSettings:
+        """Return what metrics show, and the token to read them. Raises BadSetting."""
+        file = self._file.metrics
+        return msgspec.structs.replace(file, token=self.secret(file.token))
 
     @property
     def checkpoint_keys(self) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ import typer
 
 from hitl_cli import defaults
 from hitl_cli.cli.context import named_server
-from hitl_cli.cli.logs import LogJson, say_serving, wants_json
+from hitl_cli.cli.logs import LogJson, Metrics, say_serving, wants_json
 from hitl_cli.cli.options import Port, Server, Token, flag, value
 from hitl_cli.cli.serving import listening, on_stop_signals
 from hitl_cli.client.connect import shown_url
@@ -61,11 +61,14 @@ def gateway(
     ] = None,
     log_json: LogJson = False,
     access_log: AccessLog = False,
+    metrics: Metrics = None,
     server: Server = None,
     token: Token = None,
 ) -> None:
     """Serve the inbox page for people and the HTTP API for programs."""
     import ipaddress
+
+    from hitl_cli.metrics.options import metrics_options
 
     if trust_header is not None and not trust_from:
         raise BadUsage("--trust-header needs --trust-from: the address of the proxy.")
@@ -82,6 +85,7 @@ def gateway(
         trust_header=trust_header,
         trust_from=networks,
         access_log=access_log,
+        metrics=None if metrics is None else metrics_options(metrics, Settings().metrics()),
     )
     log_json = wants_json(log_json)
     with listening(host, port, log_json=log_json):
@@ -136,6 +140,7 @@ async def _serve(options: Options, *, log_json: bool) -> None:
 
     def serving(url: str) -> None:
         text = f"gateway for {server} on {url} (Ctrl-C stops)"
-        say_serving(text, {"server": server, "url": url}, as_json=log_json)
+        document = {"server": server, "url": url}
+        say_serving(text, document, gateway.metrics_url, as_json=log_json)
 
     await run(gateway, serving)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
-from hitl_cli.cli.options import flag
+from hitl_cli.cli.options import flag, value
 from hitl_cli.cli.streams import lose_what_cannot_be_printed
 from hitl_cli.errors import logged
 from hitl_cli.format.json import to_json
@@ -16,9 +16,14 @@ from hitl_cli.format.terminal import printable, printable_json
 from hitl_cli.format.times import iso
 
 if TYPE_CHECKING:
-    from hitl_cli.client.wire import Json
+    from collections.abc import Mapping
 
 LogJson = Annotated[bool, flag("Log JSON, one object per line. (HITL_LOG_JSON=1)", "--log-json")]
+
+Metrics = Annotated[
+    str | None,
+    value("[HOST:]PORT", "Serve /metrics (Prometheus), /health and /ready at this address.", "--metrics"),
+]
 
 SHOWN = ("hitl_cli.decisions", "hitl_cli.access", "hitl_cli.server_state")
 """The loggers whose lines are shown although nothing is wrong."""
@@ -29,9 +34,15 @@ def say(line: str) -> None:
     print(line, flush=True)
 
 
-def say_serving(text: str, document: Json, *, as_json: bool) -> None:
-    """Print that a process serves, as text or as JSON."""
-    say(to_json({"event": "serving", **document}) if as_json else text)
+def say_serving(text: str, document: Mapping[str, Any], metrics: str | None = None, *, as_json: bool) -> None:
+    """Print that a process serves, and where its metrics are, as text or as JSON."""
+    if as_json:
+        more = {} if metrics is None else {"metrics": metrics}
+        say(to_json({"event": "serving", **document, **more}))
+        return
+    say(text)
+    if metrics is not None:
+        say(f"metrics on {metrics}")
 
 
 def wants_json(given: bool) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import os
 import signal
 import threading
@@ -11,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from hitl_cli.cli.logs import log_to_stderr
-from hitl_cli.errors import BadInput
+from hitl_cli.errors import cannot_listen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,12 +20,6 @@ DESCRIPTORS = 16_384
 
 STOPPED_WITHIN_S = 7.0
 """Maximum time to stop; longer than the grace period of requests in progress."""
-
-REASONS = {
-    errno.EADDRINUSE: "the port is in use; choose another with --port",
-    errno.EADDRNOTAVAIL: "this machine does not have that address",
-    errno.EACCES: "the port needs privileges; choose one above 1023 with --port",
-}
 
 
 @contextmanager
@@ -45,8 +38,7 @@ def listening(host: str, port: int, *, log_json: bool = False) -> Iterator[None]
     try:
         yield
     except OSError as error:
-        reason = REASONS.get(error.errno or 0) or error.strerror or str(error)
-        raise BadInput(f"cannot listen on {host}:{port}: {reason}.", code="cannot-listen") from error
+        raise cannot_listen(f"{host}:{port}", error) from error
 
 
 def on_stop_signals(stop: Callable[[], None]) -> None:

@@ -9,10 +9,11 @@ import sys
 import time
 from typing import TYPE_CHECKING, Annotated
 
+import msgspec
 import typer
 
 from hitl_cli.cli.context import named_server
-from hitl_cli.cli.logs import LogJson, log_to_stderr, say, wants_json
+from hitl_cli.cli.logs import LogJson, Metrics, log_to_stderr, say, say_serving, wants_json
 from hitl_cli.cli.options import Server, Token, flag, number, value
 from hitl_cli.cli.output import hyperlink, note
 from hitl_cli.cli.render.table import Column, colored, print_table
@@ -85,6 +86,10 @@ def worker(
     concurrency: Concurrency = 64,
     lease: Lease = "15s",
     log_json: LogJson = False,
+    metrics: Metrics = None,
+    exit_when_lost: Annotated[
+        str | None, value("DURATION", "Exit (6) once the server was away for so long. Default: wait.")
+    ] = None,
     check: Annotated[
         bool,
         flag("Before an upgrade: list the open requests that this code would change, and exit.", "--check"),
@@ -96,11 +101,17 @@ def worker(
     from hitl_cli.sdk.contract import check_sdk
 
     check_sdk()  # before other modules import the names that it checks
+    from hitl_cli.metrics.options import metrics_options
     from hitl_cli.worker.process import run_worker
 
     log_json = wants_json(log_json)
     options = worker_options(
         ctx, app=app or [], group=group, concurrency=concurrency, lease=lease, server=server, token=token
+    )
+    options = msgspec.structs.replace(
+        options,
+        exit_when_lost_s=None if exit_when_lost is None else parse_duration(exit_when_lost) / 1_000,
+        metrics=None if metrics is None else metrics_options(metrics, Settings().metrics()),
     )
     log_to_stderr(as_json=log_json)
     if check:
@@ -181,12 +192,10 @@ def announcer(*, as_json: bool) -> Callable[[Serving], None]:
     """Return a function that prints one line with the workflows that are served."""
 
     def announce(serving: Serving) -> None:
-        from hitl_cli.views.events import serving_document
-
         names = ", ".join(serving.workflows)
         text = f"serving {names} for group {serving.group} on {serving.server} (Ctrl-C stops)"
-        document = serving_document(serving.server, serving.group, serving.workflows, serving.pid)
-        say(to_json(document) if as_json else text)
+        document = {name: getattr(serving, name) for name in ("server", "group", "workflows", "pid")}
+        say_serving(text, document, serving.metrics, as_json=as_json)
 
     return announce
 

@@ -142,6 +142,8 @@ async def run(gateway: Gateway, serving: Callable[[str], None]) -> None:
         if urlsplit(gateway.options.url).port == 0:  # the port is known only now
             gateway.cookies.name(urlsplit(url).port)
         gateway.housekeeper.start()
+        gateway.check.start()
+        gateway.start_metrics()
         gateway.go_on(gateway.fire_deadlines())
         gateway.go_on(gateway.prepare())
         with announced(gateway.options.announced_in, gateway.url):
@@ -152,6 +154,9 @@ async def run(gateway: Gateway, serving: Callable[[str], None]) -> None:
         await runner.cleanup()
         await gateway.drop()
         await asyncio.to_thread(gateway.housekeeper.stop)
+        await asyncio.to_thread(gateway.check.stop)
+        if gateway.scrape is not None:
+            await asyncio.to_thread(gateway.scrape.stop)
         await asyncio.to_thread(gateway.feed.close)
         await asyncio.to_thread(gateway.lists.close)
         await asyncio.to_thread(gateway.decisions.close)

@@ -17,7 +17,7 @@ from aiohttp import web
 from hitl_cli.auth.signing_keys import load_keys
 from hitl_cli.client.connect import connect
 from hitl_cli.client.pool import ClientPool
-from hitl_cli.errors import BadInput, HitlError, logged
+from hitl_cli.errors import BadInput, HitlError, cannot_listen, logged
 from hitl_cli.format.terminal import printable
 from hitl_cli.gateway.auth.access import Access
 from hitl_cli.gateway.auth.bearer_tokens import BearerTokens
@@ -29,9 +29,11 @@ from hitl_cli.gateway.decisions import Decisions
 from hitl_cli.gateway.event_broadcaster import EventBroadcaster
 from hitl_cli.gateway.lists import Lists
 from hitl_cli.gateway.mcp_endpoint import McpEndpoint
+from hitl_cli.gateway.scrape import Scrape
 from hitl_cli.gateway.templating import Renderer
 from hitl_cli.inbox import Inbox
 from hitl_cli.worker.housekeeping import COUNT_EVERY_S, Housekeeper
+from hitl_cli.worker.server_check import ServerCheck
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -103,6 +105,10 @@ class Gateway:
         self.waiters = DecisionWaiters(self.feed, self.bridge, self.go_on, self.stopping)
         """The HTTP requests that wait for a decision."""
         self.mcp = McpEndpoint(self)
+        self.check = ServerCheck(self._open)
+        self.scrape = None if options.metrics is None else Scrape(self, options.metrics)
+        """Its metrics; None if they are not served."""
+        self.metrics_url: str | None = None
         self.housekeeper = Housekeeper(self._open, lambda: options.people, COUNT_EVERY_S)
         self._keys = load_keys(options.keys, clock())
         self._complaint = ""
@@ -149,6 +155,14 @@ class Gateway:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(DUE_EVERY_S):
                     await self.stopping.wait()
+
+    def start_metrics(self) -> None:
+        """Serve the metrics, if they are wanted. Raises BadInput if the address cannot be used."""
+        if self.scrape is not None and self.options.metrics is not None:
+            try:
+                self.metrics_url = self.scrape.start()
+            except OSError as error:
+                raise cannot_listen(self.options.metrics.shown, error, "--metrics") from error
 
     def go_on(self, work: Coroutine[None, None, None]) -> None:
         """Run work in the background, and log a failure.

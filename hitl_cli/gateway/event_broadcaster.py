@@ -136,6 +136,11 @@ class EventBroadcaster:
             self._thread.start()
         self._set_audience()
 
+    @property
+    def listeners(self) -> int:
+        """How many streams there are."""
+        return len(self._streams)
+
     async def ready(self) -> None:
         """Return once the watcher reports all further changes, or after READY_S."""
         with contextlib.suppress(TimeoutError):

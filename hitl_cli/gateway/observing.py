@@ -43,8 +43,17 @@ async def observe(
 
 def _note(request: Request, status: int, seconds: float) -> None:
     gateway = gateway_of(request)
+    if gateway.scrape is not None and not _waits(request):
+        resource = request.match_info.route.resource
+        route = None if resource is None else gateway.options.without_base(resource.canonical)
+        gateway.scrape.metrics.request(request.method, route, status, seconds)
     if gateway.options.access_log:
         _log(request, status, round(seconds * 1_000))
+
+
+def _waits(request: Request) -> bool:
+    """Whether the time of a request is that of people: an event stream, or a long poll."""
+    return "wait" in request.query or request.path.endswith("/events")
 
 
 def _log(request: Request, status: int, ms: int) -> None:

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from hitl_cli import defaults
 from hitl_cli.engine.http.hosts import is_loopback
+from hitl_cli.metrics.options import MetricsOptions
 from hitl_cli.people.contacts import Directory
 
 type Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -26,6 +27,7 @@ class Options(Struct, frozen=True, kw_only=True):
     `url` is its public URL, without a slash at the end. `person` acts where nobody needs to sign in, which is
     only on this machine. `group` and `workflow` are the defaults for runs to start. `announced_in` is a file
     with its URL for other commands on this machine. `mcp` serves /mcp. `access_log` logs each HTTP request.
+    `metrics` is where to serve them.
     `example_routes` serves the example routes to other machines too.
     """
 
@@ -46,6 +48,7 @@ class Options(Struct, frozen=True, kw_only=True):
     sign_in: bool = False
     trust_header: str | None = None
     access_log: bool = False
+    metrics: MetricsOptions | None = None
     trust_from: Sequence[Network] = ()
     live: Callable[[], Directory] | None = None
 

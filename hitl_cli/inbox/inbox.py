@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from hitl_cli.inbox.deferrals import Deferral, DeferredSession
     from hitl_cli.inbox.details import RequestDetails
     from hitl_cli.inbox.history import HistoryEntry, HistoryFilter
+    from hitl_cli.inbox.open_figures import OpenFigures
     from hitl_cli.inbox.open_requests import OpenRequests
     from hitl_cli.inbox.pending import RequestFilter, Sort
     from hitl_cli.inbox.request_summary import RequestSummary
@@ -97,6 +98,16 @@ class Inbox:
         if known is not None:
             return known
         return page_of_pending(self.client, wanted, groups=groups, sort=sort, limit=limit, after=after)
+
+    def figures(self) -> OpenFigures:
+        """Return the number of open requests, by workflow, group and priority."""
+        from hitl_cli.inbox.open_figures import READ_MOST, open_figures, open_row
+
+        self.actor.require("read")
+        if self._known is not None:
+            return self._known.figures()
+        items, partial = pending(self.client, groups=self.actor.groups, limit=READ_MOST)
+        return open_figures(map(open_row, items), self.client.now(), partial=partial)
 
     def find(self, request: str | RequestSummary, *, whole: bool = False) -> RequestSummary:
         """Return a request, open or decided. Raises NotFound, BadInput (ambiguous name)."""

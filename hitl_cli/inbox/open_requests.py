@@ -38,6 +38,7 @@ from hitl_cli.client.wire import EXTERNAL, Promise
 from hitl_cli.engine.records import Value
 from hitl_cli.format.json import to_json
 from hitl_cli.inbox.amendments import amended, amendments_of_many
+from hitl_cli.inbox.open_figures import OpenRow, open_figures, open_row
 from hitl_cli.inbox.pending import (
     AFTER,
     described,
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
 
     from hitl_cli.client.protocol import Client
     from hitl_cli.client.wire import Vote
+    from hitl_cli.inbox.open_figures import OpenFigures
     from hitl_cli.inbox.pending import RequestFilter, Sort
     from hitl_cli.inbox.watch import Seen
     from hitl_cli.requests.question import Question
@@ -84,7 +86,7 @@ class _Row(Struct, gc=False):
     """An open request, and its place in each order. `item` is None if it is too large to be kept.
 
     `names` are all its assignees, now, later or before, as they are stored; empty means anyone. `spelled` is
-    the item with the votes that count and the spelling of `groups`.
+    the item with the votes that count and the spelling of `groups`. `counted` is what the figures need.
     """
 
     id: str
@@ -93,6 +95,7 @@ class _Row(Struct, gc=False):
     priority: Place
     item: RequestSummary | None
     names: tuple[str, ...]
+    counted: OpenRow
     ballots: Sequence[RecordedVote] = ()
     spelled: RequestSummary | None = None
     groups: Groups | None = None
@@ -147,6 +150,10 @@ class OpenRequests:
     def _exact_version(self) -> int | None:
         """Return a number that changes with each commit of others; None if the server has none."""
         return self._client.version() if self._client.capabilities.serial else None
+
+    def figures(self) -> OpenFigures:
+        """Return the number of open requests, by what they are counted by."""
+        return open_figures((row.counted for row in self._rows.values()), self._client.now(), kept=True)
 
     # Lists
 
@@ -276,6 +283,7 @@ class OpenRequests:
             priority=place_by_priority(promise),
             item=item if kept else None,
             names=item.ever_asked if kept else (),
+            counted=open_row(item),
         )
 
     def _read_records(self, rows: Sequence[_Row]) -> None:
@@ -284,7 +292,7 @@ class OpenRequests:
         found = amendments_of_many(self._client, [row.id for row, _ in open_to])
         for row, item in open_to:
             row.item = now = amended(item, found[row.id])
-            row.names, row.spelled = now.ever_asked, None
+            row.names, row.counted, row.spelled = now.ever_asked, open_row(now), None
         several = [(row, row.item) for row in rows if row.item is not None and row.item.asked.several]
         ballots = votes_of_many(self._client, [row.id for row, _ in several])
         for row, item in several:

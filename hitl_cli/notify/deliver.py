@@ -92,11 +92,13 @@ class Notifier:
         open_client: Callable[[], Client],
         at_once: int,
         client: Client | None = None,
+        noted: Callable[[DeliveryAttempt], None] = lambda _: None,
     ) -> None:
         """`target` is the address of the workers that deliver; `at_once` limits messages per place.
 
-        A `client` is used in the event loop, instead of threads that read.
+        A `client` is used in the event loop, instead of threads that read. `noted` gets each attempt.
         """
+        self._noted = noted
         self._limit = ConcurrencyLimit(at_once)
         self._connections = Connections()
         self.reach = reach
@@ -138,6 +140,17 @@ class Notifier:
         send: Callable[[M, Address], Awaitable[str | None]],
     ) -> DeliveryAttempt:
         """Send what is being composed to an address, and return the result; `tried` makes it."""
+        attempt = await self._attempt(tried, composing, address, send)
+        self._noted(attempt)
+        return attempt
+
+    async def _attempt[M: (Message, DecisionMessage)](
+        self,
+        tried: Callable[..., DeliveryAttempt],
+        composing: Awaitable[M | str],
+        address: Address | None,
+        send: Callable[[M, Address], Awaitable[str | None]],
+    ) -> DeliveryAttempt:
         channel = None
         self._sending += 1
         try:

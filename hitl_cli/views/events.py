@@ -8,16 +8,9 @@ from hitl_cli.format.times import iso
 from hitl_cli.views.runs import failure_document
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from hitl_cli.client.wire import Json
     from hitl_cli.inbox.watch import Change
     from hitl_cli.sdk.observer import Event
-
-
-def serving_document(server: str, group: str, workflows: Sequence[str], pid: str) -> Json:
-    """Return the first line of a worker: what it serves."""
-    return {"event": "serving", "server": server, "group": group, "workflows": workflows, "pid": pid}
 
 
 def event_document(event: Event) -> Json:

@@ -13,7 +13,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from hitl_cli.errors import HitlError, logged
+from hitl_cli.errors import HitlError, Unreachable, logged
 from hitl_cli.inbox.deadlines import DueRequests
 from hitl_cli.inbox.pending import settle_complete
 from hitl_cli.notify.checkpoints import CheckpointMaker
@@ -67,7 +67,7 @@ class Housekeeper:
 
     def _run(self) -> None:
         client: Client | None = None
-        due, round_at = DueRequests(), 0.0
+        due, round_at, away = DueRequests(), 0.0, False
         while True:
             pause_s = self._every_s
             try:
@@ -79,8 +79,11 @@ class Housekeeper:
                     self._checkpoints.look(client)
                     round_at = time.monotonic() + self._every_s
                 pause_s = min(due.look(client), round_at - time.monotonic())
+                away = False
             except (HitlError, OSError) as error:
-                logger.warning("housekeeping failed, retried in %g s: %s", self._every_s, logged(error))
+                told, away = away, isinstance(error, Unreachable)
+                if not (told and away):  # `ServerCheck` logs that the server is back
+                    logger.warning("housekeeping failed, retried in %g s: %s", self._every_s, logged(error))
             except Exception:  # a malformed promise of another tool must not end the thread
                 logger.exception("housekeeping failed, retried in %g s", self._every_s)
             if self._stopped.wait(max(pause_s, 0.0)):

@@ -10,13 +10,18 @@ import threading
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from hitl_cli.authoring.loaded_code import loaded_code
 from hitl_cli.client.connect import connect
 from hitl_cli.client.protocol import check_ids, get_promise
+from hitl_cli.errors import Unreachable
+from hitl_cli.format.durations import format_duration
 from hitl_cli.sdk.resonate_client import Registering
 from hitl_cli.worker.check import take_back_changed
 from hitl_cli.worker.loader import load_app
-from hitl_cli.worker.run import GRACE_S, Worker, register_workflows
+from hitl_cli.worker.run import GRACE_S, register_workflows
+from hitl_cli.worker.watching import Watching
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,7 +29,11 @@ if TYPE_CHECKING:
 
     from hitl_cli.sdk.observer import Event
     from hitl_cli.worker.reload import Supervised
-    from hitl_cli.worker.run import Serving, WorkerOptions
+    from hitl_cli.worker.run import Serving, Worker, WorkerOptions
+    from hitl_cli.worker.server_check import ServerCheck
+
+LOOK_S = 1.0
+"""How often to look whether the server is lost; and how long a worker that has lost it may take to end."""
 
 COLLECT_AFTER = 50_000
 """New objects before the garbage collector checks the youngest generation."""
@@ -69,7 +78,8 @@ async def _run_worker(
     serving: Callable[[Serving], None],
     report: Callable[[Event], None],
 ) -> None:
-    worker = Worker(options, report)
+    watching = Watching(options)
+    worker = watching.worker(report)
     signaled = False
 
     def on_signal(_signum: int, _frame: object) -> None:
@@ -83,10 +93,27 @@ async def _run_worker(
 
     for signum in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signum, on_signal)
-    await worker.run(modules, serving)
+    metrics = watching.start()
+    losing = asyncio.create_task(_end_when_lost(worker, watching.check, options.exit_when_lost_s))
+    try:
+        await worker.run(modules, lambda served: serving(replace(served, metrics=metrics)))
+    finally:
+        losing.cancel()
+        watching.stop()
 
 
-def _end_within(worker: Worker, seconds: float) -> None:
+async def _end_when_lost(worker: Worker, check: ServerCheck, after_s: float | None) -> None:
+    """Stop the worker once its server has been away for so long."""
+    while after_s is not None:
+        await asyncio.sleep(LOOK_S)
+        if check.away_s >= after_s:
+            why = f"the server was away for {format_duration(round(check.away_s) * 1_000)}: {check.away}"
+            _end_within(worker, LOOK_S, Unreachable.exit_code)  # what waits for the server may not end
+            worker.end(why)
+            return
+
+
+def _end_within(worker: Worker, seconds: float, code: int = 0) -> None:
     """Release the remaining tasks after so many seconds and end the process.
 
     This works even if a step blocks the event loop, and a second later even if the server does not answer.
@@ -94,8 +121,8 @@ def _end_within(worker: Worker, seconds: float) -> None:
 
     def end() -> None:
         worker.give_back()
-        os._exit(0)
+        os._exit(code)
 
-    for timer in (threading.Timer(seconds, end), threading.Timer(seconds + 1, os._exit, [0])):
+    for timer in (threading.Timer(seconds, end), threading.Timer(seconds + 1, os._exit, [code])):
         timer.daemon = True
         timer.start()

@@ -25,6 +25,7 @@ from hitl_cli.client.wire import Call, decode_as, offered_task
 from hitl_cli.engine.server import encode_request
 from hitl_cli.engine.wall_clock import now_ms
 from hitl_cli.errors import Unreachable
+from hitl_cli.metrics.options import MetricsOptions
 from hitl_cli.notify.deliver import Notifier, tell
 from hitl_cli.notify.digest_workflow import digest
 from hitl_cli.notify.reconcile import Reconciler
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from hitl_cli.engine.records import Value
+    from hitl_cli.notify.status import DeliveryAttempt
     from hitl_cli.sdk.worker_link import WorkerLink
 
 logger = logging.getLogger(__name__)
@@ -67,6 +69,8 @@ class WorkerOptions(Struct, frozen=True, kw_only=True):
     """The options of a worker; durations in ms unless the name ends in `_s`.
 
     `grace_s` is how long steps in progress may take once it is stopped, and `sleep` waits before a retry.
+    `exit_when_lost_s` is after how long without its server it ends; None if it waits. `metrics` is where to
+    serve them.
     """
 
     server: str
@@ -78,6 +82,8 @@ class WorkerOptions(Struct, frozen=True, kw_only=True):
     count_every_s: float = COUNT_EVERY_S
     reach: NotificationSettings = NotificationSettings(directory=Directory())
     grace_s: float = GRACE_S
+    exit_when_lost_s: float | None = None
+    metrics: MetricsOptions | None = None
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
 
@@ -88,6 +94,7 @@ class Serving(Struct, frozen=True, kw_only=True):
     group: str
     pid: str
     workflows: tuple[str, ...]
+    metrics: str | None = None
 
 
 DELIVERING = frozenset({TELL, DIGEST})
@@ -97,8 +104,17 @@ DELIVERING = frozenset({TELL, DIGEST})
 class Worker:
     """One worker. `run` returns once it was stopped and has released everything."""
 
-    def __init__(self, options: WorkerOptions, report: Callable[[Event], None]) -> None:
-        """Create the worker; `report` gets the events of its runs. Nothing is opened yet."""
+    def __init__(
+        self,
+        options: WorkerOptions,
+        report: Callable[[Event], None],
+        noted: Callable[[DeliveryAttempt], None] = lambda _: None,
+    ) -> None:
+        """Create the worker; `report` gets the events of its runs. Nothing is opened yet.
+
+        `noted` gets each attempt to send a message.
+        """
+        self._noted = noted
         self._options = options
         self._report = report
         self._pid = f"{os.getpid()}-{secrets.token_hex(4)}"
@@ -143,7 +159,7 @@ class Worker:
                 room=self._room,
                 served=self._served,
                 wants=self._wants,
-                ended=self._end,
+                ended=self.end,
                 lease_ms=options.lease_ms,
             ),
         )
@@ -153,6 +169,7 @@ class Worker:
             self._open_client,
             max(options.concurrency // NOTIFYING, 1),
             self._link.client,
+            self._noted,
         )
         self._link.source.recv(self._note_message)
         self._resonate = Registering(
@@ -210,7 +227,12 @@ class Worker:
         """Take no more tasks, let steps in progress finish, and return. Safe in a signal handler."""
         self._loop.call_soon_threadsafe(self._stop.set)
 
-    def _end(self, why: str) -> None:
+    @property
+    def executing(self) -> int:
+        """How many runs are executed now."""
+        return len(self._taken)
+
+    def end(self, why: str) -> None:
         """Stop at once: the server is lost, and other workers take over the tasks."""
         self._ended_by = why
         self._stop.set()

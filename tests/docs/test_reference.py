@@ -33,7 +33,7 @@ def keys(kind: Any) -> set[str]:
 def test_every_key_of_the_settings_is_on_the_page_and_every_key_of_the_page_exists() -> None:
     page = (REFERENCE / "settings.md").read_text()
     tables = (GroupContact, EmailSettings, WebhookSettings, HookSettings, CallbackSettings, OidcSettings)
-    kinds = (settings._FileSettings, *tables, CheckpointSettings)
+    kinds = (settings._FileSettings, *tables, CheckpointSettings, settings.MetricsSettings)
     known = {key for kind in kinds for key in keys(kind)}
     assert not {key for key in known if not re.search(rf"`{key}\b|\[{key}\.", page)}
     [table] = re.findall(r"^\| table .*?\n\n", page, re.MULTILINE | re.DOTALL)

@@ -97,6 +97,18 @@ class GatewayProcess(WorkerProcess):
         return self.ask("POST", path, data=data, headers=headers)
 
 
+def get_url(url: str, **headers: str) -> Reply:
+    """Get a URL of anything that serves."""
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=PATIENCE_S)
+    try:
+        connection.request("GET", parts.path or "/", headers=headers)
+        answer = connection.getresponse()
+        return Reply(answer.status, dict(answer.getheaders()), answer.read())
+    finally:
+        connection.close()
+
+
 type StartGateway = Callable[..., GatewayProcess]
 
 

@@ -1,0 +1,75 @@
+"""What the metrics of a gateway are read from, at each scrape."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+from hitl_cli.errors import Unreachable
+from hitl_cli.inbox import Inbox
+from hitl_cli.inbox.recent_decisions import RecentDecisions
+from hitl_cli.metrics.gateway import GatewayMetrics
+from hitl_cli.metrics.listener import MetricsListener
+from hitl_cli.people.actor import Actor
+
+if TYPE_CHECKING:
+    from hitl_cli.gateway.context import Gateway
+    from hitl_cli.inbox.open_figures import OpenFigures
+    from hitl_cli.metrics.options import MetricsOptions
+
+ACTOR = Actor(person="metrics", via="metrics", may=frozenset({"read"}))
+
+PAUSES = 20
+"""Open requests are read from the server again after so many times as long as it took, at the earliest."""
+
+
+class Scrape:
+    """Serves the metrics of a gateway. `start` and `stop` are called in its event loop."""
+
+    def __init__(self, gateway: Gateway, options: MetricsOptions) -> None:
+        self._gateway = gateway
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._pool = gateway.own_pool()
+        self._recent = RecentDecisions()
+        self._next_at = 0.0
+        self.metrics = GatewayMetrics(
+            options.settings,
+            up=lambda: gateway.check.away is None,
+            streams=lambda: gateway.feed.listeners,
+            polls=lambda: len(gateway.waiters),
+        )
+        self._listener = MetricsListener(options, self._text, lambda: gateway.check.away)
+
+    def start(self) -> str:
+        """Start, and return the URL of the metrics. Raises OSError if it cannot listen."""
+        self._loop = asyncio.get_running_loop()
+        self._pool.submit(self._recent.look).add_done_callback(lambda found: found.exception())
+        self._listener.start()
+        return f"{self._listener.url}/metrics"
+
+    def stop(self) -> None:
+        """Stop. Waits for a read in progress."""
+        self._listener.stop()
+        self._pool.close()
+
+    # In the listener's thread
+
+    async def _text(self) -> bytes:
+        try:
+            if time.monotonic() >= self._next_at:
+                self.metrics.show_open(await self._open())
+            self.metrics.count(await self._pool.run(self._recent.look))
+        except Unreachable:  # which `hitl_server_up` says
+            self.metrics.show_open(None)
+        return await self.metrics.text()
+
+    async def _open(self) -> OpenFigures:
+        """Return the figures of open requests, which the gateway has in memory if the server suits."""
+        assert self._loop is not None
+        began = time.monotonic()
+        reading = self._gateway.lists.run(ACTOR, Inbox.figures)
+        found = await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(reading, self._loop))
+        took = time.monotonic() - began
+        self._next_at = time.monotonic() + (0 if found.kept else took * PAUSES)
+        return found

@@ -1,0 +1,133 @@
+"""The address with /metrics, /health and /ready: an event loop in a thread of its own.
+
+So a scrape holds up nothing, and a step that blocks the worker's event loop does not fail the health check.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+import threading
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from hitl_cli.engine.http.hosts import host_of, is_loopback
+from hitl_cli.engine.http.listener import listen
+from hitl_cli.errors import HitlError, logged
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from aiohttp.web import BaseRequest
+
+    from hitl_cli.metrics.options import MetricsOptions
+
+logger = logging.getLogger(__name__)
+
+TEXT = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
+
+CONNECTIONS_MAX = 64
+IDLE_S = 75.0
+"""Longer than Prometheus' usual interval, so that it keeps its connection."""
+
+SCRAPE_S = 8.0
+"""Timeout for a scrape: less than Prometheus' own of 10 s, so that its error is ours."""
+
+
+class MetricsListener:
+    """Serves from `start` to `stop`, at `url`."""
+
+    def __init__(
+        self,
+        options: MetricsOptions,
+        text: Callable[[], Awaitable[bytes]],
+        away: Callable[[], str | None],
+    ) -> None:
+        """`text` returns the metrics; `away` why the server cannot be reached, None if it can."""
+        self._options = options
+        self._text = text
+        self._away = away
+        self._ready = threading.Event()
+        self._failure: OSError | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop = asyncio.Event()
+        self._thread = threading.Thread(target=self._run, name="metrics", daemon=True)
+        self.url = ""
+
+    def start(self) -> None:
+        """Start, and return once it serves. Raises OSError if it cannot listen."""
+        self._thread.start()
+        self._ready.wait()
+        if self._failure is not None:
+            raise self._failure
+
+    def stop(self) -> None:
+        """Stop serving."""
+        if self._loop is not None and self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stop.set)
+            self._thread.join(1)
+
+    # In the thread
+
+    def _run(self) -> None:
+        asyncio.run(self._serve())
+
+    async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        http = web.Server(self._handle, access_log=None, keepalive_timeout=IDLE_S)
+        try:
+            listener, self.url = await listen(http, self._options.host, self._options.port, CONNECTIONS_MAX)
+        except OSError as error:
+            self._failure = error
+            return
+        finally:
+            self._ready.set()
+        await self._stop.wait()
+        listener.close()
+        await http.shutdown(0)
+
+    async def _handle(self, request: BaseRequest) -> web.Response:
+        token = self._options.settings.token
+        if token is None and not is_loopback(host_of(request.host)):  # DNS rebinding
+            return _plain(421, "unknown host: use localhost.")
+        match request.path:
+            case "/health":
+                return _plain(200, "ok")
+            case "/ready":
+                away = self._away()
+                return _plain(200, "ready") if away is None else _plain(503, self._said(away, request))
+            case "/metrics" if self._admits(request):
+                return await self._metrics()
+            case "/metrics":
+                return _plain(
+                    401, "send the token as Authorization: Bearer …", {"WWW-Authenticate": "Bearer"}
+                )
+        return _plain(404, "not found: see /metrics, /health, /ready")
+
+    def _said(self, away: str, request: BaseRequest) -> str:
+        """Return why the server is away; only to those who may know where it is."""
+        return away if self._admits(request) else "the server cannot be reached."
+
+    def _admits(self, request: BaseRequest) -> bool:
+        token = self._options.settings.token
+        kind, _, given = request.headers.get("Authorization", "").partition(" ")
+        return token is None or (
+            kind.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), token.encode())
+        )
+
+    async def _metrics(self) -> web.Response:
+        try:
+            async with asyncio.timeout(SCRAPE_S):
+                return web.Response(body=await self._text(), headers=TEXT)
+        except TimeoutError:
+            return _plain(503, f"the metrics could not be read within {SCRAPE_S:g} s.")
+        except HitlError as error:
+            logger.warning("the metrics could not be read: %s", logged(error))
+            return _plain(503, "the metrics could not be read.")
+
+
+def _plain(status: int, text: str, headers: dict[str, str] | None = None) -> web.Response:
+    """Return a response with one line of text."""
+    return web.Response(status=status, text=f"{text}\n", headers=headers)

@@ -1,0 +1,49 @@
+"""What the metrics of gateways and workers have in common."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, Gauge, ProcessCollector, generate_latest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from prometheus_client.core import Metric
+
+
+class ProcessMetrics:
+    """The metrics of a process in a registry of its own."""
+
+    def __init__(self, role: str, up: Callable[[], bool]) -> None:
+        """`role` is gateway or worker; `up` says whether the server can be reached."""
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        built = {"version": version("resonate-hitl"), "python": platform.python_version(), "role": role}
+        self.gauge("hitl_build_info", "Always 1; the labels say what runs.", lambda: 1, **built)
+        self.gauge("hitl_server_up", "Whether the server can be reached: 1 or 0.", up)
+
+    def gauge(self, name: str, text: str, value: Callable[[], float], **labels: str) -> None:
+        """Add a gauge whose value is read at each scrape."""
+        gauge = Gauge(name, text, list(labels), registry=self.registry)
+        (gauge.labels(**labels) if labels else gauge).set_function(value)
+
+    async def text(self) -> bytes:
+        """Return all metrics as they are now."""
+        return generate_latest(_Shown(self.registry))
+
+
+class _Shown(CollectorRegistry):
+    """A registry as it is shown: without the series `_created`, one for each counter, which nobody reads."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        super().__init__()
+        self._registry = registry
+
+    def collect(self) -> Iterable[Metric]:
+        """Return the metrics with their values now."""
+        for metric in self._registry.collect():
+            metric.samples = [one for one in metric.samples if not one.name.endswith("_created")]
+            yield metric

@@ -1,0 +1,87 @@
+"""`ServerCheck`: whether the server can be reached, looked at every few seconds from a thread of its own.
+
+It logs once that the server is away, and once that it is back.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from hitl_cli.client.protocol import get_promise
+from hitl_cli.errors import HitlError, logged
+from hitl_cli.format.durations import format_duration
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hitl_cli.client.protocol import Client
+
+logger = logging.getLogger("hitl_cli.server_state")
+
+EVERY_S = 5.0
+
+PATIENCE_S = 10.0
+"""How long a look may take before the server counts as away: it may never answer."""
+
+STOP_S = 1.0
+
+
+class ServerCheck:
+    """Looks at the server until it is stopped."""
+
+    def __init__(self, open_client: Callable[[], Client], every_s: float = EVERY_S) -> None:
+        """`open_client` is called in the thread."""
+        self._open_client = open_client
+        self._every_s = every_s
+        self._reached_at = self._looks_since = time.monotonic()
+        self._looking = False
+        self._why: str | None = None
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="server-check", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop the thread."""
+        self._stopped.set()
+        if self._thread.ident:
+            self._thread.join(STOP_S)
+
+    @property
+    def away(self) -> str | None:
+        """Why the server cannot be reached; None if it can."""
+        if self._why is None and self._looking and time.monotonic() - self._looks_since > PATIENCE_S:
+            return f"the server has not answered for {PATIENCE_S:.0f} s."
+        return self._why
+
+    @property
+    def away_s(self) -> float:
+        """How long the server has not been reached, in seconds; 0 if it is reached."""
+        return 0.0 if self.away is None else time.monotonic() - self._reached_at
+
+    def _run(self) -> None:
+        client: Client | None = None
+        while True:
+            self._looks_since, self._looking = time.monotonic(), True
+            try:
+                client = client or self._open_client()
+                get_promise(client, "hitl")
+            except (HitlError, OSError) as error:
+                if self._why is None:
+                    logger.warning("the server is away: %s", logged(error))
+                self._why = str(error)
+            else:
+                if self._why is not None:
+                    away = format_duration(round(time.monotonic() - self._reached_at) * 1_000)
+                    logger.info("the server is back after %s", away)
+                self._reached_at, self._why = time.monotonic(), None
+            self._looking = False
+            if self._stopped.wait(self._every_s):
+                break
+        if client is not None:
+            client.close()

@@ -1,0 +1,71 @@
+"""What watches a worker: the check of its server, and its metrics if they are wanted."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from hitl_cli.client.connect import connect
+from hitl_cli.errors import cannot_listen
+from hitl_cli.worker.run import Worker
+from hitl_cli.worker.server_check import EVERY_S, ServerCheck
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hitl_cli.metrics.listener import MetricsListener
+    from hitl_cli.sdk.observer import Event
+    from hitl_cli.worker.run import WorkerOptions
+
+
+LOOKS = 3
+"""How often to look at the server at least before it counts as lost."""
+
+
+class Watching:
+    """Watches one worker from `start` to `stop`."""
+
+    def __init__(self, options: WorkerOptions) -> None:
+        self._options = options
+        every_s = min(EVERY_S, (options.exit_when_lost_s or EVERY_S) / LOOKS)
+        self.check = ServerCheck(partial(connect, options.server, options.token), every_s)
+        self._listener: MetricsListener | None = None
+
+    def worker(self, report: Callable[[Event], None]) -> Worker:
+        """Return the worker; what `report` gets is counted too."""
+        options = self._options
+        if options.metrics is None:
+            return Worker(options, report)
+        from hitl_cli.metrics.listener import MetricsListener
+        from hitl_cli.metrics.worker import WorkerMetrics
+
+        def counted(event: Event) -> None:
+            metrics.event(event)
+            report(event)
+
+        metrics = WorkerMetrics(
+            options.metrics.settings,
+            up=lambda: self.check.away is None,
+            executing=lambda: worker.executing,
+            most=options.concurrency,
+        )
+        worker = Worker(options, counted, metrics.notification)
+        self._listener = MetricsListener(options.metrics, metrics.text, lambda: self.check.away)
+        return worker
+
+    def start(self) -> str | None:
+        """Start, and return the URL of the metrics. Raises BadInput if the address cannot be used."""
+        self.check.start()
+        if self._listener is None or self._options.metrics is None:
+            return None
+        try:
+            self._listener.start()
+        except OSError as error:
+            raise cannot_listen(self._options.metrics.shown, error, "--metrics") from error
+        return f"{self._listener.url}/metrics"
+
+    def stop(self) -> None:
+        """Stop."""
+        self.check.stop()
+        if self._listener is not None:
+            self._listener.stop()
