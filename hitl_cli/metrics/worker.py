@@ -6,16 +6,21 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import Counter
 
+from hitl_cli import plugins
 from hitl_cli.metrics.options import NONE, Label
 from hitl_cli.metrics.process import ProcessMetrics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from hitl_cli.notify.status import DeliveryAttempt
     from hitl_cli.sdk.observer import Event
     from hitl_cli.settings import MetricsSettings
 
+
+STATES = ("started", "resumed", "waiting", "completed", "failed", "lost")
+
+OUTCOMES = ("sent", "failed", "failed_for_good")
 
 NOT_SERVED = "(not served)"
 """The workflow of runs that a worker cannot execute."""
@@ -52,7 +57,17 @@ class WorkerMetrics(ProcessMetrics):
         self._workflow = Label(settings.workflows, settings.most)
         self._function = Label(("*",), settings.most)
         self._channel = Label(("*",), settings.most)
+        for channel in sorted(plugins.every("hitl.channels")):
+            for outcome in OUTCOMES:
+                self._notifications.labels(self._channel(channel), outcome)
         self._counts: dict[tuple[str, str | None], Callable[[], None]] = {}
+
+    def serve(self, workflows: Iterable[str]) -> None:
+        """Show what is served, with zeros: to Prometheus, what begins with 1 is no increase."""
+        self._runs.labels(NOT_SERVED, "unknown")
+        for workflow in workflows:
+            for state in STATES:
+                self._runs.labels(self._workflow(workflow), state)
 
     def event(self, event: Event) -> None:
         """Count an event of a run."""

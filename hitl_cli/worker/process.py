@@ -10,8 +10,6 @@ import threading
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
-from msgspec.structs import replace
-
 from hitl_cli.authoring.loaded_code import loaded_code
 from hitl_cli.client.connect import connect
 from hitl_cli.client.protocol import check_ids, get_promise
@@ -93,10 +91,10 @@ async def _run_worker(
 
     for signum in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signum, on_signal)
-    metrics = watching.start()
+    watching.start()
     losing = asyncio.create_task(_end_when_lost(worker, watching.check, options.exit_when_lost_s))
     try:
-        await worker.run(modules, lambda served: serving(replace(served, metrics=metrics)))
+        await worker.run(modules, lambda served: serving(watching.served(served)))
     finally:
         losing.cancel()
         watching.stop()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from hitl_cli.client.connect import connect
 from hitl_cli.errors import cannot_listen
 from hitl_cli.worker.run import Worker
@@ -14,8 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hitl_cli.metrics.listener import MetricsListener
+    from hitl_cli.metrics.worker import WorkerMetrics
     from hitl_cli.sdk.observer import Event
-    from hitl_cli.worker.run import WorkerOptions
+    from hitl_cli.worker.run import Serving, WorkerOptions
 
 
 LOOKS = 3
@@ -30,6 +33,7 @@ class Watching:
         every_s = min(EVERY_S, (options.exit_when_lost_s or EVERY_S) / LOOKS)
         self.check = ServerCheck(partial(connect, options.server, options.token), every_s)
         self._listener: MetricsListener | None = None
+        self._metrics: WorkerMetrics | None = None
 
     def worker(self, report: Callable[[Event], None]) -> Worker:
         """Return the worker; what `report` gets is counted too."""
@@ -43,7 +47,7 @@ class Watching:
             metrics.event(event)
             report(event)
 
-        metrics = WorkerMetrics(
+        self._metrics = metrics = WorkerMetrics(
             options.metrics.settings,
             up=lambda: self.check.away is None,
             executing=lambda: worker.executing,
@@ -53,16 +57,22 @@ class Watching:
         self._listener = MetricsListener(options.metrics, metrics.text, lambda: self.check.away)
         return worker
 
-    def start(self) -> str | None:
-        """Start, and return the URL of the metrics. Raises BadInput if the address cannot be used."""
+    def start(self) -> None:
+        """Start. Raises BadInput if the address of the metrics cannot be used."""
         self.check.start()
         if self._listener is None or self._options.metrics is None:
-            return None
+            return
         try:
             self._listener.start()
         except OSError as error:
             raise cannot_listen(self._options.metrics.shown, error, "--metrics") from error
-        return f"{self._listener.url}/metrics"
+
+    def served(self, served: Serving) -> Serving:
+        """Return what the worker serves, with the address of its metrics."""
+        if self._listener is None or self._metrics is None:
+            return served
+        self._metrics.serve(served.workflows)
+        return replace(served, metrics=f"{self._listener.url}/metrics")
 
     def stop(self) -> None:
         """Stop."""

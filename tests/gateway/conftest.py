@@ -102,7 +102,8 @@ def get_url(url: str, **headers: str) -> Reply:
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=PATIENCE_S)
     try:
-        connection.request("GET", parts.path or "/", headers=headers)
+        path = f"{parts.path or '/'}?{parts.query}"
+        connection.request("GET", path, headers=headers)
         answer = connection.getresponse()
         return Reply(answer.status, dict(answer.getheaders()), answer.read())
     finally:
