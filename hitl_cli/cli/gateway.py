@@ -48,6 +48,10 @@ def gateway(
         bool, flag("Let GET /unblock-workflow approve from other machines too.", "--plain-links")
     ] = False,
     no_mcp: Annotated[bool, flag("Do not serve /mcp, the MCP server for agents.", "--no-mcp")] = False,
+    no_undo: Annotated[
+        bool,
+        flag("Record decisions on pages at once. By default, people can undo them for 5 s.", "--no-undo"),
+    ] = False,
     sign_in: SignIn = False,
     trust_header: Annotated[
         str | None, value("NAME", "Trust this header from an authenticating proxy. Needs --trust-from.")
@@ -81,6 +85,7 @@ def gateway(
         example_routes=example_routes,
         plain_links=plain_links,
         mcp=not no_mcp,
+        undo=not no_undo,
         sign_in=sign_in,
         trust_header=trust_header,
         trust_from=networks,

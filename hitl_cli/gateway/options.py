@@ -27,7 +27,7 @@ class Options(Struct, frozen=True, kw_only=True):
     `url` is its public URL, without a slash at the end. `person` acts where nobody needs to sign in, which is
     only on this machine. `group` and `workflow` are the defaults for runs to start. `announced_in` is a file
     with its URL for other commands on this machine. `mcp` serves /mcp. `access_log` logs each HTTP request.
-    `metrics` is where to serve them.
+    `metrics` is where to serve them. `undo` lets people undo a decision on a page for some seconds.
     `example_routes` serves the example routes to other machines too.
     """
 
@@ -44,6 +44,7 @@ class Options(Struct, frozen=True, kw_only=True):
     workflow: str = defaults.WORKFLOW
     example_routes: bool = False
     mcp: bool = True
+    undo: bool = True
     plain_links: bool = False
     sign_in: bool = False
     trust_header: str | None = None

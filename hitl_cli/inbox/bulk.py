@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from hitl_cli.client.wire import Audit, fresh_id
 from hitl_cli.errors import HitlError
-from hitl_cli.inbox.decide import check, check_signs, outcome, vote_of
+from hitl_cli.inbox.decide import rehearse
 from hitl_cli.inbox.pending import RequestFilter
 from hitl_cli.inbox.request_summary import RequestSummary
 
@@ -49,12 +48,7 @@ def _planned_for(inbox: Inbox, name: str, said: Said) -> PlannedDecision:
     item: RequestSummary | None = None
     try:
         item = inbox.find(name)
-        vote = vote_of(said(item) if callable(said) else said, inbox.actor.person, item.asked, item.now)
-        if item.promise.state == "pending":
-            check(item, vote, inbox.actor.groups)
-            check_signs(item, inbox.signer)
-        else:
-            outcome(item.promise, vote, Audit(id=fresh_id()), item.now, inbox.actor.groups)
+        rehearse(item, inbox.actor, said, inbox.signer)
     except HitlError as problem:
         return PlannedDecision(name=name, item=item, problem=problem)
     return PlannedDecision(name=name, item=item)

@@ -355,6 +355,21 @@ def _check_fits(item: RequestSummary, vote: Vote) -> None:
         check_form(form, vote.data)
 
 
+def rehearse(item: RequestSummary, actor: Actor, said: Said, signer: Signer | None = None) -> DecisionInput:
+    """Return a decision that could be made now. Raises what `decide` would, and changes nothing."""
+    is_open = item.promise.state == "pending"
+    if is_open:
+        _check_answerable(item, actor.person, actor.groups)
+        check_signs(item, signer)
+    given = said(item) if callable(said) else said
+    vote = vote_of(given, actor.person, item.asked, item.now)
+    if is_open:
+        check(item, vote, actor.groups)
+    else:
+        outcome(item.promise, vote, Audit(id=fresh_id()), item.now, actor.groups)
+    return given
+
+
 def outcome(settled: Promise, vote: Vote, audit: Audit, now: int, groups: Groups) -> DecisionResult:
     """Return the result of a vote on a settled promise.
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from hitl_cli.inbox.decide import DecisionResult, Said, Settling
     from hitl_cli.inbox.deferrals import Deferral, DeferredSession
     from hitl_cli.inbox.details import RequestDetails
+    from hitl_cli.inbox.held import Held
     from hitl_cli.inbox.history import HistoryEntry, HistoryFilter
     from hitl_cli.inbox.open_figures import OpenFigures
     from hitl_cli.inbox.open_requests import OpenRequests
@@ -166,6 +167,43 @@ class Inbox:
         item = self._found("decide", request=request, whole=whole, mark=mark)
         item = item if isinstance(request, str) else self._current(item)
         return decide(self.client, self.actor, item, said, mark=mark, expect=expect, signer=self.signer)
+
+    def hold(
+        self,
+        request: str | RequestSummary,
+        said: Said,
+        *,
+        expect: Callable[[RequestSummary], None] | None = None,
+    ) -> Held | DecisionResult:
+        """Hold a decision for a few seconds, in which it can be undone; or decide at once.
+
+        Held are only decisions that need no signature and make no rule, on requests whose deadline is not so
+        near. `make_held` makes it when it is due. Raises what `decide` does; then nothing is held.
+        """
+        from hitl_cli.inbox.held import hold
+
+        check_person(self.actor.person)
+        item = self._found("decide", request=request, whole=False)
+        held = hold(self.client, self.actor, item, said, expect)
+        return self.decide(item, said) if held is None else held
+
+    def held(self, ids: Iterable[str]) -> Sequence[Held]:
+        """Return those of some held decisions that are the actor's, as they are now."""
+        from hitl_cli.inbox.held import held
+
+        return held(self.client, self.actor, ids)
+
+    def undo(self, id: str) -> Held:
+        """Undo a held decision of the actor. Raises NotFound, and Conflict if it is too late."""
+        from hitl_cli.inbox.held import undo
+
+        return undo(self.client, self.actor, id)
+
+    def make_held(self, held: Held) -> Held:
+        """Make a held decision that is due, unless it is undone or made. Raises Unreachable."""
+        from hitl_cli.inbox.held import make
+
+        return make(self.client, held, self.actor.groups)
 
     def begin(self, request: RequestSummary, said: Said) -> DecisionResult | Settling:
         """Do what `decide` does, but return what settles the request, for several decisions at once."""

@@ -84,6 +84,17 @@ class Groups(Struct, frozen=True, kw_only=True):
         """Return the keys of a group's members; None for a person or an unknown group."""
         return self.members.get(folded(bare_name(name)))
 
+    def joined_by(self, person: str) -> tuple[str, ...]:
+        """Return the keys of the groups to which a person may belong only by their sign-in."""
+        key = self.key(person)
+        return tuple(group for group in sorted(self.by_sign_in) if key in self.members.get(group, ()))
+
+    def with_joined(self, person: str, groups: Iterable[str]) -> Groups:
+        """Return these groups with a person in those of some groups that still take members by sign-in."""
+        joined = self.by_sign_in.intersection(groups)
+        every = {group: self.members.get(group, frozenset()) | {self.key(person)} for group in joined}
+        return replace(self, members={**self.members, **every}) if every else self
+
     def unknown(self, names: Iterable[str]) -> tuple[str, ...]:
         """Return the names that are not in the settings, and so may belong to nobody.
 

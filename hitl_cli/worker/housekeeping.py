@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from hitl_cli.errors import HitlError, Unreachable, logged
 from hitl_cli.inbox.deadlines import DueRequests
+from hitl_cli.inbox.held import make_left
 from hitl_cli.inbox.pending import settle_complete
 from hitl_cli.notify.checkpoints import CheckpointMaker
 
@@ -74,10 +75,11 @@ class Housekeeper:
                 client = client or self._open_client()
                 if time.monotonic() >= round_at:
                     settle_complete(client, self._directory().members)
+                    next_s = make_left(client, self._directory().members)
                     if self._unheard is not None:
                         self._unheard.look(client)
                     self._checkpoints.look(client)
-                    round_at = time.monotonic() + self._every_s
+                    round_at = time.monotonic() + min(self._every_s, next_s)
                 pause_s = min(due.look(client), round_at - time.monotonic())
                 away = False
             except (HitlError, OSError) as error:

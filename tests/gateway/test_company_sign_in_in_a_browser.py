@@ -82,7 +82,7 @@ def signing_in(
         hitl = Hitl(tmp_path_factory.mktemp("company"))
         (hitl.folder / "hitl.toml").write_text(SETTINGS.format(issuer=issuer))
         secret = {"OIDC_SECRET": "a secret of the test, long enough"}
-        gateway = begin_gateway(hitl, "--port", str(ports[1]), env=secret)
+        gateway = begin_gateway(hitl, "--no-undo", "--port", str(ports[1]), env=secret)
         try:
             yield hitl, gateway, issuer
         finally:

@@ -11,7 +11,7 @@ import pytest
 
 from hitl_cli.client.protocol import ProtocolRequest
 from hitl_cli.client.wire import encode
-from hitl_cli.gateway.pages.inbox import PAGE_SIZE
+from hitl_cli.gateway.pages.look import COUNTED, PAGE_SIZE
 from hitl_cli.requests.question import Question
 from tests.cli.requests import DAY_MS
 from tests.gateway.desk import Desk
@@ -142,8 +142,10 @@ def test_it_says_how_many_there_are_as_far_as_it_has_read(start_desk: Desk) -> N
     assert f"{PAGE_SIZE} requests" in start_desk.get("/").text.splitlines()
     create_many(start_desk, 1, "other", Question(prompt="Of others?", to=("lead",)))
     assert f"{PAGE_SIZE} requests" in start_desk.get("/").text.splitlines()
-    assert f"More than {PAGE_SIZE} requests" in start_desk.get("/?all=1").text
-    assert f"{PAGE_SIZE + 1} requests" in start_desk.get("/?all=1&page=2").text
+    assert f"{PAGE_SIZE + 1} requests" in start_desk.get("/?all=1").text
+    create_many(start_desk, COUNTED - PAGE_SIZE, "more", Question(prompt="Of others?", to=("lead",)))
+    assert f"More than {COUNTED} requests" in start_desk.get("/?all=1").text
+    assert f"{COUNTED + 1} requests" in start_desk.get("/?all=1&page=5").text
 
 
 def test_the_filters_are_open_where_something_was_chosen(desk: Desk) -> None:

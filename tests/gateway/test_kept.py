@@ -69,7 +69,7 @@ def visited(tmp_path_factory: pytest.TempPathFactory, mailbox: Mailbox) -> Itera
         people={"reviewer": Contact(email="reviewer@example.org"), "lead": Contact(email="l@example.org")},
         email=EmailSettings(host="127.0.0.1", port=mailbox.port, tls="none", from_="hitl@example.org"),
     )
-    gateway = Visited(Hitl(tmp_path_factory.mktemp("kept")), directory=people, sign_in=True)
+    gateway = Visited(Hitl(tmp_path_factory.mktemp("kept")), directory=people, sign_in=True, undo=False)
     yield gateway
     gateway.stop()
 

@@ -41,7 +41,7 @@ FORM = {
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     """A gateway on this machine, where `ada` acts."""
-    shared = Desk(tmp_path_factory.mktemp("browser"))
+    shared = Desk(tmp_path_factory.mktemp("browser"), "--no-undo")
     yield shared
     shared.gateway.clear_away()
 
@@ -214,7 +214,10 @@ def test_dates_are_written_as_the_readers_browser_writes_them(desk: Desk, visit:
     written = re.compile(r"\d{1,2}\. \w+\.? 20\d\d,? (um )?\d\d:\d\d MES?Z")
     for fact in ("Deadline", "Assignees"):
         page.locator("dl.facts div", has_text=fact).get_by_text(written).first.wait_for()
-    assert written.fullmatch(page.locator("time[data-ago]").first.get_attribute("title") or "")
+    utc = r"20\d\d-\d\d-\d\d \d\d:\d\d:\d\d UTC"
+    for kind, title in (("ago", rf"{written.pattern} \({utc}\)"), ("at", utc)):
+        shown = page.locator(f"time[data-{kind}]").first
+        assert re.fullmatch(title, shown.get_attribute("title") or "")
     desk.hitl.ok("reject", "dated")
     page.locator("#standing").get_by_text(written).first.wait_for()
     american = visit(desk.gateway.url, Screen(locale="en-US", zone="America/New_York")).go("/r/dated")

@@ -713,7 +713,8 @@ def test_a_decided_request_can_be_commented_on(desk: Desk) -> None:
 def test_markdown_does_nothing_but_show_text(desk: Desk, prompt: str, absent: str) -> None:
     id = f"markdown-{abs(hash(prompt))}:1"
     source = desk.get(desk.put(id, Question(prompt=f"Look\n\n{prompt}"))).source
-    body = source[source.index('class="prose"') : source.index('class="facts small"')]
+    start = source.index('class="prose"')
+    body = source[start : source.index("</section>", start)]
     assert absent not in body
 
 

@@ -7,6 +7,7 @@ import json
 import re
 import ssl
 from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
@@ -30,7 +31,6 @@ from tests.notify.receivers import Mailbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from playwright.sync_api import Page
 
@@ -88,7 +88,7 @@ def sites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Site]]
                     gateway=url,
                 )
                 hitl = Hitl(tmp_path_factory.mktemp("site"))
-                gateways.append(Visited(hitl, url=url, directory=people, example_routes=True))
+                gateways.append(Visited(hitl, url=url, directory=people, example_routes=True, undo=False))
             nginx.start(BASE, [f"{gateways[0].address}/", gateways[1].address])
             removed, left = (Site(gateway, mailbox) for gateway in gateways)
             yield {"removed": removed, "left": left}
@@ -205,7 +205,7 @@ def test_errors_have_the_shape_of_their_address_under_the_path(site: Site) -> No
 
 
 def test_no_template_leads_out_of_the_path() -> None:
-    for template in (files("hitl_cli.gateway") / "templates").iterdir():
+    for template in Path(str(files("hitl_cli.gateway") / "templates")).rglob("*.html"):
         led = re.findall(r'(?:href|src|action|data-events)="([^"]*)', template.read_text())
         own = [to for to in led if not to.startswith(("#", "{{ asked.link }}"))]
         paths = [re.sub(r"^\{\{ (signing\.)?origin \}\}", "", to) for to in own]  # the gateway's own origin

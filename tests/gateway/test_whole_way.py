@@ -81,7 +81,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     hitl = Hitl(tmp_path_factory.mktemp("desk"))
     hitl.env["HITL_AS"] = "reviewer"
     worker = hitl.worker("--app", str(APPS / "asks.py"))
-    gateway = begin_gateway(hitl)
+    gateway = begin_gateway(hitl, "--no-undo")
     with hitl.client() as client:
         yield Desk(hitl, gateway, client)
     gateway.clear_away()
@@ -200,7 +200,7 @@ def test_whoever_has_a_token_signs_in_with_it_is_where_they_wanted_to_be_and_sig
 ) -> None:
     id = desk.ask("guarded", "Who is there?")
     token = desk.hitl.ok("token", "create", "--as", "ops", "--can", "decide").strip().splitlines()[-1]
-    gateway = begin_gateway(desk.hitl, "--sign-in")
+    gateway = begin_gateway(desk.hitl, "--sign-in", "--no-undo")
     try:
         opened = visit(gateway.url, PHONE)
         page = opened.go(f"/r/{id}")

@@ -64,7 +64,7 @@ class Device:
 def served(start_gateway: StartGateway, visit: OpenVisit, screen: Screen, base: str) -> Visit:
     """Open a browser on a gateway at localhost, under a path."""
     url = f"http://localhost:{(port := free_port())}{base}"
-    start_gateway("--port", str(port), "--url", url, env={"HITL_AS": PERSON})
+    start_gateway("--no-undo", "--port", str(port), "--url", url, env={"HITL_AS": PERSON})
     opened: Visit = visit(url, screen)
     return opened
 

@@ -112,6 +112,8 @@ class Cookies:
         self.session = f"{self.session_before}{suffix}"
         self.visit = f"{prefix}hitl-visit{suffix}"
         self.oidc = f"{prefix}hitl-oidc{suffix}"
+        self.look = f"{prefix}hitl-inbox{suffix}"
+        self.held = f"{prefix}hitl-held{suffix}"
 
     def session_in(self, request: Request, keys: Keys, now: int) -> Session | None:
         """Return the session of a browser. One of an earlier version is valid for any gateway on the host."""

@@ -46,7 +46,7 @@ async def _show(request: Request) -> web.Response:
     except tuple(PAGES) as error:
         return _nowhere(request, error)
     looked = await request_page.look(request, visitor, item)
-    return request_page.show(request, visitor, looked, action=_path_of(request))
+    return await request_page.show(request, visitor, looked, action=_path_of(request))
 
 
 async def _take(request: Request) -> web.Response:

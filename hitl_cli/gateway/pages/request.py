@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 import msgspec
 from aiohttp import web
@@ -16,16 +17,20 @@ from msgspec import UNSET
 from hitl_cli.errors import BadAnswer, BadInput, Conflict, DoesNotFit, HitlError, NotAllowed, TimedOut
 from hitl_cli.forms import fields
 from hitl_cli.forms.submission import read
+from hitl_cli.gateway.auth.redirects import HOME
 from hitl_cli.gateway.context import gateway_of
 from hitl_cli.gateway.error_responses import status_of
 from hitl_cli.gateway.http_error import HttpError
+from hitl_cli.gateway.pages import held as held_page
 from hitl_cli.gateway.pages import signing
 from hitl_cli.gateway.pages.form_view import NAME
+from hitl_cli.gateway.pages.look import queue
 from hitl_cli.gateway.pages.more import action_named
 from hitl_cli.gateway.pages.queries import form_text
 from hitl_cli.gateway.pages.rendering import page
 from hitl_cli.gateway.pages.request_view import SubmittedForm, view
 from hitl_cli.inbox.decide import vote_of
+from hitl_cli.inbox.held import Held
 from hitl_cli.inbox.votes import differs_from
 from hitl_cli.requests.decision_input import DecisionInput
 from hitl_cli.requests.editable import answer_form, changed
@@ -93,6 +98,8 @@ async def take(
     """
     gateway = gateway_of(request)
     form = await request.post()
+    if form_text(form, "verdict") == "undo":
+        return await _undo(request, visitor, form, address_of)
     sent = given_in(form)
     verdict = form_text(form, "verdict") or ("approve" if sent.choice or sent.for_ else "")
     problems: tuple[Problem, ...] = ()
@@ -101,13 +108,14 @@ async def take(
         signer, expect = signing.signer_of(form, visitor.actor), signing.as_shown(form)
         if sent.rows:
             looked = await look(request, visitor, name, sent)
-            return show(request, visitor, looked, action=address_of(looked.seen.item.id), sent=sent)
+            return await show(request, visitor, looked, action=address_of(looked.seen.item.id), sent=sent)
 
-        def answer(inbox: Inbox) -> str:
+        def answer(inbox: Inbox) -> str | Held:
             inbox.signer = signer
-            return _answer(inbox, name, verdict, sent, expect)
+            hold = signer is None and held_page.is_wanted(request, form)
+            return _answer(inbox, name, verdict, sent, expect, hold=hold)
 
-        id = await gateway.inbox(visitor.actor, answer)
+        done = await gateway.inbox(visitor.actor, answer)
     except (HttpError, BadInput, NotAllowed, Conflict, TimedOut) as error:
         if isinstance(error, signing.ToSign) and signing.wants_statement(form):
             return signing.statement_answer(gateway, error.statement, visitor.actor)
@@ -119,7 +127,7 @@ async def take(
         if isinstance(error, HttpError):  # the form is from an earlier session, maybe of another person
             refilled = gateway.access.is_keep_mark(form_text(form, "kept"), visitor.person, id)
             looked = looked if refilled else await look(request, visitor, id)
-        return show(
+        return await show(
             request,
             visitor,
             looked,
@@ -129,7 +137,35 @@ async def take(
             refilled=refilled,
             failed=failed,
         )
-    return web.Response(status=SEE_OTHER, headers={"Location": address_of(id)})
+    if isinstance(done, Held):
+        return await _held(request, visitor, done, address_of)
+    return web.Response(status=SEE_OTHER, headers={"Location": address_of(done)})
+
+
+async def _held(
+    request: Request, visitor: Visitor, done: Held, address_of: Callable[[str], str]
+) -> web.Response:
+    """Redirect to the next request, where the decision can be undone; with a link to the same page."""
+    where = address_of(done.request)
+    if visitor.via != "link":
+        decided = (await held_page.told(request, visitor)).pending
+        following = (await queue(request, visitor, done.request, decided)).following
+        where = HOME if following is None else address_of(following.id)
+    response = web.Response(status=SEE_OTHER, headers={"Location": where})
+    held_page.take(request, response, visitor, done)
+    return response
+
+
+async def _undo(
+    request: Request, visitor: Visitor, form: Any, address_of: Callable[[str], str]
+) -> web.Response:
+    """Undo a held decision, and redirect to its request with what was decided."""
+    gateway = gateway_of(request)
+    gateway.access.check_csrf(visitor, form_text(form, "csrf"))
+    own = form_text(form, "held")
+    undone = await gateway.inbox(visitor.actor, lambda inbox: inbox.undo(own))
+    where = f"{address_of(undone.request)}?{urlencode({'undone': undone.id})}"
+    return web.Response(status=SEE_OTHER, headers={"Location": where})
 
 
 async def look(
@@ -140,10 +176,13 @@ async def look(
     problems: tuple[Problem, ...] = (),
 ) -> RequestPage:
     """Return the view of a request for a visitor. Raises NotFound, BadInput."""
-    return await gateway_of(request).inbox(visitor.actor, lambda inbox: view(inbox, name, sent, problems))
+    undone = request.query.get("undone", "")
+    return await gateway_of(request).inbox(
+        visitor.actor, lambda inbox: view(inbox, name, sent, problems, undone)
+    )
 
 
-def show(
+async def show(
     request: Request,
     visitor: Visitor,
     looked: RequestPage,
@@ -158,28 +197,42 @@ def show(
 
     What was sent is in the form again if `refilled`; otherwise, or if there is no form, it is shown as text.
     """
-    return page(
+    item = looked.seen.item
+    held = await held_page.told(request, visitor)
+    typed = sent is not None and not (looked.answerable and refilled)
+    response = page(
         request,
         "request.html",
+        held=held,
+        can_undo=gateway_of(request).options.undo,
+        queue=None if visitor.via == "link" else await queue(request, visitor, item.id, held.pending),
         status=status,
         view=looked,
         seen=looked.seen,
-        item=looked.seen.item,
+        item=item,
         may_decide="decide" in visitor.actor.may,
-        signing=signing.signing(gateway_of(request), looked.seen.item, visitor.actor),
+        signing=signing.signing(gateway_of(request), item, visitor.actor),
         action=action,
-        sent=sent if refilled else None,
+        sent=_undone(looked) if sent is None or not refilled else sent,
         failed=failed,
         code=failed and failed.code,
         stand_by=failed.mark if isinstance(failed, _Unconfirmed) else "",
         changes=failed.changes if isinstance(failed, _Unconfirmed) else (),
         late=isinstance(failed, (Conflict, TimedOut)) and looked.seen.decision is not None,
-        kept=gateway_of(request).access.keep_mark(visitor.person, looked.seen.item.id),
+        kept=gateway_of(request).access.keep_mark(visitor.person, item.id),
         secrets=[f"{NAME}{path}" for path in _secrets(looked)] if looked.form is not None else [],
-        typed=_typed(sent, _secrets(looked))
-        if sent is not None and not (looked.answerable and refilled)
-        else [],
+        typed=_typed(sent, _secrets(looked)) if sent is not None and typed else [],
     )
+    held_page.forget_over(request, response, held)
+    return response
+
+
+def _undone(looked: RequestPage) -> SubmittedForm | None:
+    """Return the texts of a decision that was undone, to fill into the form."""
+    if looked.undone is None:
+        return None
+    said = looked.undone.said
+    return SubmittedForm(comment=said.comment or "", reason=said.reason or "")
 
 
 def given_in(form: Any) -> SubmittedForm:
@@ -208,8 +261,10 @@ def _answer(
     verdict: str,
     sent: SubmittedForm,
     expect: Callable[[RequestSummary], None],
-) -> str:
-    """Carry out a form's verdict, and return the id of the request.
+    *,
+    hold: bool,
+) -> str | Held:
+    """Carry out a form's verdict, and return the id of the request, or the decision that is held.
 
     Raises BadInput, NotAllowed, Conflict, TimedOut, NotFound.
     """
@@ -234,14 +289,16 @@ def _answer(
 
     if action := action_named(sent.action):
         return action.do(inbox, request, sent.given)
+    decide = inbox.hold if hold else inbox.decide
     match verdict:
         case "reject":
             said = DecisionInput(verdict="reject", reason=sent.reason.strip() or None, comment=remark)
-            return inbox.decide(request, said, expect=expect).promise.id
+            done = decide(request, said, expect=expect)
         case "approve":
-            return inbox.decide(request, approval, expect=expect).promise.id
+            done = decide(request, approval, expect=expect)
         case _:
             raise BadAnswer("choose Approve or Reject. Nothing was changed.")
+    return done if isinstance(done, Held) else done.promise.id
 
 
 def _data_of(item: RequestSummary, sent: SubmittedForm) -> Json:

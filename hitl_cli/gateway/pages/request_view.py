@@ -22,6 +22,7 @@ from hitl_cli.gateway.pages.form_view import Form, drawn
 from hitl_cli.gateway.pages.more import ACTIONS, Action
 from hitl_cli.inbox.comments import Comment
 from hitl_cli.inbox.details import RequestDetails
+from hitl_cli.inbox.held import Held
 from hitl_cli.inbox.pending import SOON_MS
 from hitl_cli.inbox.permission import check_may_answer
 from hitl_cli.inbox.standing import in_words, offered
@@ -79,7 +80,7 @@ class RequestPage(Struct, frozen=True, kw_only=True):
     `why_not` is why they may not answer it; None if they may. `unreadable` is why nobody can. `said` is the
     data of a promise that is not a valid request. `missing` is how many more approvals are needed.
     `offer` is the rule that they may make with an approval, as names and values, and `offer_ms` for how long.
-    `more` is what else they may do.
+    `more` is what else they may do. `undone` is their decision that the form begins with.
     """
 
     seen: RequestDetails
@@ -108,6 +109,7 @@ class RequestPage(Struct, frozen=True, kw_only=True):
     more_told: int
     offer: list[tuple[str, str]]
     offer_ms: int
+    undone: Held | None
     more: tuple[Action, ...]
 
     @property
@@ -121,13 +123,15 @@ def view(
     request: str | RequestSummary,
     sent: SubmittedForm | None = None,
     problems: Sequence[Problem] = (),
+    undone: str = "",
 ) -> RequestPage:
-    """Return the view of a request. Raises NotFound, BadInput."""
+    """Return the view of a request, after an undo with what was decided. Raises NotFound, BadInput."""
     seen = inbox.show(request)
+    again = next((one for one in inbox.held([undone]) if one.request == seen.item.id), None)
     item, question = seen.item, seen.item.asked
     actor = inbox.actor
     own = next((vote for vote in seen.votes if actor.groups.same(vote.by, actor.person)), None)
-    form, broken = _form_of(seen, own, sent, problems)
+    form, broken = _form_of(seen, own, sent, problems, again)
     every = notified(seen)
     shown = without_old_reminders(every)
     rule = offered(item, actor)
@@ -159,16 +163,21 @@ def view(
         more_told=len(every) - len(shown),
         offer=[] if rule is None else in_words(rule),
         offer_ms=0 if question.offer is None else min(question.offer.longest, OFFER_MS),
+        undone=again,
         more=tuple(action for action in ACTIONS if action.offered(inbox, seen)),
     )
 
 
 def _form_of(
-    seen: RequestDetails, own: Vote | None, sent: SubmittedForm | None, problems: Sequence[Problem]
+    seen: RequestDetails,
+    own: Vote | None,
+    sent: SubmittedForm | None,
+    problems: Sequence[Problem],
+    undone: Held | None,
 ) -> tuple[Form | None, str | None]:
     """Return the form of an open request, if it has one; or why the form is not valid.
 
-    It begins with the person's own vote, or with the answer that could not be used.
+    It begins with the decision that was undone, the person's own vote, or the answer that could not be used.
     """
     schema = answer_form(seen.item.asked)
     if schema is None or seen.decision is not None:
@@ -176,9 +185,10 @@ def _form_of(
     try:
         check_schema(schema)
         if sent is None:
-            refused = seen.item.asked.refused
-            before = own if own is not None and own.data is not None else refused
-            return drawn(schema, begun=UNSET if before is None else before.data), None
+            before = own if own is not None and own.data is not None else seen.item.asked.refused
+            begun = UNSET if before is None else before.data
+            begun = begun if undone is None or undone.said.data is UNSET else undone.said.data
+            return drawn(schema, begun=begun), None
         return drawn(schema, sent.texts, problems, sent.rows), None
     except BadInput as error:
         return None, str(error)

@@ -8,6 +8,8 @@
  * data-live=NAME on an element: its content is replaced by that of the same element in the fetched page.
  * data-events=URL on the body: the event stream that reports changes. Without it the page polls.
  * data-kept on a form: it carries what was typed until the user has signed in; this browser stores it as well.
+ * data-hold on a field: asks the gateway to hold the decision, so that it can be undone. data-undo=INSTANT on its form.
+ * data-key on a link, button or summary: what a key does, as in `hitl review`.
  * data-filter on a form: applied while the user types. data-answer on a form: disabled once the request is decided.
  */
 (() => {
@@ -59,8 +61,11 @@
       time.textContent = left > 0 ? `in ${duration(left)}` : "passed";
     }
     for (const time of $$("time[data-at]")) time.textContent = clock(time.dateTime);
+    for (const time of $$("time[title]")) { // the instant in UTC, and of an age the reader's time, too
+      const utc = `${time.dateTime.slice(0, 19).replace("T", " ")} UTC`;
+      time.title = time.matches("[data-at]") ? utc : `${clock(time.dateTime)} (${utc})`;
+    }
     for (const time of $$("time[data-day]")) time.textContent = new Date(time.dateTime).toLocaleDateString(undefined, { timeZone: "UTC", dateStyle: "medium" });
-    for (const time of $$("time[title]")) time.title = clock(time.dateTime);
   };
 
   /* What was typed when a session expired
@@ -143,15 +148,54 @@
       if (now) take(old, now);
     }
     tellTimes();
+    tellUndo();
     end(page);
     return page;
   };
 
-  /* Replace the content of one element with that of another, and keep the keyboard focus. */
+  /* The HTML of an element, without what this script changes in it. */
+  const source = (element) => {
+    const copy = element.cloneNode(true);
+    for (const time of $$("time", copy)) { time.textContent = ""; }
+    for (const item of [copy, ...$$(".fresh", copy)]) item.classList.remove("fresh");
+    for (const one of $$("[data-undo] span", copy)) one.remove();
+    return copy.innerHTML;
+  };
+
+  /* Replace the content of one element with that of another if it differs, and keep the keyboard focus. */
   const take = (old, now) => {
-    const focused = old.contains(document.activeElement) && document.activeElement.getAttribute("href");
+    const [items, wanted] = [old, now].map((one) => $("ol[data-items]", one));
+    if (items && wanted) return patch(items, wanted);
+    if (source(old) === source(now)) return;
+    const focused = old.contains(document.activeElement) && document.activeElement;
     old.replaceChildren(...now.childNodes);
-    if (focused) ($(`a[href="${CSS.escape(focused)}"]`, old) || $("#main")).focus({ preventScroll: true });
+    if (!focused) return;
+    const href = focused.getAttribute("href");
+    ((href && $(`a[href="${CSS.escape(href)}"]`, old)) || $("#main")).focus({ preventScroll: true });
+  };
+
+  /* Make the items of one list those of another: what has not changed stays in place. */
+  const patch = (list, wanted) => {
+    const known = new Map([...list.children].map((item) => [item.dataset.id, item]));
+    let place = list.firstElementChild;
+    for (const now of [...wanted.children]) {
+      const old = known.get(now.dataset.id), same = old && source(old) === source(now);
+      const focused = old && !same && old.contains(document.activeElement);
+      known.delete(now.dataset.id);
+      if (old === place && place) place = place.nextElementSibling;
+      else if (same) list.insertBefore(old, place);
+      if (same) continue;
+      const ticked = old && $("input:checked", old);
+      if (ticked) $("input", now).checked = true;
+      if (old) old.remove();
+      list.insertBefore(now, place);
+      if (focused) $("a", now).focus({ preventScroll: true });
+    }
+    for (const gone of known.values()) {
+      const next = gone.contains(document.activeElement) && (gone.nextElementSibling || gone.previousElementSibling || $("main"));
+      gone.remove();
+      if (next) ($("a", next) || next).focus({ preventScroll: true });
+    }
   };
 
   const ids = (list) => new Set($$("[data-id]", list).map((item) => item.dataset.id));
@@ -286,6 +330,82 @@
       if (form.dataset.sent) event.preventDefault();
       form.dataset.sent = "1";
       addEventListener("pageshow", () => { delete form.dataset.sent; }, { once: true });
+    });
+  }
+
+  /* Undo: the gateway holds a decision for some seconds, on a form that asks for it. */
+  const SETTLED_MS = 1500; // after that, it is made
+  const GRACE_MS = 700; // a second press on a page that came by itself was meant for the page before
+
+  for (const one of $$("[data-hold]")) one.disabled = false;
+
+  let undoing = 0;
+  const tellUndo = () => {
+    clearTimeout(undoing);
+    const form = $("[data-undo]");
+    if (!form) return;
+    const left = Number(form.dataset.undo) - Date.now() - ahead;
+    const shown = $("span", form) || form.appendChild(Object.assign(document.createElement("span"), { className: "muted" }));
+    shown.ariaHidden = "true";
+    shown.textContent = ` ${Math.ceil(left / 1000)} s`;
+    if (left > 0) undoing = setTimeout(tellUndo, Math.min(left, 1000));
+    else {
+      if (form.contains(document.activeElement)) $("#main").focus({ preventScroll: true });
+      form.remove();
+      setTimeout(look, SETTLED_MS);
+    }
+  };
+
+  tellUndo();
+  const held = $('[data-held="held"]');
+  if (held) {
+    announce(`${$("p", held).textContent.trim()}. Press u to undo. ${$("#waiting")?.textContent || $("#total")?.textContent || ""}`);
+    const began = Date.now();
+    document.addEventListener("submit", (event) => {
+      if (event.target.matches("[data-answer]") && Date.now() - began < GRACE_MS) { event.preventDefault(); event.stopImmediatePropagation(); }
+    }, true);
+  }
+
+  /* Keys, as in `hitl review`. They can be turned off, and never act in a text field. */
+  const OFF = "hitl-keys-off", help = $("#keys");
+  const storage = (work) => { try { return work(localStorage); } catch { return null; } };
+  const TYPED = 'textarea, select, [contenteditable], input:not([type="checkbox"], [type="radio"])';
+
+  const move = (step) => {
+    const links = $$("[data-items] h2 a");
+    const at = links.findIndex((link) => link.closest("li").contains(document.activeElement));
+    const link = links[at < 0 ? 0 : Math.min(Math.max(at + step, 0), links.length - 1)];
+    if (link) { link.focus(); link.closest("li").scrollIntoView({ block: "nearest" }); }
+  };
+
+  const press = (key) => {
+    const target = $$(`[data-key="${CSS.escape(key)}"]`).find((one) => one.offsetParent && !one.disabled);
+    if (!target) return false;
+    const fold = target.closest("summary")?.parentElement || (target.matches("summary") ? target.parentElement : null);
+    if (fold) { fold.open = true; ($("textarea, input:not([type=hidden])", fold) || target).focus(); }
+    else if (target.matches("input[type=search]")) { target.focus(); target.select(); }
+    else { target.focus(); target.click(); }
+    return true;
+  };
+
+  const ACTS = {
+    j: () => ($("[data-items]") ? move(1) : scrollBy(0, 80)), k: () => ($("[data-items]") ? move(-1) : scrollBy(0, -80)),
+    x: () => $('input[type="checkbox"]', document.activeElement.closest?.("[data-items] > li") || document.createElement("i"))?.click(),
+    "?": () => (help.open ? help.close() : help.showModal()),
+  };
+
+  if (help) {
+    const switched = $("[data-keys-on]", help);
+    switched.checked = !storage((kept) => kept.getItem(OFF));
+    switched.addEventListener("change", () => storage((kept) => (switched.checked ? kept.removeItem(OFF) : kept.setItem(OFF, "1"))));
+    for (const button of $$("[data-keys]")) { button.hidden = false; button.addEventListener("click", () => help.showModal()); }
+    document.addEventListener("keydown", (event) => {
+      if (event.defaultPrevented || event.isComposing || event.repeat && !"jk".includes(event.key)) return;
+      if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest?.(TYPED)) return;
+      if (!switched.checked || help.open && event.key !== "?") return;
+      if (ACTS[event.key]) ACTS[event.key]();
+      else if (!press(event.key)) return;
+      event.preventDefault();
     });
   }
 })();

@@ -1,0 +1,163 @@
+"""How somebody looks at the inbox: filters and order, in the address and remembered by their browser.
+
+The requests that a look finds are also the queue through which they go, one request after the other.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, urlencode
+
+from msgspec import Struct
+
+from hitl_cli.gateway.context import gateway_of
+from hitl_cli.inbox.pending import RequestFilter, Sort
+from hitl_cli.inbox.request_summary import RequestSummary
+from hitl_cli.requests.question import PRIORITIES, Priority
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from aiohttp.web import Request, StreamResponse
+
+    from hitl_cli.gateway.auth.access import Visitor
+    from hitl_cli.inbox import Inbox
+
+PAGE_SIZE = 50
+"""Requests per page."""
+
+COUNTED = 200
+"""Requests that are counted at least; of more, the page says that there are more."""
+
+LAST_PAGE = 1_000
+
+LONGEST_TEXT = 200
+"""Characters of a filter."""
+
+REMEMBERED_MS = 180 * 86_400_000
+"""How long a browser remembers a look."""
+
+SORTS: Mapping[Sort, str] = {
+    "age": "Oldest first",
+    "due": "Due first",
+    "priority": "Highest priority first",
+}
+
+_SUBJECT = "inbox"
+"""What a remembered look is marked with, besides the person: another person does not get it."""
+
+
+class Look(Struct, frozen=True, kw_only=True):
+    """The filters, order and page of the inbox. `every` includes requests for others."""
+
+    every: bool = False
+    text: str = ""
+    workflow: str = ""
+    priority: Priority | None = None
+    sort: Sort = "age"
+    page: int = 1
+
+    @property
+    def filtered(self) -> bool:
+        """Whether any filter is set."""
+        return bool(self.text or self.workflow or self.priority)
+
+    @property
+    def arranged(self) -> bool:
+        """Whether any filter or another order is set."""
+        return self.filtered or self.sort != "age"
+
+    def query(self, **changed: object) -> str:
+        """Return the query of the first page, with changes; empty for the default."""
+        asked = {name: getattr(self, name) for name in self.__struct_fields__} | {"page": 1} | changed
+        said = {
+            "all": "1" if asked["every"] else "",
+            "q": asked["text"],
+            "workflow": asked["workflow"],
+            "priority": asked["priority"],
+            "sort": "" if asked["sort"] == "age" else asked["sort"],
+            "page": "" if asked["page"] == 1 else asked["page"],
+        }
+        return urlencode({name: value for name, value in said.items() if value})
+
+    def address(self, **changed: object) -> str:
+        """Return the address of the first page, with changes. It is never `/`, the remembered look."""
+        return f"/?{self.query(**changed) or 'all=0'}"
+
+    def filter(self, person: str) -> RequestFilter:
+        """Return what it finds for a person."""
+        return RequestFilter(
+            person=None if self.every else person,
+            text=self.text,
+            workflow=_as_glob(self.workflow) if self.workflow else None,
+            priority=self.priority,
+        )
+
+
+class Queue(Struct, frozen=True):
+    """What waits besides a request: the next and the previous one, and how many (`more`: or more)."""
+
+    following: RequestSummary | None = None
+    previous: RequestSummary | None = None
+    waiting: int = 0
+    more: bool = False
+
+
+def look_in(query: Mapping[str, str]) -> Look:
+    """Return the look of a query. Invalid parts are ignored."""
+    number = query.get("page", "")
+    return Look(
+        every=query.get("all") == "1",
+        text=query.get("q", "").strip()[:LONGEST_TEXT],
+        workflow=query.get("workflow", "").strip()[:LONGEST_TEXT],
+        priority=next((one for one in PRIORITIES if one == query.get("priority")), None),
+        sort=next((one for one in SORTS if one == query.get("sort")), "age"),
+        page=min(max(int(number), 1), LAST_PAGE) if number.isascii() and number.isdecimal() else 1,
+    )
+
+
+def remembered(request: Request, visitor: Visitor) -> Look:
+    """Return the look that a visitor's browser remembers, on its first page; else the default."""
+    gateway = gateway_of(request)
+    mark, dot, query = request.cookies.get(gateway.cookies.look, "").partition("~")
+    if not dot or not gateway.access.is_keep_mark(mark, visitor.person, _SUBJECT):
+        return Look()
+    return look_in({name: texts[0] for name, texts in parse_qs(query).items()})
+
+
+def remember(request: Request, response: StreamResponse, visitor: Visitor, look: Look) -> None:
+    """Have the visitor's browser remember a look."""
+    query = look.query()
+    if query == remembered(request, visitor).query():
+        return
+    gateway = gateway_of(request)
+    mark = gateway.access.keep_mark(visitor.person, _SUBJECT)
+    if query:
+        gateway.cookies.put(response, gateway.cookies.look, f"{mark}~{query}", REMEMBERED_MS)
+    else:
+        gateway.cookies.drop(response, gateway.cookies.look)
+
+
+async def queue(request: Request, visitor: Visitor, id: str, without: Collection[str] = ()) -> Queue:
+    """Return what waits besides a request, as the visitor looks at the inbox.
+
+    `without` are the requests that they have decided already.
+    """
+    look = remembered(request, visitor)
+
+    def read(inbox: Inbox) -> Queue:
+        found, more = inbox.list(look.filter(inbox.actor.person), sort=look.sort, limit=COUNTED)
+        others = [item for item in found if item.id not in without or item.id == id]
+        at = next((n for n, item in enumerate(others) if item.id == id), None)
+        if at is None:
+            return Queue(others[0] if others else None, None, len(others), more)
+        rest = others[at + 1 :] + others[:at]
+        before = others[at - 1] if at else None
+        return Queue(rest[0] if rest else None, before, len(rest), more)
+
+    return await gateway_of(request).lists.run(visitor.actor, read)
+
+
+def _as_glob(text: str) -> str:
+    """Return a glob for names that contain a text; a glob is returned unchanged."""
+    return text if any(mark in text for mark in "*?[") else f"*{text}*"

@@ -1,0 +1,186 @@
+"""What follows a decision on a page: the next request, and an undo for some seconds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hitl_cli.client.protocol import get_promise
+from hitl_cli.client.wire import audit_of
+from hitl_cli.inbox.held import LEFT_MS
+from hitl_cli.requests.question import Question
+from tests.acting import decide, rejection
+from tests.cli.requests import promise_now, put
+from tests.conftest import Hitl, wait_until
+from tests.gateway.browser import IN_A_BROWSER, PHONE, Screen, check_accessible, check_narrow
+from tests.gateway.conftest import begin_gateway
+from tests.gateway.visiting import Browser, Visited
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.gateway.conftest import OpenVisit
+
+FORM = {"type": "object", "properties": {"note": {"type": "string", "title": "Note"}}}
+
+
+@pytest.fixture
+def visited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visited]:
+    gateway = Visited(Hitl(tmp_path_factory.mktemp("undo")))
+    yield gateway
+    gateway.stop()
+
+
+def ask(hitl: Hitl, *ids: str, form: object = None) -> None:
+    for id in ids:
+        put(hitl, id, Question(prompt=f"May {id}?", form=form))  # type: ignore[arg-type]
+
+
+def is_open(visited: Visited, id: str) -> bool:
+    return bool(promise_now(visited.hitl, id)["state"] == "pending")
+
+
+def held_in(text: str) -> str:
+    """Return what the page's button sends to undo a decision."""
+    return text.partition('name="held" value="')[2].partition('"')[0]
+
+
+def test_a_decision_leads_to_the_next_request_and_is_undone_there(visited: Visited) -> None:
+    ask(visited.hitl, "a-1", "a-2", "a-3", form=FORM)
+    browser = Browser(visited.address)
+    sent = {"hold": "1", "comment": "so be it", "field:note": "typed"}
+    assert browser.answer("/r/a-1", **sent).headers["Location"] == "/r/a-2"
+    assert browser.answer("/r/a-2", verdict="reject", hold="1").headers["Location"] == "/r/a-3"
+    page = browser.get("/r/a-3")
+    assert "You rejected" in page.main
+    assert "May a-2?" in page.main
+    assert "1 more wait" not in page.main  # those that are held do not wait
+    assert "recorded in a moment" in browser.get("/r/a-1").main
+    assert is_open(visited, "a-1")
+    assert is_open(visited, "a-2")
+    undone = browser.answer("/r/a-2", verdict="undo", held=held_in(page.text))
+    assert undone.headers["Location"].startswith("/r/a-2?undone=")
+    page = browser.get(undone.headers["Location"])
+    assert "Undone" in page.main
+    assert '<button name="verdict" value="approve"' in page.main
+
+
+def test_what_was_undone_is_filled_in_again(visited: Visited) -> None:
+    ask(visited.hitl, "b-1", form=FORM)
+    browser = Browser(visited.address)
+    assert browser.answer("/r/b-1", hold="1", comment="so be it", **{"field:note": "typed"}).status == 303
+    undone = browser.answer("/r/b-1", verdict="undo", held=held_in(browser.get("/").text))
+    page = browser.get(undone.headers["Location"]).main
+    assert "so be it" in page
+    assert 'value="typed"' in page
+
+
+def test_without_script_a_decision_is_made_at_once_and_offers_the_next(visited: Visited) -> None:
+    ask(visited.hitl, "c-1", "c-2", "c-3")
+    browser = Browser(visited.address)
+    assert browser.answer("/r/c-1").headers["Location"] == "/r/c-1"
+    assert not is_open(visited, "c-1")
+    page = browser.get("/r/c-1").main
+    assert 'href="/r/c-2"' in page
+    assert "2 more wait" in page
+
+
+def test_a_link_holds_and_undoes_its_own_request_only(visited: Visited) -> None:
+    ask(visited.hitl, "d-1", "d-2")
+    browser = Browser(visited.address)
+    path = visited.link("d-1", "reviewer")
+    assert browser.answer(path, hold="1").headers["Location"] == path
+    page = browser.get(path)
+    assert "May d-2?" not in page.text
+    assert '<button name="verdict" value="approve"' not in page.main
+    other = visited.link("d-2", "reviewer")
+    form = {"csrf": browser.get(other).csrf, "verdict": "undo", "held": held_in(page.text)}
+    assert browser.post(other, form).status == 403
+    assert browser.answer(path, verdict="undo", held=held_in(page.text)).status == 303
+    assert is_open(visited, "d-1")
+
+
+def test_any_gateway_shows_and_undoes_it(visited: Visited) -> None:
+    ask(visited.hitl, "e-1")
+    browser = Browser(visited.address)
+    browser.answer("/r/e-1", hold="1")
+    other = Visited(visited.hitl)
+    try:
+        second = Browser(other.address)
+        second.cookies = dict(browser.cookies)
+        held = held_in(second.get("/").text)
+        assert second.answer("/r/e-1", verdict="undo", held=held).status == 303
+    finally:
+        other.stop()
+
+
+def test_another_sites_form_undoes_nothing(visited: Visited) -> None:
+    ask(visited.hitl, "f-1")
+    browser = Browser(visited.address)
+    browser.answer("/r/f-1", hold="1")
+    form = {"csrf": "x", "verdict": "undo", "held": held_in(browser.get("/").text)}
+    assert browser.post("/r/f-1", form).status == 403
+
+
+@pytest.mark.heavy
+def test_what_is_not_undone_is_made_and_the_page_tells_if_somebody_else_was_first(visited: Visited) -> None:
+    ask(visited.hitl, "g-1", "g-2")
+    browser = Browser(visited.address)
+    browser.answer("/r/g-1", hold="1")
+    browser.answer("/r/g-2", hold="1")
+    with visited.hitl.client() as client:
+        decide(client, "g-2", rejection(by="lead", via="cli", reason="no"))
+        wait_until(lambda: "did not count" in browser.get("/", Sec_Fetch_Mode="cors").main)
+        assert not is_open(visited, "g-1")
+    assert "May g-2?" in browser.get("/").main
+    assert "did not count" not in browser.get("/").main
+
+
+@pytest.mark.heavy
+@IN_A_BROWSER
+@pytest.mark.parametrize("screen", [Screen(), PHONE], ids=["desk", "phone"])
+def test_in_a_browser_one_goes_from_request_to_request(hitl: Hitl, visit: OpenVisit, screen: Screen) -> None:
+    ask(hitl, "h-1", "h-2", "h-3")
+    gateway = begin_gateway(hitl)
+    try:
+        page = visit(gateway.url, screen).go("/")
+        page.get_by_role("link", name="May h-1?").click()
+        page.get_by_role("button", name="Approve").click()
+        page.get_by_role("heading", name="May h-2?").wait_for()
+        check_accessible(page)
+        check_narrow(page)
+        page.keyboard.press("u")
+        page.get_by_role("heading", name="May h-1?").wait_for()
+        page.get_by_text("Undone.").wait_for()
+        page.get_by_role("button", name="Approve").click()
+        page.get_by_role("heading", name="May h-2?").wait_for()
+        page.get_by_role("button", name="Undo").wait_for(state="detached")
+        page.locator("#held").get_by_text("You approved").wait_for()
+        wait_until(lambda: promise_now(hitl, "h-1")["state"] == "resolved")
+        page.keyboard.press("a")
+        page.get_by_role("heading", name="May h-3?").wait_for()
+        page.goto("about:blank")  # leaving the page loses nothing
+        wait_until(lambda: promise_now(hitl, "h-2")["state"] == "resolved")
+    finally:
+        gateway.clear_away()
+
+
+@pytest.mark.heavy
+def test_a_gateway_that_is_killed_loses_no_decision(hitl: Hitl) -> None:
+    ask(hitl, "killed-1")
+    gateway = begin_gateway(hitl)
+    browser = Browser(gateway.url)
+    assert browser.answer("/r/killed-1", hold="1").status == 303
+    gateway.kill()
+    assert promise_now(hitl, "killed-1")["state"] == "pending"
+    second = begin_gateway(hitl)
+    try:
+        wait_until(lambda: promise_now(hitl, "killed-1")["state"] == "resolved")
+        with hitl.client() as client:
+            settled = get_promise(client, "killed-1")
+        assert settled is not None
+        assert audit_of(settled).via == "web"
+        assert (audit_of(settled).at or 0) - settled.created_at >= LEFT_MS
+    finally:
+        second.clear_away()

@@ -1,0 +1,142 @@
+"""Decisions that are held for a few seconds: they are undone, or made, once, whoever dies."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+
+from hitl_cli.client.protocol import ProtocolRequest, as_promise, search
+from hitl_cli.client.wire import audit_of
+from hitl_cli.errors import Conflict, NotAllowed, NotFound
+from hitl_cli.inbox import Inbox
+from hitl_cli.inbox.held import DUE_MS, HELD_TAG, LEFT_MS, Held, make_left
+from hitl_cli.people.actor import Actor
+from hitl_cli.people.groups import NO_GROUPS, Groups
+from hitl_cli.requests.decision_input import DecisionInput
+from hitl_cli.requests.question import Question
+from tests.acting import approval, decide, rejection
+from tests.server.conftest import serve, served  # noqa: F401 - fixtures
+
+if TYPE_CHECKING:
+    from hitl_cli.client.protocol import Client
+    from hitl_cli.client.wire import Promise
+    from tests.conftest import Hitl
+
+HOUR_MS = 3_600_000
+YES = DecisionInput(verdict="approve", comment="fine")
+
+
+def of(client: Client, person: str = "reviewer", groups: Groups = NO_GROUPS) -> Inbox:
+    return Inbox(client, Actor(person=person, via="web", groups=groups))
+
+
+def ask(client: Client, id: str, deadline_ms: int = HOUR_MS, to: tuple[str, ...] = (), **more: int) -> None:
+    of(client, "asker").ask(Question(prompt="?", to=to, **more), id=id, deadline_ms=deadline_ms)  # type: ignore[arg-type]
+
+
+def held(client: Client, id: str, said: DecisionInput = YES, person: str = "reviewer") -> Held:
+    ask(client, id)
+    found = of(client, person).hold(id, said)
+    assert isinstance(found, Held)
+    return found
+
+
+def request(client: Client, id: str) -> Promise:
+    return of(client).find(id).promise
+
+
+def test_a_held_decision_is_not_recorded_before_it_is_made_and_then_once(client: Client) -> None:
+    one = held(client, "held-1")
+    assert (one.standing, request(client, "held-1").state) == ("held", "pending")
+    for _ in range(2):
+        assert of(client).make_held(one).standing == "made"
+    audit = audit_of(request(client, "held-1"))
+    assert (audit.by, audit.via, audit.comment) == ("reviewer", "web", "fine")
+    assert [now.standing for now in of(client).held([one.id])] == ["made"]
+    with pytest.raises(Conflict):
+        of(client).undo(one.id)
+
+
+def test_what_is_undone_is_never_made_and_can_be_decided_otherwise(client: Client) -> None:
+    one = held(client, "undone-1")
+    assert of(client).undo(one.id).standing == of(client).undo(one.id).standing == "undone"
+    assert of(client).make_held(one).standing == "undone"
+    assert request(client, "undone-1").state == "pending"
+    decide(client, "undone-1", rejection(by="reviewer", via="web", reason="no"))
+    assert request(client, "undone-1").state == "rejected"
+
+
+def test_only_its_author_sees_and_undoes_it(client: Client) -> None:
+    one = held(client, "own-1")
+    assert of(client, "other").held([one.id]) == []
+    with pytest.raises(NotFound):
+        of(client, "other").undo(one.id)
+    assert [now.standing for now in of(client, "REVIEWER").held([one.id, "own-1"])] == ["held"]
+
+
+def test_another_decision_in_the_meantime_counts_and_the_held_one_says_why_it_failed(client: Client) -> None:
+    one = held(client, "late-1")
+    decide(client, "late-1", rejection(by="lead", via="cli", reason="no"))
+    made = of(client).make_held(one)
+    assert (made.standing, "lead" in (made.problem or "")) == ("failed", True)
+    assert audit_of(request(client, "late-1")).by == "lead"
+
+
+def test_who_may_not_answer_holds_nothing(client: Client) -> None:
+    ask(client, "others-1", to=("lead",))
+    with pytest.raises(NotAllowed):
+        of(client).hold("others-1", YES)
+    assert not any(HELD_TAG in one.tags for one in search(client, state="pending"))
+
+
+def test_a_near_deadline_is_decided_at_once(client: Client) -> None:
+    ask(client, "near-1", deadline_ms=LEFT_MS)
+    assert not isinstance(of(client).hold("near-1", YES), Held)
+    assert request(client, "near-1").state == "resolved"
+
+
+def test_a_held_vote_is_a_vote(client: Client) -> None:
+    ask(client, "votes-1", approvals=2)
+    one = of(client).hold("votes-1", YES)
+    assert isinstance(one, Held)
+    decide(client, "votes-1", approval(by="lead", via="cli"))
+    assert of(client).make_held(one).standing == "made"
+    assert {vote.by for vote in audit_of(request(client, "votes-1")).votes} == {"lead", "reviewer"}
+
+
+def test_who_is_in_a_group_by_their_sign_in_alone_may_have_a_decision_held(client: Client) -> None:
+    known = Groups(groups={"ops": "ops"}, members={"ops": frozenset()}, by_sign_in=frozenset({"ops"}))
+    signed_in = msgspec.structs.replace(known, members={"ops": frozenset({"reviewer"})})
+    of(client, "asker").ask(Question(prompt="?", to=("group:ops",)), id="ops-1", deadline_ms=HOUR_MS)
+    one = of(client, groups=signed_in).hold("ops-1", YES)
+    assert isinstance(one, Held)
+    assert of(client, groups=known).make_held(one).standing == "made"
+
+
+@pytest.mark.only("file", reason="moves the clock of its client")
+def test_an_undo_after_it_was_due_does_not_count(hitl: Hitl) -> None:
+    now = [1_700_000_000_000]
+    with hitl.client(lambda: now[0]) as client:
+        one = held(client, "slow-1")
+        now[0] += DUE_MS
+        with pytest.raises(Conflict):
+            of(client).undo(one.id)
+        assert request(client, "slow-1").state == "resolved"
+
+
+@pytest.mark.only("file", reason="moves the clock of its client")
+def test_what_a_dead_process_has_left_is_made_by_another(hitl: Hitl) -> None:
+    now = [1_700_000_000_000]
+    with hitl.client(lambda: now[0]) as client:
+        held(client, "left-1")
+        broken = held(client, "left-2")
+        bad = {"id": "hitl-held-x", "timeoutAt": now[0] + HOUR_MS, "tags": {HELD_TAG: "1"}}
+        as_promise(client.call_many([ProtocolRequest("promise.create", {**bad, "param": {}})])[0])
+        of(client).undo(broken.id)
+        make_left(client, NO_GROUPS)
+        assert request(client, "left-1").state == "pending"
+        now[0] += LEFT_MS
+        make_left(client, NO_GROUPS)
+        assert (request(client, "left-1").state, request(client, "left-2").state) == ("resolved", "pending")
