@@ -17,6 +17,7 @@ import io
 import json
 import os
 import pkgutil
+import runpy
 import selectors
 import signal
 import socket
@@ -24,7 +25,10 @@ import sys
 import termios
 import threading
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 HEAD = 4
 """Bytes that say how long a request is. The descriptors come with them."""
@@ -169,27 +173,52 @@ def become(request: dict[str, Any], *, interruptible: bool) -> None:
     os.environ.clear()
     os.environ.update({**coerced, **request["env"]})
     time.tzset()
+    sys.path[0] = os.path.dirname(request["argv"][0])  # noqa: PTH120 - as Python does
+    if added := path_of(request["env"]):
+        add(added)
     sys.argv[:] = request["argv"]
     sys.orig_argv[:] = [sys.executable, *request["argv"]]
-    sys.stdin = sys.__stdin__ = stream(0, sys.stdin)  # type: ignore[misc]
-    sys.stdout = sys.__stdout__ = stream(1, sys.stdout)  # type: ignore[misc]
-    sys.stderr = sys.__stderr__ = stream(2, sys.stderr)  # type: ignore[misc]
+    told = request["env"].get("PYTHONIOENCODING", "")
+    sys.stdin = sys.__stdin__ = stream(0, sys.stdin, told)  # type: ignore[misc]
+    sys.stdout = sys.__stdout__ = stream(1, sys.stdout, told)  # type: ignore[misc]
+    sys.stderr = sys.__stderr__ = stream(2, sys.stderr, told)  # type: ignore[misc]
 
 
-def stream(descriptor: int, like: Any) -> io.TextIOWrapper:
+def path_of(env: Mapping[str, str]) -> list[str]:
+    """Return the folders that an environment adds to Python's path."""
+    return [folder for folder in env.get("PYTHONPATH", "").split(os.pathsep) if folder]
+
+
+def add(folders: list[str]) -> None:
+    """Do with the folders of PYTHONPATH what Python does with them as it starts."""
+    from hitl_cli import plugins
+
+    sys.path[1:1] = folders
+    plugins._others.cache_clear()
+    for folder in folders:
+        if os.path.exists(program := f"{folder}/sitecustomize.py"):  # noqa: PTH110 - imports no more
+            runpy.run_path(program)
+
+
+def stream(descriptor: int, like: Any, told: str) -> io.TextIOWrapper:
     """Return a standard stream as Python opens it at its start."""
     raw = io.FileIO(descriptor, "r" if descriptor == 0 else "w", closefd=False)
     lines = descriptor == 2 or raw.isatty()
     buffered = io.BufferedReader(raw) if descriptor == 0 else io.BufferedWriter(raw)
     raw.name = like.name
-    made = io.TextIOWrapper(buffered, like.encoding, like.errors, newline="\n", line_buffering=lines)
+    encoding, _, errors = told.partition(":")
+    errors = like.errors if descriptor == 2 or not told else errors or "strict"
+    made = io.TextIOWrapper(buffered, encoding or like.encoding, errors, newline="\n", line_buffering=lines)
     made.mode = "r" if descriptor == 0 else "w"  # type: ignore[misc]
     return made
 
 
 def run() -> int:
-    """Do what the installed script does, and return the exit code."""
+    """Do what the installed script does, or another program, and return the exit code."""
     try:
+        if sys.argv[0].endswith(".py"):
+            runpy.run_path(sys.argv[0], run_name="__main__")
+            return 0
         from hitl_cli.cli import main
 
         sys.exit(main())  # type: ignore[func-returns-value]

@@ -3,7 +3,8 @@
 A fresh interpreter takes up to a third of a second to import what a command needs. `tests/fork_server.py` has
 imported it. A command is really executed where a fork could not be the same: where the environment tells
 Python itself something or what is read at import, where Popen gets an argument that a fork cannot follow,
-where `real` is given, and in `tests/cli/test_installed.py`, which runs each command so.
+where `real` is given, and in `tests/cli/test_installed.py`, which runs each command so. Programs of the tests
+that call hitl's modules (`PROGRAMS`) are forked, too.
 """
 
 from __future__ import annotations
@@ -19,18 +20,30 @@ import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.fork_server import HEAD
+from tests.fork_server import HEAD, path_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 HITL = str(Path(sys.executable).with_name("hitl"))
 
+PROGRAMS = {
+    str(Path(__file__).parent / name)
+    for name in ("cli/form_to_fill.py", "server/resonate_server.py", "worker/await_result.py")
+}
+"""Programs that import no more than the server of commands has imported."""
+
+ADDED = {str(Path(__file__).parent / name) for name in ("plugins/acme", "plugins/broken", "previous/clock")}
+"""Folders that a fork can add to Python's path: their modules take the place of none that is imported."""
+
 INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "PYTHONDONTWRITEBYTECODE")
 """What commands get of the environment of the tests."""
 
 AT_START = ("PYTHON", "LC_", "LANG", "LD_", "MALLOC_", "TYPER_", "_TYPER_", "AIOHTTP_")
 """How variables begin that Python reads as it starts, or a module as it is imported."""
+
+FOLLOWED = ("PYTHONPATH", "PYTHONIOENCODING")
+"""Such variables that a fork can follow: the first, if it names only folders of `ADDED`."""
 
 AT_IMPORT = ("FORCE_COLOR", "PY_COLORS", "GITHUB_ACTIONS", "TERMINAL_WIDTH")
 
@@ -116,7 +129,7 @@ class Popen[T: (str, bytes)](subprocess.Popen[T]):
         weakref.finalize(self, os.close, self._status)
         try:
             request = {
-                "argv": [os.fsdecode(arg) for arg in args],
+                "argv": [os.fsdecode(arg) for arg in args if arg != sys.executable],
                 "env": {
                     name: os.fsdecode(value) for name, value in (os.environ if env is None else env).items()
                 },
@@ -160,14 +173,21 @@ class Popen[T: (str, bytes)](subprocess.Popen[T]):
 
 def _forkable(args: Any, given: Mapping[str, Any]) -> bool:
     """Whether a fork of this command does all that the command would do."""
-    if isinstance(args, str | bytes | os.PathLike) or args[0] != HITL or not given.keys() <= KNOWN:
+    if isinstance(args, str | bytes | os.PathLike) or not given.keys() <= KNOWN:
+        return False
+    if args[0] != HITL and (args[0] != sys.executable or args[1] not in PROGRAMS):
         return False
     env = given.get("env") or os.environ
-    return _at_start(env) == _at_start(SERVER.env) and Path(given.get("cwd") or ".").is_dir()
+    same = _at_start(env) == _at_start(SERVER.env) and ADDED.issuperset(path_of(env))
+    return same and Path(given.get("cwd") or ".").is_dir()
 
 
 def _at_start(env: Mapping[str, str]) -> Mapping[str, str]:
-    return {name: text for name, text in env.items() if name.startswith(AT_START) or name in AT_IMPORT}
+    return {
+        name: text
+        for name, text in env.items()
+        if (name.startswith(AT_START) or name in AT_IMPORT) and name not in FOLLOWED
+    }
 
 
 def run(

@@ -46,10 +46,9 @@ def filling(tmp_path: Path) -> Iterator[Callable[..., Terminal]]:
     opened: list[Terminal] = []
 
     def start(schema: Any, *given: str, term: str = "xterm-256color", **env: str) -> Terminal:
-        root = str(Path(__file__).parent.parent.parent)
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
         command = [sys.executable, SCRIPT, json.dumps(schema), *given]
-        opened.append(Terminal(command, {**kept, "PYTHONPATH": root, **env}, tmp_path, term=term))
+        opened.append(Terminal(command, {**kept, **env}, tmp_path, term=term))
         return opened[-1]
 
     yield start

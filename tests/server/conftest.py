@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tests.conftest import Hitl
 
 ROOT = Path(__file__).parents[2]
+STAND_IN = str(Path(__file__).with_name("resonate_server.py"))
 GROUP = "workers"
 ADDRESS = f"poll://any@{GROUP}"
 TARGETED = {"resonate:target": ADDRESS}
@@ -185,7 +186,7 @@ def served(serve: Callable[..., Served]) -> Served:
 
 def stand_in(hitl: Hitl, *args: str) -> str:
     """Start the server that answers as a Resonate Server does, and return its URL."""
-    command = [sys.executable, "-m", "tests.server.resonate_server", str(hitl.database), *args]
+    command = [sys.executable, STAND_IN, str(hitl.database), *args]
     return _serving(hitl, command, "serving on ", ROOT)
 
 

@@ -1,6 +1,6 @@
 """A Resonate Server that answers: hitl's own engine over HTTP, with the habits of the official server.
 
-`python -m tests.server.resonate_server DATABASE [--old-ids]` serves the file on a free port. What it does
+`python tests/server/resonate_server.py DATABASE [--old-ids]` serves the file on a free port. What it does
 differently was seen on resonatehq/resonate, main at c8d7c7ba, with the changes of
 colon_ids.diff; with `--old-ids`, without them. The tests that use it run on the real
 one, too, if HITL_RESONATE_SERVER names that.

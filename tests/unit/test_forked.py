@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 PROBE = """
 import json, locale, os, pathlib, signal, sys, threading, time
+from hitl_cli import plugins
 streams = (sys.stdin, sys.stdout, sys.stderr)
 facts = {
     "argv": sys.argv, "orig_argv": sys.orig_argv[1:], "path": sys.path, "flags": repr(sys.flags),
@@ -33,6 +34,7 @@ facts = {
     "own": [s is o for s, o in zip(streams, (sys.__stdin__, sys.__stdout__, sys.__stderr__))],
     "leads": (os.getpgid(0) == os.getpid(), os.getsid(0) == os.getpid()),
     "threads": [t.name for t in threading.enumerate()], "nice": os.nice(0), "umask": os.umask(0),
+    "year": time.gmtime(time.time()).tm_year, "plugins": plugins.added("hitl.commands"),
 }
 try:
     os.close(os.open("/dev/tty", os.O_RDWR))
@@ -46,6 +48,8 @@ new.write_text(json.dumps(facts, default=str))
 new.replace(os.environ["FACTS"])
 """
 """An app that writes down which process imports it."""
+
+TEN_YEARS_MS = 10 * 365 * 86_400_000
 
 
 @pytest.fixture
@@ -67,11 +71,16 @@ def facts(hitl: Hitl, **given: Any) -> Any:
     return found, process.returncode
 
 
-@pytest.mark.parametrize("session", [False, True])
-def test_it_is_the_same_process_but_for_its_birth(probe: Hitl, session: bool) -> None:
+@pytest.mark.parametrize("added", [[], sorted(forked.ADDED)], ids=["", "added"])
+def test_it_is_the_same_process_but_for_its_birth(probe: Hitl, added: list[str]) -> None:
     given = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    session = bool(added)
+    if added:
+        probe.env |= {"PYTHONPATH": os.pathsep.join(added), "CLOCK_AHEAD_MS": str(TEN_YEARS_MS)}
+        probe.env["PYTHONIOENCODING"] = "ascii:strict"
     forks, real = (facts(probe, **given, start_new_session=session, real=real) for real in (False, True))
     assert forks == real
+    assert bool(forks[0]["plugins"]) == bool(added)
 
 
 def test_it_has_the_terminal_that_the_installed_one_has(probe: Hitl) -> None:
@@ -104,7 +113,12 @@ def test_it_ends_as_the_installed_one(hitl: Hitl) -> None:
 
 
 def test_what_python_itself_is_told_is_really_executed(hitl: Hitl) -> None:
-    told = {"PYTHONIOENCODING": "ascii", "LC_ALL": "C.UTF-8", "FORCE_COLOR": "1"}
+    told = {
+        "PYTHONPATH": str(hitl.folder),
+        "PYTHONUTF8": "1",
+        "LC_ALL": "C.UTF-8",
+        "FORCE_COLOR": "1",
+    }
     command = [HITL, "--version"]
     assert forked.Popen[bytes](command, env=hitl.env, stdout=subprocess.DEVNULL)._forks
     for name, value in told.items():

@@ -12,6 +12,7 @@ import pytest
 
 from hitl_cli.client.protocol import get_promise
 from hitl_cli.runs.steps import tree
+from tests import forked
 from tests.conftest import PATIENCE_S, wait_until
 from tests.worker.watching import FEATURES, begin, end_of, promise_of, result_of, task_of, waiting
 
@@ -131,8 +132,11 @@ def test_another_process_gets_the_result_through_the_sdks_handle(hitl: Hitl) -> 
     with hitl.client() as client:
         begin(client, "r", "asks")
         [asked] = waiting(client)
-        reader = subprocess.Popen(
-            [sys.executable, AWAIT_RESULT, str(hitl.database), "r"], stdout=subprocess.PIPE, text=True
+        reader = forked.Popen[str](
+            [sys.executable, AWAIT_RESULT, str(hitl.database), "r"],
+            env=hitl.env,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         assert reader.stdout is not None
         assert reader.stdout.readline() == "listening\n"  # so it is told, and does not find it settled

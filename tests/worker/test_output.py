@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests import forked
 from tests.conftest import HITL
 from tests.worker.watching import begin, result_of, waiting
 
@@ -38,11 +39,11 @@ async def reminds(ctx, id):
 """
 
 
-def worker(hitl: Hitl, **options: Any) -> subprocess.Popen[bytes]:
+def worker(hitl: Hitl, **options: Any) -> forked.Popen[bytes]:
     """Start a worker whose output goes where the options say."""
     (hitl.folder / "app.py").write_text(APP)
     command = [HITL, "worker", "--app", "app.py"]
-    return subprocess.Popen(command, cwd=hitl.folder, env=hitl.env, **options)
+    return forked.Popen(command, cwd=hitl.folder, env=hitl.env, **options)
 
 
 @pytest.mark.parametrize("where", ["full", "closed", "none"])
