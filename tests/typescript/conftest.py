@@ -6,7 +6,6 @@ import json
 import socket
 import sqlite3
 from contextlib import closing
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,6 +16,7 @@ from tests.worker.watching import begin, result_of, waiting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 GROUP = "typescript"
 
@@ -24,7 +24,7 @@ GROUP = "typescript"
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Leave these tests to `make heavy`."""
     for item in items:
-        if Path(__file__).parent in item.path.parents:
+        if item.nodeid.startswith("tests/typescript/"):
             item.add_marker(pytest.mark.heavy)
 
 
