@@ -436,7 +436,8 @@ def test_many_wait_without_a_thread_each_and_all_are_told(hitl: Hitl) -> None:
         assert visited.gateway is not None
         waiters, threads = visited.gateway.waiters, threading.active_count()
         parts = urlsplit(visited.address)
-        get = f"GET /api/v1/requests/crowd?wait=60s HTTP/1.1\r\nHost: {parts.netloc}\r\n\r\n".encode()
+        head = f"Host: {parts.netloc}\r\nConnection: close\r\n\r\n"  # each answer is read to its end
+        get = f"GET /api/v1/requests/crowd?wait=60s HTTP/1.1\r\n{head}".encode()
         polls = [socket.create_connection((parts.hostname or "", parts.port or 0)) for _ in range(200)]
         for poll in polls:
             poll.sendall(get)

@@ -360,6 +360,7 @@ def is_filled(tab: Tab) -> None:
     assert tab.get_by_label("Comment (optional)").input_value() == "a comment"
 
 
+@pytest.mark.heavy
 @IN_A_BROWSER
 @pytest.mark.parametrize("script", [True, False])
 def test_in_a_browser_the_mail_is_opened_in_another_tab(
@@ -402,6 +403,7 @@ def test_in_a_browser_the_mail_is_opened_in_another_tab(
         assert state_of(visited, path[3:]) == "pending"
 
 
+@pytest.mark.heavy
 @IN_A_BROWSER
 def test_in_a_browser_a_new_link_has_what_was_typed_on_the_one_that_ended(
     visited: Visited, visit: OpenVisit
@@ -429,6 +431,7 @@ def test_in_a_browser_a_new_link_has_what_was_typed_on_the_one_that_ended(
     second.get_by_text("You approved this").wait_for()
 
 
+@pytest.mark.heavy
 @IN_A_BROWSER
 def test_in_a_browser_a_page_that_looks_for_news_keeps_what_is_typed_when_the_session_is_over(
     visited: Visited, visit: OpenVisit
@@ -451,6 +454,7 @@ def test_in_a_browser_a_page_that_looks_for_news_keeps_what_is_typed_when_the_se
     assert state_of(visited, "live-1") == "pending"
 
 
+@pytest.mark.heavy
 @IN_A_BROWSER
 def test_in_a_browser_the_page_of_a_link_hears_at_once_that_others_were_first(
     visited: Visited, visit: OpenVisit
