@@ -38,6 +38,7 @@ from hitl_cli.people.contacts import (
     check,
     check_anybody,
     check_revoked,
+    check_roles,
     check_secrets,
     check_signers,
     is_http_url,
@@ -45,6 +46,7 @@ from hitl_cli.people.contacts import (
 )
 from hitl_cli.people.gateway_file import SUFFIX, is_place, running, without_page
 from hitl_cli.people.oidc_settings import OidcSettings, check_oidc
+from hitl_cli.people.visibility import RoleSettings, Visibility, VisibilitySettings
 from hitl_cli.requests.demand import Demand
 
 if TYPE_CHECKING:
@@ -96,6 +98,8 @@ class _FileSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     callbacks: CallbackSettings = NO_CALLBACKS
     oidc: OidcSettings | None = None
     policy: dict[str, Demand] = {}
+    visibility: VisibilitySettings = VisibilitySettings()
+    roles: RoleSettings = RoleSettings()
     checkpoints: CheckpointSettings = CheckpointSettings()
     metrics: MetricsSettings = MetricsSettings()
 
@@ -253,11 +257,13 @@ class Settings:
             strict_people=file.strict_people,
             oidc=file.oidc,
             policy=file.policy,
+            visibility=Visibility(settings=file.visibility, roles=file.roles),
             signers=() if signers is None else allowed_signers(signers),
             revoked={key: round(at.timestamp() * 1_000) for key, at in file.revoked.items()},
             files=() if signers is None else (signers,),
         )
         check_signers(found)
+        check_roles(found)
         return found
 
     def live_directory(self, changed: Callable[[Directory], None] | None = None) -> LiveDirectory:

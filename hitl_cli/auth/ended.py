@@ -45,9 +45,13 @@ def provider_subject(kind: str, issuer: str, id: str) -> str:
     return f"{kind}:{stable_id(f'{issuer}\0{id}', 32)}"
 
 
+TOKEN_SUBJECT = "token:"  # noqa: S105 - no secret
+"""Prefix of the subject of a token."""
+
+
 def token_subject(id: str) -> str:
     """Return the subject of the sessions that began with a token."""
-    return f"token:{id}"
+    return f"{TOKEN_SUBJECT}{id}"
 
 
 def end(client: Client, subject: str, *, life_ms: int, by: str, via: str) -> None:

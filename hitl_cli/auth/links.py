@@ -25,10 +25,11 @@ from hitl_cli.errors import BadInput, Conflict, NotFound, TimedOut
 from hitl_cli.format.durations import bad_duration, format_age, format_duration
 from hitl_cli.inbox.decide import already, proof_needed
 from hitl_cli.inbox.pending import demanded, summaries
-from hitl_cli.inbox.permission import check_may_answer, took_part
+from hitl_cli.inbox.permission import check_may_answer
 from hitl_cli.inbox.resolve import find
 from hitl_cli.people.actor import check_person
 from hitl_cli.people.groups import NO_GROUPS
+from hitl_cli.people.sight import took_part
 from hitl_cli.requests.question import outcome_of, prompt_of, replaced_by
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from hitl_cli.client.wire import Promise
     from hitl_cli.inbox.request_summary import RequestSummary
     from hitl_cli.people.groups import Groups
+    from hitl_cli.people.sight import Sight
 
 PATH = "/l/"
 
@@ -120,17 +122,18 @@ def make(
     groups: Groups = NO_GROUPS,
     whole: bool = False,
     kind: LinkKind | None = None,
+    sight: Sight | None = None,
 ) -> Link:
     """Return a link for a person to answer a named request (hitl_cli/inbox/resolve.py), or its `whole` name.
 
-    Raises NotFound, BadInput (ambiguous name, invalid person or validity), NotAllowed (the person may not
-    answer it, or it needs a signature and the link is of the kind PROGRAM), Conflict, TimedOut (it was
-    decided or has expired).
+    `sight` is of who makes it. Raises NotFound, BadInput (ambiguous name, invalid person or validity),
+    NotAllowed (the person may not answer it, or it needs a signature and the link is of the kind PROGRAM),
+    Conflict, TimedOut (it was decided or has expired).
     """
     person = groups.name(check_person(person))
     if life_ms is not None and life_ms > LONGEST_LIFE_MS:
         raise bad_duration(f"a link can be valid for at most {format_duration(LONGEST_LIFE_MS)}.")
-    item = demanded(find(client, name, whole=whole), groups)
+    item = demanded(find(client, name, whole=whole, sight=sight), groups)
     if item.promise.state != "pending":
         raise already(item.promise, item.now)
     if kind == PROGRAM and item.asked.proof is not None:

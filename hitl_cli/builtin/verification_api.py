@@ -13,6 +13,7 @@ from hitl_cli.errors import BadInput, NotFound
 from hitl_cli.format.terminal import ascii_host
 from hitl_cli.inbox import Inbox
 from hitl_cli.inbox.resolve import keyed
+from hitl_cli.people.sight import Sight
 from hitl_cli.requests.decision_input import DecisionInput
 from hitl_cli.runs import Runs
 from hitl_cli.runs.run import RunSpec
@@ -84,7 +85,7 @@ def confirm(client: Client, actor: Actor, email: str) -> DecisionResult:
     Raises BadInput (not an address), NotFound (no verification is waiting), Conflict, TimedOut.
     """
     address = normal_address(email)
-    found = keyed(client, key_of(address))
+    found = keyed(client, key_of(address), Sight(actor, acting="decide"))
     own = [promise for promise in found if promise.origin == run_id(address)] or found
     if not own:
         raise NotFound(f"no verification of {address} is waiting.")

@@ -25,6 +25,9 @@ type Place = tuple[int, int, str]
 LOOKS = 40
 """How many reads may be needed to fill a page, if a filter drops promises."""
 
+FAR = 10
+"""How many times as many reads fill a page for a person who sees only some of a list."""
+
 LONGEST_CURSOR = 8_192
 """Most characters of a cursor that are read; ids can be long."""
 
@@ -36,15 +39,16 @@ def page_of[T](
     order: str,
     limit: int,
     after: str | None,
+    looks: int = LOOKS,
 ) -> tuple[list[T], str | None]:
     """Return up to `limit` items of a list, and the `after` of the next page, which is None on the last.
 
-    `keep` filters the promises. It stops after LOOKS reads, so a page can be short or empty and not be
+    `keep` filters the promises. It stops after `looks` reads, so a page can be short or empty and not be
     the last. `order` names the list. Raises BadInput for an `after` of another list.
     """
     cursor = None if after is None else cursor_in(after, order)
     found: list[T] = []
-    for _ in range(LOOKS):
+    for _ in range(looks):
         page = read(limit - len(found), cursor)
         found += keep(page.promises)
         cursor = page.cursor

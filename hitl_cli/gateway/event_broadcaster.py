@@ -21,6 +21,7 @@ from msgspec import Struct
 from hitl_cli.errors import HitlError, logged
 from hitl_cli.gateway.http_error import HttpError
 from hitl_cli.inbox.watch import Change, watch_inbox
+from hitl_cli.people.sight import Sight
 from hitl_cli.views.events import change_document
 
 if TYPE_CHECKING:
@@ -55,23 +56,30 @@ READY_S = 5.0
 
 
 class Event(Struct, frozen=True):
-    """A server-sent event as bytes, and its change; an event without a change concerns everyone."""
+    """A server-sent event as bytes, and its change; an event without a change is for everyone."""
 
     text: bytes
     change: Change | None = None
 
-    def concerns(self, actor: Actor) -> bool:
-        """Whether an event is about a request that the actor may answer; for a link, about its request."""
-        if self.change is None:
-            return True
-        return self.change.concerns(actor) if actor.only is None else self.change.id == actor.only
+    def is_for(self, sight: Sight, *, mine: bool) -> bool:
+        """Whether a reader gets an event: about a request that they may see, or may answer (`mine`).
+
+        For a link, it is about its request.
+        """
+        actor, change = sight.actor, self.change
+        if change is None or actor.only is not None:
+            return change is None or change.id == actor.only
+        return change.seen_by(sight) and (not mine or change.concerns(actor))
 
 
 class Stream:
-    """The events for one reader: all, or those that concern the `listener`."""
+    """The events for one reader: those that the `listener` may see, or may answer (`mine`)."""
 
-    def __init__(self, listener: Actor | None, drop: Callable[[], None]) -> None:
-        self._listener = listener
+    def __init__(self, listener: Actor | None, drop: Callable[[], None], *, mine: bool = False) -> None:
+        """Without a listener, it gets all events."""
+        self._sight = None if listener is None else Sight(listener)
+        self._all = self._sight is None or (self._sight.all and not mine and self._sight.actor.only is None)
+        self._mine = mine
         self._drop = drop
         self._waiting: asyncio.Queue[bytes | None] = asyncio.Queue(BACKLOG)
 
@@ -82,8 +90,8 @@ class Stream:
 
     def give(self, events: Sequence[Event], text: bytes) -> None:
         """Add events; `text` is all of them as bytes. Drops a stream that is too far behind."""
-        if self._listener is not None:
-            text = b"".join(event.text for event in events if event.concerns(self._listener))
+        if self._sight is not None and not self._all:
+            text = b"".join(one.text for one in events if one.is_for(self._sight, mine=self._mine))
         if text:
             self._put(text)
 
@@ -115,14 +123,16 @@ class EventBroadcaster:
         self._thread: threading.Thread | None = None
         self._wake = threading.Condition()
         self._audience = 0
+        self._watching = False
+        """Whether changes are noticed: the watcher goes on if a stream comes as the last one leaves."""
         self._closed = threading.Event()
         self._numbers = itertools.count(1)
 
-    def join(self, listener: Actor | None, drop: Callable[[], None]) -> Stream:
+    def join(self, listener: Actor | None, drop: Callable[[], None], *, mine: bool = False) -> Stream:
         """Return a new stream; `drop` is called if its reader is too slow. Raises HttpError (503)."""
         if len(self._streams) >= STREAMS_MAX:
             raise HttpError(503, "too many open event streams. Try again later.", {"Retry-After": "30"})
-        stream = Stream(listener, drop)
+        stream = Stream(listener, drop, mine=mine)
         self.add(stream)
         return stream
 
@@ -169,7 +179,7 @@ class EventBroadcaster:
     def _set_audience(self) -> None:
         with self._wake:
             self._audience = len(self._streams)
-            if not self._audience:
+            if not self._watching:
                 self._ready.clear()
             self._wake.notify()
 
@@ -184,7 +194,7 @@ class EventBroadcaster:
             stream.give(events, text)
 
     def _start(self) -> None:
-        if self._streams:
+        if self._watching:
             self._ready.set()
 
     # In the watcher's thread
@@ -197,6 +207,8 @@ class EventBroadcaster:
                 client = client or self._open_client()
                 changes = watch_inbox(client)
                 changes.start()
+                with self._wake:
+                    self._watching = True
                 self._call(self._start)
                 if failed:
                     self._tell(None)
@@ -223,7 +235,7 @@ class EventBroadcaster:
     def _follow(self, client: Client, changes: InboxWatch) -> None:
         """Send changes while there are streams. Raises Unreachable."""
         version, looked = client.version(), -changes.every_s
-        while self._audience and not self._closed.is_set():
+        while self._has_audience() and not self._closed.is_set():
             seen, began = client.version(), time.monotonic()
             if seen == version and began - looked < changes.every_s:
                 client.wait(changes.every_s)
@@ -234,6 +246,12 @@ class EventBroadcaster:
                 self._tell(found)
             took = time.monotonic() - began + STREAM_S * self._audience
             self._closed.wait(max(PAUSE_S, took * SHARE))
+
+    def _has_audience(self) -> bool:
+        """Whether there are streams; if not, the next one waits until the watcher begins again."""
+        with self._wake:
+            self._watching = self._audience > 0
+            return self._watching
 
     def _tell(self, found: Sequence[Change] | None) -> None:
         """Send changes to all streams; None means that they must look for themselves."""

@@ -19,6 +19,7 @@ from hitl_cli.gateway.context import gateway_of
 from hitl_cli.gateway.error_responses import json_answer
 from hitl_cli.gateway.http_error import HttpError
 from hitl_cli.inbox.resolve import find_exactly
+from hitl_cli.people.sight import Sight
 from hitl_cli.requests.decision_input import DecisionInput
 from hitl_cli.runs import Runs
 from hitl_cli.runs.run import GroupName, RunSpec
@@ -100,7 +101,9 @@ async def _unblock_workflow(request: Request) -> web.Response:
 
 def _unblock(inbox: Inbox, id: str) -> DecisionResult:
     """Approve the request with exactly this id. A prefix could match another request later."""
-    return inbox.decide(find_exactly(inbox.client, id), DecisionInput(verdict="approve"))
+    return inbox.decide(
+        find_exactly(inbox.client, id, Sight(inbox.actor, acting="decide")), DecisionInput(verdict="approve")
+    )
 
 
 def _unblocked(decided: DecisionResult) -> str:

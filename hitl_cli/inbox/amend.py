@@ -15,7 +15,7 @@ from hitl_cli.client.records import closing
 from hitl_cli.client.tags import TARGET_TAG
 from hitl_cli.client.wire import Audit, fresh_id
 from hitl_cli.errors import BadInput, NotAllowed
-from hitl_cli.inbox.amendments import AmendmentInput, create_request, with_amendments
+from hitl_cli.inbox.amendments import with_amendments
 from hitl_cli.inbox.decide import already
 from hitl_cli.inbox.pending import spelled_by
 from hitl_cli.inbox.permission import is_excluded, may_answer
@@ -24,6 +24,7 @@ from hitl_cli.people.actor import check_person
 from hitl_cli.people.contacts import recipients
 from hitl_cli.people.groups import as_asked, bare_name, check_known, everyone_in
 from hitl_cli.people.quorum import approvals, voice_of
+from hitl_cli.requests.amendment_records import AmendmentInput, create_request
 from hitl_cli.requests.amendments import assignees_of
 from hitl_cli.requests.notification import Notification
 from hitl_cli.runs.run import address_of

@@ -5,40 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import msgspec
-from msgspec import Struct
 
-from hitl_cli.client.records import records_of_many, under
-from hitl_cli.client.tags import AMENDS_TAG
-from hitl_cli.client.wire import audit_in, child_id, decode_as, headers_of
-from hitl_cli.requests.amendments import Amendment, AmendmentKind, assignees_of
+from hitl_cli.requests.amendment_records import amendments_of_many
+from hitl_cli.requests.amendments import Amendment, assignees_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from hitl_cli.client.protocol import Client, ProtocolRequest
-    from hitl_cli.client.wire import Audit, Promise
+    from hitl_cli.client.protocol import Client
     from hitl_cli.inbox.request_summary import RequestSummary
     from hitl_cli.requests.question import Question
-
-
-class AmendmentInput(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What an amendment says: see Amendment."""
-
-    kind: AmendmentKind
-    to: tuple[str, ...] = ()
-    until: int | None = None
-
-
-def amendments_of_many(client: Client, ids: Sequence[str]) -> dict[str, tuple[Amendment, ...]]:
-    """Return the amendments of each of several requests, in order, in one round trip."""
-    found = records_of_many(client, AMENDS_TAG, ids) if ids else {}
-    return {id: amendments_in(id, records) for id, records in found.items()}
-
-
-def amendments_in(id: str, records: Iterable[Promise]) -> tuple[Amendment, ...]:
-    """Return the amendments of a request in promises, in order."""
-    found = [one for record in records if (one := _amendment_in(record, id)) is not None]
-    return tuple(sorted(found, key=lambda one: one.number))
 
 
 def amended(item: RequestSummary, amendments: Iterable[Amendment]) -> RequestSummary:
@@ -46,11 +22,6 @@ def amended(item: RequestSummary, amendments: Iterable[Amendment]) -> RequestSum
     end = item.promise.settled_at
     before = tuple(one for one in amendments if end is None or one.at <= end)
     return msgspec.structs.replace(item, amendments=before)
-
-
-def create_request(request: Promise, said: AmendmentInput, audit: Audit, number: int) -> ProtocolRequest:
-    """Return the promise.create that is an amendment."""
-    return under(request, _id_of(request.id, number), AMENDS_TAG, msgspec.to_builtins(said), audit)
 
 
 def with_amendments(client: Client, items: Sequence[RequestSummary]) -> list[RequestSummary]:
@@ -63,27 +34,3 @@ def asked_at(client: Client, id: str, question: Question, created_at: int, at: i
     """Return who is asked at an instant; empty means anyone."""
     known = amendments_of_many(client, [id])[id] if question.can_be_amended else ()
     return assignees_of(question, created_at, known, at)
-
-
-def _amendment_in(record: Promise, id: str) -> Amendment | None:
-    """Return the amendment in a promise; None if it is not a valid one of this request."""
-    said, audit = decode_as(record.param, AmendmentInput), audit_in(headers_of(record.param))
-    number = record.id.removeprefix(child_id(id, "a"))
-    if said is None or audit.by is None or record.is_call or record.is_blocking:
-        return None
-    if record.tags.get(AMENDS_TAG) != id or not number.isdecimal() or record.id != _id_of(id, int(number)):
-        return None
-    return Amendment(
-        number=int(number),
-        kind=said.kind,
-        by=audit.by,
-        via=audit.via,
-        at=record.created_at,
-        to=said.to,
-        until=said.until,
-        id=audit.id,
-    )
-
-
-def _id_of(id: str, number: int) -> str:
-    return child_id(id, f"a{number}")

@@ -33,14 +33,15 @@ from hitl_cli.format.stable_ids import stable_id
 from hitl_cli.format.urls import host_of
 from hitl_cli.format.validation import about
 from hitl_cli.inbox.pending import demanded, summary_of
-from hitl_cli.inbox.permission import check_may_see, may_see
 from hitl_cli.inbox.proof import check_proven, needs_check, unproven
 from hitl_cli.inbox.request_summary import RequestSummary
+from hitl_cli.inbox.resolve import no_request
 from hitl_cli.inbox.standing import check_offer, decide_by_rule
 from hitl_cli.inbox.votes import complete, count, votes_of
 from hitl_cli.people.actor import LONGEST_NAME
 from hitl_cli.people.contacts import recipients
 from hitl_cli.people.groups import check_known, in_one_form
+from hitl_cli.people.sight import Sight
 from hitl_cli.requests.decision import Decision, decision_on
 from hitl_cli.requests.demand import Demand, at_least, names_of, raised, strengthened
 from hitl_cli.requests.differences import differences
@@ -153,7 +154,7 @@ def ask(
         "tags": {**found, **EXTERNAL, **lineage(id, scope="global")},
     }
     promise = as_promise(client.call_many([ProtocolRequest("promise.create", data)])[0])
-    if not may_see(actor, promise):
+    if not Sight(actor).among(client, [promise]):
         raise Conflict(f"the id {id} is taken. Nothing was changed: use another.", code="already-exists")
     asked = _asked_by(promise)
     if not same_question(asked, own, actor.groups):
@@ -199,7 +200,7 @@ def again(client: Client, actor: Actor, id: str, digest: Digest | None) -> Stand
     Raises BadInput (invalid id), NotFound, Conflict (it is about a file with other content).
     """
     promise = get_promise(client, check_id(id))
-    if promise is None or not may_see(actor, promise):
+    if promise is None or not Sight(actor).among(client, [promise]):
         raise NotFound(f"no request has the id {id!r}.")
     question = _asked_by(promise)
     if digest is not None and not _same_content(question.digest, digest):
@@ -435,7 +436,8 @@ def decision_of(
 
 def withdraw(client: Client, actor: Actor, posted: StandaloneRequest) -> Promise:
     """Cancel a request that the actor may see, and return its promise: canceled, or decided earlier."""
-    check_may_see(actor, posted.promise)
+    if not Sight(actor).among(client, [posted.promise]):
+        raise no_request(posted.id)
     audit = Audit(id=fresh_id(), by=actor.person, via=actor.via, at=client.now())
     value = error_value("withdrawn by the requester", audit.headers())
     return as_promise(client.call_many([cancel_request(posted.id, value)])[0])

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from hitl_cli.client.protocol import Client
     from hitl_cli.client.wire import Json
     from hitl_cli.people.groups import Groups
+    from hitl_cli.people.sight import Sight
 
 
 class RequestDetails(Struct, frozen=True, kw_only=True):
@@ -82,10 +83,17 @@ class RequestDetails(Struct, frozen=True, kw_only=True):
         return None if question is None or question.refused is None else question.refused.why
 
 
-def details(client: Client, item: RequestSummary, groups: Groups) -> RequestDetails:
-    """Return all details of a request. Changes nothing."""
+def details(
+    client: Client, item: RequestSummary, groups: Groups, sight: Sight | None = None
+) -> RequestDetails:
+    """Return all details of a request. Changes nothing.
+
+    With a `sight`, other requests of its run are left out as far as they may not be seen.
+    """
     promise, root = item.promise, item.run or item.promise
     below = search(client, tags={ORIGIN_TAG: promise.origin})
+    if sight is not None:
+        below = sight.lineage(item.run, below)
     votes = audit_of(promise).votes
     if item.asked.several and not votes:
         votes = count(item, votes_in(item.id, tagged(below, VOTE_TAG, item.id)), groups).votes

@@ -23,10 +23,11 @@ from hitl_cli.client.wire import (
     tagged,
 )
 from hitl_cli.errors import NotFound
-from hitl_cli.inbox.amendments import amendments_in
 from hitl_cli.inbox.comments import comment_in
+from hitl_cli.inbox.pending import looks_for
 from hitl_cli.inbox.votes import votes_in
 from hitl_cli.people.groups import NO_GROUPS
+from hitl_cli.requests.amendment_records import amendments_in
 from hitl_cli.requests.amendments import AmendmentKind
 from hitl_cli.requests.decision import decision_by_deadline
 from hitl_cli.requests.editable import Change, approved_arguments, changed
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from hitl_cli.client.wire import Promise
     from hitl_cli.engine.records import PromiseState
     from hitl_cli.people.groups import Groups
+    from hitl_cli.people.sight import Sight
 
 type Kind = Literal["comment", "vote", "decision", "use"] | AmendmentKind
 
@@ -131,9 +133,10 @@ def history(
     *,
     limit: int | None = None,
     groups: Groups = NO_GROUPS,
+    sight: Sight | None = None,
 ) -> tuple[list[HistoryEntry], bool]:
     """Return decisions, newest first, and whether there are more than `limit`."""
-    every = decisions(client, wanted, limit, groups)
+    every = decisions(client, wanted, limit, groups, sight)
     found = list(islice(every, None if limit is None else limit + 1))
     return found[:limit], limit is not None and len(found) > limit
 
@@ -145,11 +148,13 @@ def page_of_history(
     limit: int,
     after: str | None = None,
     groups: Groups = NO_GROUPS,
+    sight: Sight | None = None,
 ) -> tuple[list[HistoryEntry], str | None]:
     """Return a page of decisions, as `paging.page_of` does."""
     runs: dict[str, Promise] = {}
-    keep = partial(_fitting, client, wanted, groups, runs)
-    return page_of(_last_settled_first(client, wanted, runs), keep, order="history", limit=limit, after=after)
+    keep = partial(_fitting, client, wanted, groups, runs, sight)
+    read = _last_settled_first(client, wanted, runs, sight)
+    return page_of(read, keep, order="history", limit=limit, after=after, looks=looks_for(sight))
 
 
 def decisions(
@@ -157,13 +162,15 @@ def decisions(
     wanted: HistoryFilter = EVERYTHING,
     expected: int | None = None,
     groups: Groups = NO_GROUPS,
+    sight: Sight | None = None,
 ) -> Iterator[HistoryEntry]:
     """Yield decisions, newest first; `expected` is how many will be read, if that is known."""
-    narrow = wanted.by is not None or wanted.workflow is not None
+    seen = sight is None or sight.all
+    narrow = wanted.by is not None or wanted.workflow is not None or not seen
     size = PAGE if narrow or expected is None else expected + 1
     runs: dict[str, Promise] = {}
     for page in pages(_last_settled_first(client, wanted, runs), size):
-        yield from _fitting(client, wanted, groups, runs, page)
+        yield from _fitting(client, wanted, groups, runs, sight, page)
 
 
 def settled_since(client: Client, since: int) -> Iterator[Promise]:
@@ -177,9 +184,10 @@ def _fitting(
     wanted: HistoryFilter,
     groups: Groups,
     runs: Mapping[str, Promise],
+    sight: Sight | None,
     promises: Sequence[Promise],
 ) -> list[HistoryEntry]:
-    """Return the settled promises that match a filter, as entries of the history.
+    """Return the settled promises that match a filter and may be seen, as entries of the history.
 
     `runs` need not be read again.
     """
@@ -189,10 +197,12 @@ def _fitting(
         if promise.is_blocking
         and (wanted.put_by is None or groups.same(wanted.put_by, asker_of(promise, None)))
     ]
-    return [entry for entry in _described(client, blocking, runs) if _fits(entry, wanted, groups)]
+    return [entry for entry in _described(client, blocking, runs, sight) if _fits(entry, wanted, groups)]
 
 
-def _last_settled_first(client: Client, wanted: HistoryFilter, runs: dict[str, Promise]) -> Reader:
+def _last_settled_first(
+    client: Client, wanted: HistoryFilter, runs: dict[str, Promise], sight: Sight | None = None
+) -> Reader:
     """Return what reads the settled promises that may be wanted, the last settled first, and maybe others.
 
     A server that has this order reads no more of them than are asked for. Of others all are read. Runs that
@@ -213,7 +223,9 @@ def _last_settled_first(client: Client, wanted: HistoryFilter, runs: dict[str, P
                 promise.is_blocking and promise.state in states and settled_at(promise) >= (wanted.since or 0)
             ):
                 every[promise.id] = promise
-    return ordered(every.values(), _place_of, newest_first=True)
+    found = list(every.values())
+    seen = found if sight is None else sight.among(client, found)  # for cursors, which have ids
+    return ordered(seen, _place_of, newest_first=True)
 
 
 def _place_of(promise: Promise) -> Place:
@@ -227,12 +239,12 @@ def settled_at(promise: Promise) -> int:
 
 
 def _described(
-    client: Client, promises: Sequence[Promise], known: Mapping[str, Promise]
+    client: Client, promises: Sequence[Promise], known: Mapping[str, Promise], sight: Sight | None
 ) -> Iterator[HistoryEntry]:
-    """Yield the decisions in settled promises, with their workflows; runs that are known are not read."""
+    """Yield the decisions that may be seen, with their workflows; runs that are known are not read."""
     asked_by = {promise.origin for promise in promises if promise.origin != promise.id}
     runs = {**known, **get_promises(client, sorted(asked_by - known.keys()))}
-    for promise in promises:
+    for promise in promises if sight is None else sight.among(client, promises, runs):
         yield decision_of(promise, _function_of(promise, runs.get(promise.origin)))
 
 
@@ -311,14 +323,18 @@ def _fits(entry: HistoryEntry, wanted: HistoryFilter, groups: Groups) -> bool:
 
 
 def story(
-    client: Client, name: str, wanted: HistoryFilter = EVERYTHING, groups: Groups = NO_GROUPS
+    client: Client,
+    name: str,
+    wanted: HistoryFilter = EVERYTHING,
+    groups: Groups = NO_GROUPS,
+    sight: Sight | None = None,
 ) -> list[HistoryEntry]:
     """Return the comments, votes, amendments and decisions on a named request or run, in order.
 
     A name is the id of a request or run, or a key, which several requests may have. Votes include those that
     were changed later. Raises NotFound.
     """
-    promises = _named(client, name)
+    promises = _named(client, name, sight)
     origins = sorted({promise.origin for promise in promises})
     runs = get_promises(client, origins)
     lineages = search_many(client, [{ORIGIN_TAG: origin} for origin in origins])
@@ -333,8 +349,8 @@ def story(
     return sorted(entries, key=lambda entry: (entry.at, order.get(entry.kind, 0)))
 
 
-def _named(client: Client, name: str) -> list[Promise]:
-    """Return the promises of the requests with a name. Raises NotFound."""
+def _named(client: Client, name: str, sight: Sight | None) -> list[Promise]:
+    """Return the promises of the requests with a name that may be seen. Raises NotFound."""
     promise = get_promise(client, name) if name else None
     if promise is not None and not promise.is_run:
         found = [promise]
@@ -344,6 +360,9 @@ def _named(client: Client, name: str) -> list[Promise]:
         keyed = [] if promise is not None else search(client, tags={KEY_TAG: name})
         found = keyed or search(client, tags={ORIGIN_TAG: name})
     blocking = [promise for promise in found if promise.is_blocking]
+    if sight is not None and not sight.all:
+        blocking = sight.among(client, blocking)
+        promise = None if promise is None else next(iter(sight.among(client, [promise])), None)
     if blocking or (promise is not None and promise.is_run):
         return blocking
     if promise is not None:

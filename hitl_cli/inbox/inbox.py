@@ -13,11 +13,11 @@ import msgspec
 
 from hitl_cli.client.protocol import get_promise
 from hitl_cli.errors import NotFound
-from hitl_cli.inbox.pending import EVERYTHING, page_of_pending, pending, spelled_by
-from hitl_cli.inbox.permission import check_may_see, may_see
+from hitl_cli.inbox.pending import EVERYTHING, page_of_pending, pending, sees, spelled_by
 from hitl_cli.people.actor import check_person
 from hitl_cli.people.callbacks import NO_CALLBACKS, endpoint_of
 from hitl_cli.people.groups import as_asked
+from hitl_cli.people.sight import Sight
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -71,6 +71,7 @@ class Inbox:
         self.signer: Signer | None = None
         """Signs what the actor decides."""
         self._known = known
+        self._sight = Sight(actor)
 
     # Looking
 
@@ -79,10 +80,10 @@ class Inbox:
     ) -> Listed:
         """Return the open requests, and whether there are more than `limit` (see `pending`)."""
         self.actor.require("read", "ask")
-        wanted = self._visible(wanted)
+        groups, wanted, sight = self.actor.groups, self._visible(wanted), self._sight
         if self._known is not None:
-            return self._known.listed(wanted, self.actor.groups, sort, limit)
-        return pending(self.client, wanted, groups=self.actor.groups, sort=sort, limit=limit)
+            return self._known.listed(wanted, groups, sort, limit, sight)
+        return pending(self.client, wanted, groups=groups, sort=sort, limit=limit, sight=sight)
 
     def page(
         self,
@@ -94,11 +95,13 @@ class Inbox:
     ) -> Page[RequestSummary]:
         """Return a page of open requests, and the cursor of the next one (see `paging.page_of`)."""
         self.actor.require("read", "ask")
-        groups, wanted = self.actor.groups, self._visible(wanted)
-        known = None if self._known is None else self._known.page(wanted, groups, sort, limit, after)
+        groups, wanted, sight = self.actor.groups, self._visible(wanted), self._sight
+        known = None if self._known is None else self._known.page(wanted, groups, sort, limit, after, sight)
         if known is not None:
             return known
-        return page_of_pending(self.client, wanted, groups=groups, sort=sort, limit=limit, after=after)
+        return page_of_pending(
+            self.client, wanted, groups=groups, sort=sort, limit=limit, after=after, sight=sight
+        )
 
     def figures(self) -> OpenFigures:
         """Return the number of open requests, by workflow, group and priority."""
@@ -124,8 +127,8 @@ class Inbox:
         """Return all details of a request. Raises NotFound, BadInput (ambiguous name)."""
         from hitl_cli.inbox.details import details
 
-        seen = details(self.client, self.find(request, whole=whole), self.actor.groups)
-        return msgspec.structs.replace(seen, limited=not self.actor.sees_all)
+        seen = details(self.client, self.find(request, whole=whole), self.actor.groups, self._sight)
+        return msgspec.structs.replace(seen, limited=not self.actor.reads)
 
     def silent(self, names: Iterable[str], directory: Directory) -> tuple[str, ...]:
         """Return those of some assignees that have no contact."""
@@ -138,7 +141,7 @@ class Inbox:
         from hitl_cli.inbox.watch import watch_inbox
 
         self.actor.require("read")
-        return watch_inbox(self.client)
+        return watch_inbox(self.client, self._sight)
 
     # Deciding
 
@@ -452,7 +455,8 @@ class Inbox:
         from hitl_cli.inbox.history import history
 
         self.actor.require("read")
-        return history(self.client, wanted, limit=limit, groups=self.actor.groups)
+        groups, sight = self.actor.groups, self._sight
+        return history(self.client, wanted, limit=limit, groups=groups, sight=sight)
 
     def history_page(
         self, wanted: HistoryFilter, *, limit: int, after: str | None = None
@@ -461,31 +465,32 @@ class Inbox:
         from hitl_cli.inbox.history import page_of_history
 
         self.actor.require("read", "ask")
-        groups, wanted = self.actor.groups, self._visible(wanted)
-        return page_of_history(self.client, wanted, limit=limit, after=after, groups=groups)
+        groups, wanted, sight = self.actor.groups, self._visible(wanted), self._sight
+        return page_of_history(self.client, wanted, limit=limit, after=after, groups=groups, sight=sight)
 
     def decisions(self, wanted: HistoryFilter) -> Iterator[HistoryEntry]:
         """Yield decisions, newest first, as they are read."""
         from hitl_cli.inbox.history import decisions
 
         self.actor.require("read")
-        return decisions(self.client, wanted, groups=self.actor.groups)
+        return decisions(self.client, wanted, groups=self.actor.groups, sight=self._sight)
 
     def story(self, name: str, wanted: HistoryFilter) -> Story:
         """Return the comments, votes and decisions on a named request or run, in order. Raises NotFound."""
         from hitl_cli.inbox.history import story
 
         self.actor.require("read", "ask")
-        if not self.actor.sees_all:
+        if not self.actor.reads:
             name = self.find(name).id
-        return story(self.client, name, wanted, self.actor.groups)
+        return story(self.client, name, wanted, self.actor.groups, self._sight)
 
     def stats(self, ago_ms: int, most: int | None = None) -> Stats:
         """Return statistics of the decisions in the last `ago_ms`, at most the newest `most`."""
         from hitl_cli.inbox.stats import stats
 
         self.actor.require("read")
-        return stats(self.client, max(self.client.now() - ago_ms, 0), most, self.actor.groups)
+        since = max(self.client.now() - ago_ms, 0)
+        return stats(self.client, since, most, self.actor.groups, self._sight)
 
     def _own(self, request: str | RequestSummary) -> str | None:
         """Return the id of the request that the actor named without its prefix (`own_id`), if it exists."""
@@ -495,11 +500,11 @@ class Inbox:
             return None
         own = own_id(self.actor, request)
         promise = get_promise(self.client, own) if own != request else None
-        return own if promise is not None and may_see(self.actor, promise) else None
+        return own if promise is not None and self._sight.among(self.client, [promise]) else None
 
     def _visible[T: (RequestFilter, HistoryFilter)](self, wanted: T) -> T:
-        """Return a filter that finds only what the actor may see."""
-        return wanted if self.actor.sees_all else msgspec.structs.replace(wanted, put_by=self.actor.person)
+        """Return a filter that finds only what the permissions of the actor let them see."""
+        return wanted if self.actor.reads else msgspec.structs.replace(wanted, put_by=self.actor.person)
 
     def _found(
         self,
@@ -508,17 +513,19 @@ class Inbox:
         whole: bool,
         mark: IdempotencyMark | None = None,
     ) -> RequestSummary:
-        """Return a request for which the actor has one of the permissions."""
-        from hitl_cli.inbox.resolve import find, find_exactly
+        """Return a request that the actor may see, and for which they have one of the permissions."""
+        from hitl_cli.inbox.resolve import find, find_exactly, no_request
 
         self.actor.require(*any_of, request=self.actor.only)  # before revealing whether the request exists
+        deciding = "decide" in any_of
+        sight = Sight(self.actor, acting="decide") if deciding else self._sight
         if not isinstance(request, str):
             item = request
-        elif self.actor.sees_all or "decide" in any_of:
-            item = find(self.client, request, whole=whole, mark=mark)
+            if not sees(sight, item):
+                raise no_request(item.id)
+        elif self.actor.reads or deciding:
+            item = find(self.client, request, whole=whole, mark=mark, sight=sight)
         else:  # other ways to name a request would tell about those of others
-            item = find_exactly(self.client, request)
+            item = find_exactly(self.client, request, sight)
         self.actor.require(*any_of, request=item.id)
-        if "decide" not in any_of:
-            check_may_see(self.actor, item.promise)
         return spelled_by(self.actor.groups, item)

@@ -37,7 +37,7 @@ from hitl_cli.client.tags import EXTERNAL_TAG, ORIGIN_TAG, REQUEST_TAG, SCOPE_TA
 from hitl_cli.client.wire import EXTERNAL, Promise
 from hitl_cli.engine.records import Value
 from hitl_cli.format.json import to_json
-from hitl_cli.inbox.amendments import amended, amendments_of_many
+from hitl_cli.inbox.amendments import amended
 from hitl_cli.inbox.open_figures import OpenRow, open_figures, open_row
 from hitl_cli.inbox.pending import (
     AFTER,
@@ -46,6 +46,7 @@ from hitl_cli.inbox.pending import (
     order_of,
     place_by_deadline,
     place_by_priority,
+    sees,
     spelled_by,
     with_votes,
 )
@@ -53,6 +54,7 @@ from hitl_cli.inbox.request_summary import RequestSummary
 from hitl_cli.inbox.votes import RecordedVote, count, votes_of_many
 from hitl_cli.inbox.watch import IndexedWatch
 from hitl_cli.people.groups import Groups, is_among
+from hitl_cli.requests.amendment_records import amendments_of_many
 from hitl_cli.requests.editable import kind_of_approval
 from hitl_cli.requests.question import KEY_TAG, PLAIN, WORKFLOW_TAG, own_tags, question_of
 
@@ -64,6 +66,7 @@ if TYPE_CHECKING:
     from hitl_cli.inbox.open_figures import OpenFigures
     from hitl_cli.inbox.pending import RequestFilter, Sort
     from hitl_cli.inbox.watch import Seen
+    from hitl_cli.people.sight import Sight
     from hitl_cli.requests.question import Question
 
 LARGEST = 4_096
@@ -158,40 +161,47 @@ class OpenRequests:
     # Lists
 
     def listed(
-        self, wanted: RequestFilter, groups: Groups, sort: Sort, limit: int | None
+        self, wanted: RequestFilter, groups: Groups, sort: Sort, limit: int | None, sight: Sight
     ) -> tuple[list[RequestSummary], bool]:
         """Return what `pending` does."""
-        found = self._found(wanted, groups, sort, None, None if limit is None else limit + 1)
+        found = self._found(wanted, groups, sort, None, None if limit is None else limit + 1, sight)
         return found[:limit], limit is not None and len(found) > limit
 
     def page(
-        self, wanted: RequestFilter, groups: Groups, sort: Sort, limit: int, after: str | None
+        self, wanted: RequestFilter, groups: Groups, sort: Sort, limit: int, after: str | None, sight: Sight
     ) -> tuple[list[RequestSummary], str | None] | None:
         """Return what `page_of_pending` does; None if only the server knows where `after` is."""
         begin = None
         if after is not None:
-            begin = self._place(cursor_in(after, order_of(sort)), sort)
+            begin = self._place(cursor_in(after, order_of(sort)), sort, groups, sight)
             if begin is None:
                 return None
-        found = self._found(wanted, groups, sort, begin, limit + 1)
+        found = self._found(wanted, groups, sort, begin, limit + 1, sight)
         if len(found) <= limit:
             return found, None
         last = found[limit - 1].id
         cursor = f"{AFTER}{last}" if sort == "age" else to_json(_place_in(self._rows[last], sort))
         return found[:limit], cursor_of(cursor, order_of(sort))
 
-    def _place(self, cursor: str, sort: Sort) -> Place | None:
-        """Return the place that a cursor names; None if it is not known here."""
+    def _place(self, cursor: str, sort: Sort, groups: Groups, sight: Sight) -> Place | None:
+        """Return the place that a cursor names; None if it is not known here, or may not be seen."""
         if sort == "age":
             row = self._rows.get(cursor.removeprefix(AFTER)) if cursor.startswith(AFTER) else None
-            return None if row is None else _place_in(row, sort)
+            item = None if row is None else self._item(row, groups, self._client.now())
+            return None if row is None or item is None or not sees(sight, item) else _place_in(row, sort)
         try:
             return msgspec.json.decode(cursor, type=tuple[int, int, str])
         except (ValueError, RecursionError):
             return None  # the server's list refuses it
 
     def _found(
-        self, wanted: RequestFilter, groups: Groups, sort: Sort, after: Place | None, most: int | None
+        self,
+        wanted: RequestFilter,
+        groups: Groups,
+        sort: Sort,
+        after: Place | None,
+        most: int | None,
+        sight: Sight,
     ) -> list[RequestSummary]:
         """Return up to `most` requests that match a filter, in an order, from a place on."""
         now = self._client.now()
@@ -204,7 +214,7 @@ class OpenRequests:
             ):
                 continue
             item = self._item(row, groups, now)
-            if item is not None and fits(item, wanted, groups):
+            if item is not None and fits(item, wanted, groups) and sees(sight, item):
                 found.append(item)
                 if len(found) == most:
                     break

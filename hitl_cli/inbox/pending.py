@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 from msgspec import Struct
 
-from hitl_cli.client.paging import ordered, page_of
+from hitl_cli.client.paging import FAR, LOOKS, ordered, page_of
 from hitl_cli.client.protocol import PAGE, get_promises, pages, search, search_page
 from hitl_cli.client.tags import RESERVED_TAGS
 from hitl_cli.client.wire import EXTERNAL, GLOBAL
-from hitl_cli.errors import BadName, BadUsage
+from hitl_cli.errors import BadInput, BadName, BadUsage
 from hitl_cli.inbox.amendments import with_amendments
 from hitl_cli.inbox.permission import is_mine, may_answer
 from hitl_cli.inbox.request_summary import RequestSummary
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from hitl_cli.client.wire import Promise
     from hitl_cli.inbox.votes import Tally
     from hitl_cli.people.groups import Groups
+    from hitl_cli.people.sight import Sight
 
 type Sort = Literal["age", "due", "priority"]
 
@@ -80,6 +81,7 @@ def pending(
     groups: Groups = NO_GROUPS,
     sort: Sort = "age",
     limit: int | None = None,
+    sight: Sight | None = None,
 ) -> tuple[list[RequestSummary], bool]:
     """Return open requests, and whether there are more than `limit`.
 
@@ -88,11 +90,12 @@ def pending(
     request.
     """
     found: list[RequestSummary] = []
-    all_are_wanted = msgspec.structs.replace(wanted, tags={}) == EVERYTHING  # the server knows tags
+    seen = sight is None or sight.all
+    all_are_wanted = seen and msgspec.structs.replace(wanted, tags={}) == EVERYTHING  # the server knows tags
     size = PAGE if limit is None else limit + 1 if all_are_wanted else max(limit + 1, FEW)
     runs: dict[str, Promise] = {}
-    for page in pages(_in_order(client, wanted, sort, runs), size):
-        for item in _fitting(client, wanted, groups, runs, page):
+    for page in pages(_in_order(client, wanted, sort, runs, sight), size):
+        for item in _fitting(client, wanted, groups, runs, sight, page):
             if len(found) == limit:
                 return found, True
             found.append(item)
@@ -107,12 +110,19 @@ def page_of_pending(
     sort: Sort = "age",
     limit: int,
     after: str | None = None,
+    sight: Sight | None = None,
 ) -> tuple[list[RequestSummary], str | None]:
     """Return a page of open requests, as `paging.page_of` does."""
     runs: dict[str, Promise] = {}
-    keep = partial(_fitting, client, wanted, groups, runs)
-    read = _in_order(client, wanted, sort, runs)
-    return page_of(read, keep, order=order_of(sort), limit=limit, after=after)
+    keep = partial(_fitting, client, wanted, groups, runs, sight)
+    read = _in_order(client, wanted, sort, runs, sight)
+    looks = looks_for(sight)
+    return page_of(read, keep, order=order_of(sort), limit=limit, after=after, looks=looks)
+
+
+def looks_for(sight: Sight | None) -> int:
+    """Return how many reads may be needed to fill a page of a list."""
+    return LOOKS if sight is None or sight.all else LOOKS * FAR
 
 
 def order_of(sort: Sort) -> str:
@@ -148,15 +158,25 @@ def _fitting(
     wanted: RequestFilter,
     groups: Groups,
     runs: Mapping[str, Promise],
+    sight: Sight | None,
     promises: Sequence[Promise],
 ) -> list[RequestSummary]:
-    """Return the promises that match a filter, as requests; `runs` need not be read again."""
+    """Return the promises that match a filter and may be seen, as requests; `runs` need not be read again."""
     asked = [
         promise
         for promise in promises
         if promise.is_blocking and (wanted.person is None or _asks(promise, wanted.person, groups))
     ]
-    return [item for item in described(client, asked, groups, runs) if fits(item, wanted, groups)]
+    return [
+        item
+        for item in described(client, asked, groups, runs)
+        if fits(item, wanted, groups) and (sight is None or sees(sight, item))
+    ]
+
+
+def sees(sight: Sight, item: RequestSummary) -> bool:
+    """Whether a request may be seen."""
+    return sight.all or sight.request(item.promise, item.run, item.question, item.amendments)
 
 
 def fits(item: RequestSummary, wanted: RequestFilter, groups: Groups = NO_GROUPS) -> bool:
@@ -209,12 +229,18 @@ def _is_of(item: RequestSummary, glob: str) -> bool:
     return fnmatchcase(item.workflow, glob) or fnmatchcase(item.function or "", glob)
 
 
-def _in_order(client: Client, wanted: RequestFilter, sort: Sort, runs: dict[str, Promise]) -> Reader:
-    """Return a reader of the promises that may match, in an order. Runs that it finds are added to `runs`."""
-    oldest_first = _oldest_first(client, wanted, runs)
+def _in_order(
+    client: Client, wanted: RequestFilter, sort: Sort, runs: dict[str, Promise], sight: Sight | None
+) -> Reader:
+    """Return a reader of the promises that may match, in an order. Runs that it finds are added to `runs`.
+
+    Cursors of a list that is ordered here have ids, so it has only what may be seen.
+    """
+    oldest_first = _oldest_first(client, wanted, runs, sight)
     if sort == "age":
         return oldest_first
-    every = (promise for page in pages(oldest_first) for promise in page if promise.is_blocking)
+    every = [promise for page in pages(oldest_first) for promise in page if promise.is_blocking]
+    every = every if sight is None else sight.among(client, every)
     return ordered(every, place_by_deadline if sort == "due" else place_by_priority)
 
 
@@ -224,7 +250,9 @@ def blocking_pages(client: Client, wanted: RequestFilter = EVERYTHING) -> Iterat
         yield [promise for promise in page if promise.is_blocking]
 
 
-def _oldest_first(client: Client, wanted: RequestFilter, runs: dict[str, Promise]) -> Reader:
+def _oldest_first(
+    client: Client, wanted: RequestFilter, runs: dict[str, Promise], sight: Sight | None = None
+) -> Reader:
     """Return a reader of the open promises that may match, oldest first, and maybe others.
 
     A server that supports this order reads no more than needed; of others, the runs that are found are added
@@ -233,19 +261,24 @@ def _oldest_first(client: Client, wanted: RequestFilter, runs: dict[str, Promise
     """
     can = client.capabilities
     if can.open and can.order:
-        return partial(_after, client, EXTERNAL | wanted.tags)
+        return partial(_after, client, EXTERNAL | wanted.tags, sight)
     every: dict[str, Promise] = {}
     for base in [EXTERNAL] if can.open else [EXTERNAL, GLOBAL]:
         found = search(client, state="pending", tags=base | wanted.tags)
         every |= {promise.id: promise for promise in found if promise.is_blocking}
         runs |= {promise.id: promise for promise in found if promise.is_run}
-    return ordered(every.values(), _place_by_age)
+    found = list(every.values())
+    return ordered(found if sight is None else sight.among(client, found), _place_by_age)
 
 
-def _after(client: Client, tags: dict[str, str], size: int, cursor: str | None) -> Page:
+def _after(client: Client, tags: dict[str, str], sight: Sight | None, size: int, cursor: str | None) -> Page:
     """Return a page of open promises, oldest first, from a cursor of the server or after a request."""
     if cursor is not None and cursor.startswith(AFTER):
         after = cursor.removeprefix(AFTER)
+        if sight is not None and not sight.all:
+            found = get_promises(client, [after])
+            if not sight.among(client, list(found.values())):
+                raise BadInput("invalid cursor.", code="bad-cursor")
         return search_page(client, size, None, state="pending", tags=tags, after=after)
     return search_page(client, size, cursor, state="pending", tags=tags)
 

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hitl_cli.client.wire import audit_of
-from hitl_cli.errors import NotAllowed, NotFound
+from hitl_cli.errors import NotAllowed
 from hitl_cli.people.groups import in_words, is_among, is_group, unknown_people
-from hitl_cli.requests.question import asker_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from hitl_cli.client.wire import Promise
     from hitl_cli.inbox.request_summary import RequestSummary
-    from hitl_cli.people.actor import Actor
     from hitl_cli.people.groups import Groups
     from hitl_cli.requests.question import Question
 
@@ -58,25 +54,3 @@ def check_may_answer(item: RequestSummary, person: str, groups: Groups) -> None:
         f"only {in_words(item.to, 'or')} can answer {item.id}; {person} cannot.{hint} Nothing was changed.",
         code="not-assignee",
     )
-
-
-def may_see(actor: Actor, promise: Promise) -> bool:
-    """Whether an actor may see a request: all with `read`; otherwise those that they asked themselves.
-
-    What a run asks belongs to the run, not to who started it.
-    """
-    return actor.sees_all or (
-        promise.is_blocking and actor.groups.same(actor.person, asker_of(promise, None))
-    )
-
-
-def check_may_see(actor: Actor, promise: Promise) -> None:
-    """Raise NotFound, as for an id that does not exist, unless an actor may see a request."""
-    if not may_see(actor, promise):
-        raise NotFound(f"no request {promise.id!r}.")
-
-
-def took_part(settled: Promise, person: str, groups: Groups) -> bool:
-    """Whether a person made the decision on a request, or cast a vote that counted."""
-    audit = audit_of(settled)
-    return any(groups.same(by, person) for by in (audit.by, *(vote.by for vote in audit.votes)))

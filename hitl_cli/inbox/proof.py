@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from hitl_cli.client.protocol import Client
     from hitl_cli.inbox.request_summary import RequestSummary
     from hitl_cli.people.groups import Groups
+    from hitl_cli.people.sight import Sight
     from hitl_cli.runs.run import Run
 
 
@@ -60,12 +61,15 @@ def verified(item: RequestSummary, groups: Groups) -> Verified:
     return Verified(id=item.id, state="wrong" if why else state, proof=proof, why=why)
 
 
-def verify_since(client: Client, since: int, until: int | None, groups: Groups) -> Iterator[Verified]:
+def verify_since(
+    client: Client, since: int, until: int | None, groups: Groups, sight: Sight
+) -> Iterator[Verified]:
     """Yield what the decisions from an instant to before another one are worth, the newest first."""
     settled = (one for one in settled_since(client, since) if until is None or settled_at(one) < until)
     for some in batched(settled, BATCH):
         runs = get_promises(client, sorted({one.origin for one in some}))
-        yield from (verified(summary_of(client, one, runs.get(one.origin)), groups) for one in some)
+        seen = sight.among(client, some, runs)
+        yield from (verified(summary_of(client, one, runs.get(one.origin)), groups) for one in seen)
 
 
 def check_proven(item: RequestSummary, groups: Groups) -> None:

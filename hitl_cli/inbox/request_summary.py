@@ -9,7 +9,7 @@ from msgspec import Struct
 from hitl_cli.client.wire import Promise
 from hitl_cli.people.quorum import in_words
 from hitl_cli.requests.amendments import Amendment, asked_from_now_on, assignees_of, ever_asked
-from hitl_cli.requests.demand import names_of
+from hitl_cli.requests.demand import names_known_by
 from hitl_cli.requests.question import (
     KEY_TAG,
     PLAIN,
@@ -120,8 +120,7 @@ class RequestSummary(Struct, frozen=True, kw_only=True, gc=False):
     @property
     def names(self) -> list[str]:
         """What a policy knows it by: its workflow; without one its tag `tool`, its key and its id."""
-        workflows = [self.function, self.promise.tags.get(WORKFLOW_TAG)]
-        return list(filter(None, workflows)) or names_of(self.tags.get("tool"), self.key, self.id)
+        return names_known_by(self.promise, self.run)
 
     @property
     def tags(self) -> dict[str, str]:

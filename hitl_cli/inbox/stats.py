@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from hitl_cli.client.protocol import Client
     from hitl_cli.inbox.history import HistoryEntry
     from hitl_cli.people.groups import Groups
+    from hitl_cli.people.sight import Sight
 
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome.__value__)
 
@@ -96,18 +97,25 @@ class Stats(Struct, frozen=True, kw_only=True):
     partial: bool = False
 
 
-def stats(client: Client, since: int, most: int | None = None, groups: Groups = NO_GROUPS) -> Stats:
+def stats(
+    client: Client,
+    since: int,
+    most: int | None = None,
+    groups: Groups = NO_GROUPS,
+    sight: Sight | None = None,
+) -> Stats:
     """Return the figures of decisions since an instant (ms since the epoch), and the open requests now.
 
-    Reads about `most` of each; all if it is None.
+    Reads about `most` of each; all if it is None. With a `sight`, they cover what may be seen.
     """
     waiting, oldest = 0, None
-    for page in blocking_pages(client):
+    for every in blocking_pages(client):
+        page = every if sight is None else sight.among(client, every)
         waiting += len(page)
         oldest = oldest or next(iter(page), None)
         if most is not None and waiting > most:
             break
-    entries = decisions(client, HistoryFilter(since=since), most)
+    entries = decisions(client, HistoryFilter(since=since), most, groups, sight)
     found = figures(islice(entries, most), groups)
     left = next(entries, None) is not None or (most is not None and waiting > most)
     return Stats(

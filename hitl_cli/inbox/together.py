@@ -8,7 +8,8 @@ from msgspec import UNSET
 
 from hitl_cli.inbox.decide import Settling
 from hitl_cli.inbox.inbox import Inbox
-from hitl_cli.inbox.pending import demanded, summaries
+from hitl_cli.inbox.pending import demanded, sees, summaries
+from hitl_cli.people.sight import Sight
 from hitl_cli.requests.decision_input import DecisionInput
 
 if TYPE_CHECKING:
@@ -33,8 +34,9 @@ def decide_together(
 ) -> list[DecisionResult | Exception | None]:
     """Do what `Inbox.decide` does for each decision, and return its result or error.
 
-    None stands for a decision that must be made on its own: the id is another name of the request, several
-    must approve, or a rule is to be made. Raises Unreachable if no decision was made.
+    None stands for a decision that must be made on its own: the id is not of a request that the person may
+    see, but maybe another name of one; several must approve, or a rule is to be made. Raises Unreachable if
+    no decision was made.
     """
     named = summaries(client, [one.id for one in wanted])
     begun = [_begun(client, named.get(one.id), one) for one in wanted]
@@ -57,6 +59,8 @@ def _begun(
 ) -> DecisionResult | Settling | Exception | None:
     """Check a decision."""
     if item is None or not item.promise.is_blocking:
+        return None
+    if not sees(Sight(wanted.actor, acting="decide"), item):
         return None
     item = demanded(item, wanted.actor.groups)
     if item.asked.several:

@@ -14,13 +14,13 @@ from msgspec import Struct
 
 from hitl_cli.client.protocol import ProtocolRequest, as_page, get_promises
 from hitl_cli.client.tags import AMENDS_TAG, COMMENT_TAG, SAID_TAG, USED_TAG, VOTE_TAG
-from hitl_cli.client.wire import EXTERNAL, headers_of
-from hitl_cli.inbox.amendments import amendments_of_many
+from hitl_cli.client.wire import EXTERNAL, Promise, headers_of
 from hitl_cli.inbox.history import decision_of, settled_at
 from hitl_cli.inbox.pending import blocking_pages
 from hitl_cli.inbox.permission import is_mine
 from hitl_cli.inbox.votes import votes_of_many
-from hitl_cli.requests.amendments import ever_asked
+from hitl_cli.requests.amendment_records import amendments_of_many
+from hitl_cli.requests.amendments import Amendment, ever_asked
 from hitl_cli.requests.editable import Change as ArgumentChange
 from hitl_cli.requests.question import (
     AMENDABLE_TAG,
@@ -37,9 +37,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from hitl_cli.client.protocol import Client, Page
-    from hitl_cli.client.wire import Promise
     from hitl_cli.people.actor import Actor
-    from hitl_cli.requests.amendments import Amendment
+    from hitl_cli.people.sight import Sight
 
 MOST = 500
 """Changes of a kind to report one by one. With more, readers should load the list."""
@@ -71,18 +70,20 @@ type ChangeKind = Literal["asked", "changed", "decided"]
 class Change(Struct, frozen=True, kw_only=True):
     """A change of one request: it was created, amended, got a comment or vote, or was decided.
 
-    `to` are all who were asked, are, or will be once escalated; empty means anyone. `starter` is who started
-    its run, if they are excluded; `by` is who made the change. `changes` is what a decision changed in the
+    `promise`, `run` and `amendments` are of the request. `to` are all who were asked, are, or will be once
+    escalated; empty means anyone. `by` is who made the change. `changes` is what a decision changed in the
     arguments.
     """
 
     kind: ChangeKind
+    promise: Promise
+    run: Promise | None
     id: str
     workflow: str
     title: str | None
     question: Question
+    amendments: tuple[Amendment, ...] = ()
     to: tuple[str, ...] = ()
-    starter: str | None = None
     by: str | None = None
     outcome: Outcome | None = None
     changes: tuple[ArgumentChange, ...] = ()
@@ -93,7 +94,12 @@ class Change(Struct, frozen=True, kw_only=True):
         An escalation is not a change, so its assignees see the request from the start. Who is not asked any
         more learns of it too.
         """
-        return is_mine(self.question, self.to, self.starter, actor.person, actor.groups)
+        starter = None if self.run is None else asker_of(self.run, None)
+        return is_mine(self.question, self.to, starter, actor.person, actor.groups)
+
+    def seen_by(self, sight: Sight) -> bool:
+        """Whether the request may be seen."""
+        return sight.all or sight.request(self.promise, self.run, self.question, self.amendments)
 
 
 class InboxWatch(ABC):
@@ -111,10 +117,29 @@ class InboxWatch(ABC):
         """Return the changes since the last call; None if there are too many. Raises Unreachable."""
 
 
-def watch_inbox(client: Client) -> InboxWatch:
-    """Return a watcher of changes on a client's server."""
+def watch_inbox(client: Client, sight: Sight | None = None) -> InboxWatch:
+    """Return a watcher of changes on a client's server, as far as they may be seen."""
     can = client.capabilities
-    return IndexedWatch(client) if can.sort and can.open and can.order else _PolledWatch(client)
+    watch = IndexedWatch(client) if can.sort and can.open and can.order else _PolledWatch(client)
+    return watch if sight is None or sight.all else _Seeing(watch, sight)
+
+
+class _Seeing(InboxWatch):
+    """Passes on the changes that may be seen."""
+
+    def __init__(self, inner: InboxWatch, sight: Sight) -> None:
+        self._inner = inner
+        self._sight = sight
+        self.every_s = inner.every_s
+
+    def start(self) -> None:
+        """Mark the current state as known. Raises Unreachable."""
+        self._inner.start()
+
+    def look(self) -> list[Change] | None:
+        """Return the changes since the last call; None if there are too many. Raises Unreachable."""
+        found = self._inner.look()
+        return None if found is None else [one for one in found if one.seen_by(self._sight)]
 
 
 class Seen(NamedTuple):
@@ -126,10 +151,10 @@ class Seen(NamedTuple):
 
 
 def _changes(client: Client, seen: Iterable[Seen]) -> list[Change]:
-    """Return events as changes, with the starters of runs who may not answer."""
+    """Return events as changes, with the runs and the amendments of the requests."""
     found = [(one, question_of(one.promise) or PLAIN) for one in seen]
-    withheld = {one.promise.origin for one, question in found if not question.allow_self}
-    runs = get_promises(client, sorted(withheld))
+    asking = {one.promise.origin for one, _ in found if one.promise.origin != one.promise.id}
+    runs = get_promises(client, sorted(asking))
     amendable = {one.promise.id for one, question in found if question.can_be_amended}
     amended = amendments_of_many(client, sorted(amendable))
     return [
@@ -150,12 +175,14 @@ def _change(seen: Seen, question: Question, run: Promise | None, amendments: Seq
         by, outcome, changes = entry.by, entry.outcome, entry.changes
     return Change(
         kind=kind,
+        promise=promise,
+        run=run,
         id=promise.id,
         workflow=promise.origin,
         title=prompt_of(promise),
         question=question,
+        amendments=tuple(amendments),
         to=ever_asked(question, amendments),
-        starter=None if run is None else asker_of(run, None),
         by=by,
         outcome=outcome,
         changes=changes,

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hitl_cli.errors import NotAllowed
+from hitl_cli.people.sight import Sight
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -22,7 +25,8 @@ class Ledger:
     """The proof of the history on a server, for one actor. Calls block.
 
     Each method raises NotAllowed without the permission `read`, WrongHistory for a damaged log, and
-    Unreachable.
+    Unreachable. Where not everyone sees everything, a whole history is for auditors, and checkpoints are for
+    operators, too.
     """
 
     def __init__(self, client: Client, actor: Actor) -> None:
@@ -37,6 +41,8 @@ class Ledger:
         """
         from hitl_cli.ledger import checkpoints
 
+        if not self.actor.operates:
+            self._require_all()
         self.actor.require("read")
         made = checkpoints.make(self.client, signer, pruned)
         assert made is not None  # its id is random
@@ -50,7 +56,7 @@ class Ledger:
         from hitl_cli.inbox.proof import verify_since
 
         self.actor.require("read")
-        return verify_since(self.client, since or 0, until, groups)
+        return verify_since(self.client, since or 0, until, groups, Sight(self.actor))
 
     def check(
         self, checkpoints: Sequence[Checkpoint], keys: Sequence[str], since: int | None = None
@@ -58,7 +64,7 @@ class Ledger:
         """Return a check of all that a server has, or of what is not older than `since`."""
         from hitl_cli.ledger.check import HistoryCheck
 
-        self.actor.require("read")
+        self._require_all()
         return HistoryCheck(self.client, checkpoints, keys, since)
 
     def check_one(
@@ -76,8 +82,17 @@ class Ledger:
         """Yield the history from an instant to before another one, as lines of JSON."""
         from hitl_cli.ledger.export import export
 
-        self.actor.require("read")
+        self._require_all()
         return export(self.client, keys, since, until)
+
+    def _require_all(self) -> None:
+        """Raise NotAllowed unless the actor sees everything."""
+        self.actor.require("read")
+        if not self.actor.sees_all:
+            raise NotAllowed(
+                f"{self.actor.person} sees only some requests: this needs the role auditor.",
+                code="role-missing",
+            )
 
     def receipt(self, name: str, keys: Sequence[str], checkpoint: Checkpoint | None = None) -> Receipt:
         """Return the receipt of a decision, with its path to a checkpoint: this one, or the latest.

@@ -9,7 +9,7 @@ from msgspec.structs import force_setattr
 
 from hitl_cli.errors import BadName, NotAllowed
 from hitl_cli.format.names import normalized
-from hitl_cli.people.groups import NO_GROUPS, Groups, is_group
+from hitl_cli.people.groups import NO_GROUPS, Groups, is_among, is_group
 
 type Permission = Literal["read", "decide", "start", "ask"]
 
@@ -28,9 +28,10 @@ class Actor(Struct, frozen=True, kw_only=True):
     (`cli`, `web`, `api`, `link`, …). `groups` are the people and groups of the settings. `only` is the id of
     the single request that a link is for; None means any request.
 
-    Permissions: `read` to see all requests, runs and decisions, `decide` to decide and comment, `start` to
-    start and cancel runs (and `ask`), `ask` to create requests. Without `read`, one sees what one has asked
-    or started oneself, and nothing else.
+    Permissions: `read` to see requests, runs and decisions, as far as the settings show them to this person
+    (`[visibility]`, `[roles]`), `decide` to decide and comment, `start` to start and cancel runs (and `ask`),
+    `ask` to create requests. Without `read`, one sees what one has asked or started oneself, and nothing
+    else. A role adds nothing to the permissions of a token.
     """
 
     person: str
@@ -46,9 +47,31 @@ class Actor(Struct, frozen=True, kw_only=True):
             force_setattr(self, "may", self.may | {"ask"})
 
     @property
-    def sees_all(self) -> bool:
-        """Whether the actor sees what others asked and started."""
+    def reads(self) -> bool:
+        """Whether the actor may see what others asked and started, as far as the settings show it."""
         return "read" in self.may
+
+    @property
+    def sees_all(self) -> bool:
+        """Whether nothing is hidden from the actor but the private fields of requests."""
+        return self.reads and (self.groups.visibility.is_open or self.audits)
+
+    @property
+    def view(self) -> object:
+        """A value that stays the same as long as the actor sees the same."""
+        groups, key = self.groups, self.groups.key(self.person)
+        own = [name for name, members in groups.members.items() if key in members]
+        return self.person, self.may, groups.visibility, own
+
+    @property
+    def audits(self) -> bool:
+        """Whether the actor is an auditor, who reads all."""
+        return self.reads and is_among(self.person, self.groups.visibility.roles.auditor, self.groups)
+
+    @property
+    def operates(self) -> bool:
+        """Whether the actor is an operator, who runs and maintains."""
+        return is_among(self.person, self.groups.visibility.roles.operator, self.groups)
 
     def require(self, *any_of: Permission, request: str | None = None) -> None:
         """Raise NotAllowed without one of the permissions, or with a link for another request."""

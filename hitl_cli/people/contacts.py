@@ -27,6 +27,7 @@ from hitl_cli.people.callbacks import NO_CALLBACKS, CallbackSettings
 from hitl_cli.people.checkpoints import CheckpointSettings
 from hitl_cli.people.groups import KeyLife, bare_name, groups_of, is_group
 from hitl_cli.people.oidc_settings import OidcSettings
+from hitl_cli.people.visibility import EVERYONE, Visibility
 from hitl_cli.requests.demand import Policy
 from hitl_cli.requests.question import GROUP
 
@@ -142,8 +143,9 @@ class Directory(Struct, frozen=True, kw_only=True, dict=True):
 
     `anybody` are those who are notified of requests without assignees, which anyone may answer.
     `strict_people` refuses requests to names that are not in the settings. `policy` is what decisions must
-    have at least. `signers` are those of the file of allowed signers, and `revoked` says from when a key
-    proves nothing, in ms since the epoch, by its fingerprint. `files` are what else it was read from.
+    have at least, `visibility` who sees what. `signers` are those of the file of allowed signers, and
+    `revoked` says from when a key proves nothing, in ms since the epoch, by its fingerprint. `files` are what
+    else it was read from.
     """
 
     people: Mapping[str, Contact] = {}
@@ -157,6 +159,7 @@ class Directory(Struct, frozen=True, kw_only=True, dict=True):
     gateway: str = "http://127.0.0.1:5001"
     strict_people: bool = False
     policy: Policy = {}
+    visibility: Visibility = EVERYONE
     checkpoints: CheckpointSettings = CheckpointSettings()
     signers: tuple[AllowedSigner, ...] = ()
     revoked: Mapping[str, int] = {}
@@ -179,6 +182,7 @@ class Directory(Struct, frozen=True, kw_only=True, dict=True):
             ssh={name: tuple(dict.fromkeys(keys)) for name, keys in ssh.items()},
             passkeys={name: contact.passkeys for name, contact in self.people.items()},
             policy=self.policy,
+            visibility=self.visibility,
         )
         mapped = () if self.oidc is None else self.oidc.groups.values()
         return replace(
@@ -285,6 +289,15 @@ def key_owners(groups: Groups) -> Iterator[tuple[str, str]]:
     yield from ((person, fingerprint(key)) for person, keys in groups.ssh.items() for key in keys)
     for person, lines in groups.passkeys.items():
         yield from ((person, passkey(line).fingerprint) for line in lines)
+
+
+def check_roles(directory: Directory) -> None:
+    """Raise BadSetting for a role of a name that is not in the settings, which would be nobody's."""
+    roles = directory.visibility.roles
+    for role in roles.__struct_fields__:
+        for name in getattr(roles, role):
+            if directory.members.unknown((name,)):
+                raise BadSetting(f"roles.{role} names {name!r}, who is not in the settings.")
 
 
 def check_anybody(directory: Directory) -> None:

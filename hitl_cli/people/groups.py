@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from hitl_cli.errors import BadInput
 from hitl_cli.format.names import folded, normalized
+from hitl_cli.people.visibility import EVERYONE, Visibility
 from hitl_cli.requests.demand import Demand, Policy
 from hitl_cli.requests.question import GROUP
 
@@ -39,7 +40,7 @@ class Groups(Struct, frozen=True, kw_only=True):
     who are named anywhere. `strict` means that nobody else may be asked. `ssh` and `passkeys` have the public
     keys with which each person signs, by their key. `by_sign_in` are the keys of groups whose members also
     come from a sign-in provider, so that nobody knows all of them. `lives` says when a key is valid, by
-    its fingerprint. `policy` is what the settings demand of decisions.
+    its fingerprint. `policy` is what the settings demand of decisions, `visibility` who sees what.
     """
 
     spelled: Mapping[str, str] = {}
@@ -52,6 +53,7 @@ class Groups(Struct, frozen=True, kw_only=True):
     by_sign_in: frozenset[str] = frozenset()
     lives: Mapping[str, KeyLife] = {}
     policy: Policy = {}
+    visibility: Visibility = EVERYONE
 
     def name(self, name: str) -> str:
         """Return the name of the person or group that a name means. Every name that comes in passes here.
@@ -119,6 +121,7 @@ def groups_of(
     ssh: Mapping[str, tuple[str, ...]] = {},
     passkeys: Mapping[str, tuple[str, ...]] = {},
     policy: Mapping[str, Demand] = {},
+    visibility: Visibility = EVERYONE,
 ) -> Groups:
     """Return groups with these members, and people with these e-mail addresses and public keys.
 
@@ -147,6 +150,7 @@ def groups_of(
         ssh=signers(ssh),
         passkeys=signers(passkeys),
         policy=policy,
+        visibility=visibility,
     )
 
 

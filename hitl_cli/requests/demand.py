@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from hitl_cli.format.names import folded
 from hitl_cli.requests.question import (
+    KEY_TAG,
     OWN_PREFIX,
+    TOOL_TAG,
+    WORKFLOW_TAG,
     ApprovalCount,
     ApprovalsBy,
     ProofKind,
     Question,
 )
+
+if TYPE_CHECKING:
+    from hitl_cli.client.wire import Promise
 
 STRENGTHS: tuple[ProofKind | None, ...] = (None, *get_args(ProofKind.__value__))
 """Kinds of proof, the weakest first."""
@@ -72,6 +78,17 @@ def ids_to_ask(id: str) -> Iterator[str]:
     """Yield the id of a request without a workflow, and those under which it is asked again."""
     yield id
     yield from (f"{id}-{number}" for number in range(2, MOST_ASKED + 1))
+
+
+def names_known_by(promise: Promise, run: Promise | None) -> list[str]:
+    """Return the names of a request or run for a policy, or for who sees it.
+
+    They are its workflows; without one its tag `tool`, its key and its id.
+    """
+    call = run.call if run is not None and run.is_run else None
+    workflows = [call and call.func, promise.tags.get(WORKFLOW_TAG)]
+    tags = promise.tags
+    return [one for one in workflows if one] or names_of(tags.get(TOOL_TAG), tags.get(KEY_TAG), promise.id)
 
 
 def at_least(asked: Question, stored: Question) -> Question:

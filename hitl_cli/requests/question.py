@@ -54,6 +54,8 @@ QUORUM_TAG = "hitl:quorum"
 AMENDABLE_TAG = "hitl:amendable"
 WORKFLOW_TAG = "hitl:workflow"
 ASSIGNEE_TAG = "hitl:assignee:"
+TOOL_TAG = "tool"
+"""The author's tag that names the tool of an agent."""
 
 REPLACED_BY = "hitl:replaced-by"
 """Header of a canceled request: the id of the request that replaces it."""

@@ -12,6 +12,7 @@ from hitl_cli.format.durations import parse_duration
 from hitl_cli.format.validation import about
 from hitl_cli.requests.demand import Demand, names_of
 from hitl_cli.requests.question import (
+    TOOL_TAG,
     ApprovalCount,
     ApprovalsBy,
     Digest,
@@ -132,7 +133,7 @@ class QuestionInput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     @property
     def names(self) -> list[str]:
         """What a policy knows it by."""
-        return names_of(self.tags.get("tool"), self.key, self.id)
+        return names_of(self.tags.get(TOOL_TAG), self.key, self.id)
 
     def question(self, as_asked: Callable[[Sequence[str]], tuple[str, ...]] = tuple) -> Question:
         """Return the question; `as_asked` writes names as a request stores them."""

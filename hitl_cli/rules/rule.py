@@ -98,8 +98,13 @@ def find(client: Client, id: str) -> Rule:
     promise = get_promise(client, PREFIX + id)
     rule = None if promise is None else _rule_in(promise)
     if rule is None:
-        raise NotFound(f"no rule {id!r}.", hint="To see all rules, run `hitl rule list`.")
+        raise no_rule(id)
     return rule
+
+
+def no_rule(id: str) -> NotFound:
+    """Return the error for an id without a rule, or with one that the actor may not see."""
+    return NotFound(f"no rule {id!r}.", hint="To see all rules, run `hitl rule list`.")
 
 
 def remove(client: Client, rule: Rule, *, by: str, via: str) -> bool:

@@ -62,7 +62,12 @@ class Rules:
     def list(self, *, every: bool = False) -> list[Rule]:
         """Return the rules that are valid now, or also those that have ended, the oldest first."""
         self.actor.require("read")
-        return store.rules_of(self.client, valid=not every)
+        return [rule for rule in store.rules_of(self.client, valid=not every) if self._sees(rule)]
+
+    def _sees(self, rule: Rule) -> bool:
+        """Whether the actor may see a rule: their own, one about what they ask, or all."""
+        actor = self.actor
+        return actor.sees_all or any(actor.groups.same(actor.person, name) for name in (rule.by, rule.asker))
 
     def remove(self, id: str) -> tuple[Rule, bool]:
         """Remove a rule of the actor. Returns it, and whether it was valid until now.
@@ -71,6 +76,8 @@ class Rules:
         """
         self.actor.require("decide")
         rule = store.find(self.client, id)
+        if not (self.actor.groups.visibility.is_open or self._sees(rule)):
+            raise store.no_rule(id)
         if not self.actor.groups.same(rule.by, self.actor.person):
             raise NotAllowed(
                 f"the rule {id} is of {rule.by}: only they can remove it. Nothing was changed.",

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from hitl_cli.client.paging import Place
     from hitl_cli.client.protocol import Client, Reader
     from hitl_cli.client.wire import Json, Promise, Task
+    from hitl_cli.people.sight import Sight
     from hitl_cli.runs.run import Run, RunState
 
 
@@ -50,9 +51,9 @@ def no_run(id: str) -> NotFound:
     return NotFound(f"there is no run {id!r}.", hint="`hitl status` lists the runs.")
 
 
-def fitting(client: Client, state: RunState | None, promises: Sequence[Promise]) -> list[Run]:
-    """Return the runs among some promises that are in a state (None: any state), without hitl's own."""
-    theirs = [promise for promise in promises if not is_own(promise)]
+def fitting(client: Client, state: RunState | None, sight: Sight, promises: Sequence[Promise]) -> list[Run]:
+    """Return the runs that are in a state (None: any state) and may be seen, without hitl's own."""
+    theirs = sight.among(client, [promise for promise in promises if not is_own(promise)])
     return [run for run in detailed(client, theirs) if state in (None, run.state)]
 
 
@@ -62,7 +63,7 @@ def is_own(promise: Promise) -> bool:
     return call is not None and call.func in INTERNAL_FUNCTIONS
 
 
-def newest_first(client: Client, state: RunState | None) -> Reader:
+def newest_first(client: Client, state: RunState | None, sight: Sight | None = None) -> Reader:
     """Return a reader of the promises of runs, newest first, for `fitting` to filter.
 
     A server that sorts returns only the pages that are needed. From others all runs are read.
@@ -71,7 +72,9 @@ def newest_first(client: Client, state: RunState | None) -> Reader:
     if client.capabilities.root and client.capabilities.sort:
         return partial(search_page, client, root=True, sort="-created", **one)
     every = search(client, tags=GLOBAL, **one)
-    return ordered((promise for promise in every if promise.is_run), _place_of, newest_first=True)
+    runs = (promise for promise in every if promise.is_run)
+    seen = (promise for promise in runs if sight is None or sight.run(promise))  # for cursors, with ids
+    return ordered(seen, _place_of, newest_first=True)
 
 
 def _place_of(promise: Promise) -> Place:

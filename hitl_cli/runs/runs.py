@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from hitl_cli import defaults
-from hitl_cli.client.paging import page_of
+from hitl_cli.client.paging import FAR, LOOKS, page_of
 from hitl_cli.client.protocol import PAGE, as_promise, get_promise, pages, search
 from hitl_cli.client.tags import ORIGIN_TAG
 from hitl_cli.client.waiting import wait_until
@@ -15,6 +15,7 @@ from hitl_cli.client.wire import Audit, audit_of, error_value, fresh_id, headers
 from hitl_cli.errors import Conflict, NotFound, TimedOut
 from hitl_cli.format.shell import command
 from hitl_cli.format.times import iso
+from hitl_cli.people.sight import Sight
 from hitl_cli.requests.notification import callback_of
 from hitl_cli.runs.reading import fitting, get_run, known, newest_first, no_run
 from hitl_cli.runs.run import Canceled, Started, cancel_request, check_id, create_request, run_of, show_call
@@ -46,6 +47,7 @@ class Runs:
         """`actor` is recorded as the person who started or canceled a run."""
         self._client = client
         self._actor = actor
+        self._sight = Sight(actor, below_own_runs=True)
 
     def start(
         self,
@@ -104,8 +106,9 @@ class Runs:
         """
         self._actor.require("read")
         found: list[Run] = []
-        for page in pages(newest_first(self._client, state), PAGE if limit is None else limit + 1):
-            for run in fitting(self._client, state, page):
+        size = PAGE if limit is None or not self._sight.all else limit + 1
+        for page in pages(newest_first(self._client, state), size):
+            for run in fitting(self._client, state, self._sight, page):
                 if len(found) == limit:
                     return found, True
                 found.append(run)
@@ -116,8 +119,10 @@ class Runs:
     ) -> tuple[Sequence[Run], str | None]:
         """Return a page of the same list, and the `after` of the next page (`paging.page_of`)."""
         self._actor.require("read")
-        keep = partial(fitting, self._client, state)
-        return page_of(newest_first(self._client, state), keep, order="runs", limit=limit, after=after)
+        keep = partial(fitting, self._client, state, self._sight)
+        read = newest_first(self._client, state, self._sight)
+        looks = LOOKS if self._sight.all else LOOKS * FAR
+        return page_of(read, keep, order="runs", limit=limit, after=after, looks=looks)
 
     def show(self, id: str) -> Run:
         """Return a run, request or step, with what it is waiting for. Raises NotFound."""
@@ -130,13 +135,13 @@ class Runs:
         Raises NotFound.
         """
         self._known(id)
-        root, more = first_steps(self._client, id, most)
+        root, more = first_steps(self._client, id, most, self._sight)
         return RunTree(run=get_run(self._client, root.promise.id), root=root, more=more)
 
     def workflows(self) -> Sequence[ServedWorkflow]:
         """Return the workflows that workers serve, and those that runs have called, by name."""
         self._actor.require("read")
-        return served(self._client)
+        return served(self._client, self._sight)
 
     def wait(
         self, run: Run, timeout_s: float | None = None, clock: Callable[[], float] = time.monotonic
@@ -160,7 +165,7 @@ class Runs:
 
     def to_cancel(self, id: str) -> Run:
         """Return the current state of the run that `cancel` would cancel. Raises NotFound."""
-        self._actor.require("start")
+        self._cancelable(id)
         return get_run(self._client, id)
 
     def cancel(self, id: str, reason: str | None = None) -> Canceled:
@@ -168,8 +173,7 @@ class Runs:
 
         Raises NotFound, Conflict (it has already ended), TimedOut (its deadline has passed).
         """
-        self._actor.require("start")
-        promise = known(self._client, id)
+        promise = self._cancelable(id)
         alone = promise.is_blocking and promise.origin == promise.id
         if not (promise.is_run or alone):
             raise NotFound(f"{id} is not a run but a step of {promise.origin}.")
@@ -195,23 +199,21 @@ class Runs:
         return Canceled(run=run, fresh=audit_of(settled).id == audit.id)
 
     def _known(self, id: str) -> None:
-        """Check that the actor may see what an id names.
-
-        Without `read`, they see the runs that they started and what is below those. Raises NotAllowed,
-        NotFound.
-        """
+        """Check that the actor may see what an id names. Raises NotAllowed, NotFound."""
         self._actor.require("read", "start")
-        if self._actor.sees_all:
-            return
-        promise = get_promise(self._client, id) if id else None
-        run = None if promise is None else get_promise(self._client, promise.origin)
-        if run is None or not run.is_run or not self._sees(run):
-            raise no_run(id)
+        if not self._sight.all:
+            self._seen(id, self._sight)
 
-    def _sees(self, root: Promise) -> bool:
-        """Whether the actor may see a run or a request without one: all with `read`, otherwise their own."""
-        by = headers_of(root.param).get("hitl:by")
-        return self._actor.sees_all or self._actor.groups.same(self._actor.person, by)
+    def _cancelable(self, id: str) -> Promise:
+        """Return what an id names, if the actor may cancel it. Raises NotAllowed, NotFound."""
+        self._actor.require("start")
+        return self._seen(id, Sight(self._actor, acting="start"))
+
+    def _seen(self, id: str, sight: Sight) -> Promise:
+        promise = known(self._client, id)
+        if not sight.among(self._client, [promise]):
+            raise no_run(id)
+        return promise
 
     def _started_or_conflict(self, spec: RunSpec, mark: str, promise: Promise) -> Started | Conflict:
         """Return the run if its promise has the requested call, else a Conflict."""
@@ -219,7 +221,7 @@ class Runs:
         if call is not None and same_json(call, spec.call()):
             created = headers_of(promise.param).get("hitl:start") == mark
             return Started(run=run_of(promise), created=created)
-        if self._sees(promise):
+        if self._sight.among(self._client, [promise]):
             why = f"already exists as {_shown(promise)}, not {show_call(spec.call())}"
             hint = f"`{command('status', [spec.id])}` shows it."
         else:

@@ -128,6 +128,10 @@ class Schedules:
                 f"refused: {answer.message()}. The server may not support time zones: give the times in UTC."
             )
         schedule = _as_schedule(answer)
+        if not created and not self._sees(schedule) and not _is_as_asked(schedule, asked):
+            raise Conflict(
+                f"the id {spec.id} is taken. Nothing was changed: use another.", code="already-exists"
+            )
         if not created:
             _refuse_other(schedule, asked)
         return AddedSchedule(schedule=schedule, created=created)
@@ -144,16 +148,26 @@ class Schedules:
             page = msgspec.json.decode(answer.data, type=_Page)
             found += page.schedules
             if page.cursor is None:
-                return found
+                return [one for one in found if self._sees(one)]
             cursor = {"cursor": page.cursor}
 
     def remove(self, id: str) -> None:
         """Remove a schedule. Runs that it has started continue. Raises NotFound."""
         self._actor.require("start")
+        if not self._actor.groups.visibility.is_open:
+            found = call(self._client, "schedule.get", id=id)
+            if found.status == OK and not self._sees(_as_schedule(found)):
+                raise self._unknown(id)
         answer = call(self._client, "schedule.delete", id=id)
         if answer.status != OK:
             error = refused(answer)
             raise self._unknown(id) if isinstance(error, NotFound) else error
+
+    def _sees(self, schedule: Schedule) -> bool:
+        """Whether the actor may see a schedule. It is nobody's own: operators look after it."""
+        actor, start = self._actor, schedule.call
+        names = [schedule.id] if start is None else [start.func]
+        return actor.sees_all or actor.operates or actor.groups.visibility.is_public(names)
 
     def _unknown(self, id: str) -> NotFound:
         from difflib import get_close_matches
@@ -181,11 +195,16 @@ def _expression(spec: ScheduleSpec) -> str:
     return expression
 
 
-def _refuse_other(schedule: Schedule, asked: dict[str, object]) -> None:
-    """Raise Conflict if a schedule differs from the requested one."""
+def _is_as_asked(schedule: Schedule, asked: dict[str, object]) -> bool:
+    """Whether a schedule is the requested one."""
     stands = msgspec.to_builtins(schedule)
     stands["promiseTags"] |= GLOBAL  # which other tools, and earlier versions, left to the server
-    if not all(same_json(stands[name], value) for name, value in asked.items() if stands[name] is not None):
+    return all(same_json(stands[name], value) for name, value in asked.items() if stands[name] is not None)
+
+
+def _refuse_other(schedule: Schedule, asked: dict[str, object]) -> None:
+    """Raise Conflict if a schedule differs from the requested one."""
+    if not _is_as_asked(schedule, asked):
         raise Conflict(
             f"schedule {schedule.id} already exists, and differs: {schedule.fields}"
             f" ({schedule.timezone or 'UTC'}) starts {show_call(schedule.call)}, with a deadline after"

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from hitl_cli.client.protocol import Client
+    from hitl_cli.people.sight import Sight
 
 
 type Kind = Literal[
@@ -67,8 +68,13 @@ def tree(client: Client, id: str) -> RunStep:
     return first_steps(client, id, None)[0]
 
 
-def first_steps(client: Client, id: str, most: int | None) -> tuple[RunStep, bool]:
-    """Return the same with at most `most` steps, and whether there are more. Raises NotFound."""
+def first_steps(
+    client: Client, id: str, most: int | None, sight: Sight | None = None
+) -> tuple[RunStep, bool]:
+    """Return the same with at most `most` steps, and whether there are more. Raises NotFound.
+
+    With a `sight`, requests are left empty that may not be seen.
+    """
     named = known(client, id)
     root = get_promise(client, named.origin) or named
     tags, size = {ORIGIN_TAG: root.id}, PAGE if most is None else most + 2
@@ -76,7 +82,8 @@ def first_steps(client: Client, id: str, most: int | None) -> tuple[RunStep, boo
     pages = [search(client, tags=tags)] if plain else search_pages(client, size, tags=tags)
     every = (p for page in pages for p in page if p.id != root.id)
     promises = list(islice(every, most))
-    return tree_of(root, promises), next(every, None) is not None
+    more = next(every, None) is not None
+    return tree_of(root, promises if sight is None else sight.lineage(root, promises)), more
 
 
 def way_to(promise: Promise, lineage: Sequence[Promise]) -> list[str]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hitl_cli.client.protocol import Client, Listener
+    from hitl_cli.people.sight import Sight
 
 
 class ServedWorkflow(Struct, frozen=True, kw_only=True):
@@ -31,12 +32,17 @@ class ServedWorkflow(Struct, frozen=True, kw_only=True):
     last_run: int | None
 
 
-def served(client: Client) -> Sequence[ServedWorkflow]:
-    """Return the workflows, by name."""
+def served(client: Client, sight: Sight) -> Sequence[ServedWorkflow]:
+    """Return the workflows, by name; of runs, as far as they may be seen."""
     listeners = client.listeners()
     last: dict[tuple[str, str], int] = {}
     for promise in newest_first(client, None)(PAGE, None).promises:
-        if (call := promise.call) is not None and promise.is_run and not is_own(promise):
+        if (
+            (call := promise.call) is not None
+            and promise.is_run
+            and not is_own(promise)
+            and sight.run(promise)
+        ):
             last.setdefault((call.func, _group_of(promise.tags[TARGET_TAG])), promise.created_at)
     known = {(name, one.group) for one in listeners or () for name in one.workflows or ()}
     return [

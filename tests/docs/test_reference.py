@@ -15,6 +15,7 @@ from hitl_cli.people.callbacks import CallbackSettings
 from hitl_cli.people.checkpoints import CheckpointSettings
 from hitl_cli.people.contacts import EmailSettings, GroupContact, HookSettings, WebhookSettings
 from hitl_cli.people.oidc_settings import OidcSettings
+from hitl_cli.people.visibility import RoleSettings, VisibilitySettings
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "docs" / "reference"
@@ -33,7 +34,14 @@ def keys(kind: Any) -> set[str]:
 def test_every_key_of_the_settings_is_on_the_page_and_every_key_of_the_page_exists() -> None:
     page = (REFERENCE / "settings.md").read_text()
     tables = (GroupContact, EmailSettings, WebhookSettings, HookSettings, CallbackSettings, OidcSettings)
-    kinds = (settings._FileSettings, *tables, CheckpointSettings, settings.MetricsSettings)
+    kinds = (
+        settings._FileSettings,
+        *tables,
+        CheckpointSettings,
+        settings.MetricsSettings,
+        VisibilitySettings,
+        RoleSettings,
+    )
     known = {key for kind in kinds for key in keys(kind)}
     assert not {key for key in known if not re.search(rf"`{key}\b|\[{key}\.", page)}
     [table] = re.findall(r"^\| table .*?\n\n", page, re.MULTILINE | re.DOTALL)

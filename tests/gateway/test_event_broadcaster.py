@@ -6,9 +6,11 @@ import asyncio
 import threading
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
 from hitl_cli.client.embedded import EmbeddedClient
+from hitl_cli.client.wire import Promise, encode
 from hitl_cli.engine.wall_clock import now_ms
 from hitl_cli.gateway import event_broadcaster as module
 from hitl_cli.gateway.event_broadcaster import BACKLOG, Event, EventBroadcaster, Stream
@@ -16,6 +18,7 @@ from hitl_cli.gateway.http_error import HttpError
 from hitl_cli.inbox.watch import Change, IndexedWatch
 from hitl_cli.people.actor import Actor
 from hitl_cli.people.groups import groups_of
+from hitl_cli.people.sight import Sight
 from hitl_cli.requests.question import Question
 from tests.acting import decide, rejection
 from tests.inbox.requests import request
@@ -38,23 +41,22 @@ def test_who_reads_too_slowly_is_dropped_and_nothing_more_is_kept_for_them() -> 
 def test_a_listener_is_given_what_names_them_their_group_or_nobody() -> None:
     reviewer = Actor(person="reviewer", via="web", groups=groups_of({"ops": ["reviewer"]}))
 
-    def told_of(to: tuple[str, ...], **said: Any) -> Event:
-        question = Question(prompt="?", to=to, allow_self="starter" not in said)
-        known: dict[str, Any] = {
-            "id": "r:1",
-            "workflow": "r",
-            "title": "?",
-            "question": question,
-            "to": question.everyone,
-        }
-        return Event(b"", Change(kind="asked", **known, **said))
+    def is_given(to: tuple[str, ...], starter: str | None = None) -> bool:
+        question = Question(prompt="?", to=to, allow_self=starter is None)
+        asked = Promise(id="r:1", state="pending", timeout_at=1, param=encode(msgspec.to_builtins(question)))
+        run = Promise(
+            id="r", state="pending", timeout_at=1, param=encode(None, {"hitl:by": starter or "lead"})
+        )
+        known: dict[str, Any] = {"id": "r:1", "workflow": "r", "title": "?"}
+        change = Change(kind="asked", promise=asked, run=run, question=question, to=to, **known)
+        return Event(b"", change).is_for(Sight(reviewer), mine=True)
 
     for names in ((), ("reviewer",), ("lead", "group:ops"), ("ops",)):
-        assert told_of(names).concerns(reviewer)
-        assert told_of(names, starter="lead").concerns(reviewer)
-        assert not told_of(names, starter="reviewer").concerns(reviewer)
-    assert Event(b"").concerns(reviewer)
-    assert not told_of(("lead",)).concerns(reviewer)
+        assert is_given(names)
+        assert is_given(names, starter="lead")
+        assert not is_given(names, starter="reviewer")
+    assert Event(b"").is_for(Sight(reviewer), mine=True)
+    assert not is_given(("lead",))
 
 
 def test_only_so_many_listen_at_once_and_without_them_the_watcher_rests(
@@ -119,3 +121,22 @@ def test_what_was_asked_and_decided_between_two_looks_is_told_as_decided(tmp_pat
             ("decided", id, "rejected", "lead") for id in ("a", "b", "c")
         ]
         assert changes.look() == []
+
+
+def test_who_comes_as_the_last_one_leaves_need_not_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "READY_S", 60.0)
+
+    async def listen() -> None:
+        feed = EventBroadcaster(lambda: EmbeddedClient(tmp_path / "hitl.db"), now_ms, asyncio.Event())
+        try:
+            async with asyncio.timeout(20):
+                for _ in range(20):
+                    stream = feed.join(None, lambda: None)
+                    await feed.ready()
+                    feed.leave(stream)
+        finally:
+            await asyncio.to_thread(feed.close)
+
+    asyncio.run(listen())

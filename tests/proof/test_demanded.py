@@ -28,6 +28,7 @@ from hitl_cli.inbox.pending import EVERYTHING, settle_complete, spelled_by, summ
 from hitl_cli.inbox.proof import verified
 from hitl_cli.inbox.votes import create_request
 from hitl_cli.mcp.desk import BackendDesk
+from hitl_cli.people.sight import Sight
 from hitl_cli.proof.signing import Signer
 from hitl_cli.python_api.gateway_backend import GatewayBackend
 from hitl_cli.python_api.server_backend import ServerBackend
@@ -327,7 +328,8 @@ def test_a_vote_without_a_good_signature_does_not_count(client: Client) -> None:
     if OpenRequests.suits(client):
         known = OpenRequests(client)
         known.refresh()
-        assert [item.votes for item in known.listed(EVERYTHING, PLAIN, "age", None)[0]] == [1]
+        sight = Sight(inbox(client, PLAIN, "lead").actor)
+        assert [item.votes for item in known.listed(EVERYTHING, PLAIN, "age", None, sight)[0]] == [1]
     approve(client, PLAIN, "pay-7", "ops", "ops")
     assert [vote.by for vote in audit_of(stored(client, "pay-7")).votes] == ["lead", "ops"]
     assert verified(summaries(client, ["pay-7"])["pay-7"], PLAIN).state == "proven"

@@ -45,20 +45,27 @@ class EventsQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
 async def _events(call: Call) -> web.StreamResponse:
     """Stream changes of requests until the client or the gateway closes the connection."""
     request = call.request
-    listener = call.actor if call.query.for_ is not None else None
-    return await tell(request, listener, lambda: gateway_of(request).access.still_known(request))
+    return await tell(
+        request,
+        call.actor,
+        lambda: gateway_of(request).access.still_sees(request, call.actor),
+        mine=call.query.for_ is not None,
+    )
 
 
 async def tell(
-    request: Request, listener: Actor | None, may_listen: Callable[[], Awaitable[bool]]
+    request: Request, listener: Actor, may_listen: Callable[[], Awaitable[bool]], *, mine: bool = False
 ) -> web.StreamResponse:
-    """Stream changes, or those that concern the listener, until the client leaves or loses its permission."""
+    """Stream changes of what the listener may see, or may answer (`mine`).
+
+    It ends when the client leaves or loses its permission.
+    """
     gateway = gateway_of(request)
     response = web.StreamResponse(headers=HEADERS)
     if request.method == "HEAD":
         await response.prepare(request)
         return response
-    stream = gateway.feed.join(listener, lambda: _hang_up(request))
+    stream = gateway.feed.join(listener, lambda: _hang_up(request), mine=mine)
     try:
         await gateway.feed.ready()
         with contextlib.suppress(ConnectionError):

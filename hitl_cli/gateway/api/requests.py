@@ -22,6 +22,7 @@ from hitl_cli.gateway.error_responses import json_answer
 from hitl_cli.gateway.http_error import HttpError
 from hitl_cli.inbox.ask import new_id
 from hitl_cli.inbox.pending import RequestFilter, Sort, read_tags
+from hitl_cli.people.sight import Sight
 from hitl_cli.requests.decision_input import DecisionInput
 from hitl_cli.requests.question import Priority
 from hitl_cli.requests.question_input import QuestionInput
@@ -266,9 +267,16 @@ async def _make_answer_url(call: Call) -> web.Response:
     """
     gateway, person = call.gateway, call.visitor.person
     life_ms = None if call.body.expires is None else parse_duration(call.body.expires)
-    groups = call.actor.groups
+    groups, sight = call.actor.groups, Sight(call.actor, acting="decide")
     link = await gateway.bridge.run(
-        links.make, call.id, person, life_ms=life_ms, groups=groups, whole=True, kind=links.PROGRAM
+        links.make,
+        call.id,
+        person,
+        life_ms=life_ms,
+        kind=links.PROGRAM,
+        groups=groups,
+        whole=True,
+        sight=sight,
     )
     url = links.url_of(gateway.url, link, gateway.keys(), links.PROGRAM)
     return json_answer(link_document(link, url), 201)

@@ -224,12 +224,16 @@ class Access:
             log_fields.context.set({"person": visitor.person})
         return await handler(request)
 
-    async def still_known(self, request: Request) -> bool:
-        """Whether the visitor of a long request is still authenticated. False if that cannot be checked."""
+    async def still_sees(self, request: Request, actor: Actor) -> bool:
+        """Whether the visitor of a long request is still authenticated, and sees the same as before.
+
+        False if that cannot be checked.
+        """
         try:
-            return await self._identify(request) is not None
+            visitor = await self._identify(request)
         except (HttpError, Unreachable):
             return False
+        return visitor is not None and visitor.actor.view == actor.view
 
     def known(self, request: Request) -> Visitor | None:
         """Return the visitor of a request, None if unauthenticated."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hitl_cli.auth.ended import person_subject
+from msgspec.structs import replace
+
+from hitl_cli.auth.ended import TOKEN_SUBJECT, person_subject
 from hitl_cli.errors import BadInput
 from hitl_cli.gateway.auth.rate_limit import is_within
 from hitl_cli.gateway.http_error import HttpError
@@ -70,7 +72,7 @@ class ProxyAuthenticator:
             raise self._unknown() from error
         if name != name.strip() or not name.isprintable() or "," in name:  # as proxies join two (RFC 9110)
             raise self._unknown()
-        return self._context.visitor(name, "web", session="proxy")
+        return _with_role(self._context.visitor(name, "web", session="proxy"))
 
     def _unknown(self) -> HttpError:
         return HttpError(400, f"the proxy's {self._header} does not name one person.", code="proxy-unknown")
@@ -98,4 +100,15 @@ class SessionAuthenticator:
         )
         person = person_subject(visitor.person, visitor.actor.groups)
         subjects = (person, session.subject, *session.subjects)
-        return None if await context.endings.cover(subjects, session.began_at) else visitor
+        if await context.endings.cover(subjects, session.began_at):
+            return None
+        by_token = any(subject.startswith(TOKEN_SUBJECT) for subject in session.subjects)
+        return visitor if by_token else _with_role(visitor)
+
+
+def _with_role(visitor: Visitor) -> Visitor:
+    """Return a person who has signed in, without a token: an operator may start and cancel runs."""
+    actor = visitor.actor
+    if not actor.operates or "start" in actor.may:
+        return visitor
+    return replace(visitor, actor=replace(actor, may=actor.may | {"start"}))

@@ -28,6 +28,7 @@ from hitl_cli.inbox.permission import check_may_answer
 from hitl_cli.inbox.standing import in_words, offered
 from hitl_cli.inbox.votes import differing_votes
 from hitl_cli.notify.status import NotificationStatus, said_of, without_old_reminders
+from hitl_cli.people.sight import Sight
 from hitl_cli.requests.editable import Change, answer_form, changed
 from hitl_cli.requests.question import PLAIN, Question
 from hitl_cli.runs.reading import detailed
@@ -213,8 +214,8 @@ def _why_unreadable(seen: RequestDetails) -> str:
 
 
 def _run_behind(inbox: Inbox, seen: RequestDetails) -> Run | None:
-    """Return the run of a request, as it is now; None if it has no run."""
+    """Return the run of a request, as it is now; None if it has none, or one that is not to be seen."""
     promise = seen.item.run
-    if promise is None or not promise.is_run:
+    if promise is None or not promise.is_run or not Sight(inbox.actor).run(promise):
         return None
     return detailed(inbox.client, [promise])[0]

@@ -10,6 +10,7 @@ from aiohttp import web
 from msgspec import Struct
 
 from hitl_cli.auth import terminal_login
+from hitl_cli.auth.ended import TOKEN_SUBJECT
 from hitl_cli.auth.terminal_login import PATH, Grant, LoginRefused
 from hitl_cli.errors import BadQuery
 from hitl_cli.format.durations import parse_duration
@@ -120,7 +121,7 @@ def _until(request: Request, gateway: Gateway, visitor: Visitor) -> int:
     session = gateway.cookies.session_in(request, gateway.keys(), gateway.clock())
     longest = TOKEN_MS
     if visitor.signed_in and session is not None:
-        if any(subject.startswith("token:") for subject in session.subjects):
+        if any(subject.startswith(TOKEN_SUBJECT) for subject in session.subjects):
             return session.ends_at
         oidc = gateway.options.people.oidc
         if oidc is not None and any(subject.startswith("sub:") for subject in session.subjects):
