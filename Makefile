@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-agent test heavy all frameworks servers coverage contract rust storm lint fmt bench docs generated clean
+.PHONY: help demo demo-agent test heavy all frameworks servers coverage contract rust storm lint fmt bench release docs generated clean
 
 HITL := .venv/bin/hitl
 
@@ -77,6 +77,9 @@ bench: .venv/ready ## compare hitl with its peers (docs/explanation/performance.
 	@scripts/uv sync --frozen --group bench --quiet
 	@.venv/bin/python -m bench $(ARGS)
 	@.venv/bin/python -m bench.commands
+
+release: .venv/ready ## build wheel, sdist, hashes and SBOM of the last commit into dist/, and try them (TAG=v1.2.3 to publish)
+	@.venv/bin/python -m scripts.release $(if $(TAG),--tag $(TAG)) $(ARGS)
 
 docs: .venv/ready ## build the documentation into site/; a dead link fails
 	@scripts/uv sync --frozen --inexact --group docs --quiet
