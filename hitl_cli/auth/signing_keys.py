@@ -138,8 +138,9 @@ def _read_private(path: Path) -> bytes:
         mode = status.st_mode
         if not stat.S_ISREG(mode):
             raise BadKey(f"{path} is not a regular file.")
-        # systemd and Kubernetes lend a file of root to a service, by an ACL or a group.
-        lent = status.st_uid == 0 and os.geteuid() != 0
+        # systemd and Kubernetes lend a file of root to a service, by an ACL or a group. In a namespace of
+        # users its owner is nobody.
+        lent = os.geteuid() not in (0, status.st_uid)
         if mode & (0o037 if lent else 0o077):
             raise BadKey(
                 f"{path} is readable by others, who could sign links: run chmod 600 on it. If someone may"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from psycopg import sql
 
 from tests.conftest import wait_until
+from tests.deploy.units import DEPLOY
 from tests.docs.pages import parts
 from tests.gateway.nginx import CONFIG, TEMPORARY, answers, found
 from tests.notify.receivers import HttpReceiver, Mailbox
@@ -69,8 +70,8 @@ def plugin(run: Run, page: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def nginx(run: Run, page: Path) -> Iterator[None]:
-    """An nginx with the page's configuration: the site for its first gateway, the path for its second."""
+def nginx(run: Run, _page: Path) -> Iterator[None]:
+    """An nginx with the configurations that the page shows: the site for its first gateway, then the path."""
     program, folder, port = found(), run.hitl.folder, free_port()
     certificate = signed(folder, "hitl.example.org", "DNS:hitl.example.org,DNS:tools.example.org")
     for name in ("cert.pem", "key.pem"):
@@ -79,13 +80,12 @@ def nginx(run: Run, page: Path) -> Iterator[None]:
         "/etc/ssl/hitl.pem": str(folder / "cert.pem"),
         "/etc/ssl/hitl.key": str(folder / "key.pem"),
         "listen 443 ssl": f"listen 127.0.0.1:{port} ssl",
+        "listen 80;": f"listen 127.0.0.1:{free_port()};",
     }
     (folder / ".curlrc").write_text(f'connect-to = "::127.0.0.1:{port}"\ncacert = "{certificate}"\nfail\n')
     run.curl.unlink()  # so that it is the real one
     run.hitl.env["CURL_HOME"] = str(folder)
-    site, path = (part.text for part in parts(page) if part.kind == "nginx")
-    location = site[site.index("    location") : site.rindex("}")]
-    under = site.replace(location, path).replace("hitl.example.org", "tools.example.org")
+    site, under = ((DEPLOY / "nginx" / f"{name}.conf").read_text() for name in ("hitl", "hitl-path"))
     running: list[subprocess.Popen[bytes]] = []
 
     def begin() -> None:

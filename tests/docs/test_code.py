@@ -126,5 +126,5 @@ def test_other_blocks_are_well_formed(page: Path) -> None:
         json.loads(text)
     for text in code(page, "toml"):
         tomllib.loads(text)
-    for text in code(page, "ini"):
-        configparser.ConfigParser(strict=True, delimiters="=").read_string(text)
+    for text in code(page, "ini"):  # units of systemd set a name several times
+        configparser.ConfigParser(strict=False, delimiters="=").read_string(text)

@@ -1,0 +1,176 @@
+"""deploy/kubernetes and deploy/compose.yaml: valid, complete, and with commands that hitl takes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jsonschema_rs
+import pytest
+import yaml
+
+from hitl_cli.cli.serving import STOPPED_WITHIN_S
+from hitl_cli.format.durations import parse_duration
+from hitl_cli.settings import convert
+from hitl_cli.worker.run import GRACE_S
+from tests.deploy.units import DEPLOY
+from tests.docs.test_commands import read
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = DEPLOY.parent
+KUBERNETES = DEPLOY / "kubernetes"
+SCHEMAS = "kubernetes-validate==1.37.0"
+"""A package that has the JSON schemas of Kubernetes."""
+
+OLDEST = "v1.30.0"
+"""The oldest version of Kubernetes whose schemas the manifests must fit."""
+
+STOP_S = max(GRACE_S, STOPPED_WITHIN_S)
+MADE_BY_HAND = {"resonate-sql", "hitl-tls"}
+
+
+def manifests(*folders: str) -> list[dict[str, Any]]:
+    files = [file for folder in folders for file in sorted((KUBERNETES / folder).glob("*.yaml"))]
+    assert files
+    return [found for file in files for found in yaml.safe_load_all(file.read_text())]
+
+
+def pods() -> Iterator[dict[str, Any]]:
+    for found in manifests("."):
+        if "template" in found["spec"]:
+            yield found["spec"]["template"]["spec"]
+
+
+def containers(pod: dict[str, Any]) -> list[dict[str, Any]]:
+    return [*pod.get("initContainers", ()), *pod["containers"]]
+
+
+def kind(name: str) -> list[dict[str, Any]]:
+    return [found for found in manifests(".") if found["kind"] == name]
+
+
+def test_no_pod_has_rights_that_it_does_not_need() -> None:
+    for pod in pods():
+        assert pod["automountServiceAccountToken"] is False
+        assert (pod["securityContext"]["runAsNonRoot"], pod["securityContext"]["runAsUser"]) == (True, 10001)
+        for container in containers(pod):
+            assert container["resources"]["limits"]["memory"]
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }
+
+
+def test_every_container_runs_a_command_that_hitl_takes() -> None:
+    commands = [one["args"] for pod in pods() for one in containers(pod) if "hitl:" in one["image"]]
+    assert sorted(words[0] for words in commands) == ["gateway", "postgres", "worker"]
+    for words in commands:
+        read(words)
+
+
+def test_a_deployment_is_found_checked_and_drained() -> None:
+    budgets = [budget["spec"]["selector"]["matchLabels"] for budget in kind("PodDisruptionBudget")]
+    for deployment in kind("Deployment"):
+        spec = deployment["spec"]
+        labels = spec["template"]["metadata"]["labels"]
+        assert spec["selector"]["matchLabels"] == labels
+        assert labels in budgets
+        [container] = spec["template"]["spec"]["containers"]
+        port = {"gateway": "http", "worker": "metrics"}[container["name"]]
+        assert port in [one["name"] for one in container["ports"]]
+        for probe, path in (("startup", "/health"), ("liveness", "/health"), ("readiness", "/ready")):
+            assert container[f"{probe}Probe"]["httpGet"] == {"path": path, "port": port}
+        assert spec["template"]["spec"]["terminationGracePeriodSeconds"] > STOP_S
+    [service] = kind("Service")
+    assert service["spec"]["selector"] in budgets
+
+
+def test_what_a_pod_mounts_is_in_the_examples() -> None:
+    known = {found["metadata"]["name"] for found in manifests("example")} | MADE_BY_HAND
+    for pod in pods():
+        for volume in pod["volumes"]:
+            if "emptyDir" not in volume:
+                assert (volume.get("configMap", {}).get("name") or volume["secret"]["secretName"]) in known
+    files = {name for found in manifests("example") for name in found.get("stringData", {})}
+    paths = [
+        variable["value"] for pod in pods() for one in containers(pod) for variable in one.get("env", ())
+    ]
+    assert {Path(path).name for path in paths} <= files
+
+
+def test_the_example_of_a_config_map_is_that_of_the_image() -> None:
+    [config] = [found for found in manifests("example") if found["kind"] == "ConfigMap"]
+    for name in ("hitl.toml", "workflows.py"):
+        lines = (DEPLOY / "app" / name).read_text().splitlines()
+        given = config["data"][name].splitlines()
+        assert [line for line in given if not line.startswith("server")] == [
+            line for line in lines if not line.startswith("server")
+        ]
+
+
+@pytest.mark.heavy
+def test_the_manifests_fit_the_schemas_of_kubernetes(pytestconfig: pytest.Config) -> None:
+    folder = pytestconfig.cache.mkdir("kubernetes-schemas")
+    schemas = folder / "kubernetes_validate" / "kubernetes-json-schema" / f"{OLDEST}-local"
+    if not schemas.exists():
+        install = [str(ROOT / "scripts" / "uv"), "pip", "install", "--quiet", "--no-deps"]
+        subprocess.run([*install, "--target", str(folder), SCHEMAS], check=True)
+    for found in manifests(".", "example"):
+        group, _, version = found["apiVersion"].rpartition("/")
+        name = "-".join(filter(None, (found["kind"].lower(), group.partition(".")[0], version)))
+        schema = json.loads((schemas / f"{name}.json").read_text())
+        registry = jsonschema_rs.Registry(
+            [("_definitions.json", json.loads((schemas / "_definitions.json").read_text()))]
+        )
+        errors = list(jsonschema_rs.validator_for(schema, registry=registry).iter_errors(found))
+        assert errors == [], name
+
+
+# Compose
+
+COMPOSE: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+SERVICES = COMPOSE["services"]
+OWN = {name: one for name, one in SERVICES.items() if name != "postgres"}
+
+
+def test_the_services_run_commands_that_hitl_takes() -> None:
+    for name in ("gateway", "worker"):
+        read(OWN[name]["command"])
+    assert "exec hitl postgres install" in OWN["install"]["command"][0]
+    assert OWN["install"]["restart"] == "no"
+
+
+def test_every_service_is_restarted_checked_and_has_time_to_end() -> None:
+    for one in (SERVICES["postgres"], OWN["gateway"], OWN["worker"]):
+        assert one["restart"] == "unless-stopped"
+        assert parse_duration(one["stop_grace_period"]) > STOP_S * 1_000
+    for one in OWN.values():
+        assert (one["read_only"], one["cap_drop"]) == (True, ["ALL"])
+        assert one["depends_on"]["postgres"] == {"condition": "service_healthy"}
+    for name in ("gateway", "worker"):
+        assert OWN[name]["depends_on"]["install"] == {"condition": "service_completed_successfully"}
+    [job] = kind("Job")
+    assert SERVICES["postgres"]["image"] == job["spec"]["template"]["spec"]["initContainers"][0]["image"]
+
+
+def test_secrets_are_files_that_the_services_name() -> None:
+    for one in SERVICES.values():
+        files = [value for name, value in one.get("environment", {}).items() if name.endswith("_FILE")]
+        assert {Path(file).name for file in files} <= {*one["secrets"]}
+        assert {*one["secrets"]} <= {*COMPOSE["secrets"]}
+        assert not [name for name in one.get("environment", {}) if name.endswith("PASSWORD")]
+
+
+def test_the_settings_are_valid_and_the_files_are_there() -> None:
+    import tomllib
+
+    convert(tomllib.loads((DEPLOY / "app" / "hitl.toml").read_text()), DEPLOY / "app" / "hitl.toml")
+    for one in SERVICES.values():
+        for volume in one["volumes"]:
+            source = volume.partition(":")[0]
+            assert source in COMPOSE["volumes"] or source == "./resonate.sql" or (DEPLOY / source).exists()
