@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from hitl_cli.client.wire import Vote
 from hitl_cli.errors import HitlError
-from hitl_cli.inbox.decide import rehearse
+from hitl_cli.inbox.decide import rehearse, vote_of
 from hitl_cli.inbox.pending import RequestFilter
 from hitl_cli.inbox.request_summary import RequestSummary
 
@@ -19,9 +20,10 @@ if TYPE_CHECKING:
 
 
 class PlannedDecision(Struct, frozen=True, kw_only=True):
-    """A planned decision: its request, or the problem that prevents it."""
+    """A planned decision: its request, and the vote that would be cast; or the problem that prevents it."""
 
     name: str
+    vote: Vote | None = None
     item: RequestSummary | None = None
     problem: HitlError | None = None
 
@@ -48,10 +50,11 @@ def _planned_for(inbox: Inbox, name: str, said: Said) -> PlannedDecision:
     item: RequestSummary | None = None
     try:
         item = inbox.find(name)
-        rehearse(item, inbox.actor, said, inbox.signer)
+        given = rehearse(item, inbox.actor, said, inbox.signer)
+        vote = vote_of(given, inbox.actor.person, item.asked, item.now)
     except HitlError as problem:
         return PlannedDecision(name=name, item=item, problem=problem)
-    return PlannedDecision(name=name, item=item)
+    return PlannedDecision(name=name, item=item, vote=vote)
 
 
 def decide_all(

@@ -59,7 +59,7 @@ def test_new_requests_appear_and_decided_ones_leave_while_one_types(desk: Desk, 
     page.get_by_text("1 new request").wait_for(state="attached")
     assert page.evaluate("document.activeElement.id") == "q"
     desk.hitl.ok("approve", "live-1")
-    page.get_by_text("Live one?").wait_for(state="detached")
+    page.get_by_role("link", name="Live one?").wait_for(state="detached")
     assert page.get_by_label("Find").input_value() == "live"
 
 

@@ -6,7 +6,7 @@ import asyncio
 import http.client
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http.cookies import SimpleCookie
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
@@ -126,7 +126,7 @@ class Browser:
         self,
         method: str,
         path: str,
-        form: Mapping[str, str] | None = None,
+        form: Mapping[str, str] | Sequence[tuple[str, str]] | None = None,
         headers: Mapping[str, str | list[str]] | None = None,
     ) -> Page:
         """Send a request. A header may be given several times."""
@@ -163,7 +163,9 @@ class Browser:
     def get(self, path: str, **headers: str | list[str]) -> Page:
         return self.ask("GET", path, headers={name.replace("_", "-"): v for name, v in headers.items()})
 
-    def post(self, path: str, form: Mapping[str, str], **headers: str | list[str]) -> Page:
+    def post(
+        self, path: str, form: Mapping[str, str] | Sequence[tuple[str, str]], **headers: str | list[str]
+    ) -> Page:
         return self.ask("POST", path, form, {name.replace("_", "-"): v for name, v in headers.items()})
 
     def answer(self, path: str, verdict: str = "approve", **fields: str) -> Page:

@@ -17,6 +17,7 @@ from hitl_cli.gateway.pages import sign_in
 from hitl_cli.gateway.pages.look import COUNTED, PAGE_SIZE, SORTS, Look, look_in, remember, remembered
 from hitl_cli.gateway.pages.rendering import page
 from hitl_cli.inbox.pending import SOON_MS
+from hitl_cli.inbox.permission import may_answer
 from hitl_cli.inbox.request_summary import RequestSummary
 from hitl_cli.requests.question import PRIORITIES
 
@@ -27,11 +28,15 @@ if TYPE_CHECKING:
 
 
 class _Row(Struct, frozen=True):
-    """A request in the list: its prompt without Markdown, and whether its deadline is near."""
+    """A request in the list: its prompt without Markdown, and whether its deadline is near.
+
+    `mine` is whether the visitor may answer it.
+    """
 
     item: RequestSummary
     asks: str
     near: bool
+    mine: bool
 
 
 class _Listed(Struct, frozen=True):
@@ -73,7 +78,12 @@ def _listed(inbox: Inbox, look: Look) -> _Listed:
     end = look.page * PAGE_SIZE
     found, more = inbox.list(look.filter(inbox.actor.person), sort=look.sort, limit=max(end, COUNTED))
     rows = tuple(
-        _Row(item, as_words(item.prompt or ""), near=item.deadline - item.now < SOON_MS)
+        _Row(
+            item,
+            as_words(item.prompt or ""),
+            near=item.deadline - item.now < SOON_MS,
+            mine=not look.every or may_answer(item, inbox.actor.person, inbox.actor.groups),
+        )
         for item in found[end - PAGE_SIZE : end]
     )
     return _Listed(rows, more or len(found) > end, _in_words(len(found), more=more))

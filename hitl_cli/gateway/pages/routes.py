@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from hitl_cli.gateway.pages import history, inbox, links, passkeys, rules, runs, sign_in, stats, terminal
+from hitl_cli.gateway.pages import (
+    history,
+    inbox,
+    links,
+    many,
+    passkeys,
+    rules,
+    runs,
+    sign_in,
+    stats,
+    terminal,
+)
 
 ROUTES = [
     *inbox.ROUTES,
     *links.ROUTES,
+    *many.ROUTES,
     *sign_in.ROUTES,
     *runs.ROUTES,
     *history.ROUTES,

@@ -128,7 +128,7 @@
 
   /* Updating the page */
 
-  let asked = 0;
+  let asked = 0, picked = () => {};
 
   /* Fetch a page and replace the live parts of this one with its. Returns it, or null if that failed. */
   const renew = async (address) => {
@@ -149,6 +149,7 @@
     }
     tellTimes();
     tellUndo();
+    picked();
     end(page);
     return page;
   };
@@ -156,7 +157,7 @@
   /* The HTML of an element, without what this script changes in it. */
   const source = (element) => {
     const copy = element.cloneNode(true);
-    for (const time of $$("time", copy)) { time.textContent = ""; }
+    for (const time of $$("time", copy)) time.textContent = time.title = "";
     for (const item of [copy, ...$$(".fresh", copy)]) item.classList.remove("fresh");
     for (const one of $$("[data-undo] span", copy)) one.remove();
     return copy.innerHTML;
@@ -174,27 +175,28 @@
     ((href && $(`a[href="${CSS.escape(href)}"]`, old)) || $("#main")).focus({ preventScroll: true });
   };
 
-  /* Make the items of one list those of another: what has not changed stays in place. */
+  /* Make the items of one list those of another: what has not changed stays in place, with its tick and the focus. */
   const patch = (list, wanted) => {
-    const known = new Map([...list.children].map((item) => [item.dataset.id, item]));
-    let place = list.firstElementChild;
-    for (const now of [...wanted.children]) {
-      const old = known.get(now.dataset.id), same = old && source(old) === source(now);
-      const focused = old && !same && old.contains(document.activeElement);
-      known.delete(now.dataset.id);
-      if (old === place && place) place = place.nextElementSibling;
-      else if (same) list.insertBefore(old, place);
-      if (same) continue;
-      const ticked = old && $("input:checked", old);
-      if (ticked) $("input", now).checked = true;
-      if (old) old.remove();
-      list.insertBefore(now, place);
-      if (focused) $("a", now).focus({ preventScroll: true });
+    const fresh = new Map([...wanted.children].map((item) => [item.dataset.id, item]));
+    const focused = [...list.children].find((item) => item.contains(document.activeElement));
+    const after = focused && [...list.children].slice([...list.children].indexOf(focused)).find((item) => fresh.has(item.dataset.id));
+    for (const item of [...list.children]) {
+      const now = fresh.get(item.dataset.id);
+      if (!now) item.remove();
+      else if (source(item) === source(now)) fresh.set(item.dataset.id, item);
+      else {
+        if ($("input:checked", item)) $("input", now).checked = true;
+        item.replaceWith(now);
+      }
     }
-    for (const gone of known.values()) {
-      const next = gone.contains(document.activeElement) && (gone.nextElementSibling || gone.previousElementSibling || $("main"));
-      gone.remove();
-      if (next) ($("a", next) || next).focus({ preventScroll: true });
+    let place = list.firstElementChild;
+    for (const item of fresh.values()) {
+      if (item === place) place = place.nextElementSibling;
+      else list.insertBefore(item, place);
+    }
+    if (focused && !list.contains(document.activeElement)) {
+      const again = after ? fresh.get(after.dataset.id) : list.lastElementChild;
+      ((again && $("a", again)) || $("#main")).focus({ preventScroll: true });
     }
   };
 
@@ -364,6 +366,26 @@
     document.addEventListener("submit", (event) => {
       if (event.target.matches("[data-answer]") && Date.now() - began < GRACE_MS) { event.preventDefault(); event.stopImmediatePropagation(); }
     }, true);
+  }
+
+  /* Many at once: the form is shown once something is selected. */
+  const many = $("#many");
+  if (many) {
+    const all = $("[data-all]", many), picks = () => $$('.pick input[type="checkbox"]');
+    all.hidden = false;
+    const pick = () => {
+      const chosen = picks().filter((one) => one.checked).length;
+      many.hidden = !chosen;
+      $("[data-picked]", many).textContent = `${counted(chosen, "request")} selected`;
+      $("input", all).checked = chosen === picks().length;
+    };
+    document.addEventListener("change", (event) => {
+      if ($("input", all) === event.target) for (const one of picks()) one.checked = event.target.checked;
+      if (event.target.closest(".pick, [data-all]")) pick();
+    });
+    addEventListener("pageshow", pick);
+    picked = pick;
+    pick();
   }
 
   /* Keys, as in `hitl review`. They can be turned off, and never act in a text field. */
