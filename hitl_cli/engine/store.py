@@ -230,12 +230,12 @@ class Store:
         """Return a number that changes when another connection commits. Raises StorageFailed."""
         self._place.log_bytes()
         with self._failing():
-            return int(self._db.execute("PRAGMA data_version").fetchone()[0])
+            return int(_waiting(lambda: self._db.execute("PRAGMA data_version").fetchone()[0]))
 
     def waiting_counts(self) -> tuple[int, int]:
         """Return the number of waiting promises and of tasks on offer. Raises StorageFailed."""
         with self._failing():
-            promises, tasks = self._db.execute(WAITING_COUNTS).fetchone()
+            promises, tasks = _waiting(lambda: self._db.execute(WAITING_COUNTS).fetchone())
         return int(promises), int(tasks)
 
     @contextmanager
@@ -285,9 +285,11 @@ class Store:
     def space(self) -> tuple[int, int]:
         """Return the size of the file with its log, and the free bytes in it."""
         with self._failing():
-            size, pages, free = (
-                int(self._db.execute(f"PRAGMA {name}").fetchone()[0])
-                for name in ("page_size", "page_count", "freelist_count")
+            size, pages, free = _waiting(
+                lambda: [
+                    int(self._db.execute(f"PRAGMA {name}").fetchone()[0])
+                    for name in ("page_size", "page_count", "freelist_count")
+                ]
             )
         return size * pages, size * free
 

@@ -249,6 +249,34 @@ def test_opening_a_file_writes_nothing_and_waits_for_no_writer(
     assert engine.stored("PRAGMA auto_vacuum") == [{"auto_vacuum": 2}]
 
 
+class _BusyAtFirst:
+    """A connection to a file that another process repairs after a crash when it is first asked."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+        self._asked = 0
+
+    def execute(self, sql: str) -> sqlite3.Cursor:
+        self._asked += 1
+        if self._asked == 1:
+            error = sqlite3.OperationalError("database is locked")
+            error.sqlite_errorcode = sqlite3.SQLITE_BUSY_RECOVERY
+            raise error
+        return self._db.execute(sql)
+
+
+@pytest.mark.parametrize("look", ["data_version", "waiting_counts", "space"])
+def test_a_look_at_a_file_that_another_process_repairs_waits_for_it(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, look: str
+) -> None:
+    engine.create("p")
+    opened = engine.server.store
+    seen = getattr(opened, look)()
+    monkeypatch.setattr(opened, "_db", _BusyAtFirst(opened._db))
+
+    assert getattr(opened, look)() == seen
+
+
 def test_many_can_open_a_new_file_at_once(tmp_path: Path) -> None:
     failures: list[BaseException] = []
 
