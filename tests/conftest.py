@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from hitl_cli.client.connect import connect
 from hitl_cli.people.actor import Actor
@@ -39,6 +40,13 @@ APPS = Path(__file__).parent / "apps"
 
 NOBODY = Actor(person="", via="test")
 """Starts runs whose record does not say who started them."""
+
+
+# How long an example takes depends on what else the machine does: that is no fault of a test.
+settings.register_profile(
+    "hitl", parent=settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("hitl")
 
 
 def wait_until[T](condition: Callable[[], T], patience_s: float = PATIENCE_S) -> T:

@@ -260,7 +260,11 @@ ACTS = st.lists(
 
 @pytest.mark.parametrize("client", ["file", pytest.param("postgres", marks=pytest.mark.heavy)], indirect=True)
 @given(acts=ACTS)
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=8,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
 def test_whatever_happens_memory_and_server_agree(client: Client, other: Client, acts: list[Any]) -> None:
     for item in Inbox(other, ADA).list()[0]:
         other.call_many(

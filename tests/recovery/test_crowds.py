@@ -170,7 +170,7 @@ def test_the_log_stays_bounded_while_many_write_and_read_without_a_pause(hitl: H
 # A writer that does not end
 
 
-def impatient(function: Callable[..., None], *args: Any) -> None:
+def unwilling_to_wait(function: Callable[..., None], *args: Any) -> None:
     """Be a process that waits only a moment for another one's lock."""
     store.LOCK_WAIT_S = IMPATIENCE_S
     function(*args)
@@ -179,13 +179,13 @@ def impatient(function: Callable[..., None], *args: Any) -> None:
 def test_while_another_program_holds_the_lock_readers_are_served_writers_told_and_then_all_goes_on(
     hitl: Hitl,
 ) -> None:
-    worker = start(impatient, work, hitl.database, STEPS, 1_000, {})
+    worker = start(unwilling_to_wait, work, hitl.database, STEPS, 1_000, {})
     try:
         with hitl.client() as client:
             begin(client, "r", "approval", "r")
             waiting(client)
             holder = Holding(hitl.database, "BEGIN IMMEDIATE")
-            code, said = command(hitl, "approve", "r")
+            code, said = command(hitl, "approve", "r", impatient=True)
             assert code == 6
             assert "locked by another process" in said
             assert "Nothing was changed" in said
@@ -200,10 +200,11 @@ def test_while_another_program_holds_the_lock_readers_are_served_writers_told_an
         worker.join()
 
 
-def command(hitl: Hitl, *args: str) -> tuple[int | None, str]:
-    """Run an impatient command, and return its exit code and what it complained of."""
+def command(hitl: Hitl, *args: str, impatient: bool = False) -> tuple[int | None, str]:
+    """Run a command, and return its exit code and what it complained of."""
     out, err = hitl.folder / "out", hitl.folder / "err"
-    process: BaseProcess = start(impatient, run_command, hitl.env, out, err, *args)
+    how = (unwilling_to_wait, run_command) if impatient else (run_command,)
+    process: BaseProcess = start(*how, hitl.env, out, err, *args)
     process.join()
     return process.exitcode, err.read_text()
 

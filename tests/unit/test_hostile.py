@@ -152,7 +152,11 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
 @given(data=JSON, reason=TEXT, remark=TEXT, person=TEXT)
 def test_whatever_is_given_the_sdk_sees_json_or_our_own_error(
     client: EmbeddedClient, data: Any, reason: str, remark: str, person: str
