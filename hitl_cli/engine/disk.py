@@ -29,12 +29,6 @@ def sync_folders(database: Path) -> None:
             sync(folder)
 
 
-def sync_log(database: Path) -> None:
-    """Make sure that all that was written to the log so far is on disk. Raises OSError."""
-    with contextlib.suppress(FileNotFoundError):
-        sync(log_of(database))
-
-
 def sync(path: Path) -> None:
     """Make sure that a file or a folder is on disk. Raises OSError."""
     file = os.open(path, os.O_RDONLY)
@@ -45,6 +39,25 @@ def sync(path: Path) -> None:
             fcntl.fcntl(file, FULL_SYNC)
     finally:
         os.close(file)
+
+
+class LogFile:
+    """The write-ahead log of an open database, to sync it."""
+
+    def __init__(self, database: Path) -> None:
+        """Open it. Raises OSError."""
+        self._file = log_of(database).open("rb", buffering=0)
+
+    def sync(self) -> None:
+        """Make sure that what any process has written to the log so far is on disk. Raises OSError."""
+        if FULL_SYNC is None:
+            os.fdatasync(self._file.fileno())
+        else:
+            fcntl.fcntl(self._file, FULL_SYNC)
+
+    def close(self) -> None:
+        """Close it."""
+        self._file.close()
 
 
 @contextlib.contextmanager

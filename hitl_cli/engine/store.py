@@ -208,8 +208,10 @@ class Store:
             _migrate(self._db, self.path)
         self._format = len(migrations())
         self._place = disk.Place(self.path)
-        # Another process may have died before it synced the data that this one reads.
-        disk.sync_log(self.path)
+        self._log_file = disk.LogFile(self.path)
+        self._unsynced, self._synced = True, 0
+        self._db.execute("PRAGMA synchronous = NORMAL")  # `_sync` does it, without the lock
+        self._sync(self._version(), written=True)
         self._db.execute("PRAGMA temp_store = MEMORY")
         self._db.execute(
             "CREATE TEMP TABLE refused (taker TEXT, seq INTEGER, PRIMARY KEY (taker, seq)) WITHOUT ROWID"
@@ -219,18 +221,19 @@ class Store:
     def close(self) -> None:
         """Close the connection."""
         self._db.close()
+        self._log_file.close()
 
     def leave(self) -> None:
         """Close a file that is no longer at its path, after copying its log into it if the log is gone."""
         with contextlib.suppress(sqlite3.Error):
             self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-        self._db.close()
+        self.close()
 
     def data_version(self) -> int:
         """Return a number that changes when another connection commits. Raises StorageFailed."""
         self._place.log_bytes()
         with self._failing():
-            return int(_waiting(lambda: self._db.execute("PRAGMA data_version").fetchone()[0]))
+            return _waiting(self._version)
 
     def waiting_counts(self) -> tuple[int, int]:
         """Return the number of waiting promises and of tasks on offer. Raises StorageFailed."""
@@ -246,13 +249,17 @@ class Store:
 
         `clock` gives ms since the epoch; the transaction's `now` is never earlier than that of a previous
         one, unless `exact`, which is for debugging.
+        What others have committed meanwhile is synced too, before anybody hears of it.
+
         Raises StorageFailed; FileMoved if the file is no longer at its path, even if the commit succeeded;
         NeedsWriting if `write` is False and something has to be written.
         """
+        before = self._db.total_changes
         try:
             tx = _waiting(lambda: self._begin(clock, write=write, exact=exact))
             yield tx
             tx.remember_now()
+            version = self._version()
             self._db.execute("COMMIT")
         except BaseException as error:
             if self._db.in_transaction:
@@ -261,10 +268,33 @@ class Store:
             if isinstance(error, sqlite3.Error):
                 raise StorageFailed(explain(error, self.path)) from error
             raise
+        self._sync(version, written=self._db.total_changes != before)
         log_bytes = self._place.log_bytes()
         if write:
             with contextlib.suppress(sqlite3.Error):  # the commit succeeded; a later one retries this
                 self._log.keep_short(log_bytes)
+
+    def _version(self) -> int:
+        """Return a number that is another one after another connection's commit. Raises sqlite3.Error."""
+        return int(self._db.execute("PRAGMA data_version").fetchone()[0])
+
+    def _sync(self, version: int, *, written: bool) -> None:
+        """Make sure that what a transaction has written, and read, is on disk. Raises StorageFailed.
+
+        It holds no lock, so others commit meanwhile. The log is one file, which begins anew only after all
+        of it was copied into the database: to sync it is to sync the commits of all processes.
+        """
+        self._unsynced |= written
+        if not self._unsynced and version == self._synced:
+            return
+        try:
+            self._log_file.sync()
+        except OSError as error:
+            raise StorageFailed(
+                f"the disk of {self.path} did not confirm what was written to it: {error.strerror}."
+                " It may be lost."
+            ) from error
+        self._synced, self._unsynced = version, False
 
     def _begin(self, clock: Callable[[], int], *, write: bool, exact: bool) -> Transaction:
         """Begin a transaction and read the clock; a reader meets a lock here first."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sqlite3
@@ -92,11 +93,41 @@ def test_what_was_committed_is_there_when_the_file_is_opened_again(
     assert open_engine(Clock()).promise("t") == settled
 
 
-def test_every_commit_is_synced_to_a_write_ahead_log(engine: Engine) -> None:
-    db = engine.server.store._db
+def test_every_commit_is_synced_and_so_is_what_others_have_committed_before_it_is_read(
+    engine: Engine, open_engine: Callable[[Clock], Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert engine.server.store._db.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+    other = open_engine(engine.clock)
+    synced: list[object] = []
+    monkeypatch.setattr(disk.LogFile, "sync", lambda log: synced.append(log))  # noqa: PLW0108 - a method
 
-    assert db.execute("PRAGMA synchronous").fetchone()[0] == 2
-    assert db.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+    def syncs(who: Engine, action: Callable[[], object]) -> bool:
+        synced.clear()
+        action()
+        assert synced in ([], [who.server.store._log_file])
+        return bool(synced)
+
+    assert syncs(engine, lambda: engine.create("p"))
+    assert not syncs(engine, lambda: engine.promise("p"))
+    assert syncs(other, lambda: other.promise("p"))
+    assert not syncs(other, lambda: other.promise("p"))
+    assert not syncs(other, lambda: other.create("p"))  # it is there
+    assert syncs(other, lambda: other.create("q"))
+    assert syncs(engine, lambda: engine.promise("p"))
+
+
+def test_a_disk_that_does_not_confirm_what_was_written_is_told(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: disk.LogFile) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(disk.LogFile, "sync", fail)
+        for _ in range(2):
+            with pytest.raises(StorageFailed):
+                engine.create("p")
+    engine.create("p")
 
 
 def test_the_file_says_whose_it_is_and_in_which_format(engine: Engine) -> None:

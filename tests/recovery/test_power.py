@@ -61,11 +61,11 @@ class Recorded:
         return Disk(self.root)
 
 
-def record(root: Path, synchronous: str = "FULL") -> Recorded:
+def record(root: Path, *more: str) -> Recorded:
     """Have two processes answer requests on a new file in a new folder."""
     database, answers = root / "new" / "folder" / "hitl.db", root / "answers"
     command = [sys.executable, "-m", "tests.recovery.answering", str(database), str(answers)]
-    command += [str(TURNS), str(LOG_BYTES), synchronous]
+    command += [str(TURNS), str(LOG_BYTES), *more]
     events = trace(command, root / "printed", os.environ, REPOSITORY)
     return Recorded(root, database, str(answers), events)
 
@@ -96,7 +96,7 @@ def test_every_answer_of_an_engine_leaves_after_its_commit_is_on_disk(recorded: 
 
 
 def test_an_engine_that_does_not_sync_would_be_found_out(tmp_path: Path) -> None:
-    assert list(unsynced_answers(record(tmp_path, synchronous="NORMAL"))) != []
+    assert list(unsynced_answers(record(tmp_path, "unsynced"))) != []
 
 
 @pytest.mark.parametrize("kept", [0.0, 0.5, 1.0])
@@ -107,6 +107,8 @@ def test_after_a_power_failure_at_any_moment_every_answer_given_is_in_the_file(
     print(f"seed {seed}")
     chance = random.Random(seed)
     moments = set(chance.sample(range(len(recorded.events)), FAILURES // 3))
+    told = answers_before_a_sync(recorded)
+    moments |= set(chance.sample(told, min(len(told), FAILURES // 3)))
     disk, answered = recorded.disk(), dict[str, str | None]()
     for number, event in enumerate(recorded.events):
         if number in moments:
@@ -119,6 +121,17 @@ def test_after_a_power_failure_at_any_moment_every_answer_given_is_in_the_file(
         if event.kind == "write" and event.path.startswith(recorded.answers):
             id, *mark = event.data.decode().split()
             answered[id] = mark[0] if mark else None
+
+
+def answers_before_a_sync(recorded: Recorded) -> list[int]:
+    """Return the moments after an answer when the disk still has to take what any process has written."""
+    disk, found = recorded.disk(), []
+    pids = {event.pid for event in recorded.events}
+    for number, event in enumerate(recorded.events):
+        disk.follow(event)
+        if event.path.startswith(recorded.answers) and any(disk.waits(recorded.log, pid) for pid in pids):
+            found.append(number + 1)
+    return found
 
 
 def power_failure(disk: Disk, recorded: Recorded, folder: Path, chance: random.Random, kept: float) -> bool:
@@ -171,7 +184,7 @@ def test_what_a_process_killed_before_its_sync_left_behind_is_synced_before_anyb
     with hitl.client() as client:
         client.call_many([blocking("p", client.now() + 3_600_000)])
         log_is_left_behind(client)
-        fault = "fdatasync:error=EIO:signal=KILL:when=1"
+        fault = "fdatasync:error=EIO:signal=KILL:when=2"  # the first is when it opens the file
         killed = trace(
             [HITL, "approve", "p"], hitl.folder / "1", hitl.env, hitl.folder, fault, code=-signal.SIGKILL
         )
