@@ -48,6 +48,7 @@ from hitl_cli.format.terminal import printable
 from hitl_cli.forms import as_form_type, schema_of
 from hitl_cli.inbox.ask import digest_of as digest_of_file
 from hitl_cli.inbox.decision_log import log_seen
+from hitl_cli.inbox.decision_traces import trace_request
 from hitl_cli.inbox.proof import unproven
 from hitl_cli.inbox.standing import check_offer, decide_by_rule
 from hitl_cli.notify.deliver import asked_in_run, give_notice, notifier_of, tell_outcome
@@ -442,6 +443,9 @@ async def asking(
         return msgspec.structs.replace(given, answers=question)
     rule = (request.value.headers or {}).get("hitl:rule")
     log_seen(ctx.info.origin_id, decision, rule)
+    decided_at = request.settled_at or request.created_at
+    outcome = "approved" if decision.approved else "expired" if decision.expired else "rejected"
+    trace_request(request.id, request.param.headers, request.created_at, decided_at, outcome, decision.via)
     if rule is None:
         await tell_outcome(ctx, question, request)
     return KeptDecision(**msgspec.structs.asdict(decision), answers=question)

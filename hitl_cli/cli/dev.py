@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
-from hitl_cli import defaults
+from hitl_cli import defaults, tracing
 from hitl_cli.cli import worker
 from hitl_cli.cli.gateway import SignIn, options_of
-from hitl_cli.cli.logs import LogJson, log_to_stderr, say_serving, wants_json
+from hitl_cli.cli.logs import LogJson, observed, say_serving, wants_json
 from hitl_cli.cli.options import Port, Server, Token, flag
 from hitl_cli.cli.output import hyperlink
 from hitl_cli.cli.serving import listening
@@ -80,10 +80,11 @@ def dev(
     serves, log_json = options(), wants_json(log_json)
     logging.getLogger("hitl_cli.decisions.seen").setLevel(logging.WARNING)
     if supervised is not None:
-        log_to_stderr(as_json=log_json)
+        observed("dev", as_json=log_json)
         _work(works, serves, supervised.url, supervised, as_json=log_json)
         return
     with listening(HOST, port, log_json=log_json):
+        tracing.start("dev")
         gateway = BackgroundGateway(serves)
         gateway.start()
     url = gateway.url if serves.url == f"http://{HOST}:{port}" else serves.url

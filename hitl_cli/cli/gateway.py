@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
-from hitl_cli import defaults
+from hitl_cli import defaults, tracing
 from hitl_cli.cli.context import named_server
 from hitl_cli.cli.logs import LogJson, Metrics, say_serving, wants_json
 from hitl_cli.cli.options import Port, Server, Token, flag, value
@@ -94,6 +94,7 @@ def gateway(
     )
     log_json = wants_json(log_json)
     with listening(host, port, log_json=log_json):
+        tracing.start("gateway")
         _tell_where_mails_lead(options)
         asyncio.run(_serve(options, log_json=log_json))
 

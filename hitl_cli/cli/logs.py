@@ -7,6 +7,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
+from hitl_cli import tracing
 from hitl_cli.cli.options import flag, value
 from hitl_cli.cli.streams import lose_what_cannot_be_printed
 from hitl_cli.errors import logged
@@ -48,6 +49,12 @@ def say_serving(text: str, document: Mapping[str, Any], metrics: str | None = No
 def wants_json(given: bool) -> bool:
     """Whether to log JSON: by the option, or by HITL_LOG_JSON for all commands."""
     return given or os.environ.get("HITL_LOG_JSON", "0") not in ("", "0")
+
+
+def observed(role: str, *, as_json: bool) -> None:
+    """Log to stderr, and send traces if the environment says where to."""
+    log_to_stderr(as_json=as_json)
+    tracing.start(role)
 
 
 def log_to_stderr(*, as_json: bool = False) -> None:

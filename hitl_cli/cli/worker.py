@@ -13,7 +13,7 @@ import msgspec
 import typer
 
 from hitl_cli.cli.context import named_server
-from hitl_cli.cli.logs import LogJson, Metrics, log_to_stderr, say, say_serving, wants_json
+from hitl_cli.cli.logs import LogJson, Metrics, observed, say, say_serving, wants_json
 from hitl_cli.cli.options import Server, Token, flag, number, value
 from hitl_cli.cli.output import hyperlink, note
 from hitl_cli.cli.render.table import Column, colored, print_table
@@ -113,7 +113,7 @@ def worker(
         exit_when_lost_s=None if exit_when_lost is None else parse_duration(exit_when_lost) / 1_000,
         metrics=None if metrics is None else metrics_options(metrics, Settings().metrics()),
     )
-    log_to_stderr(as_json=log_json)
+    observed("worker", as_json=log_json)
     if check:
         report_changes(options, as_json=log_json)
         return

@@ -11,6 +11,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Concatenate
 
+from hitl_cli import tracing
 from hitl_cli.engine.wall_clock import now_ms
 
 if TYPE_CHECKING:
@@ -44,7 +45,10 @@ class ClientPool:
     def submit[T](self, function: Callable[[Client], T]) -> asyncio.Future[T]:
         """Return the future result of a function of a client."""
         loop = asyncio.get_running_loop()
-        return loop.run_in_executor(self._pool, lambda: function(self._client()))
+        if tracing.current() is None:
+            return loop.run_in_executor(self._pool, lambda: function(self._client()))
+        here = contextvars.copy_context()  # so that the thread knows the current span
+        return loop.run_in_executor(self._pool, lambda: here.run(function, self._client()))
 
     def now(self) -> int:
         """Return the present in ms since the epoch: by the server's clock, once it was reached."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from hitl_cli import tracing
 from hitl_cli.format import log_fields
 from hitl_cli.gateway.context import gateway_of
 from hitl_cli.gateway.error_responses import shown_path
@@ -31,7 +32,7 @@ async def observe(
     began, status = time.perf_counter(), LEFT
     log_fields.context.set({})  # a connection has one context for all its requests
     try:
-        response = await handler(request)
+        response = await _traced(request, handler)
         status = response.status
     except web.HTTPException as redirect:
         status = redirect.status
@@ -39,6 +40,23 @@ async def observe(
     finally:
         _note(request, status, time.perf_counter() - began)
     return response
+
+
+async def _traced(
+    request: Request, handler: Callable[[Request], Awaitable[StreamResponse]]
+) -> StreamResponse:
+    """Handle a request, in a span of its own if traces are on."""
+    tracer = tracing.current()
+    if tracer is None:
+        return await handler(request)
+    resource = request.match_info.route.resource
+    route = "" if resource is None else gateway_of(request).options.without_base(resource.canonical)
+    about = {"http.request.method": request.method, "http.route": route}
+    caller = tracing.trace_in(request.headers.get(tracing.HEADER))
+    with tracer.span(f"{request.method} {route}".strip(), about, parent=caller, serves=True) as made:
+        response = await handler(request)
+        made.set_attribute("http.response.status_code", response.status)
+        return response
 
 
 def _note(request: Request, status: int, seconds: float) -> None:

@@ -61,6 +61,7 @@ from hitl_cli.requests.question import (
 )
 from hitl_cli.rules.matching import TOOL
 from hitl_cli.runs.run import address_of, cancel_request, check_id, show_call
+from hitl_cli.tracing import caller_headers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -150,7 +151,9 @@ def ask(
     data = {
         "id": id,
         "timeoutAt": client.now() + deadline_ms,
-        "param": encode(msgspec.to_builtins(question), {"hitl:start": mark, "hitl:by": actor.person}),
+        "param": encode(
+            msgspec.to_builtins(question), {"hitl:start": mark, "hitl:by": actor.person, **caller_headers()}
+        ),
         "tags": {**found, **EXTERNAL, **lineage(id, scope="global")},
     }
     promise = as_promise(client.call_many([ProtocolRequest("promise.create", data)])[0])

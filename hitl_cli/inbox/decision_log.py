@@ -9,6 +9,9 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
+from hitl_cli.engine.wall_clock import now_ms
+from hitl_cli.inbox.decision_traces import trace_decision
+
 if TYPE_CHECKING:
     from hitl_cli.inbox.decide import DecisionResult
     from hitl_cli.requests.decision import Decision
@@ -20,7 +23,9 @@ seen_logger = logging.getLogger("hitl_cli.decisions.seen")
 
 
 def log_decision(result: DecisionResult) -> DecisionResult:
-    """Log a decision or a vote that was recorded now, and return it."""
+    """Log a decision or a vote that was recorded now, and return it. Its trace gets a span."""
+    if result.fresh:
+        trace_decision(result, now_ms())
     if result.fresh and logger.isEnabledFor(logging.INFO):
         audit = result.audit
         outcome = "approved" if result.verdict == "approve" else "rejected"

@@ -20,6 +20,7 @@ from resonate.context import Context
 from resonate.retry import Never
 from resonate.types import PromiseRecord
 
+from hitl_cli import tracing
 from hitl_cli.client.pool import Batches, ClientPool, InLoop
 from hitl_cli.client.protocol import Client
 from hitl_cli.client.wire import Promise, audit_of
@@ -140,7 +141,8 @@ class Notifier:
         send: Callable[[M, Address], Awaitable[str | None]],
     ) -> DeliveryAttempt:
         """Send what is being composed to an address, and return the result; `tried` makes it."""
-        attempt = await self._attempt(tried, composing, address, send)
+        with tracing.span("send message", {"hitl.channel": address.kind if address else ""}):
+            attempt = await self._attempt(tried, composing, address, send)
         self._noted(attempt)
         return attempt
 

@@ -13,6 +13,7 @@ from hitl_cli.client.protocol import ProtocolRequest
 from hitl_cli.client.tags import CHECKPOINT_PREFIX, LOG_PREFIX, TARGET_TAG, lineage
 from hitl_cli.client.wire import Call, Json, Promise, decode, encode
 from hitl_cli.errors import BadName
+from hitl_cli.tracing import caller_headers
 
 type RunState = Literal["running", "waiting", "completed", "failed", "canceled", "expired"]
 
@@ -127,7 +128,7 @@ def create_request(
     new; `hitl:by` is the person who started the run, which `allow_self=False` needs (docs/reference/wire.md).
     """
     tags = {TARGET_TAG: address_of(group)} | lineage(spec.id, scope="global")
-    headers = {"hitl:start": mark} | ({"hitl:by": by} if by else {})
+    headers = {"hitl:start": mark} | ({"hitl:by": by} if by else {}) | caller_headers()
     param = encode(msgspec.to_builtins(spec.call()), headers)
     return ProtocolRequest(
         "promise.create", {"id": spec.id, "timeoutAt": timeout_at, "param": param, "tags": tags}

@@ -18,6 +18,7 @@ from resonate.error import PlatformError, ResonateError, SerializationError, Ser
 from resonate.send import PromiseFencing, TaskLifecycle
 from resonate.types import PromiseCreateReq, PromiseSettleReq, Value
 
+from hitl_cli import tracing
 from hitl_cli.client.failure import Failure, failure_in
 from hitl_cli.client.tags import INTERNAL_FUNCTIONS, RETRY_TAG, SCOPE_TAG, TARGET_TAG, lineage
 from hitl_cli.client.wire import (
@@ -36,6 +37,7 @@ from hitl_cli.sdk.context import LeftToOthers
 from hitl_cli.sdk.failures import comes_from, failure_of, given_up, remembered
 from hitl_cli.sdk.heartbeat import executing
 from hitl_cli.sdk.suspension import take_back_request
+from hitl_cli.sdk.traces import TaskTraces
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -115,6 +117,8 @@ class ObservedTasks:
         self.left: set[str] = set()
         """The tasks that this worker cannot execute and that others can: it must not take them again."""
         self._failed_steps: dict[str, dict[str, Failure]] = {}
+        tracer = tracing.current()
+        self._traces = None if tracer is None else TaskTraces(tracer)
 
     # resonate.send.TaskLifecycle
 
@@ -128,6 +132,8 @@ class ObservedTasks:
         call = decode_as(held.promise.param, Call)
         if call is not None:
             self._functions[id] = call.func
+            if self._traces is not None:
+                self._traces.acquired(held.promise, call.func, self._clock())
             self._look_at(id, held.preload)
             self._say("started" if held.task.version == 1 else "resumed", id)
         return held
@@ -140,6 +146,8 @@ class ObservedTasks:
         except ServerError as error:
             self._lost(id, error)
             raise
+        if self._traces is not None:
+            self._traces.fulfilled(id, promise, self._clock())
         if promise.state == "resolved":
             self._say("completed", id)
         else:
@@ -224,6 +232,8 @@ class ObservedTasks:
         elif req.tags.get(SCOPE_TAG) == "local" and (step := running.get(None)) is not None:
             param = Value(headers={FUNCTION_HEADER: step.name})
             req = PromiseCreateReq(id=req.id, timeout_at=req.timeout_at, param=param, tags=req.tags)
+        if self._traces is not None:
+            req = self._traces.carried(id, req)
         try:
             result = await self._tasks.task_fence_create(id, version, req)
         except ServerError as error:
@@ -243,6 +253,8 @@ class ObservedTasks:
         except ServerError as error:
             self._lost(id, error)
             raise
+        if self._traces is not None:
+            self._traces.stepped(id, result.promise)
         if result.promise.state != "resolved":
             self._look_at(id, (result.promise,))
         return result
@@ -303,6 +315,8 @@ class ObservedTasks:
         return PromiseSettleReq(id=req.id, state=req.state, value=Value(headers=headers, data=req.value.data))
 
     def _forget(self, id: str) -> None:
+        if self._traces is not None:
+            self._traces.suspended(id, self._clock())
         self._functions.pop(id, None)
         self._failed_steps.pop(id, None)
 

@@ -1,0 +1,46 @@
+"""The trace of a run, and how it is carried: the header `traceparent` of W3C Trace Context."""
+
+from __future__ import annotations
+
+import re
+from hashlib import sha256
+
+from msgspec import Struct
+
+HEADER = "traceparent"
+
+FORM = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
+"""A version, the trace, the span of the caller, and flags. Later versions may add more."""
+
+SAMPLED = 1
+
+
+class Trace(Struct, frozen=True, gc=False):
+    """A trace, and a span in it: that of a caller, or of a promise. `span` is 0 if there is none."""
+
+    id: int
+    span: int
+    flags: int = SAMPLED
+
+    def header(self) -> str:
+        """Return the value of the header."""
+        return f"00-{self.id:032x}-{self.span:016x}-{self.flags:02x}"
+
+    def of(self, promise: str) -> Trace:
+        """Return the same trace, with the span of a promise (its id)."""
+        digest = sha256(f"hitl.span\0{self.id:x}\0{promise}".encode()).digest()
+        return Trace(self.id, int.from_bytes(digest[:8]) or 1, self.flags)
+
+
+def trace_in(header: str | None) -> Trace | None:
+    """Return what a header says; None for one that is missing or not valid."""
+    form = FORM.fullmatch(header or "")
+    if form is None or int(form[1], 16) == 0 or int(form[2], 16) == 0:
+        return None
+    return Trace(int(form[1], 16), int(form[2], 16), int(form[3], 16) & SAMPLED)
+
+
+def derived_trace_id(promise: str, created_at: int) -> int:
+    """Return the trace of a promise that nobody has given one: the same in every process."""
+    digest = sha256(f"hitl.trace\0{promise}\0{created_at}".encode()).digest()
+    return int.from_bytes(digest[:16]) or 1
