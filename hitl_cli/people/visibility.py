@@ -1,6 +1,6 @@
 """Who sees what, by the settings: `[visibility]` and `[roles]`.
 
-`inbox/sight.py` applies it to requests, `runs/sight.py` to runs.
+`people/sight.py` applies it to requests and runs.
 """
 
 from __future__ import annotations
