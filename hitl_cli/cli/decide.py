@@ -14,7 +14,7 @@ from msgspec import UNSET
 from hitl_cli.cli.bulk import Dry, Match, Stdin, Yes, answer_many, named
 from hitl_cli.cli.completion import complete_promise
 from hitl_cli.cli.context import given_stdin, inbox_of, opened, read_stdin, without_mark
-from hitl_cli.cli.options import AsJson, Server, Sign, SshKey, Token, Who, argument, value
+from hitl_cli.cli.options import AsJson, Server, Sign, SshKey, Token, Who, argument, flag, value
 from hitl_cli.cli.output import is_terminal, note, print_json
 from hitl_cli.cli.render.decision import sentence
 from hitl_cli.errors import BadAnswer, BadInput, BadJson, BadUsage, TooLarge
@@ -48,6 +48,7 @@ Fields = Annotated[
     value("FIELD=VALUE", "Set a field of the form or of the arguments (repeatable).", "--set"),
 ]
 Comment = Annotated[str | None, value("TEXT", "Comment to store with the decision.", "--comment")]
+Anyway = Annotated[bool, flag("Decide it even if somebody else has claimed it.", "--anyway")]
 
 
 def approve(
@@ -63,6 +64,7 @@ def approve(
     match: Match = None,
     yes: Yes = False,
     dry: Dry = False,
+    anyway: Anyway = False,
     sign: Sign = False,
     key: SshKey = None,
     who: Who = None,
@@ -74,7 +76,12 @@ def approve(
     if stdin and data == "-":
         raise BadUsage("--stdin and --data - cannot be combined: both read stdin.")
     answer = _with_data(
-        DecisionInput(verdict="approve", comment=comment, for_=UNSET if duration is None else duration),
+        DecisionInput(
+            verdict="approve",
+            comment=comment,
+            unless_claimed=not anyway,
+            for_=UNSET if duration is None else duration,
+        ),
         data,
         fields,
     )
@@ -96,6 +103,7 @@ def reject(
     match: Match = None,
     yes: Yes = False,
     dry: Dry = False,
+    anyway: Anyway = False,
     sign: Sign = False,
     key: SshKey = None,
     who: Who = None,
@@ -104,7 +112,7 @@ def reject(
     token: Token = None,
 ) -> None:
     """Reject a request. The workflow gets the reason."""
-    answer = DecisionInput(verdict="reject", reason=reason, comment=comment)
+    answer = DecisionInput(verdict="reject", reason=reason, comment=comment, unless_claimed=not anyway)
     one = ids is not None and len(ids) == 1 and not (stdin or match or dry)
     with deciding(ctx, server, token, who, sign=sign, key=key, several=not (one or dry)) as inbox:
         if ids is not None and one:
@@ -121,6 +129,7 @@ def answer(
     data: Data = None,
     fields: Fields = None,
     comment: Comment = None,
+    anyway: Anyway = False,
     sign: Sign = False,
     key: SshKey = None,
     who: Who = None,
@@ -129,7 +138,7 @@ def answer(
     token: Token = None,
 ) -> None:
     """Answer a request with one of its choices, or with the value that it asks for."""
-    said = _with_data(DecisionInput(answer=text, comment=comment), data, fields)
+    said = _with_data(DecisionInput(answer=text, comment=comment, unless_claimed=not anyway), data, fields)
     with deciding(ctx, server, token, who, sign=sign, key=key) as inbox:
         _answer_one(inbox, id, _or_asked_for(inbox, said), as_json=as_json)
 

@@ -41,6 +41,9 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "reject": ('hitl reject hitl-001 --reason "over budget"',),
     "answer": ("hitl answer region-1 eu",),
     "comment": ('hitl comment hitl-001 "looks good"', 'hitl comment hitl-001 -- "- fixed"'),
+    "assign": ("hitl assign invoice-7 lead", "hitl assign invoice-7 group:ops --add"),
+    "claim": ("hitl claim hitl-001", "hitl claim hitl-001 --for 2h"),
+    "release": ("hitl release hitl-001",),
     "open": ("hitl open", "hitl open hitl-001"),
     "link": (
         "hitl link hitl-001 --for reviewer",

@@ -183,6 +183,7 @@ def as_table(items: list[RequestSummary], now: int, gateway: str | None = None) 
             Column("workflow", [item.function or "-" for item in items], spare=5),
             Column("prompt", [_asks(item) for item in items], least=ASKS_LEAST),
             Column("to", [", ".join(item.to) for item in items], spare=2),
+            Column("claimed by", [item.claim.by if item.claim else "" for item in items], spare=1),
             Column("from", [item.asker or "" for item in items], spare=4),
             Column("age", [format_age(now - item.created_at) for item in items], right=True, spare=3),
             Column("time left", times, right=True),
@@ -218,7 +219,7 @@ def _keep_showing(client: Client, look: Look, sort: Sort, gateway: str | None, *
     def show_again() -> None:
         nonlocal shown
         items, more = look()
-        seen: list[object] = [(item.id, item.to, item.votes) for item in items]
+        seen: list[object] = [(item.id, item.to, item.votes, item.claim) for item in items]
         if on_terminal() and not as_json:
             _draw(items, more, client.now(), sort, gateway)
         elif seen == shown:

@@ -23,6 +23,9 @@ VOTE_TAG = "hitl:vote"
 AMENDS_TAG = "hitl:amends"
 """On an amendment of a request, such as other assignees (hitl_cli/inbox/amendments.py): its id."""
 
+CLAIM_TAG = "hitl:claim"
+"""On a claim, whose promise is pending while it holds: so one search finds the claims of all requests."""
+
 SAID_TAG = "hitl:said"
 """On every record under a request, so that the latest records are found with one search."""
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from hitl_cli.client.protocol import Client, Listener
     from hitl_cli.client.wire import Promise
+    from hitl_cli.inbox.amend import Amended
     from hitl_cli.inbox.ask import StandaloneRequest
     from hitl_cli.inbox.decide import DecisionResult
     from hitl_cli.inbox.details import RequestDetails
@@ -89,6 +90,16 @@ class _Desk:
 
     def comment(self, args: calls.Commented) -> Promise:
         return self.inbox.comment(args.name, args.text, whole=args.whole)
+
+    def assign(self, args: calls.Assigned) -> Amended:
+        done = self.inbox.assign(args.name, args.to, self.people, args.group, add=args.add, whole=args.whole)
+        return _plainly(done)
+
+    def claim(self, args: calls.ForTime) -> Amended:
+        return _plainly(self.inbox.claim(args.name, args.ms, whole=args.whole))
+
+    def release(self, args: calls.Named) -> Amended:
+        return _plainly(self.inbox.release(args.name, whole=args.whole))
 
     def ask(self, args: calls.Put) -> StandaloneRequest:
         asked, groups = args.asked, self.actor.groups
@@ -208,6 +219,11 @@ async def _call(request: Request) -> web.Response:
 def _bare(item: RequestSummary) -> RequestSummary:
     """Return a request without what this gateway keeps with it."""
     return replace(item, memo=None)
+
+
+def _plainly(done: Amended) -> Amended:
+    """Return a request after a change, without what this gateway keeps with it."""
+    return replace(done, item=_bare(done.item))
 
 
 def _own(actor: Actor) -> Groups:

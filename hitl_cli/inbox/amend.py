@@ -6,8 +6,9 @@ the same moment, the second is judged again after the first, and all processes s
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from hitl_cli.client.protocol import ProtocolRequest, as_promise, get_promise
@@ -15,17 +16,24 @@ from hitl_cli.client.records import closing
 from hitl_cli.client.tags import TARGET_TAG
 from hitl_cli.client.wire import Audit, fresh_id
 from hitl_cli.errors import BadInput, NotAllowed
-from hitl_cli.inbox.amendments import with_amendments
+from hitl_cli.format.durations import UNITS_MS, format_duration
+from hitl_cli.inbox.amendments import amended, check_unclaimed
 from hitl_cli.inbox.decide import already
 from hitl_cli.inbox.pending import spelled_by
-from hitl_cli.inbox.permission import is_excluded, may_answer
+from hitl_cli.inbox.permission import check_may_answer, is_excluded, may_answer
+from hitl_cli.inbox.request_summary import RequestSummary
 from hitl_cli.inbox.votes import votes_of
 from hitl_cli.people.actor import check_person
 from hitl_cli.people.contacts import recipients
 from hitl_cli.people.groups import as_asked, bare_name, check_known, everyone_in
 from hitl_cli.people.quorum import approvals, voice_of
-from hitl_cli.requests.amendment_records import AmendmentInput, create_request
-from hitl_cli.requests.amendments import assignees_of
+from hitl_cli.requests.amendment_records import (
+    AmendmentInput,
+    amendments_of_many,
+    closing_of,
+    create_request,
+)
+from hitl_cli.requests.amendments import Amendment, assignees_of
 from hitl_cli.requests.notification import Notification
 from hitl_cli.runs.run import address_of
 
@@ -33,21 +41,24 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from hitl_cli.client.protocol import Client
-    from hitl_cli.inbox.request_summary import RequestSummary
     from hitl_cli.people.actor import Actor
     from hitl_cli.people.contacts import Directory
     from hitl_cli.people.groups import Groups
-    from hitl_cli.requests.amendments import Amendment
 
 MOST_NAMES = 1_000
 """Most assignees of a request, as when it is asked."""
 
+CLAIM_MS = UNITS_MS["h"]
+"""How long a claim holds, unless it says so."""
 
-class Amended(NamedTuple):
+LONGEST_CLAIM_MS = 7 * UNITS_MS["d"]
+
+
+class Amended(Struct, frozen=True, kw_only=True):
     """A request after a change, and the amendment; None if nothing had to change."""
 
     item: RequestSummary
-    amendment: Amendment | None
+    amendment: Amendment | None = None
 
 
 # Assigning
@@ -137,7 +148,7 @@ def notify_assigned(client: Client, done: Amended, directory: Directory, group: 
 
     The workers of its run deliver it, otherwise those of a group.
     """
-    item, made = done
+    item, made = done.item, done.amendment
     if made is None:
         return
     earlier = [one for one in item.amendments if one.number < made.number]
@@ -150,6 +161,34 @@ def notify_assigned(client: Client, done: Amended, directory: Directory, group: 
     promise, run = item.promise, item.run
     target = run.tags[TARGET_TAG] if run is not None and run.is_run else address_of(group)
     as_promise(client.call_many([notice.create(target, promise.timeout_at, promise.origin)])[0])
+
+
+# Claiming
+
+
+def claim(client: Client, actor: Actor, item: RequestSummary, life_ms: int) -> Amended:
+    """Say that a person works on a request, for a time. See Inbox.claim."""
+    if life_ms > LONGEST_CLAIM_MS:
+        most = format_duration(LONGEST_CLAIM_MS)
+        raise BadInput(f"a claim is for at most {most}. Nothing was changed.", code="bad-duration")
+
+    def say(now: RequestSummary) -> AmendmentInput:
+        check_may_answer(now, actor.person, actor.groups)
+        check_unclaimed(now, actor.person, actor.groups)
+        return AmendmentInput(kind="claim", until=min(client.now() + life_ms, now.deadline))
+
+    return _record(client, actor, item, say)
+
+
+def release(client: Client, actor: Actor, item: RequestSummary) -> Amended:
+    """End the claim on a request. See Inbox.release."""
+
+    def say(now: RequestSummary) -> AmendmentInput | None:
+        if not may_assign(now, actor.person, actor.groups):
+            check_unclaimed(now, actor.person, actor.groups)
+        return None if now.claim is None else AmendmentInput(kind="release")
+
+    return _record(client, actor, item, say)
 
 
 # Storing
@@ -167,19 +206,25 @@ def _record(
     Raises Conflict, TimedOut if the request is decided.
     """
     number = 0
+    item = amended(item, amendments_of_many(client, [item.id])[item.id])
     while True:
         if not item.waits:
             raise already(item.promise, item.now)
         said = say(item)
         if said is None:
-            return Amended(item, None)
+            return Amended(item=item)
         number = 1 + max([number, *(one.number for one in item.amendments)])
         audit = Audit(id=fresh_id(), by=actor.person, via=actor.via, at=client.now())
         create = create_request(item.promise, said, audit, number)
         look = ProtocolRequest("promise.get", {"id": item.id})
-        *_, promise = map(as_promise, client.call_many([create, closing(create), look]))
+        held = item.claim
+        ends = [] if said.kind == "claim" else [closing(create)]  # that of a claim is pending while it holds
+        *_, promise = map(as_promise, client.call_many([create, *ends, look]))
         item = replace(item, promise=promise, now=client.now())
-        item = spelled_by(actor.groups, with_amendments(client, [item])[0])
+        known = amendments_of_many(client, [item.id])[item.id]
+        item = spelled_by(actor.groups, amended(item, known))
         own = next((one for one in item.amendments if one.id == audit.id), None)
         if own is not None:
-            return Amended(item, own)
+            if held is not None and item.claim != held:
+                as_promise(client.call_many([closing_of(item.id, held.number)])[0])
+            return Amended(item=item, amendment=own)

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from hitl_cli.requests.amendment_records import amendments_of_many
+from hitl_cli.errors import Conflict
+from hitl_cli.format.times import iso
+from hitl_cli.requests.amendment_records import amendments_of_many, claims
 from hitl_cli.requests.amendments import Amendment, assignees_of
 
 if TYPE_CHECKING:
@@ -14,20 +16,51 @@ if TYPE_CHECKING:
 
     from hitl_cli.client.protocol import Client
     from hitl_cli.inbox.request_summary import RequestSummary
+    from hitl_cli.people.groups import Groups
     from hitl_cli.requests.question import Question
 
 
 def amended(item: RequestSummary, amendments: Iterable[Amendment]) -> RequestSummary:
-    """Return a request with its amendments: those that came before its end."""
+    """Return a request with its amendments: those that came before its end.
+
+    What the server has recorded is not in the future, even if the clock of this machine is behind.
+    """
     end = item.promise.settled_at
     before = tuple(one for one in amendments if end is None or one.at <= end)
-    return msgspec.structs.replace(item, amendments=before)
+    return msgspec.structs.replace(
+        item, amendments=before, now=max([item.now, *(one.at for one in before[-1:])])
+    )
 
 
 def with_amendments(client: Client, items: Sequence[RequestSummary]) -> list[RequestSummary]:
     """Return requests with their amendments as they are now. Those that cannot have any cost nothing."""
     found = amendments_of_many(client, [item.id for item in items if item.asked.can_be_amended])
     return [amended(item, found[item.id]) if item.id in found else item for item in items]
+
+
+def with_claims(client: Client, items: Sequence[RequestSummary]) -> list[RequestSummary]:
+    """Return requests with the claims that hold now. Those whose amendments are read have theirs."""
+    if all(item.asked.can_be_amended for item in items):
+        return list(items)
+    return [claimed(item, found.get(item.id)) for found in [claims(client)] for item in items]
+
+
+def claimed(item: RequestSummary, claim: Amendment | None) -> RequestSummary:
+    """Return a request whose amendments are not read with the claim that holds now."""
+    if item.asked.can_be_amended or (claim is None and not item.amendments):
+        return item
+    return msgspec.structs.replace(item, amendments=() if claim is None else (claim,))
+
+
+def check_unclaimed(item: RequestSummary, person: str, groups: Groups) -> None:
+    """Raise Conflict for a request that somebody else has claimed."""
+    claim = item.claim
+    if claim is not None and not groups.same(claim.by, person):
+        raise Conflict(
+            f"{claim.by} has claimed {item.id} until {iso(claim.until or 0)}. Nothing was changed.",
+            code="claimed",
+            at=claim.until,
+        )
 
 
 def asked_at(client: Client, id: str, question: Question, created_at: int, at: int) -> tuple[str, ...]:

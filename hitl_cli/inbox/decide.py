@@ -24,6 +24,7 @@ from hitl_cli.errors import BadAnswer, BadInput, Conflict, NotAllowed, TimedOut
 from hitl_cli.format.durations import format_age
 from hitl_cli.format.shell import command
 from hitl_cli.format.times import iso
+from hitl_cli.inbox.amendments import amended, check_unclaimed
 from hitl_cli.inbox.decision_log import log_decision
 from hitl_cli.inbox.pending import demanded, with_votes
 from hitl_cli.inbox.permission import check_may_answer
@@ -41,6 +42,7 @@ from hitl_cli.inbox.votes import (
 )
 from hitl_cli.people.groups import Groups
 from hitl_cli.proof.statement import statement_of
+from hitl_cli.requests.amendment_records import amendments_of_many
 from hitl_cli.requests.decision_input import DecisionInput, check_data
 from hitl_cli.requests.editable import Change, answer_form, changed, is_as_asked
 from hitl_cli.requests.question import fields_of, question_of
@@ -172,6 +174,9 @@ def begin(
     if promise.state != "pending":
         return outcome(promise, vote, audit, item.now, actor.groups)
     check(item, vote, actor.groups)
+    if given.unless_claimed is True:
+        known = amendments_of_many(client, [promise.id])[promise.id]
+        check_unclaimed(amended(item, known), actor.person, actor.groups)
     audit = _signed(item, vote, audit, signer)
     standing = None if given.for_ is UNSET else accepted(client, item, actor, given.for_, vote.data)
     if item.asked.several:
@@ -356,7 +361,10 @@ def _check_fits(item: RequestSummary, vote: Vote) -> None:
 
 
 def rehearse(item: RequestSummary, actor: Actor, said: Said, signer: Signer | None = None) -> DecisionInput:
-    """Return a decision that could be made now. Raises what `decide` would, and changes nothing."""
+    """Return a decision that could be made now. Raises what `decide` would, and changes nothing.
+
+    `item` has its claim.
+    """
     is_open = item.promise.state == "pending"
     if is_open:
         _check_answerable(item, actor.person, actor.groups)
@@ -365,6 +373,8 @@ def rehearse(item: RequestSummary, actor: Actor, said: Said, signer: Signer | No
     vote = vote_of(given, actor.person, item.asked, item.now)
     if is_open:
         check(item, vote, actor.groups)
+        if given.unless_claimed is True:
+            check_unclaimed(item, actor.person, actor.groups)
     else:
         outcome(item.promise, vote, Audit(id=fresh_id()), item.now, actor.groups)
     return given

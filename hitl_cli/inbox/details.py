@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from hitl_cli.client.protocol import search
-from hitl_cli.client.tags import COMMENT_TAG, ORIGIN_TAG, VOTE_TAG
+from hitl_cli.client.tags import AMENDS_TAG, COMMENT_TAG, ORIGIN_TAG, VOTE_TAG
 from hitl_cli.client.wire import Promise, Vote, audit_of, tagged
 from hitl_cli.format.names import folded
+from hitl_cli.inbox.amendments import amended
 from hitl_cli.inbox.comments import Comment, comments_in
 from hitl_cli.inbox.history import HistoryEntry, decision_of
-from hitl_cli.inbox.pending import with_votes
+from hitl_cli.inbox.pending import spelled_by, with_votes
 from hitl_cli.inbox.proof import needs_check, why_unproven
 from hitl_cli.inbox.request_summary import RequestSummary
 from hitl_cli.inbox.use import use_of
@@ -20,6 +21,7 @@ from hitl_cli.inbox.votes import count, leading, too_few_people, votes_in
 from hitl_cli.people.groups import unknown_people
 from hitl_cli.proof.checking import Checked, check_decision, deciding_votes
 from hitl_cli.proof.signing import too_few_sign
+from hitl_cli.requests.amendment_records import amendments_in
 from hitl_cli.requests.question import question_of, replaced_by
 from hitl_cli.requests.use import Use
 from hitl_cli.runs.steps import RunStep, tree_of, way_to
@@ -94,6 +96,7 @@ def details(
     below = search(client, tags={ORIGIN_TAG: promise.origin})
     if sight is not None:
         below = sight.lineage(item.run, below)
+    item = spelled_by(groups, amended(item, amendments_in(item.id, tagged(below, AMENDS_TAG, item.id))))
     votes = audit_of(promise).votes
     if item.asked.several and not votes:
         votes = count(item, votes_in(item.id, tagged(below, VOTE_TAG, item.id)), groups).votes

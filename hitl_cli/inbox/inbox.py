@@ -13,6 +13,7 @@ import msgspec
 
 from hitl_cli.client.protocol import get_promise
 from hitl_cli.errors import NotFound
+from hitl_cli.inbox.amendments import with_claims
 from hitl_cli.inbox.pending import EVERYTHING, page_of_pending, pending, sees, spelled_by
 from hitl_cli.people.actor import check_person
 from hitl_cli.people.callbacks import NO_CALLBACKS, endpoint_of
@@ -116,12 +117,13 @@ class Inbox:
     def find(self, request: str | RequestSummary, *, whole: bool = False) -> RequestSummary:
         """Return a request, open or decided. Raises NotFound, BadInput (ambiguous name)."""
         try:
-            return self._found("read", "ask", request=request, whole=whole)
+            item = self._found("read", "ask", request=request, whole=whole)
         except NotFound:
             own = self._own(request)
             if own is None:
                 raise
-            return self._found("read", "ask", request=own, whole=True)
+            item = self._found("read", "ask", request=own, whole=True)
+        return with_claims(self.client, [item])[0] if item.waits else item
 
     def show(self, request: str | RequestSummary, *, whole: bool = False) -> RequestDetails:
         """Return all details of a request. Raises NotFound, BadInput (ambiguous name)."""
@@ -186,7 +188,7 @@ class Inbox:
         from hitl_cli.inbox.held import hold
 
         check_person(self.actor.person)
-        item = self._found("decide", request=request, whole=False)
+        [item] = with_claims(self.client, [self._found("decide", request=request, whole=False)])
         held = hold(self.client, self.actor, item, said, expect)
         return self.decide(item, said) if held is None else held
 
@@ -262,12 +264,39 @@ class Inbox:
         amend.notify_assigned(self.client, done, directory, group)
         return done
 
+    def claim(
+        self, request: str | RequestSummary, life_ms: int | None = None, *, whole: bool = False
+    ) -> Amended:
+        """Say that the actor works on an open request, for an hour unless told otherwise.
+
+        All see it, and only who has claimed it is reminded. It does not keep others from deciding: a
+        decision with `unless_claimed` is refused. A claim ends by its time, `release`, or `assign`.
+
+        Raises NotFound, BadInput, NotAllowed (not an assignee), Conflict (somebody else has claimed it, or
+        it is decided), TimedOut. Then nothing is changed.
+        """
+        from hitl_cli.inbox import amend
+
+        check_person(self.actor.person)
+        item = self._found("decide", request=request, whole=whole)
+        return amend.claim(self.client, self.actor, item, amend.CLAIM_MS if life_ms is None else life_ms)
+
+    def release(self, request: str | RequestSummary, *, whole: bool = False) -> Amended:
+        """End the claim on an open request, by who has claimed it or may assign it.
+
+        Raises NotFound, BadInput, Conflict (somebody else has claimed it, or it is decided), TimedOut.
+        """
+        from hitl_cli.inbox import amend
+
+        check_person(self.actor.person)
+        return amend.release(self.client, self.actor, self._to_amend(request, whole=whole))
+
     def _to_amend(self, request: str | RequestSummary, *, whole: bool) -> RequestSummary:
-        """Return a request as it is now, for who may decide or has asked it."""
+        """Return a request for who may decide or has asked it."""
         if "decide" in self.actor.may:
-            return self._current(self._found("decide", request=request, whole=whole))
+            return self._found("decide", request=request, whole=whole)
         self.actor.require("ask")
-        return self._current(self.find(request, whole=whole))
+        return self.find(request, whole=whole)
 
     def _current(self, item: RequestSummary) -> RequestSummary:
         """Return a request that may have been read earlier, with its amendments as they are now."""

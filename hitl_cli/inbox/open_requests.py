@@ -37,7 +37,7 @@ from hitl_cli.client.tags import EXTERNAL_TAG, ORIGIN_TAG, REQUEST_TAG, SCOPE_TA
 from hitl_cli.client.wire import EXTERNAL, Promise
 from hitl_cli.engine.records import Value
 from hitl_cli.format.json import to_json
-from hitl_cli.inbox.amendments import amended
+from hitl_cli.inbox.amendments import amended, claimed
 from hitl_cli.inbox.open_figures import OpenRow, open_figures, open_row
 from hitl_cli.inbox.pending import (
     AFTER,
@@ -54,7 +54,7 @@ from hitl_cli.inbox.request_summary import RequestSummary
 from hitl_cli.inbox.votes import RecordedVote, count, votes_of_many
 from hitl_cli.inbox.watch import IndexedWatch
 from hitl_cli.people.groups import Groups, is_among
-from hitl_cli.requests.amendment_records import amendments_of_many
+from hitl_cli.requests.amendment_records import amendments_of_many, claims
 from hitl_cli.requests.editable import kind_of_approval
 from hitl_cli.requests.question import KEY_TAG, PLAIN, WORKFLOW_TAG, own_tags, question_of
 
@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from hitl_cli.inbox.pending import RequestFilter, Sort
     from hitl_cli.inbox.watch import Seen
     from hitl_cli.people.sight import Sight
+    from hitl_cli.requests.amendments import Amendment
     from hitl_cli.requests.question import Question
 
 LARGEST = 4_096
@@ -114,6 +115,7 @@ class OpenRequests:
         self._orders: dict[Sort, list[Place]] = {"age": []}
         self._added = 0
         self._version: int | None = None
+        self._claims: dict[str, Amendment] = {}
         self._known: dict[str, bool] = {}
         self._known_for: tuple[str, Groups] | None = None
         self._loaded_at = time.monotonic()
@@ -135,6 +137,7 @@ class OpenRequests:
             for some in batched(page, AT_ONCE):
                 self._add([promise for promise in some if promise.is_blocking])
                 yield
+        self._claims = claims(self._client)
 
     def refresh(self) -> bool:
         """Apply what has changed; return False if the table must be loaded again."""
@@ -256,13 +259,16 @@ class OpenRequests:
             return next(
                 iter(described(self._client, [p for p in found if p.state == "pending"], groups)), None
             )
-        return msgspec.structs.replace(row.spelled, now=now)
+        item = claimed(row.spelled, self._claims.get(row.id))
+        return msgspec.structs.replace(item, now=max(now, item.now))
 
     # Changes
 
     def _apply(self, seen: Sequence[Seen]) -> None:
         """Apply what was seen, in the order of time."""
         self._add([one.promise for one in seen if one.kind == "asked"])
+        if any(one.kind == "changed" for one in seen):
+            self._claims = claims(self._client)
         changed = dict.fromkeys(one.promise.id for one in seen if one.kind == "changed")
         self._read_records([row for id in changed if (row := self._rows.get(id)) is not None])
         for one in seen:

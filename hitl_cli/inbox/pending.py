@@ -14,7 +14,7 @@ from hitl_cli.client.protocol import PAGE, get_promises, pages, search, search_p
 from hitl_cli.client.tags import RESERVED_TAGS
 from hitl_cli.client.wire import EXTERNAL, GLOBAL
 from hitl_cli.errors import BadInput, BadName, BadUsage
-from hitl_cli.inbox.amendments import with_amendments
+from hitl_cli.inbox.amendments import with_amendments, with_claims
 from hitl_cli.inbox.permission import is_mine, may_answer
 from hitl_cli.inbox.request_summary import RequestSummary
 from hitl_cli.inbox.votes import complete, count, votes_of_many
@@ -303,7 +303,8 @@ def described(
     client: Client, promises: Sequence[Promise], groups: Groups, runs: Mapping[str, Promise] | None = None
 ) -> list[RequestSummary]:
     """Return the promises as requests, with their runs and approvals."""
-    items = [spelled_by(groups, item) for item in _with_runs(client, promises, runs or {})]
+    found = with_claims(client, _with_runs(client, promises, runs or {}))
+    items = [spelled_by(groups, item) for item in found]
     return [
         item if tallied is None else with_votes(item, tallied.leading_by)
         for item, tallied in zip(items, _tallies(client, items, groups), strict=True)

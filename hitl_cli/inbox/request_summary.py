@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from hitl_cli.client.wire import Promise
 from hitl_cli.people.quorum import in_words
-from hitl_cli.requests.amendments import Amendment, asked_from_now_on, assignees_of, ever_asked
+from hitl_cli.requests.amendments import Amendment, asked_from_now_on, assignees_of, claim_of, ever_asked
 from hitl_cli.requests.demand import names_known_by
 from hitl_cli.requests.question import (
     KEY_TAG,
@@ -101,6 +101,11 @@ class RequestSummary(Struct, frozen=True, kw_only=True, gc=False):
     def to_from_now_on(self) -> tuple[str, ...]:
         """The assignees now, and those of later escalations; empty means anyone."""
         return asked_from_now_on(self.asked, self.created_at, self.amendments)
+
+    @property
+    def claim(self) -> Amendment | None:
+        """The claim of the person who works on it now; None if nobody does."""
+        return claim_of(self.amendments, self.now)
 
     @property
     def ever_asked(self) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from hitl_cli.inbox.history import decision_of, settled_at
 from hitl_cli.inbox.pending import blocking_pages
 from hitl_cli.inbox.permission import is_mine
 from hitl_cli.inbox.votes import votes_of_many
-from hitl_cli.requests.amendment_records import amendments_of_many
+from hitl_cli.requests.amendment_records import amendments_of_many, claims
 from hitl_cli.requests.amendments import Amendment, ever_asked
 from hitl_cli.requests.editable import Change as ArgumentChange
 from hitl_cli.requests.question import (
@@ -413,4 +413,5 @@ class _PolledWatch(InboxWatch):
         ballots = votes_of_many(self._client, several)
         amendable = [id for id, promise in waiting.items() if AMENDABLE_TAG in promise.tags]
         amended = amendments_of_many(self._client, amendable)
-        return {id: len(ballots.get(id, ())) + len(amended.get(id, ())) for id in waiting}
+        claimed = claims(self._client)
+        return {id: len(ballots.get(id, ())) + len(amended.get(id, ())) + (id in claimed) for id in waiting}

@@ -26,7 +26,7 @@ from hitl_cli.client.protocol import Client
 from hitl_cli.client.wire import Promise, audit_of
 from hitl_cli.defaults import DEADLINE_MS
 from hitl_cli.errors import HitlError, logged
-from hitl_cli.inbox.amendments import asked_at
+from hitl_cli.inbox.amendments import amended, asked_at
 from hitl_cli.inbox.permission import is_excluded
 from hitl_cli.inbox.request_summary import RequestSummary
 from hitl_cli.notify.channels import registry
@@ -43,7 +43,9 @@ from hitl_cli.people.contacts import (
     assignees,
     concerns,
     is_reached,
+    recipients,
 )
+from hitl_cli.requests.amendment_records import amendments_of_many
 from hitl_cli.requests.notification import NOTIFICATION_LIFE_MS, Notification, outcome_notification
 from hitl_cli.requests.question import Question
 from hitl_cli.sdk import context as sdk
@@ -343,7 +345,7 @@ def _whom_to_tell(
     """Return the recipients of a notification of a request.
 
     Of an outcome: those who were notified of the request (`heard`) and did not decide it themselves. Of a
-    reminder: those who have not voted.
+    reminder: those who have not voted, or only who has claimed it.
     """
     from hitl_cli.inbox.votes import votes_of
 
@@ -356,6 +358,8 @@ def _whom_to_tell(
         left_out: frozenset[str] = frozenset()
         if notice.occasion == "reminder" and case.asked.several:
             left_out = frozenset(groups.key(ballot.vote.by) for ballot in votes_of(client, case.promise.id))
+        if notice.occasion == "reminder":
+            people = _who_works_on(client, case, directory) or people
         return tuple(
             who
             for who in people
@@ -364,6 +368,13 @@ def _whom_to_tell(
     told = frozenset(map(groups.key, heard[notice.request]))
     decided_by = audit_of(case.promise).by
     return tuple(who for who in people if groups.key(who) in told and not groups.same(who, decided_by))
+
+
+def _who_works_on(client: Client, case: RequestSummary, directory: Directory) -> tuple[str, ...]:
+    """Return who has claimed a request, if they have a contact."""
+    known = amendments_of_many(client, [case.id])[case.id]
+    claim = amended(case, known).claim
+    return () if claim is None else recipients((claim.by,), directory)
 
 
 def _named_in(notice: Notification, directory: Directory) -> Iterator[str]:

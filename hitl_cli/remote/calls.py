@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from hitl_cli.client.protocol import Listener
 from hitl_cli.client.wire import Promise, Proof
+from hitl_cli.inbox.amend import Amended
 from hitl_cli.inbox.ask import StandaloneRequest
 from hitl_cli.inbox.decide import DecisionResult
 from hitl_cli.inbox.details import RequestDetails
@@ -99,6 +100,24 @@ class Commented(Struct, frozen=True, kw_only=True):
 
     name: str
     text: str
+    whole: bool = False
+
+
+class Assigned(Struct, frozen=True, kw_only=True):
+    """A request to assign; `group` are the workers that notify, if it has no run."""
+
+    name: str
+    to: tuple[str, ...]
+    add: bool = False
+    whole: bool = False
+    group: GroupName = "default"
+
+
+class ForTime(Struct, frozen=True, kw_only=True):
+    """A request, and a time in ms."""
+
+    name: str
+    ms: int
     whole: bool = False
 
 
@@ -207,6 +226,9 @@ CALLS: dict[str, Call] = {
     "show": Call(args=Named, result=RequestDetails),
     "decide": Call(args=Decided, result=DecisionResult),
     "comment": Call(args=Commented, result=Promise),
+    "assign": Call(args=Assigned, result=Amended),
+    "claim": Call(args=ForTime, result=Amended),
+    "release": Call(args=Named, result=Amended),
     "ask": Call(args=Put, result=StandaloneRequest),
     "notify": Call(args=Existing, result=bool),
     "asked": Call(args=Existing, result=StandaloneRequest),

@@ -12,6 +12,7 @@ import msgspec
 from hitl_cli.client.waiting import PATIENCE_S
 from hitl_cli.client.wire import fresh_id
 from hitl_cli.errors import Unreachable
+from hitl_cli.inbox.amend import CLAIM_MS, Amended
 from hitl_cli.inbox.decide import check_signs, vote_of
 from hitl_cli.inbox.inbox import Inbox
 from hitl_cli.inbox.pending import EVERYTHING
@@ -20,10 +21,12 @@ from hitl_cli.proof.statement import asked_digest, statement_of
 from hitl_cli.remote.calls import (
     MOST,
     Ago,
+    Assigned,
     Commented,
     Consumed,
     Decided,
     Existing,
+    ForTime,
     Named,
     Names,
     Put,
@@ -35,7 +38,7 @@ from hitl_cli.requests.question import PLAIN
 from hitl_cli.requests.question_input import OfferInput, QuestionInput
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from hitl_cli.client.wire import Promise
     from hitl_cli.inbox.ask import StandaloneRequest
@@ -134,6 +137,40 @@ class RemoteInbox(Inbox):
         named = _named(request, whole=whole)
         found: Promise = self._ask("comment", Commented(name=named.name, whole=named.whole, text=text))
         return found
+
+    # Handing over
+
+    def assign(
+        self,
+        request: str | RequestSummary,
+        names: Sequence[str],
+        directory: Directory,  # noqa: ARG002 - the gateway's settings count
+        group: str,
+        *,
+        add: bool = False,
+        whole: bool = False,
+    ) -> Amended:
+        """Assign a request to others."""
+        named = _named(request, whole=whole)
+        return self._amended(
+            "assign", Assigned(name=named.name, to=tuple(names), add=add, whole=named.whole, group=group)
+        )
+
+    def claim(
+        self, request: str | RequestSummary, life_ms: int | None = None, *, whole: bool = False
+    ) -> Amended:
+        """Say that this person works on a request."""
+        named = _named(request, whole=whole)
+        life = CLAIM_MS if life_ms is None else life_ms
+        return self._amended("claim", ForTime(name=named.name, ms=life, whole=named.whole))
+
+    def release(self, request: str | RequestSummary, *, whole: bool = False) -> Amended:
+        """End the claim on a request."""
+        return self._amended("release", _named(request, whole=whole))
+
+    def _amended(self, name: str, args: Any) -> Amended:
+        done: Amended = self._ask(name, args)
+        return msgspec.structs.replace(done, item=_plain(done.item))
 
     # Asking without a workflow
 

@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Struct
 
+from hitl_cli.client.protocol import ProtocolRequest, search
 from hitl_cli.client.records import records_of_many, under
-from hitl_cli.client.tags import AMENDS_TAG
-from hitl_cli.client.wire import audit_in, child_id, decode_as, headers_of
-from hitl_cli.requests.amendments import Amendment, AmendmentKind
+from hitl_cli.client.tags import AMENDS_TAG, CLAIM_TAG
+from hitl_cli.client.wire import audit_in, child_id, decode_as, encode, headers_of
+from hitl_cli.requests.amendments import Amendment, AmendmentKind, claim_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from hitl_cli.client.protocol import Client, ProtocolRequest
+    from hitl_cli.client.protocol import Client
     from hitl_cli.client.wire import Audit, Promise
 
 
@@ -40,8 +41,30 @@ def amendments_in(id: str, records: Iterable[Promise]) -> tuple[Amendment, ...]:
 
 
 def create_request(request: Promise, said: AmendmentInput, audit: Audit, number: int) -> ProtocolRequest:
-    """Return the promise.create that is an amendment."""
-    return under(request, _id_of(request.id, number), AMENDS_TAG, msgspec.to_builtins(said), audit)
+    """Return the promise.create that is an amendment. That of a claim ends with the claim."""
+    create = under(request, _id_of(request.id, number), AMENDS_TAG, msgspec.to_builtins(said), audit)
+    if said.kind == "claim":
+        create.data["tags"][CLAIM_TAG] = "1"
+        create.data["timeoutAt"] = said.until
+    return create
+
+
+def closing_of(id: str, number: int) -> ProtocolRequest:
+    """Return the promise.settle that ends the record of a claim."""
+    settle = {"id": _id_of(id, number), "state": "resolved", "value": encode(None, None)}
+    return ProtocolRequest("promise.settle", settle)
+
+
+def claims(client: Client) -> dict[str, Amendment]:
+    """Return the claims that hold now, by the ids of their requests, in one round trip."""
+    now = client.now()
+    found: dict[str, Amendment] = {}
+    for record in search(client, state="pending", tags={CLAIM_TAG: "1"}):
+        id = record.tags.get(AMENDS_TAG, "")
+        one = _amendment_in(record, id)
+        if one is not None and claim_of([one], now) and (id not in found or found[id].number < one.number):
+            found[id] = one
+    return found
 
 
 def _amendment_in(record: Promise, id: str) -> Amendment | None:

@@ -64,3 +64,10 @@ def asked_from_now_on(
 ) -> tuple[str, ...]:
     """Return who is asked, or will be by an escalation; empty means anyone."""
     return assignees_of(question, created_at, amendments, created_at + FOR_EVER)
+
+
+def claim_of(amendments: Sequence[Amendment], at: int) -> Amendment | None:
+    """Return the claim that holds at an instant: until its time, a release, or another assignment."""
+    claims = (one for one in reversed(amendments) if one.kind != "extend" and one.at <= at)
+    last = next(claims, None)
+    return last if last is not None and last.kind == "claim" and at < (last.until or 0) else None

@@ -48,7 +48,10 @@ class DecisionInput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         str | UnsetType,
         Meta(description="A duration: approve, and make the rule that the request offers, for so long."),
     ] = UNSET
-    """UNSET, so that a decision without it is encoded as before, for the Idempotency-Key."""
+    unless_claimed: Annotated[
+        bool | UnsetType, Meta(description="Refuse it (409) if somebody else has claimed the request.")
+    ] = UNSET
+    """Both UNSET, so that a decision without them is encoded as before, for the Idempotency-Key."""
 
     def __post_init__(self) -> None:
         """Raise BadInput for fields that exclude each other, or that are too large."""

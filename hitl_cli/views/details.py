@@ -52,9 +52,9 @@ def amended_text(made: Amendment, write: Callable[[int], str]) -> str:
         case "assign":
             return f"assigned it to {', '.join(made.to)}"
         case "claim":
-            return f"works on it until {write(made.until or made.at)}"
+            return f"claimed it until {write(made.until or made.at)}"
         case "release":
-            return "does not work on it any more"
+            return "ended the claim"
         case "extend":
             return f"moved the deadline to {write(made.until or made.at)}"
 

@@ -11,6 +11,7 @@ from hitl_cli.client.wire import Json
 from hitl_cli.engine.records import PromiseState
 from hitl_cli.format.times import iso
 from hitl_cli.requests.question import Priority, Refused
+from hitl_cli.views.amended import claim_fields
 
 if TYPE_CHECKING:
     from hitl_cli.inbox.request_summary import RequestSummary
@@ -31,7 +32,7 @@ class RequestBaseDocument(Struct, frozen=True, kw_only=True, rename={"from_": "f
     `refused` is an earlier answer that could not be used; this request then replaces `replaces`. `run` is
     the run's id and `workflow_name` its workflow; `workflow` and `function` are their old names. `votes` of
     `approvals` people have approved; `approvals_by` and `votes_by` are the same by group, if it needs certain
-    groups.
+    groups. `claimed_by` is who works on it, and `claimed_until` when their claim ends.
     """
 
     id: str
@@ -57,6 +58,8 @@ class RequestBaseDocument(Struct, frozen=True, kw_only=True, rename={"from_": "f
     refused: RefusedDocument | None
     run: str
     workflow_name: str | None
+    claimed_by: str | None = None
+    claimed_until: str | None = None
 
 
 class RequestSummaryDocument(RequestBaseDocument, frozen=True, kw_only=True):
@@ -78,7 +81,8 @@ def request_summary_document(item: RequestSummary, now: int) -> RequestSummaryDo
     known: RequestSummaryDocument | None = memo.get("document")
     if known is None or known.to != item.to:
         known = memo["document"] = _document(item)
-    return msgspec.structs.replace(known, age_s=max(now - item.created_at, 0) // 1_000)
+    age_s = max(now - item.created_at, 0) // 1_000
+    return msgspec.structs.replace(known, age_s=age_s, **claim_fields(item))
 
 
 def _document(item: RequestSummary) -> RequestSummaryDocument:

@@ -43,6 +43,8 @@ FIELDS = [
     "workflow_name",
     "rule",
     "changes",
+    "to",
+    "until",
 ]
 ESCAPE = "\x1b[2J\x1b]0;title\x07"
 BIDI = "\u202egpj.exe"

@@ -286,3 +286,16 @@ def test_requests_are_reviewed_at_a_gateway(gateway: Visited) -> None:
         desk.end(send=False)
     [entry] = gateway.hitl.json("history", page.seen.item.id)
     assert (entry["by"], entry["via"]) == ("lead", "review")
+
+
+def test_a_request_is_handed_over_and_claimed_as_who_signed_in(gateway: Visited, far: Hitl) -> None:
+    asked = Question(prompt="Ship?", to=("group:ops", "boss"), reassign="assignees")
+    put(gateway.hitl, "over", asked, by="lead")
+    assert far.json("claim", "over")["claimed_by"] == "reviewer"
+    gateway.hitl.fails(4, "approve", "over", "--as", "boss", code="claimed")
+    assert far.json("release", "over")["claimed_by"] is None
+    assert far.json("assign", "over", "lead", "--add")["to"] == ["group:ops", "boss", "lead"]
+    assert "lead" in far.ok("assign", "over", "lead")
+    far.fails(7, "assign", "over", "reviewer", code="not-assignee")
+    kinds = [one["kind"] for one in far.json("history", "over")]
+    assert kinds == ["claim", "release", "assign", "assign"]

@@ -382,6 +382,22 @@ def test_a_comment_is_kept_once_by_its_key(api: Api, hitl: Hitl) -> None:
     assert api.post("/requests/c1/comments", {"comment": " "}).status == 400
 
 
+def test_a_request_is_claimed_released_and_assigned(api: Api, hitl: Hitl) -> None:
+    put(hitl, "a1", Question(prompt="?", to=("ada", "bob"), reassign="assignees"))
+    claimed = api.post("/requests/a1/claim", {"for": "2h"}).json
+    assert (claimed["claimed_by"], claimed["changed"]) == ("ada", True)
+    [listed] = [one for one in api.get("/requests").json["items"] if one["id"] == "a1"]
+    assert listed["claimed_until"] == claimed["claimed_until"]
+    assert api.post("/requests/a1/release", {}).json["claimed_by"] is None
+    assert api.post("/requests/a1/assign", {"to": []}).status == 400
+    assert api.post("/requests/a1/assign", {"to": ["cy"], "add": True}).json["to"] == ["ada", "bob", "cy"]
+    assert api.post("/requests/a1/assign", {"to": ["cy"]}).json["to"] == ["cy"]
+    shown = api.get("/requests/a1").json
+    assert [one["kind"] for one in shown["amendments"]] == ["claim", "release", "assign", "assign"]
+    assert (shown["to"], shown["reassign"]) == (["cy"], "assignees")
+    assert api.post("/requests/a1/assign", {"to": ["ada"]}).status == 403
+
+
 def test_who_decides_on_what_has_changed_is_told_and_nothing_is_done(api: Api, hitl: Hitl) -> None:
     put(hitl, "w1", Question(prompt="?"))
     tag = api.get("/requests/w1").headers["ETag"]

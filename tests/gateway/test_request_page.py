@@ -529,6 +529,26 @@ def test_approving_says_what_came_of_it(desk: Desk) -> None:
     assert (settled.state, audit.by, audit.via) == ("resolved", "ada", "web")
 
 
+def test_it_is_claimed_and_assigned_under_more(desk: Desk) -> None:
+    path = desk.put("more:1", Question(prompt="Ship?", to=("ada", "bob"), reassign="assignees"))
+    page = desk.taken(path, verdict="claim", time="2h")
+    assert "ada claimed it until" in page.text.replace("\n", " ")
+    assert not page.has("anyway")
+    desk.taken(path, verdict="release")
+    page = desk.refused(400, path, "bad-name", verdict="assign", names=" ")
+    page = desk.taken(path, verdict="assign", names="bob, cy", how="replace")
+    assert "assigned it to bob, cy" in page.text
+    desk.refused(403, path, "not-assignee", verdict="approve")
+
+
+def test_what_another_has_claimed_is_decided_only_after_a_tick(desk: Desk) -> None:
+    path = desk.put("claimed:1", Question(prompt="Ship?"))
+    desk.hitl.ok("claim", "claimed:1", "--as", "bob")
+    page = desk.refused(409, path, "claimed", verdict="approve")
+    assert page.has("anyway")
+    assert "You approved this" in desk.taken(path, verdict="approve", anyway="1").text
+
+
 def test_rejecting_keeps_the_reason(desk: Desk) -> None:
     path = desk.put("no:1", Question(prompt="Ship?", form=FIELDS))
     page = desk.taken(path, verdict="reject", reason="Not <b>yet</b>")

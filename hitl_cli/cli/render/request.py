@@ -208,6 +208,7 @@ def _facts(seen: RequestDetails) -> list[list[Cell]]:
         ("asked by", Cell(item.asker or "")),
         ("assignees", Cell(who_may(seen))),
         ("", Cell(seen.hint or "", "yellow")),
+        ("claimed", Cell(_claim_of(seen), "yellow")),
         *(("later", Cell(f"{text} ({local(at)})")) for text, at in later(seen)),
         ("approvals", Cell(item.so_far)),
         ("choices", Cell(", ".join(map(quoted, question.choices)))),
@@ -227,6 +228,13 @@ def _facts(seen: RequestDetails) -> list[list[Cell]]:
         ("tags", Cell(", ".join(f"{name}={value}" for name, value in sorted(item.tags.items())))),
     ]
     return [[Cell(name, "dim"), cell] for name, cell in lines if cell.text]
+
+
+def _claim_of(seen: RequestDetails) -> str:
+    """Return who works on an open request, since when, and until when."""
+    claim = seen.item.claim if seen.decision is None else None
+    until = "" if claim is None or claim.until is None else f" until {local(claim.until)}"
+    return "" if claim is None else f"by {claim.by} since {local(claim.at)}{until}"
 
 
 def _offer_rows(question: Question) -> list[list[Cell]]:

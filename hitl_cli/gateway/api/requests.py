@@ -26,17 +26,19 @@ from hitl_cli.people.sight import Sight
 from hitl_cli.requests.decision_input import DecisionInput
 from hitl_cli.requests.question import Priority
 from hitl_cli.requests.question_input import QuestionInput
+from hitl_cli.views.amended import AmendedDocument, amended_document
 from hitl_cli.views.auth import LinkDocument, link_document
 from hitl_cli.views.decision import DecisionResultDocument, KeptCommentDocument, decision_result_document
 from hitl_cli.views.pending import RequestsPage, request_summary_document
 from hitl_cli.views.request import RequestDetailsDocument, request_details_document, stored_document
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from aiohttp import ETag
 
     from hitl_cli.inbox import Inbox
+    from hitl_cli.inbox.amend import Amended
     from hitl_cli.inbox.decide import DecisionResult
     from hitl_cli.inbox.details import RequestDetails
     from hitl_cli.inbox.request_summary import RequestSummary
@@ -101,6 +103,23 @@ class CommentBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """A comment."""
 
     comment: str
+
+
+class AssignBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who is to be asked: instead of the present assignees, or (`add`) as well."""
+
+    to: Annotated[tuple[str, ...], Meta(min_length=1, description="People, and groups as group:NAME.")]
+    add: Annotated[bool, Meta(description="Keep the present assignees as well.")] = False
+
+
+class ClaimBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"for_": "for"}):
+    """How long a request is claimed, a duration."""
+
+    for_: str = "1h"
+
+
+class NoBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Nothing."""
 
 
 async def _list_requests(call: Call) -> web.Response:
@@ -303,6 +322,31 @@ async def _say(call: Call) -> web.Response:
     return json_answer(document, 201)
 
 
+async def _assign(call: Call) -> web.Response:
+    """Assign a request to others, if its `reassign` lets you. They are notified."""
+    body: AssignBody = call.body
+    options = call.gateway.options
+    return await _amend(
+        call,
+        lambda inbox: inbox.assign(call.id, body.to, options.people, options.group, add=body.add, whole=True),
+    )
+
+
+async def _claim(call: Call) -> web.Response:
+    """Tell the others that you work on a request. They can still decide it, without `unless_claimed`."""
+    life_ms = parse_duration(call.body.for_)
+    return await _amend(call, lambda inbox: inbox.claim(call.id, life_ms, whole=True))
+
+
+async def _release(call: Call) -> web.Response:
+    """End the claim on a request."""
+    return await _amend(call, lambda inbox: inbox.release(call.id, whole=True))
+
+
+async def _amend(call: Call, do: Callable[[Inbox], Amended]) -> web.Response:
+    return json_answer(amended_document(await call.inbox(do)))
+
+
 TABLE = [
     Route(
         method="GET",
@@ -351,6 +395,33 @@ TABLE = [
         answers={200: DecisionResultDocument},
         repeatable=True,
         conditional="If-Match",
+    ),
+    Route(
+        method="POST",
+        path="/api/v1/requests/{id}/assign",
+        handle=_assign,
+        needs=("decide", "ask"),
+        summary="Assign an open request to others.",
+        body=AssignBody,
+        answers={200: AmendedDocument},
+    ),
+    Route(
+        method="POST",
+        path="/api/v1/requests/{id}/claim",
+        handle=_claim,
+        needs=("decide",),
+        summary="Tell the others that you work on a request.",
+        body=ClaimBody,
+        answers={200: AmendedDocument},
+    ),
+    Route(
+        method="POST",
+        path="/api/v1/requests/{id}/release",
+        handle=_release,
+        needs=("decide", "ask"),
+        summary="End the claim on a request.",
+        body=NoBody,
+        answers={200: AmendedDocument},
     ),
     Route(
         method="POST",

@@ -11,27 +11,56 @@ from collections.abc import Callable, Mapping
 
 from msgspec import Struct
 
+from hitl_cli.format.durations import parse_duration
+from hitl_cli.gateway.options import Options
 from hitl_cli.inbox import Inbox
+from hitl_cli.inbox.amend import may_assign
 from hitl_cli.inbox.details import RequestDetails
+from hitl_cli.inbox.permission import may_answer
 from hitl_cli.inbox.request_summary import RequestSummary
 
 
 class Action(Struct, frozen=True, kw_only=True):
     """A form under "More". Its `name` is what the form sends as `verdict`, besides the texts of its fields.
 
-    `offered` says whether the inbox's actor may do it now. `do` does it with the texts, and returns the id of
-    the request to show next; it raises what `Inbox` raises.
+    `offered` says whether the inbox's actor may do it now. `do` does it with the texts and the options of the
+    gateway, and returns the id of the request to show next; it raises what `Inbox` raises.
     """
 
     name: str
     summary: str
     button: str
     offered: Callable[[Inbox, RequestDetails], bool]
-    do: Callable[[Inbox, str | RequestSummary, Mapping[str, str]], str]
+    do: Callable[[Inbox, str | RequestSummary, Mapping[str, str], Options], str]
 
 
-def _comment(inbox: Inbox, request: str | RequestSummary, given: Mapping[str, str]) -> str:
+def _comment(inbox: Inbox, request: str | RequestSummary, given: Mapping[str, str], _options: Options) -> str:
     return inbox.comment(request, given.get("comment", "")).id
+
+
+def _assign(inbox: Inbox, request: str | RequestSummary, given: Mapping[str, str], options: Options) -> str:
+    names = [name for line in given.get("names", "").splitlines() for name in line.split(",")]
+    named = [name.strip() for name in names if name.strip()]
+    done = inbox.assign(request, named, options.people, options.group, add=given.get("how") == "add")
+    return done.item.id
+
+
+def _can_assign(inbox: Inbox, seen: RequestDetails) -> bool:
+    actor = inbox.actor
+    may = not actor.may.isdisjoint(("decide", "ask"))
+    return may and seen.item.waits and may_assign(seen.item, actor.person, actor.groups)
+
+
+def _can_claim(inbox: Inbox, seen: RequestDetails) -> bool:
+    actor = inbox.actor
+    may = "decide" in actor.may and may_answer(seen.item, actor.person, actor.groups)
+    return may and seen.item.waits and seen.item.claim is None
+
+
+def _can_release(inbox: Inbox, seen: RequestDetails) -> bool:
+    claim = seen.item.claim
+    own = claim is not None and inbox.actor.groups.same(claim.by, inbox.actor.person)
+    return seen.item.waits and claim is not None and (own or _can_assign(inbox, seen))
 
 
 ACTIONS = (
@@ -41,6 +70,29 @@ ACTIONS = (
         button="Add comment",
         offered=lambda inbox, _seen: "decide" in inbox.actor.may,
         do=_comment,
+    ),
+    Action(
+        name="claim",
+        summary="Tell the others that you work on it",
+        button="Claim",
+        offered=_can_claim,
+        do=lambda inbox, request, given, _: (
+            inbox.claim(request, parse_duration(given.get("time", "") or "1h")).item.id
+        ),
+    ),
+    Action(
+        name="release",
+        summary="End the claim",
+        button="Release",
+        offered=_can_release,
+        do=lambda inbox, request, _given, _: inbox.release(request).item.id,
+    ),
+    Action(
+        name="assign",
+        summary="Assign it to others",
+        button="Assign",
+        offered=_can_assign,
+        do=_assign,
     ),
 )
 

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from hitl_cli.forms.messages import Problem
     from hitl_cli.forms.reading import Difference
     from hitl_cli.gateway.auth.access import Visitor
+    from hitl_cli.gateway.options import Options
     from hitl_cli.gateway.pages.request_view import RequestPage
     from hitl_cli.inbox import Inbox
     from hitl_cli.inbox.request_summary import RequestSummary
@@ -113,7 +114,7 @@ async def take(
         def answer(inbox: Inbox) -> str | Held:
             inbox.signer = signer
             hold = signer is None and held_page.is_wanted(request, form)
-            return _answer(inbox, name, verdict, sent, expect, hold=hold)
+            return _answer(inbox, name, verdict, sent, expect, gateway.options, hold=hold)
 
         done = await gateway.inbox(visitor.actor, answer)
     except (HttpError, BadInput, NotAllowed, Conflict, TimedOut) as error:
@@ -252,6 +253,7 @@ def given_in(form: Any) -> SubmittedForm:
         rows=form_text(form, "rows"),
         stand_by=form_text(form, "stand_by"),
         for_=form_text(form, "for"),
+        anyway=bool(form_text(form, "anyway")),
     )
 
 
@@ -261,6 +263,7 @@ def _answer(
     verdict: str,
     sent: SubmittedForm,
     expect: Callable[[RequestSummary], None],
+    options: Options,
     *,
     hold: bool,
 ) -> str | Held:
@@ -273,7 +276,12 @@ def _answer(
     def approval(item: RequestSummary) -> DecisionInput:
         data, choice = _data_of(item, sent), _chosen(item.asked, sent)
         said = DecisionInput(
-            verdict="approve", data=data, choice=choice, comment=remark, for_=sent.for_ or UNSET
+            verdict="approve",
+            data=data,
+            choice=choice,
+            comment=remark,
+            for_=sent.for_ or UNSET,
+            unless_claimed=not sent.anyway,
         )
         if item.promise.state != "pending":
             return said
@@ -288,11 +296,16 @@ def _answer(
         return said
 
     if action := action_named(sent.action):
-        return action.do(inbox, request, sent.given)
+        return action.do(inbox, request, sent.given, options)
     decide = inbox.hold if hold else inbox.decide
     match verdict:
         case "reject":
-            said = DecisionInput(verdict="reject", reason=sent.reason.strip() or None, comment=remark)
+            said = DecisionInput(
+                verdict="reject",
+                reason=sent.reason.strip() or None,
+                comment=remark,
+                unless_claimed=not sent.anyway,
+            )
             done = decide(request, said, expect=expect)
         case "approve":
             done = decide(request, approval, expect=expect)

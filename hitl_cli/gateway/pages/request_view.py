@@ -71,6 +71,9 @@ class SubmittedForm(Struct, frozen=True, kw_only=True):
     for_: str = ""
     """How long the rule that the request offers is to be valid, if it is to be made."""
 
+    anyway: bool = False
+    """Whether to decide it even if somebody else has claimed it."""
+
     rows: str = ""
     """A row to add or remove before the form is shown again: `add items`, `remove items[0]`."""
 

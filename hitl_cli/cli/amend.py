@@ -1,0 +1,78 @@
+"""`hitl assign`, `claim` and `release`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hitl_cli.cli.context import inbox_of, opened
+from hitl_cli.cli.decide import Id
+from hitl_cli.cli.options import AsJson, Server, Token, Who, argument, flag, value
+from hitl_cli.cli.output import print_json
+from hitl_cli.format.durations import parse_duration
+from hitl_cli.format.terminal import printable
+from hitl_cli.format.times import local
+from hitl_cli.settings import Settings
+
+if TYPE_CHECKING:
+    from hitl_cli.inbox.amend import Amended
+
+
+def assign(
+    ctx: typer.Context,
+    id: Id,
+    names: Annotated[list[str], argument("NAME...", "People, or groups as group:NAME.")],
+    add: Annotated[bool, flag("Keep the present assignees as well.", "--add")] = False,
+    who: Who = None,
+    as_json: AsJson = False,
+    server: Server = None,
+    token: Token = None,
+) -> None:
+    """Assign a request to others. Its author says who may, with `reassign`."""
+    settings = Settings()
+    with opened(inbox_of, ctx, server, token, who, settings) as (inbox, _):
+        done = inbox.assign(id, names, settings.contacts(), settings.group().value, add=add)
+    to = ", ".join(done.item.to)
+    _tell(done, f"assigned to {to}", f"was assigned to {to} before", as_json=as_json)
+
+
+def claim(
+    ctx: typer.Context,
+    id: Id,
+    duration: Annotated[str, value("DURATION", "How long you need.", "--for")] = "1h",
+    who: Who = None,
+    as_json: AsJson = False,
+    server: Server = None,
+    token: Token = None,
+) -> None:
+    """Tell the others that you work on a request. They can still decide it, with --anyway."""
+    life_ms = parse_duration(duration)
+    with opened(inbox_of, ctx, server, token, who) as (inbox, _):
+        done = inbox.claim(id, life_ms)
+    until = done.item.claim and done.item.claim.until
+    _tell(done, f"claimed until {local(until or done.item.now)}", "", as_json=as_json)
+
+
+def release(
+    ctx: typer.Context,
+    id: Id,
+    who: Who = None,
+    as_json: AsJson = False,
+    server: Server = None,
+    token: Token = None,
+) -> None:
+    """End your claim on a request."""
+    with opened(inbox_of, ctx, server, token, who) as (inbox, _):
+        done = inbox.release(id)
+    _tell(done, "released", "nobody has claimed it", as_json=as_json)
+
+
+def _tell(done: Amended, changed: str, same: str, *, as_json: bool) -> None:
+    """Print what has changed about a request, or that it was so before."""
+    if as_json:
+        from hitl_cli.views.amended import amended_document
+
+        print_json(amended_document(done))
+    else:
+        print(printable(f"{done.item.id}: {same if done.amendment is None else changed}"))

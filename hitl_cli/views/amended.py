@@ -1,0 +1,43 @@
+"""A request after a change of who is asked, who works on it, or its deadline, as JSON."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from hitl_cli.format.times import iso
+
+if TYPE_CHECKING:
+    from hitl_cli.inbox.amend import Amended
+    from hitl_cli.inbox.request_summary import RequestSummary
+
+
+class AmendedDocument(Struct, frozen=True, kw_only=True):
+    """A request after a change; `changed` is false if it was so before. With no `to`, anyone may answer."""
+
+    id: str
+    changed: bool
+    to: tuple[str, ...]
+    claimed_by: str | None
+    claimed_until: str | None
+    deadline: str
+
+
+def amended_document(done: Amended) -> AmendedDocument:
+    """Return a request after a change."""
+    item = done.item
+    return AmendedDocument(
+        id=item.id,
+        changed=done.amendment is not None,
+        to=item.to,
+        deadline=iso(item.deadline),
+        **claim_fields(item),
+    )
+
+
+def claim_fields(item: RequestSummary) -> dict[str, str | None]:
+    """Return who works on a request, and until when they have claimed it."""
+    claim = item.claim
+    until = None if claim is None or claim.until is None else iso(claim.until)
+    return {"claimed_by": None if claim is None else claim.by, "claimed_until": until}
