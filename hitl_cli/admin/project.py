@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 WORKFLOWS, TEST, SETTINGS = "workflows.py", "test_workflows.py", "hitl.toml"
 
-FILES = (WORKFLOWS, TEST, SETTINGS, "pyproject.toml", "README.md", ".gitignore")
-"""The files of a project, in the order in which they are written."""
+FILES = (WORKFLOWS, TEST, SETTINGS, "pyproject.toml", "README.md", ".gitignore", "hitl-worker@.service")
+"""The files of a project, in the order in which they are written. The unit is that of deploy/systemd."""
 
 UNNAMED = "workflows"
 """The name of a project whose folder has no letter or digit in its name."""

@@ -68,6 +68,7 @@ def test_what_is_there_is_kept(hitl: Hitl, tmp_path: Path) -> None:
         "kept pyproject.toml (it exists)",
         "kept README.md (it exists)",
         "would write .gitignore",
+        "would write hitl-worker@.service",
     ]
     assert not (tmp_path / ".gitignore").exists()
     told = hitl.run("init")
