@@ -18,6 +18,7 @@ from hitl_cli.inbox.proof import unproven, why_unproven
 from hitl_cli.inbox.request_summary import RequestSummary
 from hitl_cli.people.contacts import NotificationSettings
 from hitl_cli.people.groups import NO_GROUPS, Groups
+from hitl_cli.requests.amendment_records import amendments_of_many
 from hitl_cli.requests.decision import KeptDecision, decision_on
 from hitl_cli.requests.demand import raised, strengthened
 from hitl_cli.requests.question import WORKFLOW_TAG, Question, outcome_of, question_of, sensible
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from resonate.types import PromiseRecord
 
     from hitl_cli.authoring.changed_question import NewRequest, Place
+    from hitl_cli.requests.amendments import Amendment
 
 
 def people_of(ctx: Context) -> Groups:
@@ -62,8 +64,10 @@ async def why_not_proven(
     if (put.question.proof or question.proof) is None and not (question.policy or groups.policy):
         return None
     promise = _promise_of(request)
-    run = await ctx.get_dependency(ClientPool).run(get_promise, promise.origin)
-    return _why_unproven(put, promise, run, groups)
+    pool = ctx.get_dependency(ClientPool)
+    run = await pool.run(get_promise, promise.origin)
+    known = (await pool.run(amendments_of_many, [promise.id])) if put.question.can_be_amended else {}
+    return _why_unproven(put, promise, run, groups, known.get(promise.id, ()))
 
 
 def _promise_of(record: PromiseRecord) -> Promise:
@@ -81,11 +85,19 @@ def _promise_of(record: PromiseRecord) -> Promise:
     )
 
 
-def _why_unproven(put: NewRequest, promise: Promise, run: Promise | None, groups: Groups) -> str | None:
+def _why_unproven(
+    put: NewRequest,
+    promise: Promise,
+    run: Promise | None,
+    groups: Groups,
+    amendments: tuple[Amendment, ...],
+) -> str | None:
     """Return why an approval has less proof than was asked for, or than a policy demands."""
     stored = question_of(promise) or put.question
     question = raised(strengthened(stored, put.question), groups.policy, _names_in(put, run))
-    item = RequestSummary(promise=promise, question=question, run=run, now=promise.created_at)
+    item = RequestSummary(
+        promise=promise, question=question, run=run, now=promise.created_at, amendments=amendments
+    )
     return why_unproven(item, groups)
 
 
@@ -109,7 +121,7 @@ async def proven(place: Place, decision: KeptDecision) -> KeptDecision:
         raise unproven(decision.id, "its workflow has not asked this here")
     if outcome_of(item.promise) != "approved":
         raise unproven(decision.id, "nobody has approved it")
-    if (why := _why_unproven(put, item.promise, item.run, groups)) is not None:
+    if (why := _why_unproven(put, item.promise, item.run, groups, item.amendments)) is not None:
         raise unproven(decision.id, why)
     promise = item.promise
     made = decision_on(promise, item.asked, decode(promise.value), headers_of(promise.value))

@@ -194,5 +194,6 @@ def _decision_in(inbox: Inbox, id: str, asked: QuestionInput | None = None) -> D
     item = inbox.find(id, whole=True)
     if item.promise.state == "pending":
         return None
-    decided = decision_of(item.promise, item.asked, inbox.actor.groups, item.run, *as_used(asked))
+    groups, known = inbox.actor.groups, item.amendments
+    decided = decision_of(item.promise, item.asked, groups, item.run, *as_used(asked), amendments=known)
     return with_question(decided, item.asked)

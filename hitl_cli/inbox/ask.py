@@ -42,6 +42,7 @@ from hitl_cli.people.actor import LONGEST_NAME
 from hitl_cli.people.contacts import recipients
 from hitl_cli.people.groups import check_known, in_one_form
 from hitl_cli.people.sight import Sight
+from hitl_cli.requests.amendments import Amendment, if_assigned
 from hitl_cli.requests.decision import Decision, decision_on
 from hitl_cli.requests.demand import Demand, at_least, names_of, raised, strengthened
 from hitl_cli.requests.differences import differences
@@ -406,17 +407,24 @@ def decision_of(
     run: Promise | None = None,
     asked: Question | Demand | None = None,
     names: Sequence[str] = (),
+    amendments: tuple[Amendment, ...] | None = None,
 ) -> Decision[Json]:
     """Return the decision on a settled request; `run` is the run that asks.
 
     `asked` is what its asker has asked, or demands, and `names` are what a policy knows it by (`names_of`):
-    what is stored is not believed to say it. Raises
+    what is stored is not believed to say it. `amendments` are None if they are not known. Raises
     RunFailed for an approval with an invalid answer, Unproven for one without the proof it needs.
     """
     run = promise if run is None and promise.origin == promise.id else run
     stored = question_of(promise) or question
     least = raised(strengthened(stored, question if asked is None else asked), groups.policy, names)
-    item = RequestSummary(promise=promise, question=least, run=run, now=promise.created_at)
+    item = RequestSummary(
+        promise=promise,
+        question=if_assigned(least) if amendments is None else least,
+        run=run,
+        now=promise.created_at,
+        amendments=amendments or (),
+    )
     check_proven(item, groups)
     if isinstance(asked, Question) and needs_check(demanded(item, groups)):
         asked = sensible(asked)

@@ -127,7 +127,7 @@ def why_unproven(item: RequestSummary, groups: Groups, proof: Sequence[Checked] 
             missing.append(found.why or f"{vote.by or 'who approved it'} did not sign")
         elif question.proof == "passkey" and found.kind != "passkey":
             missing.append(f"{vote.by} signed with an SSH key, and it needs a passkey")
-        elif not may_answer(msgspec.structs.replace(item, now=_said_at(vote)), vote.by, groups):
+        elif not _could_answer(item, vote, groups):
             missing.append(f"{vote.by} may not answer it")
         elif vote.verdict == "approve":
             proven.append(vote)
@@ -140,6 +140,14 @@ def why_unproven(item: RequestSummary, groups: Groups, proof: Sequence[Checked] 
     return (
         "; ".join(missing) or f"too few people have {'approved it' if question.proof is None else 'signed'}"
     )
+
+
+def _could_answer(item: RequestSummary, vote: Vote, groups: Groups) -> bool:
+    """Whether a person could answer when they decided. Their clock may differ from the server's."""
+    instants = {_said_at(vote), item.promise.settled_at or _said_at(vote)}
+    if not item.amendments:
+        instants = {_said_at(vote)}
+    return any(may_answer(msgspec.structs.replace(item, now=at), vote.by, groups) for at in instants)
 
 
 def _said_at(vote: Vote) -> int:

@@ -34,7 +34,7 @@ def consume(client: Client, actor: Actor, item: RequestSummary, key: str) -> Use
     promise = item.promise
     if promise.state == "pending":
         raise Conflict(f"{item.id} is not decided yet.", code="not-decided")
-    decision = decision_of(promise, item.asked, actor.groups, item.run)
+    decision = decision_of(promise, item.asked, actor.groups, item.run, amendments=item.amendments)
     if not decision.approved:
         raise NotCovered(f"{item.id} was not approved.")
     check_usable(decision)

@@ -17,6 +17,7 @@ from hitl_cli.proof.checking import deciding_votes
 from hitl_cli.proof.checkpoint import Checkpoint
 from hitl_cli.proof.statement import Statement, statement_of
 from hitl_cli.proof.tree import inclusion_path, root_by_inclusion
+from hitl_cli.requests.amendments import if_assigned
 from hitl_cli.requests.question import question_of
 
 if TYPE_CHECKING:
@@ -44,9 +45,11 @@ class Receipt(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def item_of(promise: Promise, run: Promise | None) -> RequestSummary:
-    """Return a decided request as it was when it was decided."""
+    """Return a decided request as it was when it was decided. Whether it was assigned is not known."""
     now = promise.settled_at or promise.timeout_at
-    return RequestSummary(promise=promise, question=question_of(promise), run=run, now=now)
+    question = question_of(promise)
+    asked = None if question is None else if_assigned(question)
+    return RequestSummary(promise=promise, question=asked, run=run, now=now)
 
 
 def receipt_of(client: Client, item: RequestSummary, checkpoint: Checkpoint | None) -> Receipt:

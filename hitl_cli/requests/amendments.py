@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from hitl_cli.requests.question import FOR_EVER
 
@@ -64,6 +65,11 @@ def asked_from_now_on(
 ) -> tuple[str, ...]:
     """Return who is asked, or will be by an escalation; empty means anyone."""
     return assignees_of(question, created_at, amendments, created_at + FOR_EVER)
+
+
+def if_assigned(question: Question) -> Question:
+    """Return a question as it is judged without its amendments: for anyone, if it may be assigned."""
+    return question if question.reassign == "nobody" else replace(question, to=(), escalate=())
 
 
 def claim_of(amendments: Sequence[Amendment], at: int) -> Amendment | None:

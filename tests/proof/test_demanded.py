@@ -27,6 +27,7 @@ from hitl_cli.inbox.open_requests import OpenRequests
 from hitl_cli.inbox.pending import EVERYTHING, settle_complete, spelled_by, summaries
 from hitl_cli.inbox.proof import verified
 from hitl_cli.inbox.votes import create_request
+from hitl_cli.ledger.receipts import item_of
 from hitl_cli.mcp.desk import BackendDesk
 from hitl_cli.people.sight import Sight
 from hitl_cli.proof.signing import Signer
@@ -94,6 +95,24 @@ def used(client: Client, groups: Groups, id: str = "pay-7", asked: Question | De
     """Use the decision, as all who ask without a workflow do: whether it is a yes. Raises Unproven."""
     item = summaries(client, [id])[id]
     return decision_of(item.promise, item.asked, groups, item.run, asked).approved
+
+
+def test_who_it_was_assigned_to_proves_it_and_who_was_asked_before_does_not(client: Client) -> None:
+    for id in ("pay-8", "pay-9"):
+        put(client, PLAIN, id, to=("reviewer",), reassign="anyone", proof="signed")
+        inbox(client, PLAIN, "agent").assign(id, ["lead"], directory(), "default")
+    approve(client, PLAIN, "pay-8", "lead", "lead")
+    item = summaries(client, ["pay-8"])["pay-8"]
+    assert verified(item, PLAIN).state == "proven"
+    assert verified(item_of(item.promise, item.run), PLAIN).state == "proven"
+    assert used(client, PLAIN, "pay-8")
+    assert decision_of(item.promise, item.asked, PLAIN, amendments=item.amendments).approved
+    later = msgspec.structs.replace(item.amendments[0], number=2, to=("ops",))
+    by_other = (*item.amendments, later)
+    with pytest.raises(Unproven, match="lead may not answer it"):
+        decision_of(item.promise, item.asked, PLAIN, amendments=by_other)
+    with pytest.raises(NotAllowed):
+        approve(client, PLAIN, "pay-9", "reviewer", "reviewer")
 
 
 # Policy
