@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -39,12 +40,13 @@ class Kind(Struct, frozen=True, gc=False, cache_hash=True):
 class OpenRow(Struct, frozen=True, gc=False):
     """An open request as it is counted. Instants are ms since the epoch.
 
-    `stages` are its kinds over time: what it is from which instant on. It is overdue from `late_at` on.
+    `kind` is what it is at first, `later` from which instants on it is another. It is overdue from `late_at`.
     """
 
     created_at: int
     deadline: int
-    stages: tuple[tuple[int, Kind], ...]
+    kind: Kind
+    later: tuple[tuple[int, Kind], ...] = ()
     late_at: int | None = None
 
 
@@ -67,15 +69,22 @@ class OpenFigures(Struct, frozen=True, kw_only=True):
 
 
 def open_row(item: RequestSummary) -> OpenRow:
-    """Return a request as it is counted. Each escalation or change of who is asked is a stage."""
+    """Return a request as it is counted. An escalation, or a change of assignees, makes it another kind."""
     asked, created = item.asked, item.created_at
     escalations = [created + step.after for step in asked.escalate]
     changes = [one.at for one in item.amendments]
-    stages = tuple(
-        (at, Kind(item.function, asked.priority, _groups_of(_asked_at(item, at))))
+    stages = [
+        (at, _kind(item.function, asked.priority, _groups_of(_asked_at(item, at))))
         for at in sorted({created, *escalations, *changes})
-    )
-    return OpenRow(created, item.deadline, stages, min(escalations, default=None))
+    ]
+    (_, kind), *later = stages
+    return OpenRow(created, item.deadline, kind, tuple(later), min(escalations, default=None))
+
+
+@lru_cache(1_024)
+def _kind(workflow: str | None, priority: Priority, groups: tuple[str, ...]) -> Kind:
+    """Return a kind: one for many requests, which makes counting quick."""
+    return Kind(workflow, priority, groups)
 
 
 def _asked_at(item: RequestSummary, at: int) -> tuple[str, ...]:
@@ -97,15 +106,14 @@ def open_figures(
     due = dict.fromkeys(SOON_MS, 0)
     soon = now + max(SOON_MS.values())
     for row in rows:
-        created_at, deadline, stages = row.created_at, row.deadline, row.stages
+        created_at, deadline, kind = row.created_at, row.deadline, row.kind
         if deadline <= soon:
             if deadline <= now:
                 continue
             for name, left_ms in SOON_MS.items():
                 due[name] += deadline <= now + left_ms
-        kind = stages[0][1]
-        if len(stages) > 1:
-            kind = [one for at, one in stages if at <= now or one is kind][-1]
+        if row.later:
+            kind = next((one for at, one in reversed(row.later) if at <= now), kind)
             overdue[kind.workflow] += row.late_at is not None and row.late_at <= now
         count = found.get(kind)
         if count is None:

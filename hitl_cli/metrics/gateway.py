@@ -140,6 +140,9 @@ class _OpenRequests(Collector):
     def __init__(self, workflow: Label, group: Label) -> None:
         self._workflow = workflow
         self._group = group
+        self._workflows_shown: set[tuple[str, str]] = set()
+        """What was shown once is shown as 0 when there is none any more."""
+        self._groups_shown: set[tuple[str, str]] = set()
 
     def collect(self) -> Iterable[Metric]:
         """Return the gauges."""
@@ -191,9 +194,13 @@ class _OpenRequests(Collector):
             name = self._workflow(workflow)
             ages[name] = max(found.now - created_at, ages.get(name, 0))
             late[name] += found.overdue.get(workflow, 0)
-        for family, counts in ((total, by_workflow), (groups, by_group)):
-            for labels, count in counts.items():
-                family.add_metric(labels, count)
-        for name, age_ms in ages.items():
-            oldest.add_metric([name], age_ms / 1_000)
+        for family, counts, shown in (
+            (total, by_workflow, self._workflows_shown),
+            (groups, by_group, self._groups_shown),
+        ):
+            shown.update(counts)
+            for labels in shown:
+                family.add_metric(labels, counts[labels])
+        for name in dict.fromkeys(workflow for workflow, _ in self._workflows_shown):
+            oldest.add_metric([name], ages.get(name, 0) / 1_000)
             overdue.add_metric([name], late[name])

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -25,7 +26,9 @@ from tests.gateway.conftest import get_url
 if TYPE_CHECKING:
     from hitl_cli.metrics.process import ProcessMetrics
 
-PAGE = Path(__file__).parents[2] / "docs" / "reference" / "metrics.md"
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "reference" / "metrics.md"
+DEPLOY = ROOT / "deploy"
 
 
 def of_gateway(**settings: Any) -> GatewayMetrics:
@@ -70,12 +73,21 @@ def test_the_reference_lists_every_metric_with_its_labels() -> None:
     assert set(rows) == found
 
 
+def test_rules_and_dashboard_use_metrics_that_exist() -> None:
+    known = set(re.findall(r"^\| `(hitl_\w+)", PAGE.read_text(), re.MULTILINE))
+    files = [*DEPLOY.glob("prometheus/*.yml"), *DEPLOY.glob("grafana/*.json")]
+    assert len(files) == 4
+    for file in files:
+        used = set(re.findall(r"\bhitl_\w+", file.read_text()))
+        assert {re.sub("_(bucket|count|sum)$", "", name) for name in used} <= known, file
+
+
 def test_the_labels_have_few_values_and_the_settings_say_which() -> None:
     figures = OpenFigures(
         now=10_000,
         kinds={Kind(f"w{n}", "normal", ("ops", f"g{n}")): 1 for n in range(5)}
         | {Kind(None, "low", ("ops",)): 1},
-        oldest={f"w{n}": 1_000 * n for n in range(5)},
+        oldest={f"w{n}": 1_000 * n for n in range(5)} | {None: 10_000},
         overdue={"w4": 1},
         due={"1h": 0, "1d": 1},
     )
@@ -96,8 +108,12 @@ def test_the_labels_have_few_values_and_the_settings_say_which() -> None:
         ("w0",): 10,
         ("w3",): 7,
         (OTHER,): 9,
+        (NONE,): 0,
     }
     assert shown(metrics, "hitl_requests_overdue", "workflow")[(OTHER,)] == 1
+    metrics.show_open(msgspec.structs.replace(figures, kinds={}, oldest={}, overdue={}))
+    assert shown(metrics, "hitl_requests_open", "workflow", "priority")["w0", "normal"] == 0
+    assert shown(metrics, "hitl_requests_oldest_age_seconds", "workflow")["w0",] == 0
     metrics.show_open(None)
     assert shown(metrics, "hitl_requests_open", "workflow", "priority") == {}
 

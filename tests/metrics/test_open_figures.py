@@ -11,6 +11,7 @@ from hitl_cli.inbox.open_figures import ANYONE, PERSON, Kind, OpenRow, open_figu
 from hitl_cli.inbox.open_requests import OpenRequests
 from hitl_cli.inbox.recent_decisions import RecentDecisions
 from hitl_cli.people.actor import Actor
+from hitl_cli.people.contacts import Directory
 from hitl_cli.requests.decision_input import DecisionInput
 from tests.inbox.requests import HOUR_MS, request
 
@@ -40,7 +41,7 @@ def test_open_requests_are_counted_alike_from_memory_and_from_the_server(
     client: Client, other: Client
 ) -> None:
     request(client, "a", to=["group:ops", "bob"], priority="high")
-    request(client, "b", to=["group:ops"])
+    request(client, "b", to=["group:ops"], reassign="anyone")
     request(client, "c", to=["ada"], details="x" * 10_000)  # not kept in memory
     request(client, "d")
     request(client, "e", to=["group:ops"], escalate={"1s": "group:lead"})
@@ -60,14 +61,18 @@ def test_open_requests_are_counted_alike_from_memory_and_from_the_server(
         assert found.due == {"1h": 0, "1d": 5}
         assert found.oldest.keys() == {None}
         assert not found.partial
+    Inbox(other, ACTOR).assign("b", ["group:legal"], Directory(), "default")
     Inbox(other, ACTOR).decide("d", DecisionInput(verdict="approve"))
     assert known.refresh()
-    assert Kind(None, "normal", (ANYONE,)) not in known.figures().kinds
+    now = Inbox(client, ACTOR, known).figures().kinds
+    assert now == Inbox(client, ACTOR).figures().kinds
+    assert now.keys() - expected.keys() == {Kind(None, "normal", ("legal",))}
+    assert Kind(None, "normal", (ANYONE,)) not in now
 
 
 def test_an_escalation_adds_its_group_and_makes_a_request_overdue() -> None:
     at_first, later = Kind("release", "normal", ("ops",)), Kind("release", "normal", ("ops", "lead"))
-    row = OpenRow(0, 24 * HOUR_MS, ((0, at_first), (HOUR_MS, later)), HOUR_MS)
+    row = OpenRow(0, 24 * HOUR_MS, at_first, ((HOUR_MS, later),), HOUR_MS)
     early = open_figures([row], HOUR_MS - 1)
     assert (early.kinds, early.overdue) == ({at_first: 1}, {"release": 0})
     late = open_figures([row], HOUR_MS)
