@@ -321,14 +321,23 @@ def database(postgres: Cluster) -> Iterator[str]:
     postgres.drop(url)
 
 
+@pytest.fixture
+def served_url(hitl: Hitl) -> Iterator[str]:
+    """The URL of a server of the test's file, in this process: for tests that are about its clients."""
+    from tests.servers import serving
+
+    with serving(hitl.database) as url:
+        yield url
+
+
 @pytest.fixture(params=["file", "http", pytest.param("postgres", marks=pytest.mark.heavy)])
 def client(hitl: Hitl, request: pytest.FixtureRequest) -> Iterator[Client]:
-    """A client of each kind of server; the test module imports the fixtures serve and served."""
+    """A client of each kind of server."""
     if Hitl.served is not None:
         pytest.skip("chooses its own server")
     match request.param:
         case "http":
-            url = request.getfixturevalue("served").url
+            url = request.getfixturevalue("served_url")
         case "postgres":
             url = request.getfixturevalue("database")
         case _:

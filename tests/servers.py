@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from queue import Queue
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -11,14 +15,15 @@ import psycopg
 from hitl_cli.client.connect import connect, driver_of
 from hitl_cli.client.embedded import EmbeddedClient
 from hitl_cli.client.http import HttpClient
+from hitl_cli.engine.http.app import HttpServer, Options
 from hitl_cli.engine.wall_clock import now_ms
 from hitl_cli.postgres.client import PostgresClient
-from tests.conftest import wait_until
+from tests.conftest import PATIENCE_S, wait_until
 from tests.recovery.processes import MovedClock, start
 from tests.recovery.storm import run_command
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from resonate_base import Network
@@ -83,6 +88,21 @@ def serve_file(hitl: Hitl) -> Callable[[], None]:
     line = wait_until(lambda: out.read_text() if out.exists() else "")
     hitl.use(line.split(" on ", 1)[1].split()[0])
     return process.kill
+
+
+@contextmanager
+def serving(file: Path) -> Iterator[str]:
+    """Serve a file over HTTP in a thread, as `hitl server` does in a process, and yield the URL."""
+    server = HttpServer(Options(path=file, host="127.0.0.1", port=0))
+    loop, urls = asyncio.new_event_loop(), Queue[str]()
+    thread = Thread(target=loop.run_until_complete, args=(server.run(urls.put),))
+    thread.start()
+    try:
+        yield urls.get(timeout=PATIENCE_S)
+    finally:
+        loop.call_soon_threadsafe(server.stop)
+        thread.join()
+        loop.close()
 
 
 def _serve(clock: MovedClock, env: Mapping[str, str], *args: Any) -> None:

@@ -15,7 +15,6 @@ from hitl_cli.inbox.together import WantedDecision, decide_together
 from hitl_cli.people.actor import Actor
 from hitl_cli.requests.decision_input import DecisionInput
 from tests.inbox.requests import request
-from tests.server.conftest import serve, served  # noqa: F401 - fixtures
 
 if TYPE_CHECKING:
     from hitl_cli.client.protocol import Client

@@ -25,7 +25,6 @@ from hitl_cli.requests.decision_input import DecisionInput
 from tests.acting import approval, decide, rejection
 from tests.conftest import wait_until
 from tests.inbox.requests import HOUR_MS, request
-from tests.server.conftest import serve, served  # noqa: F401 - fixtures
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

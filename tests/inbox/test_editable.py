@@ -23,7 +23,6 @@ from hitl_cli.requests.decision_input import DecisionInput
 from hitl_cli.requests.editable import answer_form, changed, shape_of, surely_fits
 from hitl_cli.requests.question import Instead, Question, question_of, sensible
 from tests.acting import approval, decide, rejection
-from tests.server.conftest import serve, served  # noqa: F401 - fixtures
 from tests.worker.watching import promise_of
 
 if TYPE_CHECKING:

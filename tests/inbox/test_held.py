@@ -17,7 +17,6 @@ from hitl_cli.people.groups import NO_GROUPS, Groups
 from hitl_cli.requests.decision_input import DecisionInput
 from hitl_cli.requests.question import Question
 from tests.acting import approval, decide, rejection
-from tests.server.conftest import serve, served  # noqa: F401 - fixtures
 
 if TYPE_CHECKING:
     from hitl_cli.client.protocol import Client

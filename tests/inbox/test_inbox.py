@@ -18,7 +18,6 @@ from hitl_cli.requests.decision_input import DecisionInput
 from hitl_cli.requests.question import Question
 from tests.acting import approval, decide
 from tests.inbox.requests import HOUR_MS, request
-from tests.server.conftest import serve, served  # noqa: F401 - fixtures
 from tests.worker.watching import promise_of
 
 if TYPE_CHECKING:

@@ -14,7 +14,6 @@ from hitl_cli.inbox.kept_states import PREFIX, STATE_TAG
 from hitl_cli.people.actor import Actor
 from hitl_cli.requests.question import Question
 from tests.acting import approval, decide
-from tests.server.conftest import serve, served  # noqa: F401 - fixtures
 from tests.worker.watching import promise_of
 
 if TYPE_CHECKING:

@@ -24,7 +24,6 @@ from hitl_cli.runs import Runs
 from hitl_cli.runs.run import RunSpec
 from hitl_cli.views.pending import request_summary_document
 from tests.inbox.requests import HOUR_MS, request
-from tests.server.conftest import serve, served  # noqa: F401 - fixtures
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,7 +15,6 @@ from hitl_cli.people.actor import Actor
 from hitl_cli.requests.question import Question
 from tests.acting import approval, decide, rejection
 from tests.conftest import Hitl, wait_until
-from tests.server.conftest import serve, served  # noqa: F401 - fixtures
 
 if TYPE_CHECKING:
     from hitl_cli.client.protocol import Client

@@ -34,7 +34,7 @@ from hitl_cli.requests.decision_input import DecisionInput
 from hitl_cli.requests.question import Question
 from tests.inbox.requests import request
 from tests.ledger.history import DAY_MS, OPS, Compared, compare, decided, make_key, sql
-from tests.server.conftest import serve, served, stand_in  # noqa: F401 - fixtures
+from tests.server.conftest import stand_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -23,13 +23,12 @@ from hitl_cli.requests.question import Question, sensible
 from tests.conftest import PATIENCE_S, wait_until
 from tests.gateway.conftest import begin_gateway
 from tests.gateway.visiting import Visited
-from tests.server.conftest import serve, served  # noqa: F401 - fixtures
+from tests.server.conftest import serve  # noqa: F401 - a fixture
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from tests.conftest import Hitl as Command
-    from tests.gateway.conftest import GatewayProcess
     from tests.server.conftest import Served
 
 DAY_MS = 86_400_000
@@ -68,23 +67,23 @@ class Place(Struct):
 
 @pytest.fixture(params=["file", "http", "gateway", pytest.param("postgres", marks=pytest.mark.heavy)])
 def place(hitl: Command, request: pytest.FixtureRequest) -> Iterator[Place]:
-    gateway: GatewayProcess | None = None
+    gateway: Visited | None = None
     match request.param:
         case "http":
-            url = request.getfixturevalue("served").url
+            url = request.getfixturevalue("served_url")
         case "postgres":
             url = request.getfixturevalue("database")
         case _:
             url = hitl.url
     options: dict[str, Any] = {"server": url, "person": "ada"}
     if request.param == "gateway":
-        gateway = begin_gateway(hitl, "--sign-in")
+        gateway = Visited(hitl, sign_in=True)
         with connect(url) as client:
             _, token = tokens.create(client, "ada", ["read", "start"], life_ms=DAY_MS, by="ops")
-        options = {"gateway": gateway.url, "token": token}
+        options = {"gateway": gateway.address, "token": token}
     yield Place(url, options)
     if gateway is not None:
-        gateway.clear_away()
+        gateway.stop()
 
 
 @pytest.fixture

@@ -19,7 +19,6 @@ from hitl_cli.requests.decision_input import DecisionInput
 from hitl_cli.requests.question import Digest, Offer, Question
 from hitl_cli.rules.rule import NewRule, Rule
 from hitl_cli.rules.rules import Rules, where_of
-from tests.server.conftest import serve, served  # noqa: F401 - fixtures
 
 if TYPE_CHECKING:
     from hitl_cli.client.protocol import Client

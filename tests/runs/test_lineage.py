@@ -17,7 +17,6 @@ from hitl_cli.people.actor import Actor
 from hitl_cli.requests.decision_input import DecisionInput
 from hitl_cli.runs import Runs
 from hitl_cli.runs.run import RunSpec
-from tests.server.conftest import serve, served  # noqa: F401 - fixtures
 
 if TYPE_CHECKING:
     from hitl_cli.client.protocol import Client

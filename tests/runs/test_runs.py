@@ -13,7 +13,6 @@ from hitl_cli.runs import Runs, Schedules
 from hitl_cli.runs.run import RunSpec
 from hitl_cli.runs.schedules import ScheduleSpec
 from tests.conftest import wait_until
-from tests.server.conftest import serve, served  # noqa: F401 - fixtures
 
 if TYPE_CHECKING:
     from hitl_cli.client.protocol import Client
