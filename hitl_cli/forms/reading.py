@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 NOTHING = "-"
 
+MOST_COLUMNS = 8
+"""Columns of rows at most; objects with more are shown one below the other."""
+
 _LIKE_MORE = re.compile(r'^"|[;\n]')
 """Characters of a text that could be mistaken for its end on a line with other texts."""
 
@@ -87,10 +90,24 @@ def in_words(value: Json) -> str:
 
 
 def in_lines(value: Json) -> str:
-    """Return the result of `as_read`, with each field on its own line."""
+    """Return the result of `as_read`, with each field on its own line, and each object of a list."""
     if not isinstance(value, dict) or not value:
-        return in_words(value)
-    return "\n".join(f"{name}: {_nested(inner)}" for name, inner in value.items())
+        return "\n".join(map(in_words, rows_of(value) or [value]))
+    return "\n".join(_line(name, inner) for name, inner in value.items())
+
+
+def rows_of(value: Json) -> Sequence[dict[str, Json]]:
+    """Return a list of objects that have only single values, to be shown as rows; empty for anything else."""
+    if not isinstance(value, list) or not all(isinstance(row, dict) and row for row in value):
+        return []
+    nested = any(isinstance(inner, (dict, list)) for row in value for inner in row.values())
+    return [] if nested or len({name for row in value for name in row}) > MOST_COLUMNS else value
+
+
+def _line(name: str, value: Json) -> str:
+    if rows := rows_of(value):
+        return "\n".join([f"{name}:", *(f"  {in_words(row)}" for row in rows)])
+    return f"{name}: {_nested(value)}"
 
 
 def _nested(value: Json) -> str:

@@ -14,6 +14,7 @@ from hitl_cli.format.markdown import as_words
 from hitl_cli.format.shell import command
 from hitl_cli.format.terminal import printable
 from hitl_cli.format.times import iso
+from hitl_cli.forms.reading import rows_of
 from hitl_cli.gateway.pages.details_view import drawn_change
 from hitl_cli.requests.outcome import given_reason, headline
 
@@ -46,6 +47,7 @@ class Renderer:
             duration=format_duration,
             span=format_age,
             iso=iso,
+            rows=rows_of,
             told=_told,
             drawn_change=drawn_change,
             printable=printable,

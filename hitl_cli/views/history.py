@@ -111,13 +111,22 @@ def data_text(entry: HistoryEntry) -> str | None:
         return f"until {iso(entry.until)}"
     if entry.editable:
         return "; ".join(one.sentence for one in entry.changes) or None
-    if entry.data is None or entry.data is True or entry.data == entry.choice:
-        return None
-    if entry.form is None:
-        return to_json(entry.data)
-    from hitl_cli.forms.reading import as_read, in_words
+    from hitl_cli.forms.reading import in_words
 
-    return in_words(as_read(entry.form, entry.data))
+    read = data_read(entry)
+    return None if read is None else to_json(read) if entry.form is None else in_words(read)
+
+
+def data_read(entry: HistoryEntry) -> Json:
+    """Return the data of a decision with the titles of its form.
+
+    None for a plain approval or rejection, a choice, and arguments.
+    """
+    if entry.editable or entry.data is None or entry.data is True or entry.data == entry.choice:
+        return None
+    from hitl_cli.forms.reading import as_read
+
+    return as_read(entry.form, entry.data)
 
 
 def csv_head(*, excel: bool = False) -> str:

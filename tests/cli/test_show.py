@@ -75,7 +75,7 @@ def test_all_of_a_request_is_shown(hitl: Hitl) -> None:
         "",
         "  See [the bill](https://example.org/bill).",
     ]
-    assert '  bill   B-7\n  lines  [\n           {\n             "what": "hotel",' in shown
+    assert "  bill   B-7\n  lines  what: hotel; nights: 3; of: a conference that is rather far away" in shown
     for line in (
         r"  assignees  ada, group:ops, lead, except who started the run \(unknown\)",
         r"  later      also head in 59m \d+s \(2\S+ \S+ \w+\)",

@@ -76,7 +76,7 @@ def test_what_was_answered_is_told_with_who_when_why_and_how_long_it_took(filled
     assert "over budget" in reply.words
     assert "Anybody? gone expired nobody" in reply.words
     assert "Nobody against? quiet approved by its deadline nobody" in reply.words
-    assert 'other:1 other approved another tool 4d 21h ago after 0s {"amount":3}' in reply.words
+    assert "other:1 other approved another tool 4d 21h ago after 0s amount 3" in reply.words
     assert {"/r/release:2.1", "/runs/release"} <= set(reply.links)
     order = [reply.words.index(asked) for asked in ("other:1", "Anybody?", "More budget?", "Ship", "Number")]
     assert order == sorted(order)

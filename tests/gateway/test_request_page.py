@@ -470,6 +470,46 @@ def test_what_is_read_only_is_shown_and_cannot_be_changed(desk: Desk) -> None:
     assert decode(promise(desk, "fixed:1").value) == {"order": "PO-7", "amount": 3}
 
 
+@pytest.mark.parametrize(("button", "answer"), [("yes", True), ("no", False)])
+def test_a_form_of_one_yes_or_no_is_two_buttons(desk: Desk, button: str, answer: bool) -> None:
+    go = {"type": "boolean", "title": "Restart it now?", "description": "It takes a minute."}
+    whole = {"whole": go, "field": form("go", go=go), "default": form(go={**go, "default": False})}
+    for name, schema in whole.items():
+        id = f"{button}-{name}:1"
+        path = desk.put(id, Question(prompt="Now?", form=schema))
+        page = desk.get(path)
+        assert [at.get("value") for at in page.all("button", name_="verdict")] == ["yes", "no", "reject"]
+        assert "Restart it now?\nIt takes a minute." in page.text
+        desk.taken(path, verdict=button, yes_no=page.control("yes_no")["value"] or "")
+        assert decode(promise(desk, id).value) == (answer if name == "whole" else {"go": answer})
+
+
+def test_a_yes_or_no_among_others_or_that_may_be_nothing_is_a_field(desk: Desk) -> None:
+    go = {"type": ["boolean", "null"]}
+    for id, schema in {
+        "null:1": form("go", go=go),
+        "two:1": form(go={"type": "boolean"}, n={"type": "string"}),
+    }.items():
+        page = desk.get(desk.put(id, Question(prompt="Now?", form=schema)))
+        assert page.control("verdict")["value"] == "approve"
+
+
+def test_lists_of_objects_are_rows_in_details_and_in_the_record(desk: Desk) -> None:
+    line = {"sku": {"type": "string", "title": "Article"}, "n": {"type": "integer", "title": "Pieces"}}
+    schema = form(lines={"type": "array", "title": "Order lines", "items": form(**line)})
+    details = {"stock": [{"hall": 3, "left": None}, {"hall": 4, "note": "new"}], "deep": [{"a": [1]}]}
+    path = desk.put("rows:9", Question(prompt="Order?", details=details, form=schema))
+    heads = [at["data-label"] for at in desk.get(path).all("td")]
+    assert heads == ["hall", "left", "note"] * 2
+    said_by(desk, "rows:9", "ada", data={"lines": [{"sku": "A1", "n": 2}, {"sku": "B2", "n": 1}]})
+    page = desk.get(path)
+    assert [at["data-label"] for at in page.all("td")][:4] == ["Article", "Pieces"] * 2
+    assert all(text in page.text for text in ("Order lines", "A1", "B2"))
+    shown = desk.hitl.ok("show", "rows:9")
+    assert "stock  hall: 3; left: -" in shown
+    assert re.search(r"Order lines:\n\s+Article: A1; Pieces: 2\n\s+Article: B2; Pieces: 1", shown)
+
+
 def test_nothing_is_offered_only_where_it_can_be_chosen(desk: Desk) -> None:
     schema = form(
         "grade",
@@ -833,7 +873,7 @@ def test_votes_with_other_data_are_shown_before_the_second_and_after(desk: Desk)
     assert "Amount: 100 (reviewer), 120 (ada)" in shown
     assert "Due on: now" in shown
     assert "Amount: 120; Due on: now" in desk.hitl.ok("history", "differ:1")
-    assert "Amount: 120; Due on: now" in desk.get("/history").text
+    assert "Amount\n120\nDue on\nnow" in desk.get("/history").text
 
 
 def test_votes_with_the_same_data_ask_nothing_more(desk: Desk) -> None:

@@ -23,7 +23,7 @@ from hitl_cli.format.terminal import printable, printable_lines, visible
 from hitl_cli.format.times import local
 from hitl_cli.format.validation import within
 from hitl_cli.forms.fields import flat
-from hitl_cli.forms.reading import as_read, in_lines, in_words
+from hitl_cli.forms.reading import as_read, in_lines, in_words, rows_of
 from hitl_cli.inbox.pending import SOON_MS
 from hitl_cli.inbox.votes import differing_votes
 from hitl_cli.notify.status import said_of, without_old_reminders
@@ -139,7 +139,7 @@ def _blocks(seen: RequestDetails, without_contact: Sequence[str] = ()) -> list[B
     told = [
         *_unexplained(seen),
         Block("asked again, because the answer was not valid", _refused_rows(question)),
-        Block("details", _named_values(details)),
+        Block("details", _named_values(details, in_rows=True)),
         *part_blocks("details", parts),
         Block("arguments", [[*name, _exactly(cell)] for *name, cell in _named_values(arguments)]),
         *part_blocks("arguments", drawn_arguments),
@@ -383,11 +383,18 @@ def _answer_of(seen: RequestDetails, data: Json) -> str:
     return _readable(data) if form is None or data is None else in_lines(as_read(form, data))
 
 
-def _named_values(value: Json) -> list[list[Cell]]:
-    """Return a row for each member of an object; one for anything else but null."""
+def _named_values(value: Json, *, in_rows: bool = False) -> list[list[Cell]]:
+    """Return a row for each member of an object; one for anything else but null.
+
+    `in_rows`: lists of objects have a line for each object instead of JSON.
+    """
+
+    def text(inner: Json) -> str:
+        return in_lines(inner) if in_rows and rows_of(inner) else _readable(inner)
+
     if isinstance(value, dict):
-        return [[Cell(str(name), "dim"), Cell(_readable(inner))] for name, inner in value.items()]
-    return [] if value is None else [[Cell(_readable(value))]]
+        return [[Cell(str(name), "dim"), Cell(text(inner))] for name, inner in value.items()]
+    return [] if value is None else [[Cell(text(value))]]
 
 
 def _exactly(cell: Cell) -> Cell:

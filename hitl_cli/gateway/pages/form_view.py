@@ -125,10 +125,14 @@ class _Wrong(Struct, frozen=True):
 
 
 class Form(Struct, frozen=True):
-    """A form to show, and the problems of what was sent."""
+    """A form to show, and the problems of what was sent.
+
+    `yes_no` is the only control of a form that asks for a yes or a no, which two buttons answer.
+    """
 
     whole: _Fieldset
     wrong: tuple[_Wrong, ...] = ()
+    yes_no: _Control | None = None
 
 
 def drawn(
@@ -176,7 +180,8 @@ class _Drawing:
             problem=None,
             members=tuple(map(self._node, members)),
         )
-        return Form(whole, tuple(self._wrong()))
+        asks = len(self._fields) == 1 and _asks_yes_or_no(self._fields[0])
+        return Form(whole, tuple(self._wrong()), self._control(self._fields[0]) if asks else None)
 
     def _every(self, node: Field | Group) -> Iterator[Field]:
         """Yield all fields, including those in rows."""
@@ -323,6 +328,10 @@ def _shape_of(field: Field) -> Shape:
     if field.kind == "json":
         return "area"
     return "area" if field.kind == "text" and _is_long(field) and not field.secret else "line"
+
+
+def _asks_yes_or_no(field: Field) -> bool:
+    return field.kind == "boolean" and not (field.nullable or field.read_only)
 
 
 def _is_long(field: Field) -> bool:

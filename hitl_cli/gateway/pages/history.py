@@ -15,7 +15,14 @@ from hitl_cli.gateway.pages.queries import ROWS, address, choice_in, spans, text
 from hitl_cli.gateway.pages.rendering import page
 from hitl_cli.inbox.history import HistoryEntry, HistoryFilter
 from hitl_cli.requests.question import Outcome
-from hitl_cli.views.history import changed_text, csv_entry, csv_head, data_text, history_entry_document
+from hitl_cli.views.history import (
+    changed_text,
+    csv_entry,
+    csv_head,
+    data_read,
+    data_text,
+    history_entry_document,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,6 +64,7 @@ async def _index(request: Request) -> web.Response:
         "history.html",
         entries=found,
         data_text=data_text,
+        data_read=data_read,
         changed_text=changed_text,
         filters=filters,
         narrowed=any(filters.values()),

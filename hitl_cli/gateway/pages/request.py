@@ -53,6 +53,9 @@ if TYPE_CHECKING:
 
 SEE_OTHER = 303
 
+YES_NO = {"yes": "true", "no": "false"}
+"""What the two buttons of a form with a single boolean answer; they approve with it."""
+
 _OWN = ("csrf", "kept", "verdict")
 """Fields that the page itself adds to a form under "More"."""
 
@@ -103,6 +106,7 @@ async def take(
         return await _undo(request, visitor, form, address_of)
     sent = given_in(form)
     verdict = form_text(form, "verdict") or ("approve" if sent.choice or sent.for_ else "")
+    verdict = "approve" if verdict in YES_NO else verdict
     problems: tuple[Problem, ...] = ()
     try:
         gateway.access.check_csrf(visitor, form_text(form, "csrf"))
@@ -245,6 +249,8 @@ def given_in(form: Any) -> SubmittedForm:
     if action := action_named(form_text(form, "verdict")):
         given = {name: text for name, text in form.items() if isinstance(text, str) and name not in _OWN}
         return SubmittedForm(action=action.name, given=given)
+    if (answer := YES_NO.get(form_text(form, "verdict"))) is not None:
+        texts[form_text(form, "yes_no").removeprefix(NAME)] = [answer]
     return SubmittedForm(
         texts=texts,
         comment=form_text(form, "comment"),
