@@ -48,12 +48,9 @@ class Proxy:
         self.port, self.plain_port = free_port(), free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
-    def configured(self, file: str) -> str:
-        """Return one of our configurations with the ports and files of this machine."""
-        return _swapped(
-            (DEPLOY / file).read_text(),
-            {"/etc/ssl/hitl.pem": str(self.ca.cert), "/etc/ssl/hitl.key": str(self.ca.key)},
-        )
+    def on_this_machine(self, text: str) -> str:
+        """Return a configuration with the certificate of the CA."""
+        return _swapped(text, {"/etc/ssl/hitl.pem": str(self.ca.cert), "/etc/ssl/hitl.key": str(self.ca.key)})
 
     def run(self, command: Sequence[str]) -> None:
         """Start the program, and wait until it listens."""
@@ -73,8 +70,12 @@ class OurNginx(Proxy):
 
     def start(self, site: str, addresses: Sequence[str]) -> None:
         """Serve `hitl` or `hitl-path` in front of gateways (host:port)."""
+        self.start_with((DEPLOY / "nginx" / f"{site}.conf").read_text(), addresses)
+
+    def start_with(self, text: str, addresses: Sequence[str]) -> None:
+        """Serve a configuration in front of gateways (host:port)."""
         servers = _swapped(
-            self.configured(f"nginx/{site}.conf"),
+            self.on_this_machine(text),
             {
                 "    server 127.0.0.1:5001;": "\n".join(f"    server {address};" for address in addresses),
                 "listen 80;": f"listen 127.0.0.1:{self.plain_port};",
@@ -103,7 +104,9 @@ class OurCaddy(Proxy):
     def start(self, site: str, addresses: Sequence[str]) -> None:
         """Serve `hitl` or `hitl-path` in front of gateways (host:port)."""
         file = {"hitl": "caddy/Caddyfile", "hitl-path": "caddy/Caddyfile-path"}[site]
-        text = _swapped(self.configured(file), {"127.0.0.1:5001": " ".join(addresses)})
+        text = _swapped(
+            self.on_this_machine((DEPLOY / file).read_text()), {"127.0.0.1:5001": " ".join(addresses)}
+        )
         ports = f"http_port {self.plain_port}\nhttps_port {self.port}"
         config = self.folder / "Caddyfile"
         config.write_text(f"{{\nadmin off\n{ports}\nstorage file_system {self.folder}\n}}\n{text}")

@@ -134,6 +134,8 @@ class Run:
         }
         """What a command or a file gets in place of what a reader sees."""
         self.gateway_begins: Callable[[], None] = lambda: None
+        self.programs: dict[str, Callable[[list[str]], str]] = {}
+        """What stands in for commands that begin so: takes the other words, and returns what is printed."""
         self.updates: dict[str, str] = {}
         self.staying: dict[str, tuple[WorkerProcess, str]] = {}
         self.asking: list[tuple[str | None, subprocess.Popen[str]]] = []
@@ -231,6 +233,9 @@ class Run:
 
     def _done(self, line: str) -> tuple[str, str, int]:
         """Run a line to its end: what it printed, what it said on stderr, and its exit code."""
+        for name, act in self.programs.items():
+            if line == name or line.startswith(f"{name} "):
+                return act(shlex.split(line.removeprefix(name))), "", 0
         simple = not NEEDS_A_SHELL.search(QUOTED.sub("", line))
         if simple and line.startswith("curl ") and self.curl.exists():
             return curl(line, self.swaps.get(PORTS["gateway"], "")), "", 0

@@ -1,9 +1,10 @@
 // A real sign-in provider: the npm package oidc-provider, with its own pages to sign in and to consent.
-// node provider.mjs PORT GATEWAY: prints a line once it listens.
+// node provider.mjs PORT GATEWAY [GROUPS]: prints a line once it listens. GROUPS is JSON, by account.
 import { createServer } from "node:http";
 import Provider from "oidc-provider";
 
-const [port, gateway] = process.argv.slice(2);
+const [port, gateway, groups = "{}"] = process.argv.slice(2);
+const groupsOf = JSON.parse(groups);
 const issuer = `http://127.0.0.1:${port}`;
 const provider = new Provider(issuer, {
   clients: [
@@ -24,7 +25,12 @@ const provider = new Provider(issuer, {
   features: { devInteractions: { enabled: true }, backchannelLogout: { enabled: true } },
   findAccount: (_context, id) => ({
     accountId: id,
-    claims: () => ({ sub: id, email: `${id}@example.org`, email_verified: true, groups: ["acme-ops"] }),
+    claims: () => ({
+      sub: id,
+      email: `${id}@example.org`,
+      email_verified: true,
+      groups: groupsOf[id] ?? ["acme-ops"],
+    }),
   }),
 });
 createServer(provider.callback()).listen(Number(port), "127.0.0.1", () => console.log("listening"));

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
-import socket
-import subprocess
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,19 +12,17 @@ from tests.cli.requests import put
 from tests.conftest import Hitl, wait_until
 from tests.gateway.browser import IN_A_BROWSER, check_accessible
 from tests.gateway.conftest import GatewayProcess, begin_gateway
-from tests.typescript.node import install, node
+from tests.gateway.real_provider import SECRET, provider, sign_in
+from tests.typescript.conftest import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from playwright.sync_api import Page
+    from pathlib import Path
 
     from tests.gateway.browser import Visit
     from tests.gateway.conftest import OpenVisit
 
 pytestmark = [pytest.mark.heavy, IN_A_BROWSER]
-
-PACKAGE = "oidc-provider@9"
 
 SETTINGS = """
 [people.reviewer]
@@ -49,60 +43,28 @@ can = ["read", "decide", "ask"]
 """
 
 
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
-
-
 @pytest.fixture(scope="module")
 def signing_in(
     tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
 ) -> Iterator[tuple[Hitl, GatewayProcess, str]]:
     """A gateway with a provider; returns the issuer, too."""
-    command = node()
-    folder = pytestconfig.cache.mkdir("oidc-provider")
-    if not (folder / "node_modules" / "oidc-provider").exists():
-        install(folder, PACKAGE)
-    here = tmp_path_factory.mktemp("provider")
-    shutil.copy(Path(__file__).with_name("provider.mjs"), here)
-    (here / "node_modules").symlink_to(folder / "node_modules")
-    ports = free_port(), free_port()
-    issuer, url = (f"http://127.0.0.1:{port}" for port in ports)
-    with subprocess.Popen(
-        [command, "provider.mjs", str(ports[0]), url],
-        cwd=here,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    ) as provider:
-        assert provider.stdout is not None
-        assert any("listening" in line for line in iter(provider.stdout.readline, ""))
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    cache = pytestconfig.cache.mkdir("oidc-provider")
+    with provider(cache, tmp_path_factory.mktemp("provider"), url) as issuer:
         hitl = Hitl(tmp_path_factory.mktemp("company"))
         (hitl.folder / "hitl.toml").write_text(SETTINGS.format(issuer=issuer))
-        secret = {"OIDC_SECRET": "a secret of the test, long enough"}
-        gateway = begin_gateway(hitl, "--no-undo", "--port", str(ports[1]), env=secret)
+        gateway = begin_gateway(hitl, "--port", str(port), env={"OIDC_SECRET": SECRET})
         try:
             yield hitl, gateway, issuer
         finally:
             gateway.clear_away()
-            provider.terminate()
 
 
 def leads_elsewhere(browser: Visit) -> None:
     """Have it be no failure that pages are the provider's or a terminal's: with fonts, and no icon."""
     for expected in ("asked another host: http://127.0.0.1:", "fonts.g", "favicon.ico"):
         browser.expect(expected)
-
-
-def sign_in(page: Page, person: str = "reviewer") -> None:
-    """Go through the pages of the provider."""
-    page.get_by_role("link", name="Sign in with Acme").click()
-    page.locator("input[name=login]").fill(person)
-    page.locator("input[name=password]").fill("any")
-    page.get_by_role("button", name="Sign-in").click()
-    page.get_by_role("button", name="Continue").click()
 
 
 def test_a_person_signs_in_answers_and_signs_out_everywhere(
