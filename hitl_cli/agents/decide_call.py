@@ -15,6 +15,8 @@ from hitl_cli.agents.tool_call import AGENTS, Answer, answers_in, hook_output, i
 from hitl_cli.client.wire import same_json
 from hitl_cli.errors import HitlError, NotCovered
 from hitl_cli.format.durations import parse_duration
+from hitl_cli.format.shell import command
+from hitl_cli.format.terminal import printable
 from hitl_cli.requests.question import ProofKind
 
 if TYPE_CHECKING:
@@ -121,9 +123,22 @@ def _decided(
             break
         asked = backend.put(one)
         decision = backend.decision(asked, wait_s, one)
+    if answer is not None and decision is None:
+        _add_question(backend, answer["hookSpecificOutput"], asked)
     if answer is not None and answer["hookSpecificOutput"].get("permissionDecision") == "defer":
         _note_deferral(backend, call, asked)
     return answer
+
+
+def _add_question(backend: Backend, said: dict[str, Any], request: str) -> None:
+    """Add what a person asked back to the reason of an answer without a decision."""
+    back = backend.show(request).asked_back
+    place, name = said, "permissionDecisionReason"
+    if name not in said:
+        place, name = said.get("decision", {}), "message"
+    if back is not None and name in place:
+        how = f"answer it with: {command('answer-back', [request, 'TEXT'])}"
+        place[name] += printable(f". {back.by or 'A person'} asks: {back.text} ({how})")
 
 
 def _note_deferral(backend: Backend, call: ToolCall, request: str) -> None:

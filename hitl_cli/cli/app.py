@@ -43,6 +43,8 @@ _PANELS = {
         "assign",
         "claim",
         "release",
+        "ask-back",
+        "answer-back",
         "open",
         "link",
         "rule",

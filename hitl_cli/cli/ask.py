@@ -73,6 +73,7 @@ if TYPE_CHECKING:
 
     from hitl_cli.client.wire import Promise
     from hitl_cli.inbox.ask import StandaloneRequest
+    from hitl_cli.inbox.thread import ThreadEntry
     from hitl_cli.people.contacts import Directory
     from hitl_cli.people.groups import Groups
     from hitl_cli.requests.question import Digest
@@ -409,11 +410,22 @@ def _wait(
     if is_terminal(sys.stderr) and posted.promise.state == "pending":
         note("Waiting for the answer (Ctrl-C stops waiting)")
     try:
-        return inbox.wait(posted, timeout_s=timeout_s, left=leaving.told)
+        return inbox.wait(
+            posted, timeout_s=timeout_s, left=leaving.told, heard=partial(_tell_thread, command)
+        )
     except Unreachable as error:
         raise Unreachable(
             f"{error} The request stays open: `{command('ask --id')}` waits for it again."
         ) from error
+
+
+def _tell_thread(command: _Command, entry: ThreadEntry) -> None:
+    """Print on stderr what was asked back, and how to answer it; or the answer."""
+    if entry.kind == "ask-back":
+        said, how = "asks", f"  Answer: {command('answer-back', ' TEXT')}"
+    else:
+        said, how = "answered", ""
+    note(printable(f"{entry.by or 'Somebody'} {said}: {entry.text}{how}"))
 
 
 def _tell(posted: StandaloneRequest, command: _Command, now: int, page: str | None) -> None:

@@ -40,6 +40,8 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "reject": ('hitl reject hitl-001 --reason "over budget"',),
     "answer": ("hitl answer region-1 eu",),
+    "ask-back": ('hitl ask-back hitl-001 "Which account?"',),
+    "answer-back": ('hitl answer-back hitl-001 "The second"',),
     "comment": ('hitl comment hitl-001 "looks good"', 'hitl comment hitl-001 -- "- fixed"'),
     "assign": ("hitl assign invoice-7 lead", "hitl assign invoice-7 group:ops --add"),
     "claim": ("hitl claim hitl-001", "hitl claim hitl-001 --for 2h"),

@@ -126,6 +126,10 @@ def _said_in(entry: HistoryEntry) -> str:
         data_text(entry),
         given_reason(entry.outcome, entry.reason),
         changed_text(entry),
-        None if entry.comment is None else f"({entry.comment})" if entry.kind != "comment" else entry.comment,
+        None
+        if entry.comment is None
+        else f"({entry.comment})"
+        if entry.outcome is not None
+        else entry.comment,
     ]
     return " ".join(part for part in parts if part is not None)

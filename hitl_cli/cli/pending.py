@@ -202,8 +202,10 @@ def _votes(item: RequestSummary) -> str:
 
 def _asks(item: RequestSummary) -> str:
     """Return the prompt, and why it is asked again if an answer was not valid."""
-    refused = item.asked.refused
-    return f"{item.prompt or ''}{f' (again: {refused.why})' if refused is not None else ''}"
+    refused, back = item.asked.refused, item.asked_back
+    again = "" if refused is None else f" (again: {refused.why})"
+    waits = "" if back is None else f" (waits for {item.asker or 'its asker'}: {back.text})"
+    return f"{item.prompt or ''}{again}{waits}"
 
 
 def priority_cell(priority: Priority) -> Cell:
@@ -219,7 +221,7 @@ def _keep_showing(client: Client, look: Look, sort: Sort, gateway: str | None, *
     def show_again() -> None:
         nonlocal shown
         items, more = look()
-        seen: list[object] = [(item.id, item.to, item.votes, item.claim) for item in items]
+        seen: list[object] = [(item.id, item.to, item.votes, item.claim, item.asked_back) for item in items]
         if on_terminal() and not as_json:
             _draw(items, more, client.now(), sort, gateway)
         elif seen == shown:

@@ -22,10 +22,12 @@ SEPARATELY = 8
 NO_TAGS: Mapping[str, str] = MappingProxyType({})
 
 
-def under(request: Promise, id: str, tag: str, said: Json, audit: Audit) -> ProtocolRequest:
-    """Return the promise.create that stores a record under a request."""
+def under(
+    request: Promise, id: str, tag: str, said: Json, audit: Audit, more: Mapping[str, str] = NO_TAGS
+) -> ProtocolRequest:
+    """Return the promise.create that stores a record under a request; `more` are further tags."""
     place = lineage(request.id, scope="local", origin=request.origin)
-    tags = {tag: request.id, SAID_TAG: "1"} | place
+    tags = {tag: request.id, SAID_TAG: "1", **more} | place
     return ProtocolRequest(
         "promise.create",
         {"id": id, "timeoutAt": request.timeout_at, "param": encode(said, audit.headers()), "tags": tags},
@@ -45,9 +47,12 @@ def alone(
 
 def closing(create: ProtocolRequest) -> ProtocolRequest:
     """Return the promise.settle that closes a record, so that it is not pending."""
-    return ProtocolRequest(
-        "promise.settle", {"id": create.data["id"], "state": "resolved", "value": encode(None, None)}
-    )
+    return closing_id(create.data["id"])
+
+
+def closing_id(id: str) -> ProtocolRequest:
+    """Return the promise.settle that closes the record with an id."""
+    return ProtocolRequest("promise.settle", {"id": id, "state": "resolved", "value": encode(None, None)})
 
 
 def records_of_many(client: Client, tag: str, ids: Sequence[str]) -> dict[str, list[Promise]]:

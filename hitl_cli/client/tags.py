@@ -26,6 +26,12 @@ AMENDS_TAG = "hitl:amends"
 CLAIM_TAG = "hitl:claim"
 """On a claim, whose promise is pending while it holds: so one search finds the claims of all requests."""
 
+THREAD_TAG = "hitl:thread"
+"""On what was asked back about a request, and on its answers: the id of the request."""
+
+ASKED_BACK_TAG = "hitl:asked-back"
+"""On what was asked back, which is pending until it is answered."""
+
 SAID_TAG = "hitl:said"
 """On every record under a request, so that the latest records are found with one search."""
 

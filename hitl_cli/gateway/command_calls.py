@@ -101,6 +101,12 @@ class _Desk:
     def release(self, args: calls.Named) -> Amended:
         return _plainly(self.inbox.release(args.name, whole=args.whole))
 
+    def ask_back(self, args: calls.Commented) -> Any:
+        return self.inbox.ask_back(args.name, args.text, whole=args.whole)
+
+    def answer_back(self, args: calls.Commented) -> Any:
+        return self.inbox.answer_back(args.name, args.text, whole=args.whole)
+
     def ask(self, args: calls.Put) -> StandaloneRequest:
         asked, groups = args.asked, self.actor.groups
         return self.inbox.ask(

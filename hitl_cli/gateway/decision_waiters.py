@@ -1,4 +1,4 @@
-"""Long polls: HTTP requests that are held until a request is decided.
+"""Long polls: HTTP requests that are held until a request is decided, or its asker is asked back.
 
 All of them share one event stream of the gateway, so that waiting costs nothing while nothing happens.
 """
@@ -117,18 +117,19 @@ class DecisionWaiters:
 
 
 class _Changes(Stream):
-    """A stream that passes on the ids of decided requests instead of writing them to a client."""
+    """A stream that passes on the ids of requests that are decided or asked back, and writes nothing."""
 
     def __init__(self, heard: Callable[[Sequence[str] | None], None]) -> None:
         super().__init__(None, lambda: None)
         self._heard = heard
 
     def give(self, events: Sequence[Event], text: bytes) -> None:  # noqa: ARG002 - the text is for clients
-        """Pass on the ids of the requests that some events say are decided."""
+        """Pass on the ids of the requests that some events say are decided or asked back."""
         if any(event.change is None for event in events):
             self._heard(None)
             return
-        ids = [change.id for event in events if (change := event.change) and change.kind == "decided"]
+        changes = [change for event in events if (change := event.change) is not None]
+        ids = [one.id for one in changes if one.kind == "decided" or one.thread == "ask-back"]
         if ids:
             self._heard(ids)
 

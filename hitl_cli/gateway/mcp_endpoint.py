@@ -150,6 +150,10 @@ class _GatewayDesk:
         """Use up an approval. See Desk."""
         await self._run(lambda inbox: inbox.consume(id, key))
 
+    async def answer_back(self, id: str, text: str) -> None:
+        """Answer what was asked back. See Desk."""
+        await self._run(lambda inbox: inbox.answer_back(id, text, whole=True))
+
     async def take_back(self, id: str) -> Decision[Json]:
         """Cancel a request. See Desk."""
 

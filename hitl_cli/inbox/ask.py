@@ -37,6 +37,7 @@ from hitl_cli.inbox.proof import check_proven, needs_check, unproven
 from hitl_cli.inbox.request_summary import RequestSummary
 from hitl_cli.inbox.resolve import no_request
 from hitl_cli.inbox.standing import check_offer, decide_by_rule
+from hitl_cli.inbox.thread import ThreadEntry, entry_id, entry_in, open_question, thread_of
 from hitl_cli.inbox.votes import complete, count, votes_of
 from hitl_cli.people.actor import LONGEST_NAME
 from hitl_cli.people.contacts import recipients
@@ -93,11 +94,15 @@ TAKING_S = 2.0
 
 
 class StandaloneRequest(Struct, frozen=True, kw_only=True):
-    """A request without a workflow. `fresh` says whether this call created it."""
+    """A request without a workflow. `fresh` says whether this call created it.
+
+    `asked_back` is what its asker was asked before it is decided, if it existed before.
+    """
 
     promise: Promise
     question: Question
     fresh: bool
+    asked_back: ThreadEntry | None = None
 
     @property
     def id(self) -> str:
@@ -209,7 +214,8 @@ def again(client: Client, actor: Actor, id: str, digest: Digest | None) -> Stand
     question = _asked_by(promise)
     if digest is not None and not _same_content(question.digest, digest):
         raise _other_content(id, question.digest, digest)
-    return StandaloneRequest(promise=promise, question=question, fresh=False)
+    asked_back = open_question(thread_of(client, promise.id)) if promise.state == "pending" else None
+    return StandaloneRequest(promise=promise, question=question, fresh=False, asked_back=asked_back)
 
 
 def digest_of(path: str) -> Digest:
@@ -368,16 +374,22 @@ def wait(
     timeout_s: float | None = None,
     left: Callable[[], bool] = lambda: False,
     clock: Callable[[], float] = time.monotonic,
+    heard: Callable[[ThreadEntry], None] = lambda _: None,
 ) -> Promise:
     """Return the promise once it is settled, after `timeout_s` seconds, or once `left()` is true.
 
-    Raises NotFound (it was deleted), Unreachable (the server was unreachable for too long).
+    `heard` is called with each entry of its thread. Raises NotFound (it was deleted), Unreachable (the server
+    was unreachable for too long).
     """
-    promise = posted.promise
+    promise, number = posted.promise, 1
 
     def look() -> Promise | None:
-        nonlocal promise
-        promise = _now_of(client, posted, groups)
+        nonlocal promise, number
+        promise, said = _now_of(client, posted, groups, entry_id(posted.id, number))
+        while said is not None and (entry := entry_in(said)) is not None:
+            heard(entry)
+            number += 1
+            said = get_promise(client, entry_id(posted.id, number))
         return None if promise.state == "pending" else promise
 
     if promise.state == "pending":
@@ -385,19 +397,22 @@ def wait(
     return promise
 
 
-def _now_of(client: Client, posted: StandaloneRequest, groups: Groups) -> Promise:
-    """Return the current promise; settle it first if its votes decide it. Raises NotFound."""
-    promise = get_promise(client, posted.id)
+def _now_of(
+    client: Client, posted: StandaloneRequest, groups: Groups, beside: str
+) -> tuple[Promise, Promise | None]:
+    """Return the current promise, and another one; settle it first if its votes decide. Raises NotFound."""
+    found = get_promises(client, [posted.id, beside])
+    promise, other = found.get(posted.id), found.get(beside)
     if promise is None:
         raise NotFound(f"the request {posted.id} was deleted.")
     if promise.state != "pending" or (not posted.question.several and not groups.policy):
-        return promise
+        return promise, other
     item = demanded(summary_of(client, promise, promise), groups)
     if item.asked.several:
         tallied = count(item, votes_of(client, promise.id), groups)
         if tallied.deciding is not None:
-            return complete(client, promise, tallied)
-    return promise
+            return complete(client, promise, tallied), other
+    return promise, other
 
 
 def decision_of(

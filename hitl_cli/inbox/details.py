@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
 from msgspec import Struct
 
 from hitl_cli.client.protocol import search
-from hitl_cli.client.tags import AMENDS_TAG, COMMENT_TAG, ORIGIN_TAG, VOTE_TAG
+from hitl_cli.client.tags import AMENDS_TAG, COMMENT_TAG, ORIGIN_TAG, THREAD_TAG, VOTE_TAG
 from hitl_cli.client.wire import Promise, Vote, audit_of, tagged
 from hitl_cli.format.names import folded
 from hitl_cli.inbox.amendments import amended
@@ -16,6 +17,7 @@ from hitl_cli.inbox.history import HistoryEntry, decision_of
 from hitl_cli.inbox.pending import spelled_by, with_votes
 from hitl_cli.inbox.proof import needs_check, why_unproven
 from hitl_cli.inbox.request_summary import RequestSummary
+from hitl_cli.inbox.thread import ThreadEntry, open_question, thread_in
 from hitl_cli.inbox.use import use_of
 from hitl_cli.inbox.votes import count, leading, too_few_people, votes_in
 from hitl_cli.people.groups import unknown_people
@@ -38,17 +40,19 @@ if TYPE_CHECKING:
 class RequestDetails(Struct, frozen=True, kw_only=True):
     """A request with its votes and comments, and the steps of its run before it, oldest first.
 
-    `votes` are the votes that count. `decision` is None while the request is open. `lineage` are all promises
-    of its run. `used` is who used up the approval. `unknown` are the assignees of an open request that are
-    not in the settings. `limited` is for the one who asked and sees nothing else: not how others are reached,
-    nor who is in a group. `proof` is what the signatures of the decision are worth, and `unproven` why it
-    does not count, if it needs proof. `silent` are the assignees without a contact, as a gateway has told.
+    `votes` are the votes that count, `thread` is what was asked back and answered. `decision` is None while
+    the request is open. `lineage` are all promises of its run. `used` is who used up the approval. `unknown`
+    are the assignees of an open request that are not in the settings. `limited` is for the one who asked and
+    sees nothing else: not how others are reached, nor who is in a group. `proof` is what the signatures of
+    the decision are worth, and `unproven` why it does not count, if it needs proof. `silent` are the
+    assignees without a contact, as a gateway has told.
     """
 
     item: RequestSummary
     decision: HistoryEntry | None = None
     votes: tuple[Vote, ...] = ()
     comments: tuple[Comment, ...] = ()
+    thread: tuple[ThreadEntry, ...] = ()
     before: tuple[RunStep, ...] = ()
     lineage: tuple[Promise, ...] = ()
     unknown: tuple[str, ...] = ()
@@ -100,6 +104,7 @@ def details(
     votes = audit_of(promise).votes
     if item.asked.several and not votes:
         votes = count(item, votes_in(item.id, tagged(below, VOTE_TAG, item.id)), groups).votes
+    thread = thread_in(tagged(below, THREAD_TAG, item.id), item.id)
     signed = needs_check(item) or any(vote.proof is not None for vote in deciding_votes(promise))
     proof = check_decision(promise, item.run, groups) if signed else ()
     unknown = groups.unknown(item.to_from_now_on) if promise.state == "pending" else ()
@@ -111,16 +116,23 @@ def details(
     return RequestDetails(
         unknown=unknown,
         hint=" ".join(hints) or None,
-        item=with_votes(item, leading(item.asked, votes, groups)),
+        item=_with_thread(with_votes(item, leading(item.counted, votes, groups)), thread),
         decision=None if promise.state == "pending" else decision_of(promise, item.function),
         votes=votes,
         comments=tuple(comments_in(tagged(below, COMMENT_TAG, item.id))),
+        thread=tuple(thread),
         before=tuple(_steps_before(tree_of(root, below), way_to(promise, below))),
         lineage=tuple(below),
         used=use_of(item.id, below) if item.asked.once else None,
         proof=proof,
         unproven=why_unproven(item, groups, proof or None),
     )
+
+
+def _with_thread(item: RequestSummary, thread: Sequence[ThreadEntry]) -> RequestSummary:
+    """Return a request with what is asked back now; a decision ends the thread."""
+    asked = open_question(thread) if item.waits else None
+    return item if asked is None else msgspec.structs.replace(item, asked_back=asked)
 
 
 def _steps_before(root: RunStep, way: Sequence[str]) -> list[RunStep]:

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from hitl_cli.client.paging import ordered, page_of
 from hitl_cli.client.protocol import PAGE, get_promise, get_promises, pages, search, search_many, search_page
-from hitl_cli.client.tags import AMENDS_TAG, COMMENT_TAG, ORIGIN_TAG, USED_TAG, VOTE_TAG
+from hitl_cli.client.tags import AMENDS_TAG, COMMENT_TAG, ORIGIN_TAG, THREAD_TAG, USED_TAG, VOTE_TAG
 from hitl_cli.client.wire import (
     EXTERNAL,
     GLOBAL,
@@ -25,6 +25,7 @@ from hitl_cli.client.wire import (
 from hitl_cli.errors import NotFound
 from hitl_cli.inbox.comments import comment_in
 from hitl_cli.inbox.pending import looks_for
+from hitl_cli.inbox.thread import ThreadKind, thread_in
 from hitl_cli.inbox.votes import votes_in
 from hitl_cli.people.groups import NO_GROUPS
 from hitl_cli.requests.amendment_records import amendments_in
@@ -55,7 +56,7 @@ if TYPE_CHECKING:
     from hitl_cli.people.groups import Groups
     from hitl_cli.people.sight import Sight
 
-type Kind = Literal["comment", "vote", "decision", "use"] | AmendmentKind
+type Kind = Literal["comment", "vote", "decision", "use"] | AmendmentKind | ThreadKind
 
 SETTLED: tuple[PromiseState, ...] = ("resolved", "rejected", "rejected_canceled", "rejected_timedout")
 STATES: dict[Outcome | None, tuple[PromiseState, ...]] = {
@@ -69,7 +70,7 @@ STATES: dict[Outcome | None, tuple[PromiseState, ...]] = {
 
 
 class HistoryEntry(Struct, frozen=True, kw_only=True):
-    """A decision on a request, a vote or comment on it, or an amendment of it.
+    """A decision on a request, a vote or comment on it, an amendment of it, or a question about it.
 
     Instants are ms since the epoch. `workflow` is the run's id, `function` its workflow, `asked` the title of
     the prompt (None if there is none). `deadline` says whether the deadline decided. The outcome of a vote is
@@ -397,6 +398,8 @@ def _told(promise: Promise, function: str | None, others: Sequence[Promise]) -> 
     for one in amendments_in(promise.id, tagged(others, AMENDS_TAG, promise.id)):
         if promise.settled_at is None or one.at <= promise.settled_at:
             yield said(one.kind, one.at, outcome=None, by=one.by, via=one.via, to=one.to, until=one.until)
+    for entry in thread_in(tagged(others, THREAD_TAG, promise.id), promise.id):
+        yield said(entry.kind, entry.at, outcome=None, by=entry.by, via=entry.via, comment=entry.text)
     for ballot in votes_in(promise.id, tagged(others, VOTE_TAG, promise.id)):
         vote = ballot.vote
         yield said(

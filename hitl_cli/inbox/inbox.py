@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from hitl_cli.inbox.pending import RequestFilter, Sort
     from hitl_cli.inbox.request_summary import RequestSummary
     from hitl_cli.inbox.stats import Stats
+    from hitl_cli.inbox.thread import ThreadEntry
     from hitl_cli.inbox.watch import InboxWatch
     from hitl_cli.people.actor import Actor, Permission
     from hitl_cli.people.callbacks import CallbackSettings
@@ -304,6 +305,34 @@ class Inbox:
 
         return spelled_by(self.actor.groups, with_amendments(self.client, [item])[0])
 
+    def ask_back(self, request: str | RequestSummary, text: str, *, whole: bool = False) -> ThreadEntry:
+        """Ask the asker of an open request something before deciding it, and return the entry.
+
+        The request waits for its asker, who is notified; assignees can still decide. To repeat it changes
+        nothing. Raises NotFound, BadInput, NotAllowed (not an assignee), Conflict (decided, or already asked
+        back otherwise), TimedOut.
+        """
+        from hitl_cli.inbox.comments import check_text
+        from hitl_cli.inbox.thread import ask_back
+
+        check_text(text)
+        check_person(self.actor.person)
+        return ask_back(self.client, self.actor, self._found("decide", request=request, whole=whole), text)
+
+    def answer_back(self, request: str | RequestSummary, text: str, *, whole: bool = False) -> ThreadEntry:
+        """Answer what was asked back about a request of the actor's, and return the entry.
+
+        The assignees are notified. To repeat it changes nothing. Raises NotFound, BadInput, NotAllowed
+        (asked by another), Conflict (decided, or nothing was asked back), TimedOut.
+        """
+        from hitl_cli.inbox.comments import check_text
+        from hitl_cli.inbox.thread import answer_back
+
+        check_text(text)
+        check_person(self.actor.person)
+        item = self._found("decide", "ask", request=self._own(request) or request, whole=whole)
+        return answer_back(self.client, self.actor, item, text)
+
     # Asking without a workflow
 
     def ask(
@@ -396,16 +425,26 @@ class Inbox:
         timeout_s: float | None = None,
         left: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = time.monotonic,
+        heard: Callable[[ThreadEntry], None] = lambda _: None,
     ) -> Promise:
         """Return the promise of a request once it is settled. Settles it if its votes decide it.
 
-        Returns earlier after `timeout_s` seconds, or once `left()` is true. Raises NotFound (it was deleted),
+        Returns earlier after `timeout_s` seconds, or once `left()` is true. `heard` is called with what is
+        asked back, and with answers. Raises NotFound (it was deleted),
         Unreachable (the server was unreachable for too long).
         """
         from hitl_cli.inbox import ask
 
         self.actor.require("read", "ask", request=asked.id)
-        return ask.wait(self.client, asked, self.actor.groups, timeout_s=timeout_s, left=left, clock=clock)
+        return ask.wait(
+            self.client,
+            asked,
+            self.actor.groups,
+            timeout_s=timeout_s,
+            left=left,
+            clock=clock,
+            heard=heard,
+        )
 
     def withdraw(self, asked: StandaloneRequest) -> Promise:
         """Cancel a request, and return its promise: canceled, or decided earlier."""

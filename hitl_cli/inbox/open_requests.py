@@ -51,6 +51,7 @@ from hitl_cli.inbox.pending import (
     with_votes,
 )
 from hitl_cli.inbox.request_summary import RequestSummary
+from hitl_cli.inbox.thread import NO_THREADS, open_questions
 from hitl_cli.inbox.votes import RecordedVote, count, votes_of_many
 from hitl_cli.inbox.watch import IndexedWatch
 from hitl_cli.people.groups import Groups, is_among
@@ -59,12 +60,13 @@ from hitl_cli.requests.editable import kind_of_approval
 from hitl_cli.requests.question import KEY_TAG, PLAIN, WORKFLOW_TAG, own_tags, question_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from hitl_cli.client.protocol import Client
     from hitl_cli.client.wire import Vote
     from hitl_cli.inbox.open_figures import OpenFigures
     from hitl_cli.inbox.pending import RequestFilter, Sort
+    from hitl_cli.inbox.thread import ThreadEntry
     from hitl_cli.inbox.watch import Seen
     from hitl_cli.people.sight import Sight
     from hitl_cli.requests.amendments import Amendment
@@ -119,6 +121,7 @@ class OpenRequests:
         self._known: dict[str, bool] = {}
         self._known_for: tuple[str, Groups] | None = None
         self._loaded_at = time.monotonic()
+        self._back: Mapping[str, ThreadEntry] = NO_THREADS
 
     @staticmethod
     def suits(client: Client) -> bool:
@@ -133,6 +136,7 @@ class OpenRequests:
         """Read all open requests, up to AT_ONCE each time it is resumed."""
         self._version = self._exact_version()
         self._watch.start()
+        self._back = open_questions(self._client)
         for page in search_pages(self._client, state="pending", tags=EXTERNAL):
             for some in batched(page, AT_ONCE):
                 self._add([promise for promise in some if promise.is_blocking])
@@ -213,7 +217,9 @@ class OpenRequests:
         for at in range(0 if after is None else bisect_right(order, after), len(order)):
             row = self._rows[order[at][2]]
             if row.due[0] <= now or (
-                wanted.person is not None and not self._asks(row, wanted.person, groups)
+                wanted.person is not None
+                and row.id not in self._back
+                and not self._asks(row, wanted.person, groups)
             ):
                 continue
             item = self._item(row, groups, now)
@@ -256,11 +262,10 @@ class OpenRequests:
                 row.spelled, row.groups = msgspec.structs.replace(item, memo={}), groups
         if row.item is None or row.spelled is None:
             found = get_promises(self._client, [row.id]).values()
-            return next(
-                iter(described(self._client, [p for p in found if p.state == "pending"], groups)), None
-            )
+            opened = [promise for promise in found if promise.state == "pending"]
+            return next(iter(described(self._client, opened, groups, back=self._back)), None)
         item = claimed(row.spelled, self._claims.get(row.id))
-        return msgspec.structs.replace(item, now=max(now, item.now))
+        return msgspec.structs.replace(item, now=max(now, item.now), asked_back=self._back.get(row.id))
 
     # Changes
 
@@ -271,6 +276,8 @@ class OpenRequests:
             self._claims = claims(self._client)
         changed = dict.fromkeys(one.promise.id for one in seen if one.kind == "changed")
         self._read_records([row for id in changed if (row := self._rows.get(id)) is not None])
+        if any(one.thread for one in seen):
+            self._back = open_questions(self._client)
         for one in seen:
             if one.kind == "decided":
                 self._remove(one.promise.id)

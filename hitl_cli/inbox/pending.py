@@ -15,8 +15,9 @@ from hitl_cli.client.tags import RESERVED_TAGS
 from hitl_cli.client.wire import EXTERNAL, GLOBAL
 from hitl_cli.errors import BadInput, BadName, BadUsage
 from hitl_cli.inbox.amendments import with_amendments, with_claims
-from hitl_cli.inbox.permission import is_mine, may_answer
+from hitl_cli.inbox.permission import is_mine, waits_for
 from hitl_cli.inbox.request_summary import RequestSummary
+from hitl_cli.inbox.thread import NO_THREADS, open_questions
 from hitl_cli.inbox.votes import complete, count, votes_of_many
 from hitl_cli.people.groups import NO_GROUPS, in_one_form, spelled
 from hitl_cli.requests.demand import raised
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from hitl_cli.client.paging import Place
     from hitl_cli.client.protocol import Client, Page, Reader
     from hitl_cli.client.wire import Promise
+    from hitl_cli.inbox.thread import ThreadEntry
     from hitl_cli.inbox.votes import Tally
     from hitl_cli.people.groups import Groups
     from hitl_cli.people.sight import Sight
@@ -54,9 +56,10 @@ AFTER = "after:"
 class RequestFilter(Struct, frozen=True, kw_only=True):
     """Which requests to list. `workflow` is a glob for the run's id or its workflow; durations are ms.
 
-    `person` may answer now: this is what `--mine`, `for=me` and the inbox page mean (permission.is_mine). One
-    of `to` must be an assignee; a group is named with or without `group:`. Each word of `text` must be in the
-    listed texts of a request. `asker` asked, or started the run that asks; `put_by` asked without a run.
+    `person` may answer now, or what they asked waits for their answer: this is what `--mine`, `for=me` and
+    the inbox page mean (permission.waits_for). One of `to` must be an assignee; a group is named with or
+    without `group:`. Each word of `text` must be in the listed texts of a request. `asker` asked, or started
+    the run that asks; `put_by` asked without a run.
     """
 
     workflow: str | None = None
@@ -91,11 +94,12 @@ def pending(
     """
     found: list[RequestSummary] = []
     seen = sight is None or sight.all
+    back = open_questions(client)
     all_are_wanted = seen and msgspec.structs.replace(wanted, tags={}) == EVERYTHING  # the server knows tags
     size = PAGE if limit is None else limit + 1 if all_are_wanted else max(limit + 1, FEW)
     runs: dict[str, Promise] = {}
     for page in pages(_in_order(client, wanted, sort, runs, sight), size):
-        for item in _fitting(client, wanted, groups, runs, sight, page):
+        for item in _fitting(client, wanted, groups, runs, sight, back, page):
             if len(found) == limit:
                 return found, True
             found.append(item)
@@ -114,7 +118,7 @@ def page_of_pending(
 ) -> tuple[list[RequestSummary], str | None]:
     """Return a page of open requests, as `paging.page_of` does."""
     runs: dict[str, Promise] = {}
-    keep = partial(_fitting, client, wanted, groups, runs, sight)
+    keep = partial(_fitting, client, wanted, groups, runs, sight, open_questions(client))
     read = _in_order(client, wanted, sort, runs, sight)
     looks = looks_for(sight)
     return page_of(read, keep, order=order_of(sort), limit=limit, after=after, looks=looks)
@@ -159,17 +163,22 @@ def _fitting(
     groups: Groups,
     runs: Mapping[str, Promise],
     sight: Sight | None,
+    back: Mapping[str, ThreadEntry],
     promises: Sequence[Promise],
 ) -> list[RequestSummary]:
-    """Return the promises that match a filter and may be seen, as requests; `runs` need not be read again."""
+    """Return the promises that match a filter and may be seen, as requests.
+
+    `runs` need not be read again; `back` has what was asked back.
+    """
+    person = wanted.person
     asked = [
         promise
         for promise in promises
-        if promise.is_blocking and (wanted.person is None or _asks(promise, wanted.person, groups))
+        if promise.is_blocking and (person is None or promise.id in back or _asks(promise, person, groups))
     ]
     return [
         item
-        for item in described(client, asked, groups, runs)
+        for item in described(client, asked, groups, runs, back)
         if fits(item, wanted, groups) and (sight is None or sees(sight, item))
     ]
 
@@ -182,7 +191,7 @@ def sees(sight: Sight, item: RequestSummary) -> bool:
 def fits(item: RequestSummary, wanted: RequestFilter, groups: Groups = NO_GROUPS) -> bool:
     """Whether a request matches a filter."""
     return (
-        (wanted.person is None or may_answer(item, wanted.person, groups))
+        (wanted.person is None or waits_for(item, wanted.person, groups))
         and _says(item, wanted.text)
         and _fits_facts(item, wanted, groups)
     )
@@ -300,15 +309,24 @@ def place_by_priority(promise: Promise) -> Place:
 
 
 def described(
-    client: Client, promises: Sequence[Promise], groups: Groups, runs: Mapping[str, Promise] | None = None
+    client: Client,
+    promises: Sequence[Promise],
+    groups: Groups,
+    runs: Mapping[str, Promise] | None = None,
+    back: Mapping[str, ThreadEntry] = NO_THREADS,
 ) -> list[RequestSummary]:
-    """Return the promises as requests, with their runs and approvals."""
+    """Return the promises as requests, with their runs, approvals, claims and what was asked back."""
     found = with_claims(client, _with_runs(client, promises, runs or {}))
-    items = [spelled_by(groups, item) for item in found]
+    items = [with_question(spelled_by(groups, item), back) for item in found]
     return [
         item if tallied is None else with_votes(item, tallied.leading_by)
         for item, tallied in zip(items, _tallies(client, items, groups), strict=True)
     ]
+
+
+def with_question(item: RequestSummary, back: Mapping[str, ThreadEntry]) -> RequestSummary:
+    """Return a request with what was asked back about it."""
+    return msgspec.structs.replace(item, asked_back=back[item.id]) if item.id in back else item
 
 
 def _with_runs(

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from hitl_cli.inbox.request_summary import RequestSummary
+    from hitl_cli.people.actor import Actor
     from hitl_cli.people.groups import Groups
     from hitl_cli.requests.question import Question
 
@@ -37,6 +38,17 @@ def is_mine(
 def may_answer(item: RequestSummary, person: str, groups: Groups) -> bool:
     """Whether a person may answer a request now."""
     return is_mine(item.asked, item.to, item.starter, person, groups)
+
+
+def waits_for(item: RequestSummary, person: str, groups: Groups) -> bool:
+    """Whether a request waits for a person: they may answer it, or they asked it and were asked back."""
+    asked_back = item.asked_back is not None and item.waits and groups.same(person, item.asker)
+    return asked_back or may_answer(item, person, groups)
+
+
+def is_asker(item: RequestSummary, actor: Actor) -> bool:
+    """Whether an actor has asked a request, or started the run that asks. If none is recorded, anyone has."""
+    return item.asker is None or actor.groups.same(actor.person, item.asker)
 
 
 def check_may_answer(item: RequestSummary, person: str, groups: Groups) -> None:

@@ -135,7 +135,7 @@ def why_unproven(item: RequestSummary, groups: Groups, proof: Sequence[Checked] 
     equal = [vote for vote in proven if kind_of_approval(question, vote) == decided]
     if not any(same_json(vote.data, data) for vote in equal):
         missing.append("nobody signed this answer")
-    elif approvals(question, [voice_of(vote.by, groups) for vote in equal], groups) >= question.approvals:
+    elif approvals(item.counted, [voice_of(vote.by, groups) for vote in equal], groups) >= question.approvals:
         return None
     return (
         "; ".join(missing) or f"too few people have {'approved it' if question.proof is None else 'signed'}"

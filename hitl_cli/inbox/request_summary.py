@@ -7,8 +7,16 @@ from typing import Any
 from msgspec import Struct
 
 from hitl_cli.client.wire import Promise
+from hitl_cli.inbox.thread import ThreadEntry
 from hitl_cli.people.quorum import in_words
-from hitl_cli.requests.amendments import Amendment, asked_from_now_on, assignees_of, claim_of, ever_asked
+from hitl_cli.requests.amendments import (
+    Amendment,
+    asked_from_now_on,
+    assignees_of,
+    claim_of,
+    counted_by,
+    ever_asked,
+)
 from hitl_cli.requests.demand import names_known_by
 from hitl_cli.requests.question import (
     KEY_TAG,
@@ -26,8 +34,9 @@ class RequestSummary(Struct, frozen=True, kw_only=True, gc=False):
 
     `question` is None if it is not valid, `run` if there is none. `votes` is the number of approvals so far,
     if several are needed, and `votes_by` the same by group, if they are needed by group; `amendments` is what
-    was changed since it was asked, in order. `memo` is for what others make of it that does not depend on
-    `now`: of a request that is kept in memory, each list has the same one; otherwise it is None.
+    was changed since it was asked, in order; `asked_back` is what was asked back: then it waits for its
+    asker. `memo` is for what others make of it that does not depend on `now`: of a request that is kept in
+    memory, each list has the same one; otherwise it is None.
     """
 
     promise: Promise
@@ -36,6 +45,7 @@ class RequestSummary(Struct, frozen=True, kw_only=True, gc=False):
     now: int
     votes: int = 0
     votes_by: dict[str, int] = {}
+    asked_back: ThreadEntry | None = None
     memo: dict[str, Any] | None = None
     amendments: tuple[Amendment, ...] = ()
 
@@ -111,6 +121,11 @@ class RequestSummary(Struct, frozen=True, kw_only=True, gc=False):
     def ever_asked(self) -> tuple[str, ...]:
         """All who were asked, are, or will be by an escalation; empty means anyone."""
         return ever_asked(self.asked, self.amendments)
+
+    @property
+    def counted(self) -> Question:
+        """The question as its quorum is counted: with all assignees so far."""
+        return counted_by(self.asked, self.amendments)
 
     @property
     def so_far(self) -> str:

@@ -175,7 +175,7 @@ def too_few_people(item: RequestSummary, groups: Groups) -> str:
     people = electorate(item, groups) if item.asked.approvals_by else None
     if people is None:
         return ""
-    most = approvals(item.asked, [voice_of(person, groups) for person in people], groups)
+    most = approvals(item.counted, [voice_of(person, groups) for person in people], groups)
     if most >= item.asked.approvals:
         return ""
     return (
@@ -191,7 +191,7 @@ def count(item: RequestSummary, cast: Iterable[RecordedVote], groups: Groups) ->
     if (proof := item.asked.proof) is not None:
         asked = (item.promise, item.run)
         cast = [one for one in cast if meets(check_vote(*asked, one.vote, groups, one.recorded_at), proof)]
-    return tally(item.asked, electorate(item, groups), cast, groups)
+    return tally(item.counted, electorate(item, groups), cast, groups)
 
 
 def differing_votes(question: Question, votes: Iterable[Vote]) -> tuple[Difference, ...]:

@@ -13,11 +13,20 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from msgspec import Struct
 
 from hitl_cli.client.protocol import ProtocolRequest, as_page, get_promises
-from hitl_cli.client.tags import AMENDS_TAG, COMMENT_TAG, SAID_TAG, USED_TAG, VOTE_TAG
+from hitl_cli.client.tags import (
+    AMENDS_TAG,
+    ASKED_BACK_TAG,
+    COMMENT_TAG,
+    SAID_TAG,
+    THREAD_TAG,
+    USED_TAG,
+    VOTE_TAG,
+)
 from hitl_cli.client.wire import EXTERNAL, Promise, headers_of
 from hitl_cli.inbox.history import decision_of, settled_at
 from hitl_cli.inbox.pending import blocking_pages
 from hitl_cli.inbox.permission import is_mine
+from hitl_cli.inbox.thread import ThreadKind
 from hitl_cli.inbox.votes import votes_of_many
 from hitl_cli.requests.amendment_records import amendments_of_many, claims
 from hitl_cli.requests.amendments import Amendment, ever_asked
@@ -72,7 +81,7 @@ class Change(Struct, frozen=True, kw_only=True):
 
     `promise`, `run` and `amendments` are of the request. `to` are all who were asked, are, or will be once
     escalated; empty means anyone. `by` is who made the change. `changes` is what a decision changed in the
-    arguments.
+    arguments. `thread` says whether an assignee asked back, or the asker answered.
     """
 
     kind: ChangeKind
@@ -87,13 +96,16 @@ class Change(Struct, frozen=True, kw_only=True):
     by: str | None = None
     outcome: Outcome | None = None
     changes: tuple[ArgumentChange, ...] = ()
+    thread: ThreadKind | None = None
 
     def concerns(self, actor: Actor) -> bool:
         """Whether the actor may answer the request (`permission.is_mine`), now, before or once escalated.
 
         An escalation is not a change, so its assignees see the request from the start. Who is not asked any
-        more learns of it too.
+        more learns of it too. What is asked back also concerns the asker.
         """
+        if self.thread is not None and actor.groups.same(actor.person, asker_of(self.promise, self.run)):
+            return True
         starter = None if self.run is None else asker_of(self.run, None)
         return is_mine(self.question, self.to, starter, actor.person, actor.groups)
 
@@ -143,11 +155,12 @@ class _Seeing(InboxWatch):
 
 
 class Seen(NamedTuple):
-    """What happened to a request; `by` is who voted or commented."""
+    """What happened to a request; `by` is who voted or commented, `thread` whether they asked or answered."""
 
     kind: ChangeKind
     promise: Promise
     by: str | None = None
+    thread: ThreadKind | None = None
 
 
 def _changes(client: Client, seen: Iterable[Seen]) -> list[Change]:
@@ -165,7 +178,7 @@ def _changes(client: Client, seen: Iterable[Seen]) -> list[Change]:
 
 def _change(seen: Seen, question: Question, run: Promise | None, amendments: Sequence[Amendment]) -> Change:
     """Return an event of a request as a change."""
-    kind, promise, by = seen
+    kind, promise, by, thread = seen
     outcome: Outcome | None = None
     changes: tuple[ArgumentChange, ...] = ()
     if kind == "asked":
@@ -186,6 +199,7 @@ def _change(seen: Seen, question: Question, run: Promise | None, amendments: Seq
         by=by,
         outcome=outcome,
         changes=changes,
+        thread=thread,
     )
 
 
@@ -352,9 +366,17 @@ class IndexedWatch(InboxWatch):
 
     def _talked_about(self, said: Iterable[Promise], over: set[str]) -> list[Seen]:
         """Return the requests with new comments or votes, except votes on requests that are decided now."""
-        by = {id: headers_of(one.param).get("hitl:by") for one in said if (id := _subject_of(one, over))}
-        found = get_promises(self._client, list(by))
-        return [Seen("changed", promise, by[id]) for id, promise in found.items() if promise.is_blocking]
+        about: dict[str, Promise] = {}
+        for one in said:
+            id = _subject_of(one, over)
+            if id and (id not in about or THREAD_TAG not in about[id].tags):
+                about[id] = one
+        found = get_promises(self._client, list(about))
+        return [
+            Seen("changed", promise, headers_of(about[id].param).get("hitl:by"), _thread_kind(about[id]))
+            for id, promise in found.items()
+            if promise.is_blocking
+        ]
 
 
 def _state(promise: Promise) -> _State:
@@ -362,11 +384,19 @@ def _state(promise: Promise) -> _State:
 
 
 def _subject_of(said: Promise, over: set[str]) -> str | None:
-    """Return the id of the request of a vote, a comment, an amendment or a use, if it must be reported."""
+    """Return the id of the request of a vote, a comment or another record, if it must be reported."""
     vote = said.tags.get(VOTE_TAG)
-    remark = next((id for tag in (COMMENT_TAG, AMENDS_TAG, USED_TAG) if (id := said.tags.get(tag))), None)
+    tags = (COMMENT_TAG, AMENDS_TAG, USED_TAG, THREAD_TAG)
+    remark = next((id for tag in tags if (id := said.tags.get(tag))), None)
     id = remark if vote is None or vote in over else vote
     return id if id and said.id.startswith(id) else None
+
+
+def _thread_kind(said: Promise) -> ThreadKind | None:
+    """Return what a record adds to the thread of its request, if it does."""
+    if THREAD_TAG not in said.tags:
+        return None
+    return "ask-back" if ASKED_BACK_TAG in said.tags else "answer-back"
 
 
 # Other servers

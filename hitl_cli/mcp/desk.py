@@ -53,6 +53,9 @@ class Desk(Protocol):
     async def use(self, id: str, key: str) -> None:
         """Use up an approval. Raises NotFound, NotCovered, Conflict, BadInput."""
 
+    async def answer_back(self, id: str, text: str) -> None:
+        """Answer what a person asked back. Raises NotFound, BadInput, Conflict."""
+
     async def take_back(self, id: str) -> Decision[Json]:
         """Cancel a request, and return the decision. Raises NotFound, Conflict."""
 
@@ -105,6 +108,10 @@ class BackendDesk:
     async def use(self, id: str, key: str) -> None:
         """Use up an approval. See Desk."""
         await self._run(lambda: self._backend.use(id, key))
+
+    async def answer_back(self, id: str, text: str) -> None:
+        """Answer what was asked back. See Desk."""
+        await self._run(lambda: self._backend.answer_back(id, text))
 
     async def take_back(self, id: str) -> Decision[Json]:
         """Cancel a request. See Desk."""

@@ -31,6 +31,7 @@ from hitl_cli.mcp.tools import (
     INSTRUCTIONS,
     TOOLS,
     Answer,
+    AnswerBackArguments,
     AskArguments,
     ConsumeArguments,
     Entries,
@@ -112,6 +113,7 @@ class _Tools:
         self._run: dict[str, Callable[[Context, Desk, Any], Awaitable[HandlerResult]]] = {
             "ask": self._ask,
             "wait": self._wait,
+            "answer_back": self._answer_back,
             "consume": self._consume,
             "take_back": self._take_back,
             "pending": self._pending,
@@ -189,10 +191,22 @@ class _Tools:
         return await self._held(context, desk, given.id)
 
     async def _held(self, context: Context, desk: Desk, id: str) -> HandlerResult:
-        decision = await _decision(context, desk, id, HOLD_S)
+        waiting = asyncio.create_task(_decision(context, desk, id, HOLD_S))
+        asking = asyncio.create_task(_asked_back(desk, id))
+        try:
+            await asyncio.wait((waiting, asking), return_when=asyncio.FIRST_COMPLETED)
+            decision = await waiting if waiting.done() else None
+        finally:
+            waiting.cancel()
+            asking.cancel()
         if decision is not None:
             return await self.settled(desk, id, decision)
-        return _result(pending_answer(id, self._options.page(id)))
+        return _result(pending_answer(id, self._options.page(id), (await desk.show(id)).asked_back))
+
+    async def _answer_back(self, context: Context, desk: Desk, given: AnswerBackArguments) -> HandlerResult:
+        del context
+        await desk.answer_back(given.id, given.answer)
+        return _result(pending_answer(given.id, self._options.page(given.id)))
 
     async def _consume(self, context: Context, desk: Desk, given: ConsumeArguments) -> HandlerResult:
         del context
@@ -246,6 +260,22 @@ async def _decision(
         return await desk.decision(id, hold_s, asked)
     finally:
         telling.cancel()
+
+
+async def _asked_back(desk: Desk, id: str) -> None:
+    """Return once a person asks back, what was not asked when the wait began. Looks now and then."""
+    began = now = await _number_asked(desk, id)
+    while now is None or now == began:
+        await asyncio.sleep(PROGRESS_S)
+        now = await _number_asked(desk, id)
+
+
+async def _number_asked(desk: Desk, id: str) -> int | None:
+    try:
+        asked_back = (await desk.show(id)).asked_back
+    except HitlError:  # the wait tells it
+        return None
+    return None if asked_back is None else asked_back.number
 
 
 async def _tell(context: Context, id: str, hold_s: float) -> None:

@@ -99,6 +99,8 @@ def _task(shown: RequestDetailsDocument, status: str, url: str | None) -> dict[s
     """Return a request as a task."""
     begun, end = (datetime.fromisoformat(text) for text in (shown.created_at, shown.deadline))
     waits = {"statusMessage": f"Waiting for a person{f': {url}' if url else ''}"}
+    if shown.asked_back is not None:
+        waits = {"statusMessage": f"A person asks (call answer_back): {shown.asked_back.text}"}
     return {
         "taskId": shown.id,
         "status": status,

@@ -17,6 +17,7 @@ from hitl_cli.format.validation import in_document, located
 from hitl_cli.requests.demand import stronger
 from hitl_cli.requests.question import Priority, ProofKind
 from hitl_cli.requests.question_input import Approvals, QuestionInput
+from hitl_cli.views.pending import ThreadEntryDocument
 from hitl_cli.views.request import CommentDocument
 
 if TYPE_CHECKING:
@@ -113,6 +114,13 @@ class IdArguments(Struct, frozen=True, forbid_unknown_fields=True):
     id: _Id
 
 
+class AnswerBackArguments(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The arguments of `answer_back`."""
+
+    id: _Id
+    answer: Annotated[str, _about("Your answer to the person's question, as text.")]
+
+
 class ConsumeArguments(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The arguments of `consume`."""
 
@@ -141,6 +149,7 @@ class Answer(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a request came to. `approved` is true only after a person approved it.
 
     `data` and `arguments` are what was approved; `next` says what to do while the state is `pending`.
+    `question` is what a person asks you before they decide.
     """
 
     id: str
@@ -154,6 +163,7 @@ class Answer(Struct, frozen=True, kw_only=True, omit_defaults=True):
     reason: str | None = None
     comment: str | None = None
     url: str | None = None
+    question: str | None = None
     next: str | None = None
 
 
@@ -195,6 +205,7 @@ class Shown(Struct, frozen=True, kw_only=True, omit_defaults=True):
     votes: int = 0
     votes_by: dict[str, int] = {}
     comments: Sequence[CommentDocument] = ()
+    thread: Sequence[ThreadEntryDocument] = ()
     by: str | None = None
     choice: str | None = None
     data: Json = None
@@ -239,6 +250,17 @@ TOOLS: tuple[Tool, ...] = (
         arguments=IdArguments,
         result=Answer,
         reads=True,
+        repeatable=True,
+    ),
+    Tool(
+        name="answer_back",
+        title="Answer a person's question",
+        description=(
+            "Answer the question that a person asks you about your request before they decide it. The state"
+            " is still pending afterwards: call wait. Nothing is approved by this."
+        ),
+        arguments=AnswerBackArguments,
+        result=Answer,
         repeatable=True,
     ),
     Tool(
@@ -328,8 +350,14 @@ def read_arguments[T: Struct](given: dict[str, Any] | None, kind: type[T]) -> T:
 # Results
 
 
-def pending_answer(id: str, url: str | None) -> Answer:
-    """Return what is known while nobody has decided."""
+def pending_answer(id: str, url: str | None, asked_back: ThreadEntryDocument | None = None) -> Answer:
+    """Return what is known while nobody has decided; `asked_back` is what a person asks first."""
+    if asked_back is not None:
+        back = (
+            f"{asked_back.by or 'A person'} asks you a question before they decide. Call answer_back with id"
+            f" {id} and your answer, then wait. Do not go on before approved is true."
+        )
+        return Answer(id=id, state="pending", approved=False, url=url, question=asked_back.text, next=back)
     waits = f"Nobody has decided yet. Call wait with id {id}. Do not go on before approved is true."
     return Answer(id=id, state="pending", approved=False, url=url, next=waits)
 
@@ -370,6 +398,7 @@ def shown_request(document: RequestDetailsDocument, url: str | None) -> Shown:
         votes=document.votes,
         votes_by=document.votes_by,
         comments=document.comments,
+        thread=document.thread,
         by=None if made is None else made.by,
         choice=None if made is None else made.choice,
         data=None if made is None or made.data is True else made.data,

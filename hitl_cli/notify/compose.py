@@ -9,7 +9,7 @@ from hitl_cli.client.wire import audit_of, decode, error_message
 from hitl_cli.format.stable_ids import stable_id
 from hitl_cli.format.terminal import printable
 from hitl_cli.inbox.pending import demanded, summaries
-from hitl_cli.notify.messages import Message, MessageItem
+from hitl_cli.notify.messages import AskedBack, Message, MessageItem
 from hitl_cli.notify.phrases import plain
 from hitl_cli.requests.editable import changed
 from hitl_cli.requests.question import GROUP, OUTCOMES, PLAIN, means_at_deadline
@@ -28,7 +28,14 @@ LINK_ID_CHARS = 18
 ITEMS = 50
 """Requests that a message has at most. The page shows all."""
 
-ASKING: tuple[Occasion, ...] = ("asked", "reminder", "escalated", "assigned")
+ASKING: tuple[Occasion, ...] = (
+    "asked",
+    "reminder",
+    "escalated",
+    "assigned",
+    "asked-back",
+    "answered-back",
+)
 """Notifications that are pointless once the request is decided."""
 
 SUBJECTS: dict[Occasion, str] = {
@@ -36,6 +43,8 @@ SUBJECTS: dict[Occasion, str] = {
     "reminder": "Reminder: {title}",
     "assigned": "Assigned to you: {title}",
     "escalated": "Escalated to you: {title}",
+    "asked-back": "Question about your request: {title}",
+    "answered-back": "Answered: {title}",
     "approved": "Approved{by}: {title}",
     "rejected": "Rejected{by}: {title}",
     "expired": "Expired: {title}",
@@ -61,7 +70,7 @@ def compose(
         return "the request was already decided"
     now = case.now
     id = f"{notice.id}/{who}/{case.promise.created_at}"  # the id of a pruned request may be used again
-    item = _item_of(case, who, id, reach, now)
+    item = _item_of(case, who, id, reach, now, [notice])
     by = f" by {item.by}" if item.by else ""
     subject = SUBJECTS[notice.occasion].format(title=plain(item.title), by=by)
     return Message(
@@ -96,7 +105,10 @@ def compose_digest(
     if not worth:
         return "all requests were already decided"
     worth.sort(key=lambda case: (not case.waits, case.promise.created_at))
-    items = tuple(_item_of(case, who, f"{id}/{case.promise.id}", reach, now) for case in worth[:ITEMS])
+    items = tuple(
+        _item_of(case, who, f"{id}/{case.promise.id}", reach, now, gathered[case.promise.id])
+        for case in worth[:ITEMS]
+    )
     return Message(
         id=id,
         occasion="digest",
@@ -122,13 +134,21 @@ def _digest_subject(cases: Sequence[RequestSummary]) -> str:
 
 
 def _item_of(
-    case: RequestSummary, who: str, message: str, reach: NotificationSettings, now: int
+    case: RequestSummary,
+    who: str,
+    message: str,
+    reach: NotificationSettings,
+    now: int,
+    notices: Sequence[Notification],
 ) -> MessageItem:
-    """Return a request as an item of a message to a person."""
+    """Return a request as an item of a message to a person, for some notifications."""
     case = demanded(case, reach.now.members)
     promise, question = case.promise, case.asked
     settled = audit_of(promise)
     url, answer_url = _urls_for(case, who, message, reach, now)
+    back = _asked_back(notices)
+    if back is not None and back.to_asker:
+        url, answer_url = _page_of(case, reach), None
     outcome = OUTCOMES.get(promise.state)
     return MessageItem(
         request=promise.id,
@@ -145,6 +165,7 @@ def _item_of(
         reason=_reason_of(case),
         choice=settled.choice if outcome is not None else None,
         changes=changed(question, decode(promise.value)) if outcome == "approved" else (),
+        asked_back=back,
     )
 
 
@@ -155,6 +176,20 @@ def _reason_of(case: RequestSummary) -> str | None:
     if case.promise.state != "rejected_timedout" or case.asked.on_deadline == "expire":
         return None
     return f"it counts as {means_at_deadline(case.asked)}"
+
+
+def _asked_back(notices: Sequence[Notification]) -> AskedBack | None:
+    """Return what was asked back or answered last."""
+    said = [notice for notice in notices if notice.text is not None]
+    last = max(said, key=lambda notice: notice.number or 0, default=None)
+    if last is None or last.text is None:
+        return None
+    return AskedBack(by=last.by, text=last.text, to_asker=last.occasion == "asked-back")
+
+
+def _page_of(case: RequestSummary, reach: NotificationSettings) -> str:
+    """Return the URL of a request's page, which requires signing in."""
+    return f"{reach.now.gateway}/r/{quote(case.promise.id, safe=':')}"
 
 
 def _urls_for(
@@ -170,7 +205,7 @@ def _urls_for(
     own = reach.now.members.same(who, case.asker)
     alone = case.promise.id == case.promise.origin
     if reach.keys is None or not case.waits or who.startswith(GROUP) or (own and alone):
-        return f"{gateway}/r/{quote(case.promise.id, safe=':')}", None
+        return _page_of(case, reach), None
     from hitl_cli.auth.links import PROGRAM, link_for, url_of
     from hitl_cli.auth.signing_keys import load_keys
 

@@ -29,6 +29,7 @@ from hitl_cli.errors import HitlError, logged
 from hitl_cli.inbox.amendments import amended, asked_at
 from hitl_cli.inbox.permission import is_excluded
 from hitl_cli.inbox.request_summary import RequestSummary
+from hitl_cli.inbox.thread import open_question, thread_of
 from hitl_cli.notify.channels import registry
 from hitl_cli.notify.channels.http_post import Connections, kept
 from hitl_cli.notify.compose import ASKING, compose, look_up
@@ -351,11 +352,16 @@ def _whom_to_tell(
 
     if case is None or (notice.occasion in ASKING and not case.waits):
         return ()
+    if notice.occasion == "asked-back":
+        asker = () if case.asker is None else assignees((case.asker,), directory)
+        return asker if open_question(thread_of(client, case.id)) is not None else ()
     asked = assignees(case.to_from_now_on, directory)  # only these, whatever the notification says
     people = tuple(who for who in _named_in(notice, directory) if who in asked)
     groups = directory.members
     if notice.occasion in ASKING:
         left_out: frozenset[str] = frozenset()
+        if notice.occasion == "reminder" and open_question(thread_of(client, case.id)) is not None:
+            return ()  # it waits for its asker
         if notice.occasion == "reminder" and case.asked.several:
             left_out = frozenset(groups.key(ballot.vote.by) for ballot in votes_of(client, case.promise.id))
         if notice.occasion == "reminder":

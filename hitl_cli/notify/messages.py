@@ -15,12 +15,24 @@ from hitl_cli.requests.question import Question
 KEY_DIGITS = 32
 
 
+class AskedBack(Struct, frozen=True, kw_only=True):
+    """What an assignee asked the asker of a request, or the answer, and by whom.
+
+    `to_asker` says that the message is to the asker, who answers and does not decide.
+    """
+
+    by: str | None
+    text: str
+    to_asker: bool
+
+
 class MessageItem(Struct, frozen=True, kw_only=True):
     """A request in a message. Instants are ms since the epoch.
 
     `url` is where this person answers it: a signed link, or for a group the page that requires signing in.
     `answer_url` is where a program posts their answer, if there is such a link.
     `by`, `reason`, `choice` and `changes` (of the arguments) are from the decision, once there is one.
+    `asked_back` is what an assignee asked, or what the asker answered.
     """
 
     request: str
@@ -37,6 +49,7 @@ class MessageItem(Struct, frozen=True, kw_only=True):
     reason: str | None = None
     choice: str | None = None
     changes: tuple[Change, ...] = ()
+    asked_back: AskedBack | None = None
 
 
 class Message(Struct, frozen=True, kw_only=True):

@@ -21,6 +21,7 @@ from hitl_cli.requests.question import means_at_deadline
 if TYPE_CHECKING:
     from hitl_cli.client.wire import Json
     from hitl_cli.notify.messages import Message, MessageItem
+    from hitl_cli.requests.notification import Occasion
     from hitl_cli.requests.question import Question
 
 SUBJECT_CHARS = 150
@@ -68,33 +69,33 @@ def body_of(item: MessageItem) -> str:
     return "" if rest == item.title else cut(shown, PROMPT_CHARS)
 
 
+LEADS: dict[Occasion, str] = {
+    "asked": "A request is waiting for your decision.",
+    "reminder": "This request is still waiting for your decision.",
+    "assigned": "This request was assigned to you.",
+    "escalated": "Nobody has answered this request yet, so it is now assigned to you too.",
+    "asked-back": "An assignee asks you about your request before they decide. It waits for your answer.",
+    "answered-back": "What was asked back about this request is answered. It is waiting for your decision.",
+    "digest": "Your requests since the last message.",
+    "test": "This is a test message from hitl. You do not need to do anything.",
+}
+"""Why a person receives a message; for outcomes, OVER."""
+
+OVER = "You no longer need to answer this request."
+
+
 def lead_of(message: Message) -> str:
     """Return the sentence that says why a person receives a message."""
-    match message.occasion:
-        case "asked":
-            asker = message.items[0].asker if len(message.items) == 1 else None
-            if asker:
-                return f"{one_line(asker, TITLE_CHARS)} asks for your decision."
-            return "A request is waiting for your decision."
-        case "reminder":
-            return "This request is still waiting for your decision."
-        case "assigned":
-            return "This request was assigned to you."
-        case "escalated":
-            return "Nobody has answered this request yet, so it is now assigned to you too."
-        case "digest":
-            return "Your requests since the last message."
-        case "test":
-            return "This is a test message from hitl. You do not need to do anything."
-        case "sign-in":
-            from hitl_cli.auth.sign_in import LIFE_MS
+    if message.occasion == "asked" and len(message.items) == 1 and (asker := message.items[0].asker):
+        return f"{one_line(asker, TITLE_CHARS)} asks for your decision."
+    if message.occasion == "sign-in":
+        from hitl_cli.auth.sign_in import LIFE_MS
 
-            return (
-                f"Use this link to sign in. It works once, for {LIFE_MS // 60_000} minutes."
-                " If you did not request it, ignore this message."
-            )
-        case "approved" | "rejected" | "expired" | "canceled" | "callback":
-            return "You no longer need to answer this request."
+        return (
+            f"Use this link to sign in. It works once, for {LIFE_MS // 60_000} minutes."
+            " If you did not request it, ignore this message."
+        )
+    return LEADS.get(message.occasion, OVER)
 
 
 def outcome_of(item: MessageItem) -> str:
@@ -111,6 +112,9 @@ def outcome_of(item: MessageItem) -> str:
 def facts_of(item: MessageItem, at: int) -> list[Fact]:
     """Return the facts about a request at an instant (ms since the epoch)."""
     facts = []
+    if item.asked_back is not None and item.outcome is None:
+        by = f"{item.asked_back.by} says" if item.asked_back.by else "Somebody says"
+        facts.append(Fact(one_line(by, NAME_CHARS), cut(printable_lines(item.asked_back.text), PROMPT_CHARS)))
     if item.question.refused is not None and item.outcome is None:
         refused = item.question.refused
         facts.append(
@@ -176,7 +180,8 @@ def is_yes_or_no(item: MessageItem) -> bool:
     """Whether a request is open and has no form or choices, and needs no signature: Approve needs no page."""
     question = item.question
     plain = not question.choices and question.form is None and question.proof is None
-    return item.outcome is None and plain
+    to_asker = item.asked_back is not None and item.asked_back.to_asker
+    return item.outcome is None and plain and not to_asker
 
 
 def one_line(text: str, limit: int) -> str:

@@ -10,12 +10,13 @@ import logging
 from typing import TYPE_CHECKING
 
 from hitl_cli.client.protocol import PAGE, as_promise, get_promises, search_pages
-from hitl_cli.client.tags import REQUEST_TAG
+from hitl_cli.client.tags import REQUEST_TAG, SAID_TAG, THREAD_TAG
 from hitl_cli.client.wire import EXTERNAL, audit_of
 from hitl_cli.errors import BadInput, Conflict
 from hitl_cli.inbox.amendments import asked_at
 from hitl_cli.inbox.history import settled_since
 from hitl_cli.inbox.pending import blocking_pages
+from hitl_cli.inbox.thread import ThreadEntry, entry_in, notification_of, open_questions
 from hitl_cli.people.contacts import NotificationSettings, concerns, recipients
 from hitl_cli.requests.notification import (
     NOTIFICATION_LIFE_MS,
@@ -24,7 +25,7 @@ from hitl_cli.requests.notification import (
     callback_of,
     outcome_notification,
 )
-from hitl_cli.requests.question import question_of
+from hitl_cli.requests.question import asker_of, question_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -75,6 +76,7 @@ class Reconciler:
         for promise in fresh:  # after queueing, so that a failure is repeated next time
             if len(self._waiting) < MOST:
                 self._waiting[promise.id] = promise.timeout_at
+        self._give(client, list(self._threads(client, now)))
         ended = self._ended(client, now, waiting)
         self._give(client, [notice for promise in ended for notice in self._outcome(client, promise, now)])
         for promise in ended:
@@ -113,6 +115,27 @@ class Reconciler:
             yield notice, promise.origin, promise.timeout_at
         if question.callback is not None and self._reach.now.callbacks.names_hosts:
             yield callback_of(promise.id), promise.origin, callback_ends_at(promise)
+
+    # Threads
+
+    def _threads(self, client: Client, now: int) -> Iterator[_New]:
+        """Yield the notifications of what is asked back now, and of what was answered lately."""
+        since = (now if self._looked_at is None else self._looked_at) - OVERLAP_MS
+        entries = [*open_questions(client).values(), *_answers_since(client, since)]
+        requests = get_promises(client, sorted({entry.request for entry in entries}))
+        runs = get_promises(client, sorted({promise.origin for promise in requests.values()}))
+        for entry in entries:
+            promise = requests.get(entry.request)
+            question = None if promise is None else question_of(promise)
+            if promise is None or question is None or promise.state != "pending":
+                continue
+            asker = asker_of(promise, runs.get(promise.origin))
+            names: tuple[str, ...] = () if asker is None else (asker,)
+            if entry.kind == "answer-back":
+                names = asked_at(client, promise.id, question, promise.created_at, now)
+            told = bool(names) or entry.kind == "answer-back"  # no names are those for requests to anyone
+            if told and recipients(names, self._reach.now):
+                yield notification_of(entry, names), promise.origin, promise.timeout_at
 
     # Outcomes
 
@@ -169,3 +192,15 @@ class Reconciler:
                     id = one.data["id"]
                     about = {"request": id.rpartition(":")[0]}
                     logger.warning("notification %s was not queued: %s", id, error, extra=about)
+
+
+def _answers_since(client: Client, since: int) -> Iterator[ThreadEntry]:
+    """Yield what was answered since an instant."""
+    sort = {"sort": "-created"} if client.capabilities.sort else {}
+    for page in search_pages(client, BATCH, tags={SAID_TAG: "1"}, **sort):
+        for promise in page:
+            entry = entry_in(promise) if promise.created_at >= since and THREAD_TAG in promise.tags else None
+            if entry is not None and entry.kind == "answer-back":
+                yield entry
+        if sort and any(promise.created_at < since for promise in page):
+            return

@@ -60,6 +60,9 @@ class Backend(Protocol):
     def use(self, id: str, key: str) -> None:
         """Use up an approval. Raises NotFound, NotCovered (it was used before), BadInput."""
 
+    def answer_back(self, id: str, text: str) -> None:
+        """Answer what an assignee asked back. Raises NotFound, BadInput, Conflict."""
+
     def take_back(self, id: str) -> Decision[Json]:
         """Cancel a request, and return the decision: canceled, or an earlier one. Raises NotFound."""
 

@@ -32,7 +32,7 @@ from hitl_cli.requests.question import PLAIN, Digest, OnDeadline, Question, ques
 from hitl_cli.requests.question_input import as_used
 from hitl_cli.views.agents import DeferralDocument, DeferralsDocument, StateDocument
 from hitl_cli.views.history import HistoryPage
-from hitl_cli.views.pending import RequestsPage
+from hitl_cli.views.pending import RequestsPage, ThreadEntryDocument
 from hitl_cli.views.request import RequestDetailsDocument
 from hitl_cli.views.runs import RunDocument
 
@@ -114,6 +114,11 @@ class GatewayBackend:
     def use(self, id: str, key: str) -> None:
         """Use up an approval. See Backend."""
         self._send("POST", f"/requests/{quote(id, safe='')}/use", RequestDetailsDocument, body={"key": key})
+
+    def answer_back(self, id: str, text: str) -> None:
+        """Answer what was asked back. See Backend."""
+        path = f"/requests/{quote(id, safe='')}/answer-back"
+        self._send("POST", path, ThreadEntryDocument, body={"text": text})
 
     def take_back(self, id: str) -> Decision[Json]:
         """Cancel a request. See Backend."""

@@ -201,6 +201,13 @@ class Hitl:
         self._backend.use(decision.id, key or fresh_id())
         return decision
 
+    def answer_back(self, id: str, text: str) -> None:
+        """Answer what an assignee asked back about a request of yours: `show(id).asked_back`.
+
+        Raises NotFound, NotAllowed (asked by another), Conflict (decided, or nothing was asked back).
+        """
+        self._backend.answer_back(id, text)
+
     def take_back(self, id: str) -> Decision[Any]:
         """Cancel a request, and return its decision: canceled, or the one that was made before.
 
@@ -383,6 +390,10 @@ class AsyncHitl:
         check_usable(decision)
         await asyncio.to_thread(self._backend.use, decision.id, key or fresh_id())
         return decision
+
+    async def answer_back(self, id: str, text: str) -> None:
+        """Answer what an assignee asked back. See Hitl.answer_back."""
+        await asyncio.to_thread(self._backend.answer_back, id, text)
 
     async def take_back(self, id: str) -> Decision[Any]:
         """Cancel a request, and return its decision. See Hitl.take_back."""

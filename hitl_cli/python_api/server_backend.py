@@ -85,6 +85,10 @@ class ServerBackend:
         """Use up an approval. See Backend."""
         self.inbox().consume(id, key)
 
+    def answer_back(self, id: str, text: str) -> None:
+        """Answer what was asked back. See Backend."""
+        self.inbox().answer_back(id, text, whole=True)
+
     def take_back(self, id: str) -> Decision[Json]:
         """Cancel a request. See Backend."""
         inbox = self.inbox()

@@ -21,6 +21,7 @@ from hitl_cli.inbox.history import HistoryEntry, HistoryFilter
 from hitl_cli.inbox.pending import RequestFilter, Sort
 from hitl_cli.inbox.request_summary import RequestSummary
 from hitl_cli.inbox.stats import Stats
+from hitl_cli.inbox.thread import ThreadEntry
 from hitl_cli.people.actor import Permission
 from hitl_cli.people.groups import Groups
 from hitl_cli.requests.decision_input import DecisionInput
@@ -96,7 +97,7 @@ class Decided(Struct, frozen=True, kw_only=True):
 
 
 class Commented(Struct, frozen=True, kw_only=True):
-    """A comment."""
+    """A comment, or what is asked back or answered."""
 
     name: str
     text: str
@@ -229,6 +230,8 @@ CALLS: dict[str, Call] = {
     "assign": Call(args=Assigned, result=Amended),
     "claim": Call(args=ForTime, result=Amended),
     "release": Call(args=Named, result=Amended),
+    "ask-back": Call(args=Commented, result=ThreadEntry),
+    "answer-back": Call(args=Commented, result=ThreadEntry),
     "ask": Call(args=Put, result=StandaloneRequest),
     "notify": Call(args=Existing, result=bool),
     "asked": Call(args=Existing, result=StandaloneRequest),

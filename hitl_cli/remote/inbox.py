@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from hitl_cli.inbox.pending import RequestFilter, Sort
     from hitl_cli.inbox.request_summary import RequestSummary
     from hitl_cli.inbox.stats import Stats
+    from hitl_cli.inbox.thread import ThreadEntry
     from hitl_cli.people.contacts import Directory
     from hitl_cli.remote.calls import Via
     from hitl_cli.remote.client import RemoteClient
@@ -172,6 +173,18 @@ class RemoteInbox(Inbox):
         done: Amended = self._ask(name, args)
         return msgspec.structs.replace(done, item=_plain(done.item))
 
+    def ask_back(self, request: str | RequestSummary, text: str, *, whole: bool = False) -> ThreadEntry:
+        """Ask the asker of a request something, and return the entry."""
+        named = _named(request, whole=whole)
+        made: ThreadEntry = self._ask("ask-back", Commented(name=named.name, whole=named.whole, text=text))
+        return made
+
+    def answer_back(self, request: str | RequestSummary, text: str, *, whole: bool = False) -> ThreadEntry:
+        """Answer what was asked back, and return the entry."""
+        named = _named(request, whole=whole)
+        made: ThreadEntry = self._ask("answer-back", Commented(name=named.name, whole=named.whole, text=text))
+        return made
+
     # Asking without a workflow
 
     def ask(
@@ -216,15 +229,19 @@ class RemoteInbox(Inbox):
         timeout_s: float | None = None,
         left: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = time.monotonic,
+        heard: Callable[[ThreadEntry], None] = lambda _: None,
     ) -> Promise:
         """Return the promise of a request once it is settled, after a timeout, or once `left()`."""
         end = None if timeout_s is None else clock() + timeout_s
-        heard_at = clock()
+        heard_at, last = clock(), 0
         while True:
             rest = LOOK_S if end is None else min(end - clock(), LOOK_S)
             try:
-                promise = self.asked(asked.id).promise
-                heard_at = clock()
+                now = self.asked(asked.id)
+                promise, heard_at = now.promise, clock()
+                if now.asked_back is not None and now.asked_back.number > last:
+                    last = now.asked_back.number
+                    heard(now.asked_back)
             except Unreachable:
                 if clock() > heard_at + PATIENCE_S:
                     raise

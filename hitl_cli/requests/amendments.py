@@ -49,7 +49,15 @@ def assignees_of(
     if last is None:
         return question.asked_at(at - created_at)
     late = (name for step in question.escalate if last.at < created_at + step.after <= at for name in step.to)
-    return tuple(dict.fromkeys([*last.to, *late]))
+    return tuple(dict.fromkeys([*last.to, *late, *question.approvals_by]))
+
+
+def counted_by(question: Question, amendments: Sequence[Amendment]) -> Question:
+    """Return a question with those who were assigned as assignees, whose approvals its quorum counts."""
+    assigned = [name for one in amendments for name in one.to]
+    if not (question.approvals_by and assigned):
+        return question
+    return replace(question, to=tuple(dict.fromkeys([*question.to, *assigned])))
 
 
 def ever_asked(question: Question, amendments: Sequence[Amendment]) -> tuple[str, ...]:

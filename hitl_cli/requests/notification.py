@@ -27,6 +27,8 @@ type Occasion = Literal[
     "reminder",
     "escalated",
     "assigned",
+    "asked-back",
+    "answered-back",
     "approved",
     "rejected",
     "expired",
@@ -36,7 +38,8 @@ type Occasion = Literal[
     "test",
     "sign-in",
 ]
-"""Why people are notified. `approved` to `canceled` are outcomes, for the assignees who did not decide. A
+"""Why people are notified. `asked-back` is for the asker, whose answer (`answered-back`) is for the
+assignees. `approved` to `canceled` are outcomes, for the assignees who did not decide. A
 `callback` is for a program: it waits for the decision, and posts it to the URL of the request.
 
 A `sign-in` notification has no items: its `inbox` is the link that signs in.
@@ -51,13 +54,16 @@ class Notification(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A notification to the assignees of a request about one occasion.
 
     `names` are the assignees, as in the request; none means those whom the settings name for requests to
-    anyone. `number` tells occasions apart that can occur several times.
+    anyone. `number` tells occasions apart that can occur several times. `text` is what `by` asked back or
+    answered.
     """
 
     request: str
     occasion: Occasion
     names: tuple[str, ...] = ()
     number: int | None = None
+    text: str | None = None
+    by: str | None = None
 
     @property
     def id(self) -> str:

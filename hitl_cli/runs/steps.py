@@ -16,6 +16,7 @@ from hitl_cli.client.tags import (
     PARENT_TAG,
     RETRY_TAG,
     REVOKED_TAG,
+    THREAD_TAG,
     USED_TAG,
     VOTE_TAG,
 )
@@ -31,7 +32,18 @@ if TYPE_CHECKING:
 
 
 type Kind = Literal[
-    "run", "step", "call", "sleep", "person", "vote", "comment", "revocation", "notice", "use", "amendment"
+    "run",
+    "step",
+    "call",
+    "sleep",
+    "person",
+    "vote",
+    "comment",
+    "revocation",
+    "notice",
+    "use",
+    "amendment",
+    "thread",
 ]
 
 
@@ -111,22 +123,25 @@ def tree_of(root: Promise, below: Iterable[Promise]) -> RunStep:
     return nodes[root.id]
 
 
+RECORDS: dict[str, Kind] = {
+    VOTE_TAG: "vote",
+    COMMENT_TAG: "comment",
+    AMENDS_TAG: "amendment",
+    USED_TAG: "use",
+    THREAD_TAG: "thread",
+    NOTICE_TAG: "notice",
+    REVOKED_TAG: "revocation",
+}
+"""The kinds of promises that have one of these tags."""
+
+
 def _kind_of(promise: Promise) -> Kind:
     """Return the kind of step that a promise stands for."""
     if promise.is_run:
         return "run"
-    if VOTE_TAG in promise.tags:
-        return "vote"
-    if COMMENT_TAG in promise.tags:
-        return "comment"
-    if AMENDS_TAG in promise.tags:
-        return "amendment"
-    if USED_TAG in promise.tags:
-        return "use"
-    if NOTICE_TAG in promise.tags:
-        return "notice"
-    if REVOKED_TAG in promise.tags:
-        return "revocation"
+    recorded = next((kind for tag, kind in RECORDS.items() if tag in promise.tags), None)
+    if recorded is not None:
+        return recorded
     if promise.is_timer:
         return "sleep"
     if promise.is_blocking:

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from hitl_cli.sdk.observer import Event
 
 
+_SHOWN = ("id", "workflow", "title", "outcome", "by", "changes")
+
+
 def event_document(event: Event) -> Json:
     """Return one event of a run; `promises` are its open requests, `workflow` is the run's id."""
     fields = {name: getattr(event, name) for name in event.__struct_fields__}
@@ -23,5 +26,5 @@ def event_document(event: Event) -> Json:
 
 def change_document(change: Change) -> Json:
     """Return a new, changed or decided request."""
-    known = {name: getattr(change, name) for name in ("id", "workflow", "title", "outcome", "by", "changes")}
+    known = {name: getattr(change, name) for name in (*_SHOWN, "thread")}
     return known | {"run": change.workflow}

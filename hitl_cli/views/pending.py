@@ -10,6 +10,7 @@ from msgspec import Struct
 from hitl_cli.client.wire import Json
 from hitl_cli.engine.records import PromiseState
 from hitl_cli.format.times import iso
+from hitl_cli.inbox.thread import ThreadEntry, ThreadKind
 from hitl_cli.requests.question import Priority, Refused
 from hitl_cli.views.amended import claim_fields
 
@@ -26,13 +27,26 @@ class RefusedDocument(Struct, frozen=True, kw_only=True):
     at: str
 
 
+class ThreadEntryDocument(Struct, frozen=True, kw_only=True):
+    """What an assignee asked back (`ask-back`), or what the asker answered (`answer-back`)."""
+
+    request: str
+    number: int
+    kind: ThreadKind
+    by: str | None
+    via: str | None
+    at: str
+    text: str
+
+
 class RequestBaseDocument(Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
     """The fields of a request that both the list and the details have.
 
     `refused` is an earlier answer that could not be used; this request then replaces `replaces`. `run` is
     the run's id and `workflow_name` its workflow; `workflow` and `function` are their old names. `votes` of
     `approvals` people have approved; `approvals_by` and `votes_by` are the same by group, if it needs certain
-    groups. `claimed_by` is who works on it, and `claimed_until` when their claim ends.
+    groups. `claimed_by` is who works on it, and `claimed_until` when their claim ends. `asked_back` is what
+    an assignee asked its asker, whose answer it waits for.
     """
 
     id: str
@@ -51,6 +65,7 @@ class RequestBaseDocument(Struct, frozen=True, kw_only=True, rename={"from_": "f
     approvals_by: dict[str, int] = {}
     votes: int
     votes_by: dict[str, int] = {}
+    asked_back: ThreadEntryDocument | None = None
     choices: tuple[str, ...]
     has_form: bool
     tags: dict[str, str]
@@ -82,7 +97,13 @@ def request_summary_document(item: RequestSummary, now: int) -> RequestSummaryDo
     if known is None or known.to != item.to:
         known = memo["document"] = _document(item)
     age_s = max(now - item.created_at, 0) // 1_000
-    return msgspec.structs.replace(known, age_s=age_s, **claim_fields(item))
+    back = None if item.asked_back is None else thread_entry_document(item.asked_back)
+    return msgspec.structs.replace(known, age_s=age_s, asked_back=back, **claim_fields(item))
+
+
+def thread_entry_document(entry: ThreadEntry) -> ThreadEntryDocument:
+    """Return what was asked back, or answered."""
+    return ThreadEntryDocument(**msgspec.structs.asdict(entry) | {"at": iso(entry.at)})
 
 
 def _document(item: RequestSummary) -> RequestSummaryDocument:

@@ -16,7 +16,12 @@ from hitl_cli.requests.amendments import Amendment, AmendmentKind
 from hitl_cli.requests.editable import Change
 from hitl_cli.requests.question import Outcome, ProofKind, Question, Reassign, fields_of
 from hitl_cli.views.details import notified
-from hitl_cli.views.pending import RequestBaseDocument, request_summary_document
+from hitl_cli.views.pending import (
+    RequestBaseDocument,
+    ThreadEntryDocument,
+    request_summary_document,
+    thread_entry_document,
+)
 from hitl_cli.views.runs import StepDocument, step_document
 from hitl_cli.views.votes import VoteDocument, vote_document
 
@@ -149,7 +154,8 @@ class RequestDetailsDocument(RequestBaseDocument, frozen=True, kw_only=True):
     decision must be proven, `policy` the patterns of the settings that demand more. `reassign` says who may
     assign it to others, `amendments` what was changed since it was asked. `offer` is a standing
     rule that may be made with it. `replaces` and `replaced_by` are requests of the same run: its code
-    changed, or an answer could not be used. `callback` is the host that is sent the decision. `param` is the
+    changed, or an answer could not be used. `thread` is what was asked back
+    and answered. `callback` is the host that is sent the decision. `param` is the
     data of a promise that is not a valid request. `stored` is given on request, for a decided one.
     """
 
@@ -179,6 +185,7 @@ class RequestDetailsDocument(RequestBaseDocument, frozen=True, kw_only=True):
     replaced_by: str | None
     votes_cast: list[VoteDocument]
     comments: list[CommentDocument]
+    thread: tuple[ThreadEntryDocument, ...] = ()
     told: list[NotificationDocument]
     without_contact: tuple[str, ...]
     before: list[StepDocument]
@@ -232,6 +239,7 @@ def request_details_document(
                 CommentDocument(by=one.by, via=one.via, at=iso(one.at), text=one.text)
                 for one in seen.comments
             ],
+            "thread": tuple(map(thread_entry_document, seen.thread)),
             "without_contact": () if seen.decision else _silent(seen, directory),
             "told": [_notification_document(one) for one in notified(seen)],
             "before": [step_document(node) for node in seen.before],

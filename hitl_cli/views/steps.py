@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from hitl_cli.client.wire import Promise
     from hitl_cli.runs.steps import Retry, RunStep
 
-REMARKS = ("vote", "comment", "revocation", "use", "amendment")
+REMARKS = ("vote", "comment", "revocation", "use", "amendment", "thread")
 """The kinds of steps that only record what a person wrote; `by` is their author."""
 
-KIND_WORDS: dict[Kind, str] = {"person": "request", "notice": "notification"}
+KIND_WORDS: dict[Kind, str] = {"person": "request", "notice": "notification", "thread": "question"}
 """What people read for a kind, if it is not the kind itself."""
 
 VOTE_FIELDS = ("verdict", "choice", "reason")
@@ -131,7 +131,8 @@ def _remark_in(kind: Kind, said: dict[str, Any]) -> str | None:
         return " ".join([str(said.get("kind", "")), *map(str, said.get("to", ()))])
     if kind == "vote":
         return " ".join(str(said[name]) for name in VOTE_FIELDS if said.get(name))
-    return str(said["comment"]) if kind == "comment" and said.get("comment") else None
+    names = {"comment": ("comment",), "thread": ("ask-back", "answer-back")}.get(kind, ())
+    return next((str(said[name]) for name in names if said.get(name)), None)
 
 
 def _is_ask(node: RunStep) -> bool:

@@ -30,6 +30,8 @@ TO_THE_END = (
     "comment a soon",
     "claim a",
     "release a",
+    "ask-back a which",
+    "answer-back a that",
     "link create a --for ada",
     "notify list",
     "people",

@@ -84,7 +84,7 @@ def test_an_answer_ends_the_call_and_is_kept(visited: Visited, scene: Scene, age
 
     async def work() -> None:
         async with client_of(visited, agent, mode) as client:
-            assert len((await client.list_tools()).tools) == 8
+            assert len((await client.list_tools()).tools) == 9
             id = f"ask-deploy-{mode}"
             asked = {"prompt": "Deploy?", "id": id}
             held = asyncio.create_task(client.call_tool("ask", asked, progress_callback=hear))

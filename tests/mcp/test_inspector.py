@@ -57,7 +57,7 @@ def test_the_inspector_reads_and_calls_the_tools(hitl: Hitl, inspector: Path, tr
         return json.loads(done.stdout)
 
     try:
-        assert len(inspect("--method", "tools/list")["tools"]) == 8
+        assert len(inspect("--method", "tools/list")["tools"]) == 9
         shown = inspect("--method", "tools/call", "--tool-name", "show", "--tool-arg", "id=d")
         assert (shown["structuredContent"]["id"], shown["structuredContent"]["state"]) == ("d", "pending")
     finally:

@@ -19,7 +19,17 @@ if TYPE_CHECKING:
 
 YES = DecisionInput(verdict="approve")
 
-TOOLS = {"ask", "wait", "consume", "take_back", "pending", "show", "history", "approval_prompt"}
+TOOLS = {
+    "ask",
+    "wait",
+    "answer_back",
+    "consume",
+    "take_back",
+    "pending",
+    "show",
+    "history",
+    "approval_prompt",
+}
 
 READS = {"wait", "pending", "show", "history"}
 

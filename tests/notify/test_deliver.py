@@ -561,3 +561,48 @@ def test_the_pages_show_who_was_told(hitl: Hitl, town: Town) -> None:
         assert f"{id}.t-asked.1" not in run
     finally:
         gateway.stop()
+
+
+# What is asked back
+
+
+def test_who_asked_is_told_what_is_asked_back_and_the_assignees_are_told_the_answer(town: Town) -> None:
+    town.worker()
+    town.crew.begin("r", "asks", {"prompt": "Deploy?", "to": ["reviewer"], "remind": "4h"}, by="lead")
+    [(*_, id)] = town.sent(1)
+    town.told(id)
+    reviewer = Inbox(town.crew.client, Actor(person="reviewer", via="test"))
+    reviewer.ask_back(id, "Which region?")
+    assert town.sent(2)[-1] == ("lead", "asked-back", id)
+    said = town.receiver.received[-1].json["data"]["requests"][0]
+    assert (said["asked_back"]["by"], said["asked_back"]["text"]) == ("reviewer", "Which region?")
+    assert (said["url"], said["answer_url"]) == (f"{GATEWAY}/r/{id}", None)  # to answer, not to decide
+    town.told(id, 2)
+    town.idle()
+    town.crew.later(4 * HOUR_MS)
+
+    def reminded() -> bool:
+        found = search(town.crew.client, tags={NOTICE_TAG: id}) if town.crew.pending() else []
+        return any("t-reminder" in promise.id and promise.state == "resolved" for promise in found)
+
+    wait_until(reminded)
+    assert len(town.receiver.received) == 2  # nobody is reminded while it waits for its asker
+    Inbox(town.crew.client, Actor(person="lead", via="test")).answer_back(id, "The second")
+    assert town.sent(3)[-1] == ("reviewer", "answered-back", id)
+    assert town.receiver.received[-1].json["data"]["requests"][0]["asked_back"]["text"] == "The second"
+
+
+def test_what_is_asked_back_where_nobody_was_told_of_the_request_is_told_by_a_worker_later(
+    hitl: Hitl, town: Town
+) -> None:
+    put(hitl, "q", Question(prompt="Well?", to=("intern",)), by="lead")
+    unheard = Reconciler(town.crew.told["reach"], "poll://any@default")
+    with hitl.client() as client:
+        unheard.look(client)
+        Inbox(client, Actor(person="intern", via="test")).ask_back("q", "Why?")
+        assert get_promise(client, "q:t-asked-back-1") is None
+        unheard.look(client)
+        assert get_promise(client, "q:t-asked-back-1") is not None
+        Inbox(client, Actor(person="lead", via="test")).answer_back("q", "So")
+        unheard.look(client)
+        assert get_promise(client, "q:t-answered-back-2") is None  # the intern cannot be reached

@@ -153,6 +153,7 @@ def _blocks(seen: RequestDetails, without_contact: Sequence[str] = ()) -> list[B
         Block(
             "votes differ in", [[Cell(one.sentence, "red")] for one in differing_votes(question, seen.votes)]
         ),
+        Block("asked back", _thread_rows(seen)),
         Block(
             "comments",
             [[Cell(c.by or "?", "bold"), Cell(_ago(c.at, now)), Cell(c.text)] for c in seen.comments],
@@ -235,6 +236,22 @@ def _claim_of(seen: RequestDetails) -> str:
     claim = seen.item.claim if seen.decision is None else None
     until = "" if claim is None or claim.until is None else f" until {local(claim.until)}"
     return "" if claim is None else f"by {claim.by} since {local(claim.at)}{until}"
+
+
+def _thread_rows(seen: RequestDetails) -> list[list[Cell]]:
+    """Return what was asked back and answered, and whether it waits for its asker."""
+    rows = [
+        [
+            Cell(entry.by or "?", "bold"),
+            Cell("asked" if entry.kind == "ask-back" else "answered"),
+            Cell(_ago(entry.at, seen.item.now)),
+            Cell(entry.text),
+        ]
+        for entry in seen.thread
+    ]
+    if seen.item.asked_back is not None:
+        rows.append([Cell(seen.item.asker or "its asker", "bold"), Cell("has not answered yet", "yellow")])
+    return rows
 
 
 def _offer_rows(question: Question) -> list[list[Cell]]:

@@ -29,7 +29,12 @@ from hitl_cli.requests.question_input import QuestionInput
 from hitl_cli.views.amended import AmendedDocument, amended_document
 from hitl_cli.views.auth import LinkDocument, link_document
 from hitl_cli.views.decision import DecisionResultDocument, KeptCommentDocument, decision_result_document
-from hitl_cli.views.pending import RequestsPage, request_summary_document
+from hitl_cli.views.pending import (
+    RequestsPage,
+    ThreadEntryDocument,
+    request_summary_document,
+    thread_entry_document,
+)
 from hitl_cli.views.request import RequestDetailsDocument, request_details_document, stored_document
 
 if TYPE_CHECKING:
@@ -97,6 +102,12 @@ class UseBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The use of an approval. The same `key` again is the same use; without one, each call is another."""
 
     key: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
+
+
+class ThreadBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What you ask back, or answer."""
+
+    text: str
 
 
 class CommentBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -184,7 +195,7 @@ async def _take_back(call: Call) -> web.Response:
 
 
 async def _show_request(call: Call) -> web.Response:
-    """Return a request, or 304 if it has not changed. With `wait`, wait until it is decided."""
+    """Return a request, or 304 if it has not changed. With `wait`, wait until it is decided or asked back."""
     wait_s = _wait_s_of(call.query)
     id = await _until_decided(call, wait_s) if wait_s else None
     return await _shown(call, await _seen(call, id))
@@ -313,6 +324,20 @@ async def _use(call: Call) -> web.Response:
     return json_answer(await call.inbox(do))
 
 
+async def _ask_back(call: Call) -> web.Response:
+    """Ask the asker of a request something before you decide it. Responds 409 if somebody else has."""
+    text = call.body.text
+    entry = await call.inbox(lambda inbox: inbox.ask_back(call.id, text, whole=True))
+    return json_answer(thread_entry_document(entry), 201)
+
+
+async def _answer_back(call: Call) -> web.Response:
+    """Answer what was asked back about a request of yours. Responds 409 if nothing is."""
+    text = call.body.text
+    entry = await call.inbox(lambda inbox: inbox.answer_back(call.id, text, whole=True))
+    return json_answer(thread_entry_document(entry), 201)
+
+
 async def _say(call: Call) -> web.Response:
     """Add a comment to a request."""
     mark = await call.mark(f"comment {call.id}")
@@ -372,7 +397,7 @@ TABLE = [
         path="/api/v1/requests/{id}",
         handle=_show_request,
         needs=("read", "ask"),
-        summary="Get a request by its id or key, open or decided, or wait until it is decided.",
+        summary="Get a request by its id or key, open or decided, or wait until it is decided or asked back.",
         query=RequestQuery,
         answers={200: RequestDetailsDocument, 304: None},
         conditional="If-None-Match",
@@ -450,5 +475,23 @@ TABLE = [
         body=CommentBody,
         answers={201: KeptCommentDocument},
         repeatable=True,
+    ),
+    Route(
+        method="POST",
+        path="/api/v1/requests/{id}/ask-back",
+        handle=_ask_back,
+        needs=("decide",),
+        summary="Ask the asker of a request something before you decide it. To repeat it changes nothing.",
+        body=ThreadBody,
+        answers={201: ThreadEntryDocument},
+    ),
+    Route(
+        method="POST",
+        path="/api/v1/requests/{id}/answer-back",
+        handle=_answer_back,
+        needs=("decide", "ask"),
+        summary="Answer what was asked back about a request of yours. To repeat it changes nothing.",
+        body=ThreadBody,
+        answers={201: ThreadEntryDocument},
     ),
 ]

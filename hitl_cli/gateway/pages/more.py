@@ -16,7 +16,7 @@ from hitl_cli.gateway.options import Options
 from hitl_cli.inbox import Inbox
 from hitl_cli.inbox.amend import may_assign
 from hitl_cli.inbox.details import RequestDetails
-from hitl_cli.inbox.permission import may_answer
+from hitl_cli.inbox.permission import is_asker, may_answer
 from hitl_cli.inbox.request_summary import RequestSummary
 
 
@@ -63,7 +63,35 @@ def _can_release(inbox: Inbox, seen: RequestDetails) -> bool:
     return seen.item.waits and claim is not None and (own or _can_assign(inbox, seen))
 
 
+def _ask_back(inbox: Inbox, request: str | RequestSummary, given: Mapping[str, str], _: Options) -> str:
+    return inbox.ask_back(request, given.get("question", "")).request
+
+
+def _answer_back(inbox: Inbox, request: str | RequestSummary, given: Mapping[str, str], _: Options) -> str:
+    return inbox.answer_back(request, given.get("answer", "")).request
+
+
 ACTIONS = (
+    Action(
+        name="answer-back",
+        summary="Answer the question about your request",
+        button="Send the answer",
+        offered=lambda inbox, seen: seen.item.asked_back is not None and is_asker(seen.item, inbox.actor),
+        do=_answer_back,
+    ),
+    Action(
+        name="ask-back",
+        summary="Ask the person who asks, before you decide",
+        button="Send the question",
+        offered=lambda inbox, seen: (
+            "decide" in inbox.actor.may
+            and seen.item.waits
+            and seen.item.question is not None
+            and seen.item.asked_back is None
+            and may_answer(seen.item, inbox.actor.person, inbox.actor.groups)
+        ),
+        do=_ask_back,
+    ),
     Action(
         name="comment",
         summary="Add a comment without deciding",

@@ -53,6 +53,10 @@ OFFER_MS = 8 * UNITS_MS["h"]
 """How long the rule of the page's button is valid, if the request offers so much: a working day."""
 
 
+_REMARKS = ("vote", "comment", "use", "amendment", "thread")
+"""Records that the page shows elsewhere, or not at all."""
+
+
 class SubmittedForm(Struct, frozen=True, kw_only=True):
     """A sent form of a request, to show again after an error: texts by path, and the other fields.
 
@@ -139,7 +143,7 @@ def view(
     every = notified(seen)
     shown = without_old_reminders(every)
     rule = offered(item, actor)
-    steps = [node for node in seen.before if node.kind not in ("vote", "comment", "use", "amendment")]
+    steps = [node for node in seen.before if node.kind not in _REMARKS]
     return RequestPage(
         seen=seen,
         prompt=as_prompt(question.prompt) if item.question not in (None, PLAIN) else None,

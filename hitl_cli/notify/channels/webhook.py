@@ -88,4 +88,5 @@ def _request_document(item: MessageItem) -> dict[str, Any]:
         "reason": item.reason,
         "choice": item.choice,
         "changes": item.changes,
+        "asked_back": item.asked_back,
     }

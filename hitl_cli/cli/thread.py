@@ -1,0 +1,57 @@
+"""`hitl ask-back` and `answer-back`: a question to the asker before a decision, and its answer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hitl_cli.cli.context import inbox_of, opened, read_stdin
+from hitl_cli.cli.decide import Id
+from hitl_cli.cli.options import AsJson, Server, Token, Who, argument
+from hitl_cli.cli.output import print_json
+from hitl_cli.format.terminal import printable
+from hitl_cli.requests.decision_input import MAX_COMMENT_BYTES
+from hitl_cli.views.pending import thread_entry_document
+
+if TYPE_CHECKING:
+    from hitl_cli.inbox.thread import ThreadEntry
+
+
+def ask_back(
+    ctx: typer.Context,
+    id: Id,
+    text: Annotated[str, argument("TEXT", "The question. - reads stdin.")],
+    who: Who = None,
+    as_json: AsJson = False,
+    server: Server = None,
+    token: Token = None,
+) -> None:
+    """Ask the person who asks, before you decide. The request waits for their answer."""
+    with opened(inbox_of, ctx, server, token, who) as (inbox, _):
+        _print(inbox.ask_back(id, _text(text)), "asked back by", as_json=as_json)
+
+
+def answer_back(
+    ctx: typer.Context,
+    id: Id,
+    text: Annotated[str, argument("TEXT", "The answer. - reads stdin.")],
+    who: Who = None,
+    as_json: AsJson = False,
+    server: Server = None,
+    token: Token = None,
+) -> None:
+    """Answer what was asked back about a request of yours. It comes back to its assignees."""
+    with opened(inbox_of, ctx, server, token, who) as (inbox, _):
+        _print(inbox.answer_back(id, _text(text)), "answered by", as_json=as_json)
+
+
+def _text(text: str) -> str:
+    return read_stdin(MAX_COMMENT_BYTES + 1).strip() if text == "-" else text
+
+
+def _print(entry: ThreadEntry, how: str, *, as_json: bool) -> None:
+    if as_json:
+        print_json(thread_entry_document(entry))
+    else:
+        print(printable(f"{entry.request}: {how} {entry.by}"))
