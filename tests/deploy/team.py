@@ -115,10 +115,10 @@ class Team:
         """Return where processes show their metrics, by the port of the guide."""
         return [self._listens(port) for port in ports]
 
-    def direct(self, port: str, token: str) -> int:
-        """Return what a gateway answers to a token, past the proxy."""
+    def refuses(self, port: str, token: str) -> bool:
+        """Whether a gateway refuses a token, past the proxy."""
         headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
-        return get_url(f"http://{self._listens(port)}/api/v1/me", **headers).status
+        return get_url(f"http://{self._listens(port)}/api/v1/me", **headers).status == 401
 
     # What people do
 
