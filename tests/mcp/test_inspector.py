@@ -46,7 +46,7 @@ def test_the_inspector_reads_and_calls_the_tools(hitl: Hitl, inspector: Path, tr
             bearer = f"Authorization: Bearer {token_of(hitl, 'agent', 'ask')}"
             where = [f"{gateway.address}/mcp", "--transport", "http", "--header", bearer]
         done = subprocess.run(
-            [inspector, "--cli", *where, *args],
+            [inspector, "--cli", *where, "--connect-timeout", str(int(PATIENCE_S * 1_000)), *args],
             cwd=hitl.folder,
             capture_output=True,
             text=True,
