@@ -72,7 +72,9 @@ def test_foo_is_the_same_workflow(hitl: Hitl) -> None:
     assert waiting["function"] == "foo"
 
 
-def test_the_demo_approves_by_itself_without_a_terminal(hitl: Hitl) -> None:
+def test_the_demo_approves_by_itself_without_a_terminal_whatever_the_callers_settings(hitl: Hitl) -> None:
+    (hitl.folder / "hitl.toml").write_text('app = "missing.py"\ngroup = "other"\n')
+    hitl.env |= {"HITL_APP": "missing.py", "HITL_GROUP": "other"}
     shown = hitl.ok("demo")
     for command in (
         "worker",

@@ -125,14 +125,20 @@ def test_what_is_in_a_promise_cannot_reach_the_terminal(hitl: Hitl) -> None:
         assert "\x1b]" not in shown
 
 
-@pytest.mark.parametrize(("typed", "end"), [("y\n", '"data":true'), ("n\n", "not today")])
+# The approval, the fast tests prove without a terminal (test_main_job.py).
+@pytest.mark.parametrize(
+    ("typed", "end"), [pytest.param("y\n", '"data":true', marks=pytest.mark.heavy), ("n\n", "not today")]
+)
 def test_the_demo_asks_the_person_at_the_terminal(hitl: Hitl, typed: str, end: str) -> None:
     shown = on_terminal(hitl, 120, "demo", typed=typed)
     assert "Approve hitl-001:1?" in shown
     assert end in shown
 
 
-@pytest.mark.parametrize(("typed", "end"), [("\n", "now has: replicas = 4"), ("n\n", "I do nothing")])
+@pytest.mark.parametrize(
+    ("typed", "end"),
+    [pytest.param("\n", "now has: replicas = 4", marks=pytest.mark.heavy), ("n\n", "I do nothing")],
+)
 def test_the_demo_of_an_agent_asks_the_person_at_the_terminal(hitl: Hitl, typed: str, end: str) -> None:
     shown = on_terminal(hitl, 120, "demo", "agent", typed=typed)
     assert end in shown

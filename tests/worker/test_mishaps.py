@@ -158,13 +158,6 @@ def test_a_clock_that_was_set_back_hides_nothing(hitl: Hitl) -> None:
     assert hitl.json("pending", "--older", "2h") == []
 
 
-def test_the_demo_is_not_disturbed_by_the_settings_of_the_caller(hitl: Hitl) -> None:
-    (hitl.folder / "hitl.toml").write_text('app = "missing.py"\ngroup = "other"\n')
-    done = hitl.run("demo", env={"HITL_APP": "missing.py", "HITL_GROUP": "other"})
-    assert done.returncode == 0
-    assert "workflow hitl-001 completed" in done.stdout
-
-
 def test_settings_in_a_file_are_relative_to_it(hitl: Hitl) -> None:
     del hitl.env["HITL_SERVER"]
     below = hitl.folder / "a" / "b"
