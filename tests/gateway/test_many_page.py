@@ -80,7 +80,7 @@ def test_what_would_happen_is_shown_and_nothing_is_decided_before_it_is_confirme
         "Restart it?",
         "asker",
         "Number: 3",
-        "0 of 2 approvals",
+        "2 approvals are needed",
         "needs data",
         "its choices",
         "your signature",

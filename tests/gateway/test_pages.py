@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -27,6 +28,8 @@ from tests.gateway.conftest import begin_gateway
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from playwright.sync_api import Page
 
     from tests.gateway.conftest import GatewayProcess, OpenVisit
 
@@ -147,8 +150,31 @@ def test_what_is_too_long_for_any_screen_does_not_widen_a_page(tmp_path: Path, v
 def test_the_pictures_of_the_readme_can_be_taken(
     shown: GatewayProcess, visit: OpenVisit, name: str, path: str, screen: Screen
 ) -> None:
-    page = visit(shown.url, screen).go(path)
-    picture = page.screenshot(full_page=screen.touch, scale="css")
+    take(visit(shown.url, screen).go(path), name, whole=screen.touch)
+
+
+def test_the_pictures_of_the_page_for_those_who_are_asked_can_be_taken(
+    shown: GatewayProcess, visit: OpenVisit
+) -> None:
+    page = visit(shown.url, PHONE).go("/r/unblock-4471:1.1")
+    take(page, "asked-phone.png")
+    page.goto(f"{shown.url}/r/post-november:1.1")
+    page.get_by_role("button", name="publish").click()
+    page.get_by_role("button", name="Undo").wait_for()
+    take(page, "undo-phone.png")
+    page.get_by_role("button", name="Undo").click()
+    page.get_by_text("Undone.").wait_for()
+    page.goto(f"{shown.url}/?all=0")
+    for title in ("Sign the contract", "Publish", "Unblock account"):
+        page.locator("li", has_text=title).locator(".pick").click()
+    page.get_by_role("button", name="Approve…").click()
+    page.get_by_role("button", name=re.compile("Approve [0-9]+ requests")).wait_for()
+    take(page, "many-phone.png")
+
+
+def take(page: Page, name: str, *, whole: bool = False) -> None:
+    """Take a picture of a page; with HITL_PICTURES it is written into the documentation."""
+    picture = page.screenshot(full_page=whole, scale="css")
     assert 10_000 < len(picture) <= LARGEST
     if os.environ.get("HITL_PICTURES"):
         (PICTURES / name).write_bytes(picture)

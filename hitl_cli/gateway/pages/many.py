@@ -97,7 +97,7 @@ def _planned(one: PlannedDecision, verdict: Verdict) -> _Line:
     if item.promise.state != "pending":
         what = "nothing: it is already decided so"
     elif item.asked.approvals > 1:
-        what = f"your vote: {what}, {item.votes} of {item.asked.approvals} approvals so far"
+        what = f"your vote: {what}; {item.asked.approvals} approvals are needed"
     form = answer_form(item.asked)
     data = in_words(as_read(form, one.vote.data)) if form is not None and verdict == "approve" else ""
     return _Line(id=item.id, title=_title(one), item=item, what=what, data=data)
