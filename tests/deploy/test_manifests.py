@@ -6,20 +6,27 @@ import json
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import jsonschema_rs
 import pytest
 import yaml
+from psycopg import sql
 
 from hitl_cli.cli.serving import STOPPED_WITHIN_S
+from hitl_cli.client.connect import connect
+from hitl_cli.client.protocol import get_promise
 from hitl_cli.format.durations import parse_duration
 from hitl_cli.settings import convert
 from hitl_cli.worker.run import GRACE_S
 from tests.deploy.units import DEPLOY
 from tests.docs.test_commands import read
+from tests.postgres.cluster import PASSWORD, binaries
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from tests.postgres.cluster import Cluster
 
 ROOT = DEPLOY.parent
 KUBERNETES = DEPLOY / "kubernetes"
@@ -174,3 +181,25 @@ def test_the_settings_are_valid_and_the_files_are_there() -> None:
         for volume in one["volumes"]:
             source = volume.partition(":")[0]
             assert source in COMPOSE["volumes"] or source == "./resonate.sql" or (DEPLOY / source).exists()
+
+
+@pytest.mark.heavy
+def test_the_role_of_the_services_can_do_what_they_need(
+    postgres: Cluster, database: str, tmp_path: Path
+) -> None:
+    (tmp_path / "db-password").write_text("it's a password\n")
+    env = {
+        "PATH": f"{binaries()}:/usr/bin:/bin",
+        "PGHOST": "127.0.0.1",
+        "PGPORT": str(postgres.port),
+        "PGPASSWORD": PASSWORD,
+        "POSTGRES_USER": "postgres",
+        "POSTGRES_DB": database.rpartition("/")[2],
+        "DB_PASSWORD_FILE": str(tmp_path / "db-password"),
+    }
+    subprocess.run(["bash", "-e", str(DEPLOY / "postgres" / "role.sh")], env=env, check=True)
+    try:
+        with connect(postgres.url(env["POSTGRES_DB"], "hitl", quote("it's a password"))) as client:
+            assert get_promise(client, "hitl") is None
+    finally:
+        postgres.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier("hitl")))

@@ -444,13 +444,26 @@ def test_permissions_and_the_end_of_a_session_are_those_of_the_settings(scene: S
 
 
 def test_signing_out_leads_to_the_provider_too(scene: Scene) -> None:
-    browser, _ = sign_in(scene)
+    browser, page = sign_in(scene)
+    [hint] = [one for one in page.cookies if one.startswith("__Secure-hitl-oidc-hint")]
+    assert all(
+        flag in hint for flag in ("Secure", "HttpOnly", "SameSite=Lax", "Path=/tools/sign-in/oidc/out")
+    )
+    elsewhere = Browser(scene.visited.address)
+    elsewhere.cookies = dict(browser.cookies)
+    led = elsewhere.get("/sign-in/oidc/out")  # by a link of another site: the provider must ask
+    assert "id_token_hint" not in led.headers["Location"]
     page = browser.post("/sign-out", {"csrf": browser.get("/").csrf})
     assert page.headers["Location"] == "/tools/sign-in?out=1"
     assert 'href="/tools/sign-in/oidc/out"' in browser.get("/sign-in?out=1").text
     out = urlsplit(browser.get("/sign-in/oidc/out").headers["Location"])
     assert f"{out.scheme}://{out.netloc}{out.path}" == f"{scene.provider.issuer}/end"
-    assert parse_qs(out.query)["post_logout_redirect_uri"] == [f"{PUBLIC_URL}/sign-in"]
+    asked = parse_qs(out.query)
+    assert asked["post_logout_redirect_uri"] == [f"{PUBLIC_URL}/sign-in"]
+    assert asked["id_token_hint"] == [hint.partition("=")[2].partition(";")[0]]
+    assert "__Secure-hitl-oidc-hint" not in browser.cookies
+    scene.provider.claims["groups"] = ["a group of many"] * 300  # no cookie is so large
+    assert not [one for one in sign_in(scene)[1].cookies if one.startswith("__Secure-hitl-oidc-hint")]
 
 
 def test_the_provider_ends_the_sessions_of_an_account(scene: Scene) -> None:

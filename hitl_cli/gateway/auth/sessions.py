@@ -112,6 +112,7 @@ class Cookies:
         self.session = f"{self.session_before}{suffix}"
         self.visit = f"{prefix}hitl-visit{suffix}"
         self.oidc = f"{prefix}hitl-oidc{suffix}"
+        self.hint = f"{'__Secure-' if self._https else ''}hitl-oidc-hint{suffix}"
         self.look = f"{prefix}hitl-inbox{suffix}"
         self.held = f"{prefix}hitl-held{suffix}"
 
@@ -123,21 +124,26 @@ class Cookies:
                 return session
         return None
 
-    def put(self, response: StreamResponse, name: str, text: str, life_ms: int | None = None) -> None:
-        """Set a cookie; without `life_ms` it lasts until the browser is closed."""
+    def put(
+        self, response: StreamResponse, name: str, text: str, life_ms: int | None = None, below: str = ""
+    ) -> None:
+        """Set a cookie; without `life_ms` it lasts until the browser is closed.
+
+        `below` is the only path that gets it.
+        """
         response.set_cookie(
             name,
             text,
             max_age=None if life_ms is None else life_ms // 1_000,
-            path=self._path,
+            path=f"{self._base}{below}" if below else self._path,
             secure=self._https,
             httponly=True,
             samesite="Lax",
         )
 
-    def drop(self, response: StreamResponse, name: str) -> None:
+    def drop(self, response: StreamResponse, name: str, below: str = "") -> None:
         """Delete a cookie."""
-        self.put(response, name, "", 0)
+        self.put(response, name, "", 0, below)
 
     def visit_of(self, request: Request) -> str | None:
         """Return the id of a browser that has not signed in; None for a new one."""

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from hitl_cli.gateway.auth.access import AuthContext, Visitor
     from hitl_cli.gateway.context import Gateway
-    from hitl_cli.gateway.oidc.provider import Metadata
+    from hitl_cli.gateway.oidc.provider import Metadata, Tokens
     from hitl_cli.people.oidc_settings import OidcSettings
 
 logger = logging.getLogger(__name__)
@@ -56,6 +56,9 @@ FLOW_MS = 15 * 60_000
 """How long somebody may take at the provider."""
 
 RANDOM_BYTES = 32
+
+LONGEST_HINT = 3_500
+"""Characters of an ID token that a browser keeps for signing out: its limit for a cookie is 4,096 bytes."""
 
 
 class _Flow(TokenFields, frozen=True, kw_only=True):
@@ -170,8 +173,12 @@ class OidcSignIn:
         if "code" not in said:
             why = said.get("error", "no code")
             raise SignInRefused(f"the sign-in provider did not sign you in ({printable(why[:60])}).")
-        claims = await _claims(provider, flow, said["code"], gateway)
-        return self._session(gateway, provider, claims, flow.wanted)
+        tokens = await provider.tokens(said["code"], flow.verifier, _back(gateway))
+        claims = await _claims(provider, flow, tokens, gateway)
+        response = self._session(gateway, provider, claims, flow.wanted)
+        if len(tokens.id_token) <= LONGEST_HINT:
+            gateway.cookies.put(response, gateway.cookies.hint, tokens.id_token, sessions.LIFE_MS, OUT)
+        return response
 
     def _session(
         self, gateway: Gateway, provider: Provider, claims: Mapping[str, Any], wanted: str
@@ -202,7 +209,14 @@ class OidcSignIn:
         if end is None:
             raise HttpError(404, "the sign-in provider has no page to sign out: use its own.")
         back = f"{gateway.url}/sign-in"
-        return _to(end, {"client_id": provider.settings.client_id, "post_logout_redirect_uri": back})
+        asked = {"client_id": provider.settings.client_id, "post_logout_redirect_uri": back}
+        hint = request.cookies.get(gateway.cookies.hint)
+        # With it the provider may not ask, and another site can lead somebody here who has not signed out.
+        if hint and gateway.cookies.session_in(request, gateway.keys(), gateway.clock()) is None:
+            asked["id_token_hint"] = hint
+        response = _to(end, asked)
+        gateway.cookies.drop(response, gateway.cookies.hint, OUT)
+        return response
 
     async def _end_sessions(self, request: Request) -> web.Response:
         """End the sessions that the provider names (OpenID Connect Back-Channel Logout)."""
@@ -221,9 +235,8 @@ class OidcSignIn:
         return web.Response()
 
 
-async def _claims(provider: Provider, flow: _Flow, code: str, gateway: Gateway) -> dict[str, Any]:
+async def _claims(provider: Provider, flow: _Flow, tokens: Tokens, gateway: Gateway) -> dict[str, Any]:
     """Return what the provider says of who signed in. Raises SignInRefused, ProviderAway."""
-    tokens = await provider.tokens(code, flow.verifier, _back(gateway))
     claims = await id_token_claims(
         provider,
         tokens.id_token,
