@@ -33,6 +33,7 @@ class ApprovalOptions(TypedDict, total=False):
 
     to: str | Sequence[str]
     deadline: Duration | None
+    extend: Duration | None
     reassign: Reassign
     approvals: int | Mapping[str, int]
     allow_self: bool

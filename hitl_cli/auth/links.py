@@ -192,7 +192,7 @@ def open_link(client: Client, link: Link, groups: Groups, *, clock: Callable[[],
     item = summaries(client, [link.request]).get(link.request)
     request = None if item is None else item.promise
     if clock() >= link.ends_at:
-        if request is not None and request.state == "rejected_timedout":
+        if request is not None and request.expired_at is not None:
             raise _used(request, client.now())
         raise LinkExpired("this link has expired. Ask for a new one, or sign in.")
     revoked = any(_revokes(one, link, groups) for one in search(client, tags={REVOKED_TAG: link.request}))
@@ -215,8 +215,7 @@ def _used(settled: Promise, now: int, others: Iterable[Promise] = ()) -> LinkUse
 
     title = prompt_of(settled)
     what = f"“{as_words(title)}”" if title else settled.id
-    if settled.state == "rejected_timedout":
-        at = settled.timeout_at
+    if (at := settled.expired_at) is not None:
         return LinkUsed(f"{what} can no longer be answered: its deadline passed {_ago(at, now)}.", at)
     audit = audit_of(settled)
     by = f" by {audit.by}" if audit.by else ""

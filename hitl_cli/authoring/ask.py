@@ -40,22 +40,25 @@ from hitl_cli.authoring.refused_answer import put_again, refusal, refused_before
 from hitl_cli.authoring.use import consume_in_run
 from hitl_cli.client.pool import ClientPool
 from hitl_cli.client.protocol import Client, get_promise
+from hitl_cli.client.tags import DEADLINE_TAG
 from hitl_cli.client.wire import is_blocking
 from hitl_cli.errors import NotAwaited, QuestionChanged
 from hitl_cli.format.durations import Duration, duration_ms, format_age, format_duration
 from hitl_cli.format.shell import command
 from hitl_cli.format.terminal import printable
+from hitl_cli.format.times import instant
 from hitl_cli.forms import as_form_type, schema_of
 from hitl_cli.inbox.ask import digest_of as digest_of_file
 from hitl_cli.inbox.decision_log import log_seen
 from hitl_cli.inbox.decision_traces import trace_request
 from hitl_cli.inbox.proof import unproven
 from hitl_cli.inbox.standing import check_offer, decide_by_rule
-from hitl_cli.notify.deliver import asked_in_run, give_notice, notifier_of, tell_outcome
+from hitl_cli.notify.deliver import amendments_in_run, give_notice, notifier_of, tell_outcome
 from hitl_cli.people.contacts import NotificationSettings, recipients, unreached
 from hitl_cli.people.groups import Groups, check_known, unknown_people
 from hitl_cli.proof.signing import too_few_sign
-from hitl_cli.requests.decision import Decision, KeptDecision, decision_on
+from hitl_cli.requests.amendments import assignees_of, deadline_of
+from hitl_cli.requests.decision import Decision, KeptDecision, decision_by_deadline, decision_on
 from hitl_cli.requests.demand import OnUnproven
 from hitl_cli.requests.notification import Notification
 from hitl_cli.requests.question import (
@@ -190,6 +193,7 @@ class _AskOptions(TypedDict, total=False):
     approvals: int | Mapping[str, int]
     allow_self: bool
     deadline: Duration | None
+    extend: Duration | None
     on_deadline: OnDeadline
     valid_for: Duration | None
     once: bool
@@ -228,6 +232,7 @@ def ask(
     approvals: int | Mapping[str, int] = 1,
     allow_self: bool = True,
     deadline: Duration | None = None,
+    extend: Duration | None = None,
     on_deadline: OnDeadline = "expire",
     valid_for: Duration | None = None,
     once: bool = False,
@@ -281,6 +286,8 @@ def ask(
     When (durations are texts like `90s`, `1h30m`, `2d`, or timedeltas):
 
     - `deadline`: how long the request can be answered. Default: 365 days.
+    - `extend`: how much longer the deadline can be moved in all, with `hitl extend`, by the person who asked
+      and those who may assign it. Default: not at all.
     - `on_deadline`: the outcome when the deadline passes: `"expire"`, `"approve"`, `"reject"`, or a value
       that becomes the data of an approval. Default: `"expire"`.
     - `valid_for`: how long an approval may be used, checked by `decision.covers`. Default: forever.
@@ -307,6 +314,7 @@ def ask(
         choices=_several("choices", choices),
         to=_names_of(to),
         reassign=reassign,
+        extend=None if extend is None else duration_ms(extend),
         **quorum_of(approvals),
         allow_self=allow_self,
         on_deadline=on_deadline if on_deadline in PLAIN_DEADLINES else Instead(value=on_deadline),
@@ -353,7 +361,7 @@ def _step_of(ctx: Context, put: NewRequest) -> Context:
     The step outlives its request, so that the request's deadline passes first. It is not retried: what it
     raises is a mistake in the workflow, and would be raised again.
     """
-    life = timedelta(milliseconds=put.deadline_ms + defaults.DEADLINE_MS)
+    life = timedelta(milliseconds=put.deadline_ms + (put.question.extend or 0) + defaults.DEADLINE_MS)
     return ctx.options(timeout=life, retry_policy=Never())
 
 
@@ -436,8 +444,8 @@ async def asking(
     decision = await taken(ctx, put, request, question, form)
     if isinstance(decision, Refused):
         refused = decision
-        to = await asked_in_run(ctx, question, request, request.settled_at or request.created_at)
-        new = put_again(request, question, put, refused, sdk.now(ctx), to)
+        known = await amendments_in_run(ctx, question, request)
+        new = put_again(request, question, put, refused, sdk.now(ctx), known)
         note_question(ctx, again, keep=put.keep)
         given: KeptDecision = await sdk.named(_step_of(ctx, new), again).run(asking, new, None, None, form)
         return msgspec.structs.replace(given, answers=question)
@@ -466,6 +474,10 @@ async def taken(
             raise unproven(request.id, why)
         return without_proof(request, question, why)
     decision = decision_on(request, question, request.value.data, request.value.headers)
+    if question.extend is not None and not decision.expired:
+        deadline = deadline_of(request, await amendments_in_run(ctx, question, request))
+        if decision.at >= instant(deadline):  # another tool, which does not know of it
+            decision = decision_by_deadline(request.id, question, deadline)
     return refusal(form, decision, question) or decision
 
 
@@ -525,7 +537,10 @@ async def create(ctx: Context, put: NewRequest) -> PromiseRecord:
     groups = await check_people(ctx, put.question)
     question = await as_policy_demands(ctx, put, groups)
     tags = put.tags if question is put.question else {**put.tags, **question.tags(key=None, workflow=None)}
-    created = await sdk.create_first(ctx, msgspec.to_builtins(question), tags, now + put.deadline_ms)
+    deadline = now + put.deadline_ms
+    tags = {**tags, DEADLINE_TAG: str(deadline)} if question.extend is not None else tags
+    ends_at = deadline + (question.extend or 0)
+    created = await sdk.create_first(ctx, msgspec.to_builtins(question), tags, ends_at)
     about = {"request": created.id}
     if created.created_at >= now and (unknown := groups.unknown(put.question.everyone)):
         why = printable(unknown_people(unknown, groups))
@@ -602,7 +617,8 @@ async def remind(ctx: Context, question: Question, request: PromiseRecord, told:
     """
     created_at = request.created_at
     now = max(sdk.now(ctx), next_occasion(question, created_at, told))
-    asked = await asked_in_run(ctx, question, request, now)
+    known = await amendments_in_run(ctx, question, request)
+    asked = assignees_of(question, created_at, known, now)
     before = question.asked_at(told - created_at)
     late = [name for name in question.asked_at(now - created_at) if name not in before]
     new = tuple(name for name in asked if name in late)

@@ -17,14 +17,18 @@ from hitl_cli.client.wire import audit_in
 from hitl_cli.errors import DoesNotFit
 from hitl_cli.forms.models import why_unfit
 from hitl_cli.inbox.proof import unproven
+from hitl_cli.requests.amendments import assignees_of, deadline_of
 from hitl_cli.requests.question import Escalation, Question, Refused
 from hitl_cli.sdk import context as sdk
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from resonate.context import Context
     from resonate.types import PromiseRecord
 
     from hitl_cli.authoring.changed_question import NewRequest
+    from hitl_cli.requests.amendments import Amendment
     from hitl_cli.requests.decision import Decision
 
 logger = logging.getLogger(__name__)
@@ -89,12 +93,13 @@ def put_again(
     put: NewRequest,
     refused: Refused,
     now: int,
-    to: tuple[str, ...],
+    amendments: Sequence[Amendment],
 ) -> NewRequest:
-    """Return the request to ask again: for those who may answer by now (`to`), with the time that is left."""
-    age = (request.settled_at or request.created_at) - request.created_at
+    """Return the request to ask again: for those who may answer by now, with the time that is left."""
+    end = request.settled_at or request.created_at
+    to, age = assignees_of(question, request.created_at, amendments, end), end - request.created_at
     ahead = tuple(
         Escalation(after=one.after - age, to=one.to) for one in question.escalate if one.after > age
     )
     again = msgspec.structs.replace(put.question, to=to, escalate=ahead, replaces=request.id, refused=refused)
-    return put._replace(question=again, deadline_ms=max(request.timeout_at - now, LEAST_MS))
+    return put._replace(question=again, deadline_ms=max(deadline_of(request, amendments) - now, LEAST_MS))

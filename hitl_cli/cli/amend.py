@@ -1,4 +1,4 @@
-"""`hitl assign`, `claim` and `release`."""
+"""`hitl assign`, `claim`, `release` and `extend`."""
 
 from __future__ import annotations
 
@@ -66,6 +66,22 @@ def release(
     with opened(inbox_of, ctx, server, token, who) as (inbox, _):
         done = inbox.release(id)
     _tell(done, "released", "nobody has claimed it", as_json=as_json)
+
+
+def extend(
+    ctx: typer.Context,
+    id: Id,
+    duration: Annotated[str, argument("DURATION", "By how much, e.g. 2d.")],
+    who: Who = None,
+    as_json: AsJson = False,
+    server: Server = None,
+    token: Token = None,
+) -> None:
+    """Move the deadline of a request, as far as its author allows with `extend`."""
+    by_ms = parse_duration(duration)
+    with opened(inbox_of, ctx, server, token, who) as (inbox, _):
+        done = inbox.extend(id, by_ms)
+    _tell(done, f"deadline moved to {local(done.item.deadline)}", "", as_json=as_json)
 
 
 def _tell(done: Amended, changed: str, same: str, *, as_json: bool) -> None:

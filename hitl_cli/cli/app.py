@@ -43,6 +43,7 @@ _PANELS = {
         "assign",
         "claim",
         "release",
+        "extend",
         "ask-back",
         "answer-back",
         "open",

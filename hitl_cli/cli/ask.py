@@ -52,6 +52,7 @@ from hitl_cli.inbox.proof import check_is_the_same
 from hitl_cli.people.gateway_file import page_of
 from hitl_cli.people.groups import as_asked, in_words, unknown_people
 from hitl_cli.proof.signing import too_few_sign
+from hitl_cli.requests.amendments import deadline_of
 from hitl_cli.requests.demand import ids_to_ask, names_of
 from hitl_cli.requests.question import (
     MAX_APPROVALS,
@@ -125,6 +126,9 @@ def ask(
     ] = None,
     no_self: Annotated[bool, flag("Exclude yourself from the people who may answer.", "--no-self")] = False,
     deadline: Annotated[str, value("DURATION", "Time allowed for the answer.")] = "365d",
+    extend: Annotated[
+        str | None, value("DURATION", "How much longer the deadline can be moved. Default: not at all.")
+    ] = None,
     on_deadline: Annotated[
         Literal["expire", "approve", "reject"] | None,
         value("OUTCOME", "What happens at the deadline: expire, approve or reject. Default: expire."),
@@ -192,6 +196,7 @@ def ask(
         choices=tuple(choice or ()),
         to=as_asked(to or (), me.groups),
         reassign=reassign,
+        extend=None if extend is None else parse_duration(extend),
         **quorum_of(_read_approvals(approvals or [], me.groups)),
         allow_self=not no_self,
         on_deadline=_read_on_deadline(on_deadline, on_deadline_value, choice or []),
@@ -445,7 +450,7 @@ def _tell(posted: StandaloneRequest, command: _Command, now: int, page: str | No
     lines = [f"Request {posted.id}{to}{age}: {question.title}"]
     if question.digest is not None:
         lines.append(f"sha256 {question.digest.sha256} {question.digest.file}")
-    lines.append(f"Answer until {local(promise.timeout_at)}: {_how_to_answer(question, command)}")
+    lines.append(f"Answer until {local(deadline_of(promise, ()))}: {_how_to_answer(question, command)}")
     *first, last = lines if is_terminal(sys.stderr) else ["  ".join(lines)]
     for line in first:
         note(line)
@@ -500,10 +505,10 @@ def _left_behind(promise: Promise, command: _Command, now: int, write: Callable[
 
 def _how_it_ended(promise: Promise, now: int, write: Callable[[int], str] = iso) -> str:
     """Return the outcome of a decided request, and who decided it."""
-    if promise.state == "rejected_timedout":
+    if promise.expired_at is not None:
         words = {"approved": ": that means yes", "rejected": ": that means no"}
         means = words.get(outcome_of(promise) or "", "")
-        return f"was not answered before its deadline, {write(promise.timeout_at)}{means}"
+        return f"was not answered before its deadline, {write(promise.expired_at)}{means}"
     return f"was {outcome_of(promise)}{by_whom(promise, now, write)}"
 
 

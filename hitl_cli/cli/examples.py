@@ -46,6 +46,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "assign": ("hitl assign invoice-7 lead", "hitl assign invoice-7 group:ops --add"),
     "claim": ("hitl claim hitl-001", "hitl claim hitl-001 --for 2h"),
     "release": ("hitl release hitl-001",),
+    "extend": ("hitl extend invoice-7 2d",),
     "open": ("hitl open", "hitl open hitl-001"),
     "link": (
         "hitl link hitl-001 --for reviewer",

@@ -23,6 +23,12 @@ VOTE_TAG = "hitl:vote"
 AMENDS_TAG = "hitl:amends"
 """On an amendment of a request, such as other assignees (hitl_cli/inbox/amendments.py): its id."""
 
+DEADLINE_TAG = "hitl:deadline"
+"""On a request whose deadline can be moved: its first deadline, in ms since the epoch."""
+
+EXTEND_TAG = "hitl:extend"
+"""On the same requests, so that one search finds them."""
+
 CLAIM_TAG = "hitl:claim"
 """On a claim, whose promise is pending while it holds: so one search finds the claims of all requests."""
 

@@ -46,6 +46,9 @@ EXTERNAL = {EXTERNAL_TAG: "true"}
 GLOBAL = {SCOPE_TAG: "global"}
 """The tag of runs, and on other servers of promises that only the outside can settle; see `is_blocking`."""
 
+EXPIRED_HEADER = "hitl:expired"
+"""Header of a value that a deadline has settled a request with, which could be moved: the deadline."""
+
 CLOCKS_DIFFER_MS = 3_600_000
 """How much an author's clock may differ from the server's before the server's time is used."""
 
@@ -71,6 +74,11 @@ class Promise(Struct, frozen=True, kw_only=True, rename="camel", gc=False):
     def is_blocking(self) -> bool:
         """Whether only the outside can settle it, so that it may wait for a person."""
         return is_blocking(self.tags)
+
+    @property
+    def expired_at(self) -> int | None:
+        """The deadline that has settled it; None if it is pending, or was settled otherwise."""
+        return expired_at(self.state, self.timeout_at, headers_of(self.value))
 
     @property
     def is_run(self) -> bool:
@@ -183,6 +191,14 @@ def is_blocking(tags: Mapping[str, str]) -> bool:
     """Whether only the outside can settle a promise with these tags, so that it may wait for a person."""
     external = tags.get(EXTERNAL_TAG) == "true" or tags.get(SCOPE_TAG) == "global"
     return external and TARGET_TAG not in tags and tags.get(TIMER_TAG) != "true"
+
+
+def expired_at(state: PromiseState, timeout_at: int, headers: Mapping[str, str]) -> int | None:
+    """Return the deadline that has settled a promise; None if it is pending, or was settled otherwise."""
+    if state == "rejected_timedout":
+        return timeout_at
+    at = headers.get(EXPIRED_HEADER, "")
+    return int(at) if state != "pending" and at.isdecimal() and len(at) <= INSTANT_DIGITS else None
 
 
 def tagged(promises: Iterable[Promise], tag: str, value: str) -> Iterator[Promise]:

@@ -98,6 +98,9 @@ class _Desk:
     def claim(self, args: calls.ForTime) -> Amended:
         return _plainly(self.inbox.claim(args.name, args.ms, whole=args.whole))
 
+    def extend(self, args: calls.ForTime) -> Amended:
+        return _plainly(self.inbox.extend(args.name, args.ms, whole=args.whole))
+
     def release(self, args: calls.Named) -> Amended:
         return _plainly(self.inbox.release(args.name, whole=args.whole))
 

@@ -163,6 +163,49 @@ def notify_assigned(client: Client, done: Amended, directory: Directory, group: 
     as_promise(client.call_many([notice.create(target, promise.timeout_at, promise.origin)])[0])
 
 
+# Extending
+
+
+def extend(client: Client, actor: Actor, item: RequestSummary, by_ms: int) -> Amended:
+    """Move the deadline of a request. See Inbox.extend."""
+
+    def say(now: RequestSummary) -> AmendmentInput:
+        _check_may_extend(now, actor.person, actor.groups)
+        until, most = now.deadline + by_ms, now.promise.timeout_at
+        if until > most:
+            left = format_duration(max(most - now.deadline, 0))
+            raise BadInput(
+                f"the deadline of {now.id} can be moved by at most {left} more. Nothing was changed.",
+                code="bad-duration",
+            )
+        return AmendmentInput(kind="extend", until=until)
+
+    return _record(client, actor, item, say)
+
+
+def may_extend(item: RequestSummary, person: str, groups: Groups) -> bool:
+    """Whether a person may move the deadline of a request: who asked it, and who may assign it."""
+    own = groups.same(person, item.asker)
+    return item.asked.extend is not None and (own or may_assign(item, person, groups))
+
+
+def _check_may_extend(item: RequestSummary, person: str, groups: Groups) -> None:
+    """Raise NotAllowed, with the reason, unless a person may move the deadline of a request."""
+    if may_extend(item, person, groups):
+        return
+    if item.asked.extend is None:
+        raise NotAllowed(
+            f'the deadline of {item.id} cannot be moved: its author allows it, as with extend="7d". Nothing'
+            " was changed.",
+            code="not-extendable",
+        )
+    raise NotAllowed(
+        f"only who asked {item.id} may move its deadline, and its assignees if they may assign it to others;"
+        f" {person} may not. Nothing was changed.",
+        code="not-assignee",
+    )
+
+
 # Claiming
 
 

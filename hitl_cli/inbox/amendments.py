@@ -9,7 +9,8 @@ import msgspec
 from hitl_cli.errors import Conflict
 from hitl_cli.format.times import iso
 from hitl_cli.requests.amendment_records import amendments_of_many, claims
-from hitl_cli.requests.amendments import Amendment, assignees_of
+from hitl_cli.requests.amendments import Amendment, assignees_of, is_overdue
+from hitl_cli.requests.decision import settled_by_deadline
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -23,13 +24,18 @@ if TYPE_CHECKING:
 def amended(item: RequestSummary, amendments: Iterable[Amendment]) -> RequestSummary:
     """Return a request with its amendments: those that came before its end.
 
-    What the server has recorded is not in the future, even if the clock of this machine is behind.
+    What the server has recorded is not in the future, even if the clock of this machine is behind. A request
+    whose deadline has passed is shown as `settle_overdue` will settle it (hitl_cli/inbox/deadlines.py).
     """
     end = item.promise.settled_at
     before = tuple(one for one in amendments if end is None or one.at <= end)
-    return msgspec.structs.replace(
-        item, amendments=before, now=max([item.now, *(one.at for one in before[-1:])])
-    )
+    now = max([item.now, *(one.at for one in before[-1:])])
+    item = msgspec.structs.replace(item, amendments=before, now=now)
+    if item.waits and is_overdue(item.asked, item.promise, before, now):
+        state, value = settled_by_deadline(item.id, item.asked, item.deadline)
+        ended = msgspec.structs.replace(item.promise, state=state, value=value, settled_at=item.deadline)
+        return msgspec.structs.replace(item, promise=ended)
+    return item
 
 
 def with_amendments(client: Client, items: Sequence[RequestSummary]) -> list[RequestSummary]:

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from hitl_cli.client.protocol import ProtocolRequest, as_promise, get_promise, get_promises
-from hitl_cli.client.tags import lineage
+from hitl_cli.client.tags import DEADLINE_TAG, lineage
 from hitl_cli.client.waiting import wait_until
 from hitl_cli.client.wire import (
     EXTERNAL,
@@ -32,6 +32,7 @@ from hitl_cli.errors import BadInput, BadName, Conflict, NotAllowed, NotFound, R
 from hitl_cli.format.stable_ids import stable_id
 from hitl_cli.format.urls import host_of
 from hitl_cli.format.validation import about
+from hitl_cli.inbox.deadlines import settle_overdue
 from hitl_cli.inbox.pending import demanded, summary_of
 from hitl_cli.inbox.proof import check_proven, needs_check, unproven
 from hitl_cli.inbox.request_summary import RequestSummary
@@ -153,10 +154,11 @@ def ask(
     if actor.groups.strict and get_promise(client, id) is None:
         with about("to"):
             check_known(question.everyone, actor.groups)
-    mark = fresh_id()
+    mark, deadline = fresh_id(), client.now() + deadline_ms
+    found |= {DEADLINE_TAG: str(deadline)} if question.extend is not None else {}
     data = {
         "id": id,
-        "timeoutAt": client.now() + deadline_ms,
+        "timeoutAt": deadline + (question.extend or 0),
         "param": encode(
             msgspec.to_builtins(question), {"hitl:start": mark, "hitl:by": actor.person, **caller_headers()}
         ),
@@ -405,6 +407,7 @@ def _now_of(
     promise, other = found.get(posted.id), found.get(beside)
     if promise is None:
         raise NotFound(f"the request {posted.id} was deleted.")
+    promise = settle_overdue(client, promise)
     if promise.state != "pending" or (not posted.question.several and not groups.policy):
         return promise, other
     item = demanded(summary_of(client, promise, promise), groups)

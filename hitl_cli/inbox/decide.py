@@ -410,10 +410,9 @@ def outcome(settled: Promise, vote: Vote, audit: Audit, now: int, groups: Groups
 
 def already(settled: Promise, now: int) -> Conflict | TimedOut:
     """Return the error for a promise that was settled earlier."""
-    if settled.state == "rejected_timedout":
+    if (ended := settled.expired_at) is not None:
         return TimedOut(
-            f"{settled.id} can no longer be answered: its deadline passed {iso(settled.timeout_at)}.",
-            at=settled.timeout_at,
+            f"{settled.id} can no longer be answered: its deadline passed {iso(ended)}.", at=ended
         )
     by = by_whom(settled, now)
     if settled.state == "rejected_canceled":
@@ -439,6 +438,6 @@ def by_whom(settled: Promise, now: int, write: Callable[[int], str] = iso) -> st
 
 def decided_at(settled: Promise, now: int) -> int:
     """Return when a request was decided (ms since the epoch); `now` if nobody knows."""
-    if settled.state == "rejected_timedout":
-        return settled.timeout_at
+    if settled.expired_at is not None:
+        return settled.expired_at
     return audit_of(settled).at or settled.settled_at or now

@@ -63,7 +63,7 @@ STATES: dict[Outcome | None, tuple[PromiseState, ...]] = {
     None: SETTLED,
     "approved": ("resolved", "rejected_timedout"),
     "rejected": ("rejected", "rejected_timedout"),
-    "expired": ("rejected_timedout",),
+    "expired": ("rejected_timedout", "rejected"),
     "canceled": ("rejected_canceled",),
 }
 """The possible states of a promise by outcome. A deadline may count as approved or rejected."""
@@ -261,7 +261,7 @@ def decision_of(promise: Promise, function: str | None, others: Iterable[Promise
     end = settled_at(promise)
     data, choice = _answer_in(promise)
     question, outcome = question_of(promise) or PLAIN, outcome_of(promise)
-    by_hand = promise.state in ("rejected", "rejected_canceled")
+    by_hand = promise.state in ("rejected", "rejected_canceled") and promise.expired_at is None
     return HistoryEntry(
         kind="decision",
         id=promise.id,
@@ -273,12 +273,12 @@ def decision_of(promise: Promise, function: str | None, others: Iterable[Promise
         # The server's instant, if the recorded one is impossible.
         at=audit.at if audit.at is not None and promise.created_at <= audit.at <= end else end,
         waited_ms=max(end - promise.created_at, 0),
-        deadline=promise.state == "rejected_timedout",
+        deadline=promise.expired_at is not None,
         choice=audit.choice or choice,
         data=data,
         reason=error_message(promise.value) if by_hand and decode(promise.value) is not None else None,
         by=audit.by,
-        via=audit.via,
+        via=None if promise.expired_at is not None else audit.via,
         comment=audit.comment,
         votes=audit.votes,
         rule=audit.rule,
@@ -293,8 +293,8 @@ def decision_of(promise: Promise, function: str | None, others: Iterable[Promise
 def _answer_in(promise: Promise) -> tuple[Json, str | None]:
     """Return the data and the choice of an approval, by a person or by the deadline."""
     question = question_of(promise) or PLAIN
-    if promise.state == "rejected_timedout":
-        meant = decision_by_deadline(promise, question)
+    if (ended := promise.expired_at) is not None:
+        meant = decision_by_deadline(promise.id, question, ended)
         return meant.data, meant.choice
     data = decode(promise.value) if promise.state == "resolved" else None
     choice = data if data in question.choices else None
@@ -396,7 +396,7 @@ def _told(promise: Promise, function: str | None, others: Sequence[Promise]) -> 
                 "comment", comment.at, outcome=None, by=comment.by, via=comment.via, comment=comment.text
             )
     for one in amendments_in(promise.id, tagged(others, AMENDS_TAG, promise.id)):
-        if promise.settled_at is None or one.at <= promise.settled_at:
+        if one.kind != "expire" and (promise.settled_at is None or one.at <= promise.settled_at):
             yield said(one.kind, one.at, outcome=None, by=one.by, via=one.via, to=one.to, until=one.until)
     for entry in thread_in(tagged(others, THREAD_TAG, promise.id), promise.id):
         yield said(entry.kind, entry.at, outcome=None, by=entry.by, via=entry.via, comment=entry.text)

@@ -292,6 +292,17 @@ class Inbox:
         check_person(self.actor.person)
         return amend.release(self.client, self.actor, self._to_amend(request, whole=whole))
 
+    def extend(self, request: str | RequestSummary, by_ms: int, *, whole: bool = False) -> Amended:
+        """Move the deadline of an open request by some ms, as far as its author allows (`Question.extend`).
+
+        Raises NotFound, BadInput (too far), NotAllowed, Conflict, TimedOut (it is decided, or its deadline
+        has passed). Then nothing is changed.
+        """
+        from hitl_cli.inbox import amend
+
+        check_person(self.actor.person)
+        return amend.extend(self.client, self.actor, self._to_amend(request, whole=whole), by_ms)
+
     def _to_amend(self, request: str | RequestSummary, *, whole: bool) -> RequestSummary:
         """Return a request for who may decide or has asked it."""
         if "decide" in self.actor.may:

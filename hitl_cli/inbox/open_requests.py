@@ -33,7 +33,7 @@ from msgspec import Struct
 
 from hitl_cli.client.paging import Place, cursor_in, cursor_of
 from hitl_cli.client.protocol import get_promises, search_pages
-from hitl_cli.client.tags import EXTERNAL_TAG, ORIGIN_TAG, REQUEST_TAG, SCOPE_TAG
+from hitl_cli.client.tags import DEADLINE_TAG, EXTERNAL_TAG, ORIGIN_TAG, REQUEST_TAG, SCOPE_TAG
 from hitl_cli.client.wire import EXTERNAL, Promise
 from hitl_cli.engine.records import Value
 from hitl_cli.format.json import to_json
@@ -84,7 +84,7 @@ MOST = 5_000
 RELOAD_S = 600.0
 """How often the table is loaded again."""
 
-KEPT_TAGS = (REQUEST_TAG, KEY_TAG, ORIGIN_TAG, EXTERNAL_TAG, SCOPE_TAG)
+KEPT_TAGS = (REQUEST_TAG, KEY_TAG, ORIGIN_TAG, EXTERNAL_TAG, SCOPE_TAG, DEADLINE_TAG)
 """Of the reserved tags, those that a summary reads."""
 
 
@@ -316,6 +316,7 @@ class OpenRequests:
         for row, item in open_to:
             row.item = now = amended(item, found[row.id])
             row.names, row.counted, row.spelled = now.ever_asked, open_row(now), None
+            self._move(row, place_by_deadline(now.promise, now.amendments))
         several = [(row, row.item) for row in rows if row.item is not None and row.item.asked.several]
         ballots = votes_of_many(self._client, [row.id for row, _ in several])
         for row, item in several:
@@ -323,6 +324,14 @@ class OpenRequests:
                 msgspec.structs.replace(one, vote=_counted(item.asked, one.vote)) for one in ballots[row.id]
             )
             row.spelled = None
+
+    def _move(self, row: _Row, due: Place) -> None:
+        """Note where a request is by its deadline, which may have been moved."""
+        order = self._orders.get("due")
+        if order is not None and due != row.due:
+            del order[bisect_left(order, row.due)]
+            insort(order, due)
+        row.due = due
 
     def _remove(self, id: str) -> None:
         """Remove a request that is decided."""

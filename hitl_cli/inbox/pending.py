@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from hitl_cli.client.paging import FAR, LOOKS, ordered, page_of
 from hitl_cli.client.protocol import PAGE, get_promises, pages, search, search_page
-from hitl_cli.client.tags import RESERVED_TAGS
+from hitl_cli.client.tags import EXTEND_TAG, RESERVED_TAGS
 from hitl_cli.client.wire import EXTERNAL, GLOBAL
 from hitl_cli.errors import BadInput, BadName, BadUsage
 from hitl_cli.inbox.amendments import with_amendments, with_claims
@@ -20,6 +20,8 @@ from hitl_cli.inbox.request_summary import RequestSummary
 from hitl_cli.inbox.thread import NO_THREADS, open_questions
 from hitl_cli.inbox.votes import complete, count, votes_of_many
 from hitl_cli.people.groups import NO_GROUPS, in_one_form, spelled
+from hitl_cli.requests.amendment_records import amendments_of_many
+from hitl_cli.requests.amendments import deadline_of
 from hitl_cli.requests.demand import raised
 from hitl_cli.requests.question import (
     PLAIN,
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from hitl_cli.inbox.votes import Tally
     from hitl_cli.people.groups import Groups
     from hitl_cli.people.sight import Sight
+    from hitl_cli.requests.amendments import Amendment
 
 type Sort = Literal["age", "due", "priority"]
 
@@ -189,9 +192,10 @@ def sees(sight: Sight, item: RequestSummary) -> bool:
 
 
 def fits(item: RequestSummary, wanted: RequestFilter, groups: Groups = NO_GROUPS) -> bool:
-    """Whether a request matches a filter."""
+    """Whether a request is open, and matches a filter."""
     return (
-        (wanted.person is None or waits_for(item, wanted.person, groups))
+        item.waits
+        and (wanted.person is None or waits_for(item, wanted.person, groups))
         and _says(item, wanted.text)
         and _fits_facts(item, wanted, groups)
     )
@@ -250,7 +254,10 @@ def _in_order(
         return oldest_first
     every = [promise for page in pages(oldest_first) for promise in page if promise.is_blocking]
     every = every if sight is None else sight.among(client, every)
-    return ordered(every, place_by_deadline if sort == "due" else place_by_priority)
+    if sort == "priority":
+        return ordered(every, place_by_priority)
+    moved = amendments_of_many(client, [one.id for one in every if EXTEND_TAG in one.tags])
+    return ordered(every, lambda one: place_by_deadline(one, moved.get(one.id, ())))
 
 
 def blocking_pages(client: Client, wanted: RequestFilter = EVERYTHING) -> Iterator[list[Promise]]:
@@ -297,9 +304,9 @@ def _place_by_age(promise: Promise) -> Place:
     return 0, promise.created_at, promise.id
 
 
-def place_by_deadline(promise: Promise) -> Place:
+def place_by_deadline(promise: Promise, amendments: Sequence[Amendment] = ()) -> Place:
     """Return a promise's place by deadline."""
-    return promise.timeout_at, promise.created_at, promise.id
+    return deadline_of(promise, amendments), promise.created_at, promise.id
 
 
 def place_by_priority(promise: Promise) -> Place:

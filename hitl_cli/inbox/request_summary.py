@@ -15,6 +15,7 @@ from hitl_cli.requests.amendments import (
     assignees_of,
     claim_of,
     counted_by,
+    deadline_of,
     ever_asked,
 )
 from hitl_cli.requests.demand import names_known_by
@@ -95,7 +96,7 @@ class RequestSummary(Struct, frozen=True, kw_only=True, gc=False):
     @property
     def deadline(self) -> int:
         """The deadline."""
-        return self.promise.timeout_at
+        return deadline_of(self.promise, self.amendments)
 
     @property
     def asked(self) -> Question:

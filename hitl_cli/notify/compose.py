@@ -149,7 +149,7 @@ def _item_of(
     back = _asked_back(notices)
     if back is not None and back.to_asker:
         url, answer_url = _page_of(case, reach), None
-    outcome = OUTCOMES.get(promise.state)
+    outcome = "expired" if promise.expired_at is not None else OUTCOMES.get(promise.state)
     return MessageItem(
         request=promise.id,
         workflow=promise.origin,
@@ -157,7 +157,7 @@ def _item_of(
         question=question,
         asker=case.asker,
         asked_at=promise.created_at,
-        deadline=promise.timeout_at,
+        deadline=case.deadline,
         url=url,
         answer_url=answer_url,
         outcome=outcome,
@@ -171,9 +171,10 @@ def _item_of(
 
 def _reason_of(case: RequestSummary) -> str | None:
     """Return the reason of an outcome: the person's, or what the deadline means. None if there is none."""
-    if case.promise.state in ("rejected", "rejected_canceled"):
-        return error_message(case.promise.value)
-    if case.promise.state != "rejected_timedout" or case.asked.on_deadline == "expire":
+    if case.promise.expired_at is None:
+        by_hand = case.promise.state in ("rejected", "rejected_canceled")
+        return error_message(case.promise.value) if by_hand else None
+    if case.asked.on_deadline == "expire":
         return None
     return f"it counts as {means_at_deadline(case.asked)}"
 

@@ -26,7 +26,7 @@ from hitl_cli.client.protocol import Client
 from hitl_cli.client.wire import Promise, audit_of
 from hitl_cli.defaults import DEADLINE_MS
 from hitl_cli.errors import HitlError, logged
-from hitl_cli.inbox.amendments import amended, asked_at
+from hitl_cli.inbox.amendments import amended
 from hitl_cli.inbox.permission import is_excluded
 from hitl_cli.inbox.request_summary import RequestSummary
 from hitl_cli.inbox.thread import open_question, thread_of
@@ -47,6 +47,7 @@ from hitl_cli.people.contacts import (
     recipients,
 )
 from hitl_cli.requests.amendment_records import amendments_of_many
+from hitl_cli.requests.amendments import Amendment, assignees_of
 from hitl_cli.requests.notification import NOTIFICATION_LIFE_MS, Notification, outcome_notification
 from hitl_cli.requests.question import Question
 from hitl_cli.sdk import context as sdk
@@ -234,22 +235,22 @@ async def give_notice(ctx: Context, notice: Notification, request: PromiseRecord
 async def tell_outcome(ctx: Context, question: Question, request: PromiseRecord | Promise) -> None:
     """Queue the notification of an outcome to the assignees who did not decide it."""
     end = request.settled_at or request.timeout_at
-    asked = await asked_in_run(ctx, question, request, end)
-    await give_notice(ctx, outcome_notification(request.id, request.state, asked), request)
+    known = await amendments_in_run(ctx, question, request)
+    asked = assignees_of(question, request.created_at, known, end)
+    await give_notice(ctx, outcome_notification(request, asked), request)
 
 
-async def asked_in_run(
-    ctx: Context, question: Question, request: PromiseRecord | Promise, at: int
-) -> tuple[str, ...]:
-    """Return who is asked at an instant; empty means anyone. In a rehearsal nobody is assigned."""
-    if question.can_be_amended:
-        try:
-            pool = ctx.get_dependency(ClientPool)
-        except KeyError:
-            pass
-        else:
-            return await pool.run(asked_at, request.id, question, request.created_at, at)
-    return question.asked_at(at - request.created_at)
+async def amendments_in_run(
+    ctx: Context, question: Question, request: PromiseRecord | Promise
+) -> tuple[Amendment, ...]:
+    """Return the amendments of a request. In a rehearsal there are none."""
+    if not question.can_be_amended:
+        return ()
+    try:
+        pool = ctx.get_dependency(ClientPool)
+    except KeyError:
+        return ()
+    return (await pool.run(amendments_of_many, [request.id]))[request.id]
 
 
 # One notification

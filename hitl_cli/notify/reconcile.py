@@ -155,7 +155,7 @@ class Reconciler:
         # A Resonate Server would read all promises.
         for promise in () if plain else settled_since(client, self._looked_at - OVERLAP_MS):
             # `ask` in a workflow queues the others, but not in a run that has ended.
-            over = promise.state in ("rejected_canceled", "rejected_timedout")
+            over = promise.state == "rejected_canceled" or promise.expired_at is not None
             alone = promise.origin == promise.id
             if promise.id in self._waiting or ((over or alone) and self._concerns(promise)):
                 found[promise.id] = promise
@@ -172,7 +172,7 @@ class Reconciler:
         end = promise.settled_at or promise.timeout_at
         asked = asked_at(client, promise.id, question, promise.created_at, end)
         if concerns(asked, self._reach.now, audit_of(promise).by):
-            notice = outcome_notification(promise.id, promise.state, asked)
+            notice = outcome_notification(promise, asked)
             yield notice, promise.origin, now + NOTIFICATION_LIFE_MS
 
     def _give(self, client: Client, notices: Sequence[_New]) -> None:

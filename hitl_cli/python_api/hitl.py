@@ -54,6 +54,7 @@ class AskOptions(TypedDict, total=False):
     approvals: int | Mapping[str, int]
     allow_self: bool
     deadline: Duration | None
+    extend: Duration | None
     on_deadline: Any
     valid_for: Duration | None
     once: bool

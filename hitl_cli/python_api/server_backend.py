@@ -15,6 +15,7 @@ from hitl_cli.client.waiting import wait_until
 from hitl_cli.errors import TimedOut
 from hitl_cli.inbox import Inbox
 from hitl_cli.inbox.ask import StandaloneRequest, decision_of
+from hitl_cli.inbox.deadlines import settle_overdue
 from hitl_cli.people.actor import Actor
 from hitl_cli.people.contacts import Directory
 from hitl_cli.python_api.backend import HISTORY_PAGE, check_is_id
@@ -179,7 +180,8 @@ class ServerBackend:
         client = self.client()
 
         def look() -> list[str] | None:
-            found = get_promises(client, ids)
+            read = get_promises(client, ids)
+            found = {id: settle_overdue(client, promise) for id, promise in read.items()}
             return [id for id in ids if id not in found or found[id].state != "pending"] or None
 
         return wait_until(client, look, timeout_s=timeout_s) or []

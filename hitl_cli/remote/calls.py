@@ -232,6 +232,7 @@ CALLS: dict[str, Call] = {
     "release": Call(args=Named, result=Amended),
     "ask-back": Call(args=Commented, result=ThreadEntry),
     "answer-back": Call(args=Commented, result=ThreadEntry),
+    "extend": Call(args=ForTime, result=Amended),
     "ask": Call(args=Put, result=StandaloneRequest),
     "notify": Call(args=Existing, result=bool),
     "asked": Call(args=Existing, result=StandaloneRequest),

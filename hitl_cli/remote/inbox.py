@@ -169,6 +169,11 @@ class RemoteInbox(Inbox):
         """End the claim on a request."""
         return self._amended("release", _named(request, whole=whole))
 
+    def extend(self, request: str | RequestSummary, by_ms: int, *, whole: bool = False) -> Amended:
+        """Move the deadline of a request."""
+        named = _named(request, whole=whole)
+        return self._amended("extend", ForTime(name=named.name, ms=by_ms, whole=named.whole))
+
     def _amended(self, name: str, args: Any) -> Amended:
         done: Amended = self._ask(name, args)
         return msgspec.structs.replace(done, item=_plain(done.item))
@@ -328,6 +333,7 @@ def _as_input(
         choices=question.choices,
         to=question.to,
         reassign=question.reassign,
+        extend=None if question.extend is None else f"{question.extend}ms",
         approvals=question.approvals_by or question.approvals,
         allow_self=question.allow_self,
         deadline=f"{deadline_ms}ms",

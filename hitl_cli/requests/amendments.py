@@ -6,11 +6,13 @@ order (hitl_cli/inbox/amendments.py stores them). These functions say what holds
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from hitl_cli.client.tags import DEADLINE_TAG
+from hitl_cli.client.wire import INSTANT_DIGITS
 from hitl_cli.requests.question import FOR_EVER
 
 if TYPE_CHECKING:
@@ -18,7 +20,17 @@ if TYPE_CHECKING:
 
     from hitl_cli.requests.question import Question
 
-type AmendmentKind = Literal["assign", "claim", "release", "extend"]
+type AmendmentKind = Literal["assign", "claim", "release", "extend", "expire"]
+"""`expire` is that the deadline passed: nothing is moved after it."""
+
+
+class _Asked(Protocol):
+    """A request as a promise, of hitl or of the SDK."""
+
+    @property
+    def tags(self) -> dict[str, str]: ...
+    @property
+    def timeout_at(self) -> int: ...
 
 
 class Amendment(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -75,6 +87,20 @@ def asked_from_now_on(
     return assignees_of(question, created_at, amendments, created_at + FOR_EVER)
 
 
+def deadline_of(promise: _Asked, amendments: Sequence[Amendment]) -> int:
+    """Return the deadline of a request: as it was asked, or as it was moved last."""
+    moved = next((one.until for one in reversed(amendments) if one.kind == "extend"), None)
+    first = promise.tags.get(DEADLINE_TAG, "")
+    asked = int(first) if first.isdecimal() and len(first) <= INSTANT_DIGITS else promise.timeout_at
+    return min(asked if moved is None else moved, promise.timeout_at)
+
+
+def is_overdue(question: Question, promise: _Asked, amendments: Sequence[Amendment], now: int) -> bool:
+    """Whether the deadline of a request that can be moved has passed, so that it is over."""
+    ended = any(one.kind == "expire" for one in amendments)
+    return question.extend is not None and (ended or now >= deadline_of(promise, amendments))
+
+
 def if_assigned(question: Question) -> Question:
     """Return a question as it is judged without its amendments: for anyone, if it may be assigned."""
     return question if question.reassign == "nobody" else replace(question, to=(), escalate=())
@@ -82,6 +108,6 @@ def if_assigned(question: Question) -> Question:
 
 def claim_of(amendments: Sequence[Amendment], at: int) -> Amendment | None:
     """Return the claim that holds at an instant: until its time, a release, or another assignment."""
-    claims = (one for one in reversed(amendments) if one.kind != "extend" and one.at <= at)
+    claims = (one for one in reversed(amendments) if one.kind not in ("extend", "expire") and one.at <= at)
     last = next(claims, None)
     return last if last is not None and last.kind == "claim" and at < (last.until or 0) else None

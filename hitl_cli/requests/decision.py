@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 from msgspec import Struct
 
-from hitl_cli.client.wire import Json, Vote, audit_in
+from hitl_cli.client.wire import (
+    EXPIRED_HEADER,
+    Audit,
+    Json,
+    Vote,
+    audit_in,
+    encode,
+    error_value,
+    expired_at,
+)
 from hitl_cli.engine.wall_clock import now_ms
 from hitl_cli.errors import BadInput, NotCovered
 from hitl_cli.format.times import instant
@@ -21,7 +30,13 @@ from hitl_cli.requests.question import Instead, Question
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from hitl_cli.engine.records import PromiseState
+    from hitl_cli.engine.records import PromiseState, Value
+
+
+NOBODY_ANSWERED = "nobody answered before the deadline"
+
+VIA_DEADLINE = "deadline"
+"""The `via` of a decision by a deadline that can be moved, in the audit record."""
 
 
 class Rejected(Exception):
@@ -186,8 +201,9 @@ def decision_on(
 
     Raises BadInput if the data is not a valid answer to the question.
     """
-    if request.state == "rejected_timedout":
-        return decision_by_deadline(request, question)
+    ended = expired_at(request.state, request.timeout_at, headers or {})
+    if ended is not None:
+        return decision_by_deadline(request.id, question, ended)
     audit = audit_in(headers or {})
     at = instant(audit.at or request.settled_at or request.created_at)
     approved = request.state == "resolved"
@@ -230,8 +246,17 @@ def check_answer(id: str, question: Question, choice: str | None, data: Json) ->
             ) from error
 
 
-def decision_by_deadline(request: _Settled, question: Question) -> Decision[Json]:
-    """Return the decision that the deadline makes."""
+def settled_by_deadline(id: str, question: Question, at: int) -> tuple[PromiseState, Value]:
+    """Return the state and the value with which a deadline that can be moved settles a request."""
+    meant = decision_by_deadline(id, question, at)
+    headers = Audit(via=VIA_DEADLINE, at=at).headers() | {EXPIRED_HEADER: str(at)}
+    if meant.approved:
+        return "resolved", encode(meant.choice if meant.data is None else meant.data, headers)
+    return "rejected", error_value(NOBODY_ANSWERED, headers)
+
+
+def decision_by_deadline(id: str, question: Question, at_ms: int) -> Decision[Json]:
+    """Return the decision that the deadline makes, at an instant in ms since the epoch."""
     approved, data, choice = False, None, None
     match question.on_deadline:
         case "approve":
@@ -242,11 +267,11 @@ def decision_by_deadline(request: _Settled, question: Question) -> Decision[Json
             data = None if choice is not None and question.form is not None else value
     if approved and question.editable is not None:
         data = approved_arguments(question, data)
-    at = instant(request.timeout_at)
-    reason = None if approved else "nobody answered before the deadline"
+    at = instant(at_ms)
+    reason = None if approved else NOBODY_ANSWERED
     decided = approval_of(question, at, data) if approved else {}
     return Decision(
-        id=request.id,
+        id=id,
         approved=approved,
         choice=choice,
         data=data,

@@ -6,14 +6,14 @@ contacts delivers it (hitl_cli/notify/deliver.py). No run waits for it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import msgspec
 from msgspec import Struct
 
 from hitl_cli.client.protocol import ProtocolRequest
 from hitl_cli.client.tags import CALL_BACK, NOTICE_TAG, TARGET_TAG, TELL, lineage
-from hitl_cli.client.wire import Call, Json, child_id, encode
+from hitl_cli.client.wire import Call, Json, child_id, encode, expired_at
 from hitl_cli.requests.question import OUTCOMES
 
 if TYPE_CHECKING:
@@ -89,6 +89,24 @@ class Notification(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return ProtocolRequest("promise.create", data | {"tags": self.tags(origin, target)})
 
 
+class _Value(Protocol):
+    @property
+    def headers(self) -> dict[str, str] | None: ...
+
+
+class _Settled(Protocol):
+    """A settled promise, of hitl or of the SDK."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def state(self) -> PromiseState: ...
+    @property
+    def timeout_at(self) -> int: ...
+    @property
+    def value(self) -> _Value | None: ...
+
+
 def callback_of(request: str) -> Notification:
     """Return the notification that posts the decision on a request to its callback."""
     return Notification(request=request, occasion="callback")
@@ -99,6 +117,9 @@ def callback_ends_at(promise: Promise) -> int:
     return promise.timeout_at + NOTIFICATION_LIFE_MS
 
 
-def outcome_notification(request: str, state: PromiseState, names: Iterable[str]) -> Notification:
+def outcome_notification(request: _Settled, names: Iterable[str]) -> Notification:
     """Return the notification of the outcome of a settled request."""
-    return Notification(request=request, occasion=OUTCOMES[state], names=tuple(names))
+    headers = (request.value.headers if request.value is not None else None) or {}
+    ended = expired_at(request.state, request.timeout_at, headers) is not None
+    occasion: Occasion = "expired" if ended else OUTCOMES[request.state]
+    return Notification(request=request.id, occasion=occasion, names=tuple(names))

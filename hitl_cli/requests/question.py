@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
-from hitl_cli.client.tags import REQUEST_TAG, RESERVED_TAGS
+from hitl_cli.client.tags import EXTEND_TAG, REQUEST_TAG, RESERVED_TAGS
 from hitl_cli.client.wire import Json, decode_as, headers_of
 from hitl_cli.errors import BadInput, TooLarge
 from hitl_cli.format.names import folded, normalized
@@ -147,8 +147,8 @@ class Question(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=
     URL that is sent the decision, `proof` how the decision must be proven, `policy` the patterns of the
     settings that demanded more than its author, `approvals_by` how many of the `approvals` must be by members
     of a group (the key; or by a person), `offer` a rule that may be made with an approval. `reassign` says
-    who may assign it to others. `replaces` is the id of the request that it replaces, because the code was
-    changed or the answer was `refused`.
+    who may assign it to others, and `extend` how much longer its deadline can be moved in all. `replaces` is
+    the id of the request that it replaces, because the code was changed or the answer was `refused`.
     """
 
     prompt: str
@@ -168,6 +168,7 @@ class Question(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=
     once: bool = False
     proof: ProofKind | None = None
     policy: tuple[str, ...] = ()
+    extend: Duration | None = None
     remind: Duration | None = None
     escalate: tuple[Escalation, ...] = ()
     priority: Priority = "normal"
@@ -198,7 +199,7 @@ class Question(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=
     @property
     def can_be_amended(self) -> bool:
         """Whether it may have amendments (hitl_cli/requests/amendments.py), so that they must be read."""
-        return self.reassign != "nobody"
+        return self.reassign != "nobody" or self.extend is not None
 
     def asked_at(self, age: int) -> tuple[str, ...]:
         """Return who may answer `age` ms after the request was created; empty means anyone."""
@@ -223,6 +224,7 @@ class Question(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=
         tags |= {KEY_TAG: key} if key else {}
         tags |= {WORKFLOW_TAG: workflow} if workflow else {}
         tags |= {AMENDABLE_TAG: "1"} if self.can_be_amended else {}
+        tags |= {EXTEND_TAG: "1"} if self.extend is not None else {}
         return tags | ({QUORUM_TAG: "1"} if self.several else {})
 
 
@@ -487,7 +489,7 @@ def replaces(promise: Promise) -> str | None:
 
 def outcome_of(promise: Promise) -> Outcome | None:
     """Return the outcome of a request, including what its deadline means; None while it is pending."""
-    question = question_of(promise) if promise.state == "rejected_timedout" else None
+    question = question_of(promise) if promise.expired_at is not None else None
     return OUTCOMES.get(promise.state) if question is None else means_at_deadline(question)
 
 

@@ -95,6 +95,9 @@ class QuestionInput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     approvals: Approvals = 1
     allow_self: Annotated[bool, Meta(description="Whether the person who asks may answer.")] = True
     deadline: Annotated[str, Meta(description="How long it can be answered, a duration.")] = "365d"
+    extend: Annotated[
+        str | None, Meta(description="How much longer its deadline can be moved in all, a duration.")
+    ] = None
     valid_for: Annotated[
         str | None, Meta(description="How long an approval may be used, a duration. Without it, forever.")
     ] = None
@@ -131,6 +134,12 @@ class QuestionInput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             return None if self.valid_for is None else parse_duration(self.valid_for)
 
     @property
+    def extend_ms(self) -> int | None:
+        """How much longer its deadline can be moved, in ms. Raises BadInput."""
+        with about("extend"):
+            return None if self.extend is None else parse_duration(self.extend)
+
+    @property
     def names(self) -> list[str]:
         """What a policy knows it by."""
         return names_of(self.tags.get(TOOL_TAG), self.key, self.id)
@@ -146,6 +155,7 @@ class QuestionInput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             choices=self.choices,
             to=as_asked(self.to),
             reassign=self.reassign,
+            extend=self.extend_ms,
             **quorum_of(_named_by(as_asked, self.approvals)),
             allow_self=self.allow_self,
             on_deadline=self.on_deadline,

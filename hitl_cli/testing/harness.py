@@ -18,6 +18,7 @@ from hitl_cli.engine.server import Server
 from hitl_cli.engine.wall_clock import now_ms, set_clock
 from hitl_cli.errors import RunFailed
 from hitl_cli.format.durations import Duration, duration_ms
+from hitl_cli.inbox.deadlines import DueRequests, due_requests
 from hitl_cli.inbox.history import HistoryFilter
 from hitl_cli.inbox.permission import may_answer
 from hitl_cli.people.actor import Actor
@@ -176,7 +177,8 @@ class HitlTest:
         """Return when something is due next, after firing what is due now; ms since the epoch."""
         while (due := self._engine.run_batch([]).due) <= now_ms():
             pass
-        return min([due, *(retry.at for retry in self._worker.retries)])
+        moved = [at for at, _ in due_requests(self._backend.client())]
+        return min([due, *(retry.at for retry in self._worker.retries), *moved])
 
     def _settle(self) -> None:
         """Let all happen that can happen now, and apply the rules of people."""
@@ -184,6 +186,7 @@ class HitlTest:
             while True:
                 self._next_due()
                 self._worker.retry_due()
+                DueRequests().look(self._backend.client())
                 self._worker.settle(PATIENCE_S)
                 if not self._answer():
                     return

@@ -55,7 +55,7 @@ def amended_text(made: Amendment, write: Callable[[int], str]) -> str:
             return f"claimed it until {write(made.until or made.at)}"
         case "release":
             return "ended the claim"
-        case "extend":
+        case "extend" | "expire":
             return f"moved the deadline to {write(made.until or made.at)}"
 
 

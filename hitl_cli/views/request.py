@@ -152,11 +152,11 @@ class RequestDetailsDocument(RequestBaseDocument, frozen=True, kw_only=True):
     `editable` the JSON Schema of the arguments that may be approved instead, and `valid_for_s` how long the
     approval may be used; with `once`, it is used up by the first who does (`used`). `proof` is how the
     decision must be proven, `policy` the patterns of the settings that demand more. `reassign` says who may
-    assign it to others, `amendments` what was changed since it was asked. `offer` is a standing
-    rule that may be made with it. `replaces` and `replaced_by` are requests of the same run: its code
-    changed, or an answer could not be used. `thread` is what was asked back
-    and answered. `callback` is the host that is sent the decision. `param` is the
-    data of a promise that is not a valid request. `stored` is given on request, for a decided one.
+    assign it to others, `extend_s` how much longer its deadline can be moved in all, and `amendments` what
+    was changed since it was asked. `offer` is a standing rule that may be made with it. `replaces` and
+    `replaced_by` are requests of the same run: its code changed, or an answer could not be used. `thread` is
+    what was asked back and answered. `callback` is the host that is sent the decision. `param` is the data of
+    a promise that is not a valid request. `stored` is given on request, for a decided one.
     """
 
     title: str | None
@@ -172,6 +172,7 @@ class RequestDetailsDocument(RequestBaseDocument, frozen=True, kw_only=True):
     proof: ProofKind | None = None
     policy: tuple[str, ...] = ()
     reassign: Reassign = "nobody"
+    extend_s: float | None = None
     amendments: tuple[AmendmentDocument, ...] = ()
     offer: dict[str, Any] | None = None
     form: dict[str, Any] | bool | None
@@ -219,7 +220,8 @@ def request_details_document(
             "proof": item.asked.proof,
             "policy": item.asked.policy,
             "reassign": item.asked.reassign,
-            "amendments": tuple(map(amendment_document, item.amendments)),
+            "extend_s": None if item.asked.extend is None else item.asked.extend / 1_000,
+            "amendments": tuple(amendment_document(one) for one in item.amendments if one.kind != "expire"),
             "offer": _offer_document(item.asked),
             "form": known.get("form"),
             "fields": [_field_document(field) for field in fields_of(item.asked)],

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from hitl_cli.client.protocol import ProtocolRequest, as_promise
+from hitl_cli.client.tags import DEADLINE_TAG
 from hitl_cli.client.wire import encode
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def put(
     deadline_ms: int = DAY_MS,
 ) -> Promise:
     """Create a request, asked by `by`, and return it."""
-    data = {
+    data: dict[str, Any] = {
         "id": id,
         "param": encode(msgspec.to_builtins(question), {"hitl:by": by} if by else None),
         "tags": {
@@ -41,11 +42,11 @@ def put(
         },
     }
     with hitl.client() as client:
-        return as_promise(
-            client.call_many(
-                [ProtocolRequest("promise.create", {**data, "timeoutAt": client.now() + deadline_ms})]
-            )[0]
-        )
+        deadline = client.now() + deadline_ms
+        if question.extend is not None:
+            data["tags"] |= {DEADLINE_TAG: str(deadline)}
+        data |= {"timeoutAt": deadline + (question.extend or 0)}
+        return as_promise(client.call_many([ProtocolRequest("promise.create", data)])[0])
 
 
 def promise_now(hitl: Hitl, id: str) -> dict[str, Any]:

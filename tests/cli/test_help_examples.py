@@ -64,7 +64,7 @@ def test_each_line_that_ends_by_itself_succeeds(hitl: Hitl) -> None:
     put(hitl, "release-1:1", Question(prompt="Ship?", form=FORM))
     put(hitl, "release-2:1", Question(prompt="Ship?"))
     put(hitl, "region-1", Question(prompt="Which region?", choices=("eu", "us")))
-    put(hitl, "invoice-7", Question(prompt="Pay?", reassign="anyone"))
+    put(hitl, "invoice-7", Question(prompt="Pay?", reassign="anyone", extend=10**9))
     put(hitl, "hitl-001:1", Question(prompt="Ship 1.4.2?"))
     put(hitl, "hitl-001:2", Question(prompt="Ship 1.4.2?"))
     for words in run:

@@ -32,6 +32,8 @@ TO_THE_END = (
     "release a",
     "ask-back a which",
     "answer-back a that",
+    "ask D? --id d --no-wait --deadline 1h --extend 1d",
+    "extend d 2h",
     "link create a --for ada",
     "notify list",
     "people",

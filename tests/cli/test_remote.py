@@ -289,13 +289,14 @@ def test_requests_are_reviewed_at_a_gateway(gateway: Visited) -> None:
 
 
 def test_a_request_is_handed_over_and_claimed_as_who_signed_in(gateway: Visited, far: Hitl) -> None:
-    asked = Question(prompt="Ship?", to=("group:ops", "boss"), reassign="assignees")
+    asked = Question(prompt="Ship?", to=("group:ops", "boss"), reassign="assignees", extend=10**8)
     put(gateway.hitl, "over", asked, by="lead")
     assert far.json("claim", "over")["claimed_by"] == "reviewer"
     gateway.hitl.fails(4, "approve", "over", "--as", "boss", code="claimed")
     assert far.json("release", "over")["claimed_by"] is None
+    assert far.json("extend", "over", "1d")["changed"]
     assert far.json("assign", "over", "lead", "--add")["to"] == ["group:ops", "boss", "lead"]
     assert "lead" in far.ok("assign", "over", "lead")
     far.fails(7, "assign", "over", "reviewer", code="not-assignee")
     kinds = [one["kind"] for one in far.json("history", "over")]
-    assert kinds == ["claim", "release", "assign", "assign"]
+    assert kinds == ["claim", "release", "extend", "assign", "assign"]

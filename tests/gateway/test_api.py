@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -383,17 +384,20 @@ def test_a_comment_is_kept_once_by_its_key(api: Api, hitl: Hitl) -> None:
 
 
 def test_a_request_is_claimed_released_and_assigned(api: Api, hitl: Hitl) -> None:
-    put(hitl, "a1", Question(prompt="?", to=("ada", "bob"), reassign="assignees"))
+    put(hitl, "a1", Question(prompt="?", to=("ada", "bob"), reassign="assignees", extend=3_600_000))
     claimed = api.post("/requests/a1/claim", {"for": "2h"}).json
     assert (claimed["claimed_by"], claimed["changed"]) == ("ada", True)
     [listed] = [one for one in api.get("/requests").json["items"] if one["id"] == "a1"]
     assert listed["claimed_until"] == claimed["claimed_until"]
     assert api.post("/requests/a1/release", {}).json["claimed_by"] is None
+    moved = datetime.fromisoformat(api.post("/requests/a1/extend", {"by": "1h"}).json["deadline"])
+    assert moved - datetime.fromisoformat(claimed["deadline"]) == timedelta(hours=1)
+    assert api.post("/requests/a1/extend", {"by": "1s"}).status == 400
     assert api.post("/requests/a1/assign", {"to": []}).status == 400
     assert api.post("/requests/a1/assign", {"to": ["cy"], "add": True}).json["to"] == ["ada", "bob", "cy"]
     assert api.post("/requests/a1/assign", {"to": ["cy"]}).json["to"] == ["cy"]
     shown = api.get("/requests/a1").json
-    assert [one["kind"] for one in shown["amendments"]] == ["claim", "release", "assign", "assign"]
+    assert [one["kind"] for one in shown["amendments"]] == ["claim", "release", "extend", "assign", "assign"]
     assert (shown["to"], shown["reassign"]) == (["cy"], "assignees")
     assert api.post("/requests/a1/assign", {"to": ["ada"]}).status == 403
 

@@ -570,11 +570,12 @@ def test_approving_says_what_came_of_it(desk: Desk) -> None:
 
 
 def test_it_is_claimed_and_assigned_under_more(desk: Desk) -> None:
-    path = desk.put("more:1", Question(prompt="Ship?", to=("ada", "bob"), reassign="assignees"))
+    path = desk.put("more:1", Question(prompt="Ship?", to=("ada", "bob"), reassign="assignees", extend=10**8))
     page = desk.taken(path, verdict="claim", time="2h")
     assert "ada claimed it until" in page.text.replace("\n", " ")
     assert not page.has("anyway")
     desk.taken(path, verdict="release")
+    assert "ada moved the deadline to" in desk.taken(path, verdict="extend", by="1d").text.replace("\n", " ")
     page = desk.refused(400, path, "bad-name", verdict="assign", names=" ")
     page = desk.taken(path, verdict="assign", names="bob, cy", how="replace")
     assert "assigned it to bob, cy" in page.text

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from msgspec.structs import replace
 
 from hitl_cli.client.protocol import ProtocolRequest
 from hitl_cli.client.wire import decode, encode
@@ -353,7 +352,7 @@ def test_the_deadline_approves_arguments(client: Client, late: Any) -> None:
     promise = promise_of(client, "a")
     question = question_of(promise)
     assert question is not None
-    made = decision_by_deadline(replace(promise, state="rejected_timedout"), question)
+    made = decision_by_deadline(promise.id, question, promise.timeout_at)
     assert made.changed is (late != "approve")
     made.covers(ARGUMENTS if late == "approve" else ARGUMENTS | {"amount": 1})
     with pytest.raises(BadInput):

@@ -60,6 +60,7 @@ QUESTION: dict[str, Any] = {
     "offer": {"where": {"a": 1}, "longest": 1000},
     "code": {"digest": "c", "hitl": "1", "since": 1},
     "reassign": "assignees",
+    "extend": 1000,
     "replaces": "r",
     "refused": {"why": "w", "data": 1, "by": "ops", "at": 1},
 }

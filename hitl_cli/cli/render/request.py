@@ -163,6 +163,7 @@ def _blocks(seen: RequestDetails, without_contact: Sequence[str] = ()) -> list[B
             [
                 [Cell(one.by, "bold"), Cell(_ago(one.at, now)), Cell(amended_text(one, local))]
                 for one in seen.item.amendments
+                if one.kind != "expire"
             ],
         ),
         Block("notifications", _told_rows(seen, without_contact), whole=True),

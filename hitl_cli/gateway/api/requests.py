@@ -129,6 +129,12 @@ class ClaimBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, r
     for_: str = "1h"
 
 
+class ExtendBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """By how much a deadline is moved, a duration."""
+
+    by: str
+
+
 class NoBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Nothing."""
 
@@ -368,6 +374,12 @@ async def _release(call: Call) -> web.Response:
     return await _amend(call, lambda inbox: inbox.release(call.id, whole=True))
 
 
+async def _extend(call: Call) -> web.Response:
+    """Move the deadline of a request, as far as its author allows."""
+    by_ms = parse_duration(call.body.by)
+    return await _amend(call, lambda inbox: inbox.extend(call.id, by_ms, whole=True))
+
+
 async def _amend(call: Call, do: Callable[[Inbox], Amended]) -> web.Response:
     return json_answer(amended_document(await call.inbox(do)))
 
@@ -446,6 +458,15 @@ TABLE = [
         needs=("decide", "ask"),
         summary="End the claim on a request.",
         body=NoBody,
+        answers={200: AmendedDocument},
+    ),
+    Route(
+        method="POST",
+        path="/api/v1/requests/{id}/extend",
+        handle=_extend,
+        needs=("decide", "ask"),
+        summary="Move the deadline of an open request.",
+        body=ExtendBody,
         answers={200: AmendedDocument},
     ),
     Route(

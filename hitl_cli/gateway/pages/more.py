@@ -14,7 +14,7 @@ from msgspec import Struct
 from hitl_cli.format.durations import parse_duration
 from hitl_cli.gateway.options import Options
 from hitl_cli.inbox import Inbox
-from hitl_cli.inbox.amend import may_assign
+from hitl_cli.inbox.amend import may_assign, may_extend
 from hitl_cli.inbox.details import RequestDetails
 from hitl_cli.inbox.permission import is_asker, may_answer
 from hitl_cli.inbox.request_summary import RequestSummary
@@ -114,6 +114,17 @@ ACTIONS = (
         button="Release",
         offered=_can_release,
         do=lambda inbox, request, _given, _: inbox.release(request).item.id,
+    ),
+    Action(
+        name="extend",
+        summary="Move the deadline",
+        button="Move the deadline",
+        offered=lambda inbox, seen: (
+            seen.item.waits and may_extend(seen.item, inbox.actor.person, inbox.actor.groups)
+        ),
+        do=lambda inbox, request, given, _: (
+            inbox.extend(request, parse_duration(given.get("by", ""))).item.id
+        ),
     ),
     Action(
         name="assign",
