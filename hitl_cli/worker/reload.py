@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 LINK = "_HITL_DEV"
 """Variable for a worker's process of `hitl dev`: the descriptor of its link, and the gateway's URL."""
 
+COMMAND = (sys.executable, "-P", "-m", "hitl_cli")
+"""Starts hitl; with -P, a file such as email.py in the current folder is not taken for a module of Python."""
+
 LOOK_S = 0.2
 """How often files are looked at, and how long a changed one must stay the same: editors write in steps."""
 
@@ -163,7 +166,7 @@ class Reloader:
         ours, theirs = socket.socketpair()
         with theirs:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "hitl_cli", *sys.argv[1:]),
+                *(*COMMAND, *sys.argv[1:]),
                 env={**self._env, LINK: f"{theirs.fileno()} {self._url}"},
                 stdin=asyncio.subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],

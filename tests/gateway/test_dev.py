@@ -125,6 +125,7 @@ def test_a_change_restarts_the_worker_and_waiting_runs_go_on_with_the_new_code(
     hitl: Hitl, dev: Callable[..., DevProcess], app: Callable[[str, str], None]
 ) -> None:
     app("A?", "old")
+    (hitl.folder / "asyncio.py").write_text("1 / 0\n")  # is not Python's
     one = dev("--app", "asks.py", reloads=True)
     one.said("serving")
     hitl.ok("start", "r", "--workflow", "asks", "--no-args")
