@@ -49,6 +49,22 @@ def test_each_reads_what_their_role_lets_them(server: Team) -> None:
     assert wait_until(lambda: lead.json("history", "keys-1"))[0]["by"] == "reviewer"
 
 
+def test_a_request_is_asked_back_handed_over_and_decided_by_the_deputy(server: Team) -> None:
+    lead, reviewer, deputy = (server.terminal(person) for person in ("lead", "reviewer", "deputy"))
+    lead.ok("start", "release-2", "1.5.0", "--workflow", "release")
+    wait_until(lambda: reviewer.json("pending", "--mine"))
+    deputy.fails(3, "show", "release-2", code="not-found")
+    reviewer.ok("ask-back", "release-2", "Are the notes written?")
+    [asked] = lead.json("pending", "--mine")
+    assert asked["asked_back"]["text"] == "Are the notes written?"
+    lead.ok("answer-back", "release-2", "They are")
+    reviewer.ok("assign", "release-2", "deputy")
+    reviewer.fails(3, "approve", "release-2", code="not-found")  # it does not concern them any more
+    assert deputy.json("approve", "release-2")["by"] == "deputy"
+    assert json.loads(lead.ok("wait", "release-2")) == "1.5.0 released"
+    assert [entry["by"] for entry in lead.json("history", "release-2")][-1] == "deputy"
+
+
 def test_who_is_removed_is_out_at_both_gateways_within_seconds(server: Team) -> None:
     lead, leaver = server.terminal("lead"), server.terminal("reviewer")
     lead.ok("ask", "Ship?", "--id", "ship-1", "--to", "reviewer", "--no-wait")
