@@ -99,8 +99,12 @@ class _OneObject(logging.Formatter):
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """Whether to show a log record: not if an event line reports the same."""
-    if not record.name.startswith("resonate.") or os.environ.get("HITL_DEBUG"):
+    """Whether to show a log record: not if an event line, or a later record, reports the same."""
+    if os.environ.get("HITL_DEBUG"):
+        return True
+    if record.name.startswith("opentelemetry.exporter."):
+        return record.levelno > logging.WARNING  # each retry is a warning, and the end an error
+    if not record.name.startswith("resonate."):
         return True
     from hitl_cli.sdk.reported import is_reported
 

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from hitl_cli import tracing
 from hitl_cli.format import log_fields
+from hitl_cli.gateway.auth.rate_limit import client_of
 from hitl_cli.gateway.context import gateway_of
 from hitl_cli.gateway.error_responses import shown_path
 
@@ -78,7 +79,8 @@ def _log(request: Request, status: int, ms: int) -> None:
     """Log a request, without what may be a secret: its query, its headers, the tokens of links."""
     visitor = gateway_of(request).access.known(request)
     person = None if visitor is None else visitor.person
-    path, remote = shown_path(request), request.remote or "-"
+    path = shown_path(request)
+    remote = client_of(request, gateway_of(request).options.trust_from) or "-"
     also = {"method": request.method, "path": path, "status": status, "ms": ms, "remote": remote}
     logger.info(
         "%s %s %s %s ms %s %s",

@@ -324,7 +324,7 @@ class ObservedTasks:
         """Report once that this worker no longer holds a task: canceled, expired, or taken over."""
         if error.code == CONFLICT and id in self._functions:
             self._say("lost", id)
-            del self._functions[id]
+            self._forget(id)
 
     def _say(
         self,

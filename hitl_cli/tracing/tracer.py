@@ -24,6 +24,11 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.sdk.trace import SpanProcessor
 
+TIMEOUTS = ("OTEL_EXPORTER_OTLP_TIMEOUT", "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT")
+
+SEND_S = 3.0
+"""How long sending may take: a process that stops waits for it, also if the receiver is away."""
+
 NS = 1_000_000
 """Nanoseconds in one of our milliseconds."""
 
@@ -55,7 +60,9 @@ def exporting_tracer(role: str) -> Tracer:
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-    return Tracer(role, BatchSpanProcessor(OTLPSpanExporter()))
+    chosen = any(os.environ.get(name) for name in TIMEOUTS)
+    exporter = OTLPSpanExporter() if chosen else OTLPSpanExporter(timeout=SEND_S)
+    return Tracer(role, BatchSpanProcessor(exporter))
 
 
 class Tracer:
