@@ -36,14 +36,15 @@ LOCK_WAIT_S = 20.0
 """How long a transaction waits for another process's. One takes milliseconds; this is for a machine that is
 suspended or very busy."""
 
+LOCK_FIRST_LOOK_S = 0.0001
+LOCK_FIRST_SHARE = 1 / 4
 LOCK_LOOK_S = 0.001
-"""Pause before a lock is tried again. SQLite's own busy handler soon waits 100 ms, and then gets no turn
-while others do."""
+"""Pauses before a lock is tried again: a quarter of the wait so far, up to this. A commit holds it for about a
+millisecond. SQLite's own busy handler soon waits 100 ms, and then gets no turn while others do."""
 
 LOCK_LOOK_SHARE = 1 / 20
 LOCK_LOOK_MAX_S = 0.05
-"""Longer pause after a second of waiting, so that many waiting processes leave time to the one that has the
-lock."""
+"""Longer pauses in a long wait, so that many waiting processes leave time to the one that has the lock."""
 
 PRIMARY_CODE = 0xFF
 """The part of SQLite's extended result codes that is the kind of error."""
@@ -678,7 +679,13 @@ def _waiting[T](action: Callable[[], T]) -> T:
             waited_s = time.monotonic() - began
             if error.sqlite_errorcode & PRIMARY_CODE != sqlite3.SQLITE_BUSY or waited_s > LOCK_WAIT_S:
                 raise
-        time.sleep(min(max(LOCK_LOOK_S, waited_s * LOCK_LOOK_SHARE), LOCK_LOOK_MAX_S))
+        time.sleep(_pause_s(waited_s))
+
+
+def _pause_s(waited_s: float) -> float:
+    """Return how long to wait before a lock is tried again."""
+    first_s = min(max(waited_s * LOCK_FIRST_SHARE, LOCK_FIRST_LOOK_S), LOCK_LOOK_S)
+    return min(max(first_s, waited_s * LOCK_LOOK_SHARE), LOCK_LOOK_MAX_S)
 
 
 def migrations() -> list[Path]:
