@@ -68,6 +68,11 @@ class OurNginx(Proxy):
 
     name = "nginx"
 
+    def __init__(self, folder: Path, ca: Authority) -> None:
+        """Skip the test where there is no nginx."""
+        self._program = found()
+        super().__init__(folder, ca)
+
     def start(self, site: str, addresses: Sequence[str]) -> None:
         """Serve `hitl` or `hitl-path` in front of gateways (host:port)."""
         self.start_with((DEPLOY / "nginx" / f"{site}.conf").read_text(), addresses)
@@ -88,7 +93,7 @@ class OurNginx(Proxy):
         user = "user root;" if os.geteuid() == 0 else ""
         text = CONFIG.format(user=user, folder=self.folder, temporary=temporary, servers=servers)
         config.write_text(text.replace("access_log off", f"access_log {self.folder}/access.log", 1))
-        self.run([found(), "-c", str(config), "-p", str(self.folder)])
+        self.run([self._program, "-c", str(config), "-p", str(self.folder)])
 
     @property
     def log(self) -> str:
@@ -101,6 +106,11 @@ class OurCaddy(Proxy):
 
     name = "caddy"
 
+    def __init__(self, folder: Path, ca: Authority) -> None:
+        """Skip the test where there is no Caddy."""
+        self._program = program("caddy")
+        super().__init__(folder, ca)
+
     def start(self, site: str, addresses: Sequence[str]) -> None:
         """Serve `hitl` or `hitl-path` in front of gateways (host:port)."""
         file = {"hitl": "caddy/Caddyfile", "hitl-path": "caddy/Caddyfile-path"}[site]
@@ -110,7 +120,7 @@ class OurCaddy(Proxy):
         ports = f"http_port {self.plain_port}\nhttps_port {self.port}"
         config = self.folder / "Caddyfile"
         config.write_text(f"{{\nadmin off\n{ports}\nstorage file_system {self.folder}\n}}\n{text}")
-        self.run([program("caddy"), "run", "--config", str(config), "--adapter", "caddyfile"])
+        self.run([self._program, "run", "--config", str(config), "--adapter", "caddyfile"])
 
 
 def _swapped(text: str, swaps: dict[str, str]) -> str:
