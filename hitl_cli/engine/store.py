@@ -39,8 +39,8 @@ suspended or very busy."""
 LOCK_FIRST_LOOK_S = 0.0001
 LOCK_FIRST_SHARE = 1 / 4
 LOCK_LOOK_S = 0.001
-"""Pauses before a lock is tried again: a quarter of the wait so far, up to this. A commit holds it for about a
-millisecond. SQLite's own busy handler soon waits 100 ms, and then gets no turn while others do."""
+"""Pauses before a lock is tried again: a quarter of the wait so far, up to this. A commit holds it for about
+a millisecond. SQLite's own busy handler soon waits 100 ms, and then gets no turn while others do."""
 
 LOCK_LOOK_SHARE = 1 / 20
 LOCK_LOOK_MAX_S = 0.05
