@@ -207,6 +207,7 @@ class _AskOptions(TypedDict, total=False):
     link: str | None
     digest: Digest | None
     offer: Mapping[str, Any] | None
+    private: Sequence[str]
     on_change: OnChange
 
 
@@ -246,6 +247,7 @@ def ask(
     link: str | None = None,
     digest: Digest | None = None,
     offer: Mapping[str, Any] | None = None,
+    private: Sequence[str] = (),
     on_change: OnChange = "ask",
 ) -> PendingDecision[Any]:
     """Ask a person, and return an awaitable `PendingDecision`.
@@ -282,6 +284,7 @@ def ask(
       `[policy]` of the settings may demand it too.
     - `on_unproven`: `"ask_again"` asks again instead. Default: `"fail"`.
     - `escalate`: who may answer as well after some time, as in `{"8h": ["lead"]}`.
+    - `private`: the parts that only they and auditors see, as in `["details.iban", "form.salary"]`.
 
     When (durations are texts like `90s`, `1h30m`, `2d`, or timedeltas):
 
@@ -327,6 +330,7 @@ def ask(
         link=link,
         digest=digest,
         offer=offer_of(offer),
+        private=_several("private", private),
         code=code_of(ctx, sdk.calling_module()),
     )
     if on_change not in ("ask", "keep"):

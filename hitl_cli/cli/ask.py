@@ -151,6 +151,10 @@ def ask(
         str | None,
         value("JSON|@FILE", 'Rule that people may make with an approval: {"where": …, "longest": "8h"}.'),
     ] = None,
+    private: Annotated[
+        list[str] | None,
+        value("PATH", "Part that only the assignees and you see: details.iban, form.salary (repeatable)."),
+    ] = None,
     digest: Annotated[
         str | None, value("FILE", "File to approve. Its SHA-256 is recorded; exits 4 if it changes.")
     ] = None,
@@ -208,6 +212,7 @@ def ask(
         digest=None if digest is None else digest_of(digest),
         callback=callback,
         offer=None if offer is None else offer_of(_read_json(offer, "--offer")),
+        private=tuple(private or ()),
     )
     tags = read_tags(tag or [], "--tag")
     names = names_of(tags.get(TOOL), key, id)

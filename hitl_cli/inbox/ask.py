@@ -165,9 +165,12 @@ def ask(
         "tags": {**found, **EXTERNAL, **lineage(id, scope="global")},
     }
     promise = as_promise(client.call_many([ProtocolRequest("promise.create", data)])[0])
-    if not Sight(actor).among(client, [promise]):
+    sight = Sight(actor)
+    if not sight.among(client, [promise]):
         raise Conflict(f"the id {id} is taken. Nothing was changed: use another.", code="already-exists")
     asked = _asked_by(promise)
+    if asked.private and sight.shown(client, [promise])[0] is not promise:
+        raise Conflict(f"request {id} already exists, of another.", code="question-differs")
     if not same_question(asked, own, actor.groups):
         raise _otherwise(promise.id, asked, own, actor.groups)
     return StandaloneRequest(

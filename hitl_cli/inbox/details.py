@@ -14,7 +14,7 @@ from hitl_cli.format.names import folded
 from hitl_cli.inbox.amendments import amended
 from hitl_cli.inbox.comments import Comment, comments_in
 from hitl_cli.inbox.history import HistoryEntry, decision_of
-from hitl_cli.inbox.pending import spelled_by, with_votes
+from hitl_cli.inbox.pending import shown, spelled_by, with_votes
 from hitl_cli.inbox.proof import needs_check, why_unproven
 from hitl_cli.inbox.request_summary import RequestSummary
 from hitl_cli.inbox.thread import ThreadEntry, open_question, thread_in
@@ -24,6 +24,7 @@ from hitl_cli.people.groups import unknown_people
 from hitl_cli.proof.checking import Checked, check_decision, deciding_votes
 from hitl_cli.proof.signing import too_few_sign
 from hitl_cli.requests.amendment_records import amendments_in
+from hitl_cli.requests.private import vote_without_private
 from hitl_cli.requests.question import question_of, replaced_by
 from hitl_cli.requests.use import Use
 from hitl_cli.runs.steps import RunStep, tree_of, way_to
@@ -96,14 +97,13 @@ def details(
 
     With a `sight`, other requests of its run are left out as far as they may not be seen.
     """
-    promise, root = item.promise, item.run or item.promise
-    below = search(client, tags={ORIGIN_TAG: promise.origin})
-    if sight is not None:
-        below = sight.lineage(item.run, below)
-    item = spelled_by(groups, amended(item, amendments_in(item.id, tagged(below, AMENDS_TAG, item.id))))
+    promise = item.promise
+    every = search(client, tags={ORIGIN_TAG: promise.origin})
+    below = every if sight is None else sight.lineage(item.run, every)
+    item = spelled_by(groups, amended(item, amendments_in(item.id, tagged(every, AMENDS_TAG, item.id))))
     votes = audit_of(promise).votes
     if item.asked.several and not votes:
-        votes = count(item, votes_in(item.id, tagged(below, VOTE_TAG, item.id)), groups).votes
+        votes = count(item, votes_in(item.id, tagged(every, VOTE_TAG, item.id)), groups).votes
     thread = thread_in(tagged(below, THREAD_TAG, item.id), item.id)
     signed = needs_check(item) or any(vote.proof is not None for vote in deciding_votes(promise))
     proof = check_decision(promise, item.run, groups) if signed else ()
@@ -113,11 +113,15 @@ def details(
         hints.append(unsigned)
     if promise.state == "pending" and (unreachable := too_few_people(item, groups)):
         hints.append(unreachable)
+    told = item if sight is None else shown(sight, item)
+    root = told.run or told.promise
+    if told.hidden:
+        votes = tuple(vote_without_private(item.asked, vote) for vote in votes)
     return RequestDetails(
         unknown=unknown,
         hint=" ".join(hints) or None,
-        item=_with_thread(with_votes(item, leading(item.counted, votes, groups)), thread),
-        decision=None if promise.state == "pending" else decision_of(promise, item.function),
+        item=_with_thread(with_votes(told, leading(item.counted, votes, groups)), thread),
+        decision=None if promise.state == "pending" else decision_of(told.promise, item.function),
         votes=votes,
         comments=tuple(comments_in(tagged(below, COMMENT_TAG, item.id))),
         thread=tuple(thread),

@@ -245,7 +245,7 @@ def _described(
     """Yield the decisions that may be seen, with their workflows; runs that are known are not read."""
     asked_by = {promise.origin for promise in promises if promise.origin != promise.id}
     runs = {**known, **get_promises(client, sorted(asked_by - known.keys()))}
-    for promise in promises if sight is None else sight.among(client, promises, runs):
+    for promise in promises if sight is None else sight.shown(client, promises, runs):
         yield decision_of(promise, _function_of(promise, runs.get(promise.origin)))
 
 
@@ -340,6 +340,8 @@ def story(
     runs = get_promises(client, origins)
     lineages = search_many(client, [{ORIGIN_TAG: origin} for origin in origins])
     below = dict(zip(origins, lineages, strict=True))
+    if sight is not None:
+        below = {origin: sight.lineage(runs.get(origin), found) for origin, found in below.items()}
     entries = [
         entry
         for promise in promises
@@ -361,8 +363,8 @@ def _named(client: Client, name: str, sight: Sight | None) -> list[Promise]:
         keyed = [] if promise is not None else search(client, tags={KEY_TAG: name})
         found = keyed or search(client, tags={ORIGIN_TAG: name})
     blocking = [promise for promise in found if promise.is_blocking]
-    if sight is not None and not sight.all:
-        blocking = sight.among(client, blocking)
+    if sight is not None:
+        blocking = sight.shown(client, blocking)
         promise = None if promise is None else next(iter(sight.among(client, [promise])), None)
     if blocking or (promise is not None and promise.is_run):
         return blocking

@@ -14,11 +14,12 @@ import msgspec
 from hitl_cli.client.protocol import get_promise
 from hitl_cli.errors import NotFound
 from hitl_cli.inbox.amendments import with_claims
-from hitl_cli.inbox.pending import EVERYTHING, page_of_pending, pending, sees, spelled_by
+from hitl_cli.inbox.pending import EVERYTHING, page_of_pending, pending, sees, shown, spelled_by
 from hitl_cli.people.actor import check_person
 from hitl_cli.people.callbacks import NO_CALLBACKS, endpoint_of
 from hitl_cli.people.groups import as_asked
 from hitl_cli.people.sight import Sight
+from hitl_cli.requests.question import question_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -85,7 +86,8 @@ class Inbox:
         groups, wanted, sight = self.actor.groups, self._visible(wanted), self._sight
         if self._known is not None:
             return self._known.listed(wanted, groups, sort, limit, sight)
-        return pending(self.client, wanted, groups=groups, sort=sort, limit=limit, sight=sight)
+        found, more = pending(self.client, wanted, groups=groups, sort=sort, limit=limit, sight=sight)
+        return [shown(sight, item) for item in found], more
 
     def page(
         self,
@@ -101,22 +103,30 @@ class Inbox:
         known = None if self._known is None else self._known.page(wanted, groups, sort, limit, after, sight)
         if known is not None:
             return known
-        return page_of_pending(
+        found, following = page_of_pending(
             self.client, wanted, groups=groups, sort=sort, limit=limit, after=after, sight=sight
         )
+        return [shown(sight, item) for item in found], following
 
     def figures(self) -> OpenFigures:
         """Return the number of open requests, by workflow, group and priority."""
         from hitl_cli.inbox.open_figures import READ_MOST, open_figures, open_row
 
         self.actor.require("read")
-        if self._known is not None:
+        if self._known is not None and self._sight.all:
             return self._known.figures()
-        items, partial = pending(self.client, groups=self.actor.groups, limit=READ_MOST)
+        groups, sight = self.actor.groups, self._sight
+        items, partial = pending(self.client, groups=groups, limit=READ_MOST, sight=sight)
         return open_figures(map(open_row, items), self.client.now(), partial=partial)
 
     def find(self, request: str | RequestSummary, *, whole: bool = False) -> RequestSummary:
         """Return a request, open or decided. Raises NotFound, BadInput (ambiguous name)."""
+        return shown(self._sight, self._complete(request, whole=whole))
+
+    def _complete(self, request: str | RequestSummary, *, whole: bool) -> RequestSummary:
+        """Return what `find` does, with its private parts."""
+        if not isinstance(request, str) and request.hidden:
+            request, whole = request.id, True
         try:
             item = self._found("read", "ask", request=request, whole=whole)
         except NotFound:
@@ -130,7 +140,8 @@ class Inbox:
         """Return all details of a request. Raises NotFound, BadInput (ambiguous name)."""
         from hitl_cli.inbox.details import details
 
-        seen = details(self.client, self.find(request, whole=whole), self.actor.groups, self._sight)
+        item = self._complete(request, whole=whole)
+        seen = details(self.client, item, self.actor.groups, self._sight)
         return msgspec.structs.replace(seen, limited=not self.actor.reads)
 
     def silent(self, names: Iterable[str], directory: Directory) -> tuple[str, ...]:
@@ -171,7 +182,7 @@ class Inbox:
 
         check_person(self.actor.person)
         item = self._found("decide", request=request, whole=whole, mark=mark)
-        item = item if isinstance(request, str) else self._current(item)
+        item = shown(self._sight, item if isinstance(request, str) else self._current(item))
         return decide(self.client, self.actor, item, said, mark=mark, expect=expect, signer=self.signer)
 
     def hold(
@@ -190,6 +201,7 @@ class Inbox:
 
         check_person(self.actor.person)
         [item] = with_claims(self.client, [self._found("decide", request=request, whole=False)])
+        item = shown(self._sight, item)
         held = hold(self.client, self.actor, item, said, expect)
         return self.decide(item, said) if held is None else held
 
@@ -216,7 +228,7 @@ class Inbox:
         from hitl_cli.inbox.decide import begin
 
         check_person(self.actor.person)
-        item = self._found("decide", request=request, whole=True)
+        item = shown(self._sight, self._found("decide", request=request, whole=True))
         return begin(self.client, self.actor, item, said)
 
     def comment(
@@ -234,7 +246,7 @@ class Inbox:
         from hitl_cli.inbox.comments import add_comment, check_text
 
         check_text(text)
-        item = self._found("decide", request=request, whole=whole)
+        item = shown(self._sight, self._found("decide", request=request, whole=whole))
         add_comment(self.client, self.actor, item.promise, text, mark)
         return item.promise
 
@@ -263,7 +275,7 @@ class Inbox:
         check_person(self.actor.person)
         done = amend.assign(self.client, self.actor, self._to_amend(request, whole=whole), names, add=add)
         amend.notify_assigned(self.client, done, directory, group)
-        return done
+        return msgspec.structs.replace(done, item=shown(self._sight, done.item))
 
     def claim(
         self, request: str | RequestSummary, life_ms: int | None = None, *, whole: bool = False
@@ -290,7 +302,8 @@ class Inbox:
         from hitl_cli.inbox import amend
 
         check_person(self.actor.person)
-        return amend.release(self.client, self.actor, self._to_amend(request, whole=whole))
+        done = amend.release(self.client, self.actor, self._to_amend(request, whole=whole))
+        return msgspec.structs.replace(done, item=shown(self._sight, done.item))
 
     def extend(self, request: str | RequestSummary, by_ms: int, *, whole: bool = False) -> Amended:
         """Move the deadline of an open request by some ms, as far as its author allows (`Question.extend`).
@@ -427,7 +440,11 @@ class Inbox:
         from hitl_cli.inbox import ask
 
         self.actor.require("read", "ask", request=id)
-        return ask.again(self.client, self.actor, self._own(id) or id, digest)
+        asked = ask.again(self.client, self.actor, self._own(id) or id, digest)
+        promise = self._shown_promise(asked.promise)
+        if promise is asked.promise:
+            return asked
+        return msgspec.structs.replace(asked, promise=promise, question=question_of(promise))
 
     def wait(
         self,
@@ -447,7 +464,7 @@ class Inbox:
         from hitl_cli.inbox import ask
 
         self.actor.require("read", "ask", request=asked.id)
-        return ask.wait(
+        promise = ask.wait(
             self.client,
             asked,
             self.actor.groups,
@@ -456,13 +473,14 @@ class Inbox:
             clock=clock,
             heard=heard,
         )
+        return self._shown_promise(promise)
 
     def withdraw(self, asked: StandaloneRequest) -> Promise:
         """Cancel a request, and return its promise: canceled, or decided earlier."""
         from hitl_cli.inbox import ask
 
         self.actor.require("ask")
-        return ask.withdraw(self.client, self.actor, asked)
+        return self._shown_promise(ask.withdraw(self.client, self.actor, asked))
 
     def consume(self, request: str, key: str) -> Use:
         """Use up the approval of a request with `once`, and return the use. The same key is the same use.
@@ -474,7 +492,7 @@ class Inbox:
 
         check_person(self.actor.person)
         self.actor.require("ask")
-        return consume(self.client, self.actor, self.find(request, whole=True), key)
+        return consume(self.client, self.actor, self._complete(request, whole=True), key)
 
     # What a program keeps while people decide
 
@@ -580,6 +598,10 @@ class Inbox:
         own = own_id(self.actor, request)
         promise = get_promise(self.client, own) if own != request else None
         return own if promise is not None and self._sight.among(self.client, [promise]) else None
+
+    def _shown_promise(self, promise: Promise) -> Promise:
+        """Return the promise of a request that the actor may see, as they may see it."""
+        return next(iter(self._sight.shown(self.client, [promise])), promise)
 
     def _visible[T: (RequestFilter, HistoryFilter)](self, wanted: T) -> T:
         """Return a filter that finds only what the permissions of the actor let them see."""

@@ -23,6 +23,7 @@ from hitl_cli.people.groups import NO_GROUPS, in_one_form, spelled
 from hitl_cli.requests.amendment_records import amendments_of_many
 from hitl_cli.requests.amendments import deadline_of
 from hitl_cli.requests.demand import raised
+from hitl_cli.requests.private import question_without_private, without_private
 from hitl_cli.requests.question import (
     PLAIN,
     PRIORITIES,
@@ -130,6 +131,22 @@ def page_of_pending(
 def looks_for(sight: Sight | None) -> int:
     """Return how many reads may be needed to fill a page of a list."""
     return LOOKS if sight is None or sight.all else LOOKS * FAR
+
+
+def shown(sight: Sight, item: RequestSummary) -> RequestSummary:
+    """Return a request that may be seen, as it may be seen: maybe without its private parts."""
+    question = item.question
+    if question is None or sight.sees_private(item.promise, question, item.amendments):
+        return item
+    promise, run = without_private(item.promise), item.run
+    return msgspec.structs.replace(
+        item,
+        promise=promise,
+        question=question_without_private(question),
+        run=promise if run is not None and run.id == promise.id else run,  # it has no run
+        memo=None,
+        hidden=True,
+    )
 
 
 def order_of(sort: Sort) -> str:

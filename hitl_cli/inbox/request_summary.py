@@ -38,6 +38,7 @@ class RequestSummary(Struct, frozen=True, kw_only=True, gc=False):
     was changed since it was asked, in order; `asked_back` is what was asked back: then it waits for its
     asker. `memo` is for what others make of it that does not depend on `now`: of a request that is kept in
     memory, each list has the same one; otherwise it is None.
+    `hidden` says that its private parts are left out.
     """
 
     promise: Promise
@@ -49,6 +50,7 @@ class RequestSummary(Struct, frozen=True, kw_only=True, gc=False):
     asked_back: ThreadEntry | None = None
     memo: dict[str, Any] | None = None
     amendments: tuple[Amendment, ...] = ()
+    hidden: bool = False
 
     @property
     def id(self) -> str:

@@ -115,6 +115,8 @@ def stats(
         oldest = oldest or next(iter(page), None)
         if most is not None and waiting > most:
             break
+    if oldest is not None and sight is not None:
+        oldest = next(iter(sight.shown(client, [oldest])), None)
     entries = decisions(client, HistoryFilter(since=since), most, groups, sight)
     found = figures(islice(entries, most), groups)
     left = next(entries, None) is not None or (most is not None and waiting > most)

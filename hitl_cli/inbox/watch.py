@@ -31,6 +31,7 @@ from hitl_cli.inbox.votes import votes_of_many
 from hitl_cli.requests.amendment_records import amendments_of_many, claims
 from hitl_cli.requests.amendments import Amendment, ever_asked
 from hitl_cli.requests.editable import Change as ArgumentChange
+from hitl_cli.requests.private import without_private
 from hitl_cli.requests.question import (
     AMENDABLE_TAG,
     PLAIN,
@@ -184,7 +185,7 @@ def _change(seen: Seen, question: Question, run: Promise | None, amendments: Seq
     if kind == "asked":
         by = asker_of(promise, None)
     elif kind == "decided":
-        entry = decision_of(promise, None)
+        entry = decision_of(without_private(promise), None)
         by, outcome, changes = entry.by, entry.outcome, entry.changes
     return Change(
         kind=kind,

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from hitl_cli.client.protocol import get_promises
+from hitl_cli.client.tags import VOTE_TAG
 from hitl_cli.client.wire import Promise
 from hitl_cli.engine.records import Millis
 from hitl_cli.ledger.checkpoints import recent, stored
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from hitl_cli.client.protocol import Client
+    from hitl_cli.people.sight import Sight
 
 AT_ONCE = 500
 """Promises that are read with one call."""
@@ -59,11 +61,12 @@ class ExportedEntry(Struct, frozen=True, kw_only=True, tag_field="kind", tag="en
     logged: Leaf | None = None
 
 
-class ExportedLeaf(Struct, frozen=True, kw_only=True, tag_field="kind", tag="leaf"):
-    """A leaf of the log whose decision or vote is not in the file."""
+class ExportedLeaf(Struct, frozen=True, kw_only=True, tag_field="kind", tag="leaf", omit_defaults=True):
+    """A leaf of the log whose decision or vote is not in the file: deleted, or `hidden` from who exports."""
 
     leaf: int
     logged: Leaf
+    hidden: bool = False
 
 
 class ExportEnd(Struct, frozen=True, kw_only=True, tag_field="kind", tag="end"):
@@ -75,7 +78,9 @@ class ExportEnd(Struct, frozen=True, kw_only=True, tag_field="kind", tag="end"):
 type ExportLine = ExportedCheckpoint | ExportedEntry | ExportedLeaf | ExportEnd
 
 
-def export(client: Client, keys: Sequence[str], since: int | None, until: int | None) -> Iterator[bytes]:
+def export(
+    client: Client, keys: Sequence[str], since: int | None, until: int | None, sight: Sight
+) -> Iterator[bytes]:
     """Yield the lines of the history between two instants, in the order of the log, the rest oldest first.
 
     Checkpoints are included that one of these keys signed.
@@ -99,7 +104,7 @@ def export(client: Client, keys: Sequence[str], since: int | None, until: int | 
         stored(client, keys, pruned=True),
     )
     own = (ExportedCheckpoint(checkpoint=one) for one in signed if one.log == header.log)
-    every = chain(own, _logged(client, log, header), _new(client, log, header))
+    every = chain(own, _logged(client, log, header, sight), _new(client, log, header, sight))
     for lines, line in enumerate(chain([header], every), 1):  # noqa: B007
         yield msgspec.json.encode(line) + b"\n"
     yield msgspec.json.encode(ExportEnd(lines=lines)) + b"\n"
@@ -110,7 +115,7 @@ def in_range(header: ExportHeader, at: int) -> bool:
     return (header.since is None or at >= header.since) and (header.until is None or at < header.until)
 
 
-def _logged(client: Client, log: Log, header: ExportHeader) -> Iterator[ExportLine]:
+def _logged(client: Client, log: Log, header: ExportHeader, sight: Sight) -> Iterator[ExportLine]:
     """Yield the leaves of the log from the first one in the range; later ones too, for later checkpoints."""
     if header.log is None:
         return
@@ -119,10 +124,13 @@ def _logged(client: Client, log: Log, header: ExportHeader) -> Iterator[ExportLi
             found = get_promises(client, [leaf.id for _, leaf in some if in_range(header, leaf.at)])
             found = {id: one for id, one in found.items() if one.state != "pending"}
             runs = get_promises(client, _askers(found.values()))
+            hidden = _hidden(client, list(found.values()), sight)
             for index, leaf in some:
                 promise = found.get(leaf.id)
                 own = None if promise is None else leaf_of(promise)
-                if promise is not None and own is not None and own.at == leaf.at:
+                if leaf.id in hidden:
+                    yield ExportedLeaf(leaf=index, logged=leaf, hidden=True)
+                elif promise is not None and own is not None and own.at == leaf.at:
                     logged = None if own == leaf else leaf
                     run = runs.get(promise.origin)
                     yield ExportedEntry(promise=promise, run=run, leaf=index, logged=logged)
@@ -130,7 +138,7 @@ def _logged(client: Client, log: Log, header: ExportHeader) -> Iterator[ExportLi
                     yield ExportedLeaf(leaf=index, logged=leaf)
 
 
-def _new(client: Client, log: Log, header: ExportHeader) -> Iterator[ExportLine]:
+def _new(client: Client, log: Log, header: ExportHeader, sight: Sight) -> Iterator[ExportLine]:
     """Yield what is in the range and in no log yet."""
     last = log.last()
     since = header.since or 0
@@ -144,7 +152,21 @@ def _new(client: Client, log: Log, header: ExportHeader) -> Iterator[ExportLine]
     )
     for some in batched(oldest_first(found, tuple[Leaf, Promise]), AT_ONCE):
         runs = get_promises(client, _askers(promise for _, promise in some))
-        yield from (ExportedEntry(promise=one, run=runs.get(one.origin)) for _, one in some)
+        hidden = _hidden(client, [one for _, one in some], sight)
+        shown = (one for _, one in some if one.id not in hidden)
+        yield from (ExportedEntry(promise=one, run=runs.get(one.origin)) for one in shown)
+
+
+def _hidden(client: Client, promises: Sequence[Promise], sight: Sight) -> set[str]:
+    """Return the ids of decisions and votes on requests with private parts that are not seen."""
+    if sight.actor.audits:
+        return set()
+    of = {one.id: one.tags.get(VOTE_TAG, one.id) for one in promises}
+    known = {one.id: one for one in promises}
+    known |= get_promises(client, sorted(set(of.values()) - known.keys()))
+    requests = [known[id] for id in dict.fromkeys(of.values()) if id in known]
+    whole = {one.id for one in sight.shown(client, requests) if one is known[one.id]}
+    return {id for id, request in of.items() if request not in whole}
 
 
 def _askers(promises: Iterable[Promise]) -> list[str]:

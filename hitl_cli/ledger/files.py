@@ -117,7 +117,9 @@ class ExportCheck:
         self, line: ExportedEntry | ExportedLeaf, header: ExportHeader
     ) -> Iterator[Verified | Finding]:
         if isinstance(line, ExportedLeaf):
-            if is_pruned(line.logged, self._cutoff):
+            if line.hidden:
+                self.absent += 1
+            elif is_pruned(line.logged, self._cutoff):
                 self.pruned += 1
             elif in_range(header, line.logged.at):
                 yield self._found(line.logged, "missing", line.leaf)

@@ -26,7 +26,7 @@ class Ledger:
 
     Each method raises NotAllowed without the permission `read`, WrongHistory for a damaged log, and
     Unreachable. Where not everyone sees everything, a whole history is for auditors, and checkpoints are for
-    operators, too.
+    operators, too. Requests with private parts that the actor does not see are left out of an export.
     """
 
     def __init__(self, client: Client, actor: Actor) -> None:
@@ -83,7 +83,7 @@ class Ledger:
         from hitl_cli.ledger.export import export
 
         self._require_all()
-        return export(self.client, keys, since, until)
+        return export(self.client, keys, since, until, Sight(self.actor))
 
     def _require_all(self) -> None:
         """Raise NotAllowed unless the actor sees everything."""
@@ -105,4 +105,10 @@ class Ledger:
 
         self.actor.require("read")
         item = Inbox(self.client, self.actor).find(name)
+        if item.hidden:
+            raise NotAllowed(
+                f"{item.id} has parts that only its assignees see: only they and auditors can have its"
+                " receipt.",
+                code="parts-hidden",
+            )
         return receipt_of(self.client, item, checkpoint or next(stored(self.client, keys), None))

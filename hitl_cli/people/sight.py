@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from hitl_cli.client.protocol import get_promises
-from hitl_cli.client.tags import AMENDS_TAG, PARENT_TAG
+from hitl_cli.client.tags import AMENDS_TAG, PARENT_TAG, VOTE_TAG
 from hitl_cli.client.wire import audit_of, child_id, tagged
 from hitl_cli.people.groups import is_among
 from hitl_cli.requests.amendment_records import amendments_in, amendments_of_many
 from hitl_cli.requests.amendments import asked_from_now_on
 from hitl_cli.requests.demand import names_known_by
+from hitl_cli.requests.private import vote_record_without_private, without_private
 from hitl_cli.requests.question import asker_of, question_of
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ class Sight:
     asked it, or started its run; by who took part in its decision; by auditors; and by everyone if the
     settings say so. Who was asked before it was assigned to others does not see it any more. Without `read`
     it is seen by who asked it, and what a run asks belongs to the run. A link shows its request.
+
+    The private parts of a request are seen by who may answer it, who asked it without a run, and auditors.
 
     A run is seen by who started it, by operators and auditors, and by everyone if the settings say so.
     """
@@ -104,32 +107,66 @@ class Sight:
 
         return [promise for promise in promises if is_seen(promise)]
 
+    def sees_private(
+        self, promise: Promise, question: Question | None, amendments: Sequence[Amendment]
+    ) -> bool:
+        """Whether the actor may see all parts of a request that they may see."""
+        return (
+            question is None
+            or not question.private
+            or self._asks_me(promise, question, amendments)
+            or self._me(asker_of(promise, None))
+            or self.actor.audits
+        )
+
+    def shown(
+        self, client: Client, promises: Sequence[Promise], known: Mapping[str, Promise] | None = None
+    ) -> list[Promise]:
+        """Return what `among` does, as the actor may see it: maybe without the private parts."""
+        seen = self.among(client, promises, known)
+        private = {one.id: question for one in seen if (question := _private_in(one)) is not None}
+        if not private:
+            return seen
+        amended = amendments_of_many(client, [id for id, one in private.items() if one.can_be_amended])
+        return [
+            one
+            if one.id not in private or self.sees_private(one, private[one.id], amended.get(one.id, ()))
+            else without_private(one)
+            for one in seen
+        ]
+
     def lineage(self, root: Promise | None, below: Sequence[Promise]) -> list[Promise]:
         """Return the promises of a run as the actor may see them.
 
         Of a request that they may not see, only that it is there and its state are left; what is recorded
-        under it is left out, and the step that asked it has no result.
+        under it is left out, and the step that asked it has no result. So it is with private parts.
         """
-        hidden = {
-            one.id: one
-            for one in below
-            if not self.all and one.is_blocking and not self._is_seen_in(below, one, root)
-        }
-        if not hidden:
+        hidden: dict[str, Promise] = {}
+        partly: dict[str, Question] = {}
+        for one in below:
+            question = question_of(one) if one.is_blocking else None
+            if not one.is_blocking or (self.all and (question is None or not question.private)):
+                continue
+            amendments = amendments_in(one.id, tagged(below, AMENDS_TAG, one.id))
+            if not self.request(one, root, question, amendments):
+                hidden[one.id] = one
+            elif question is not None and not self.sees_private(one, question, amendments):
+                partly[one.id] = question
+        if not hidden and not partly:
             return list(below)
         under = tuple(child_id(id, "") for id in hidden)
-        asking = {one.tags.get(PARENT_TAG) for one in hidden.values()}
-        if root is not None:
-            asking.discard(root.id)
-        return [
-            _emptied(one) if one.id in hidden or one.id in asking else one
-            for one in below
-            if not one.id.startswith(under)
-        ]
+        asking = {one.tags.get(PARENT_TAG) for one in below if one.id in hidden or one.id in partly}
+        asking.discard(None if root is None else root.id)
 
-    def _is_seen_in(self, below: Sequence[Promise], promise: Promise, root: Promise | None) -> bool:
-        amendments = amendments_in(promise.id, tagged(below, AMENDS_TAG, promise.id))
-        return self.request(promise, root, question_of(promise), amendments)
+        def shown(one: Promise) -> Promise:
+            if one.id in hidden or one.id in asking:
+                return _emptied(one)
+            voted = partly.get(one.tags.get(VOTE_TAG, ""))
+            if voted is not None:
+                return vote_record_without_private(voted, one)
+            return without_private(one) if one.id in partly else one
+
+        return [shown(one) for one in below if not (under and one.id.startswith(under))]
 
     def _asks_me(self, promise: Promise, question: Question | None, amendments: Sequence[Amendment]) -> bool:
         """Whether a request may be answered by the actor, now or later."""
@@ -153,6 +190,12 @@ class Sight:
         if known is None:
             known = self._same[name] = self._groups.same(self.actor.person, name)
         return known
+
+
+def _private_in(promise: Promise) -> Question | None:
+    """Return what a request with private parts asks; None for any other promise."""
+    question = question_of(promise) if promise.is_blocking else None
+    return question if question is not None and question.private else None
 
 
 def _emptied(promise: Promise) -> Promise:

@@ -66,6 +66,7 @@ class AskOptions(TypedDict, total=False):
     digest: Digest | None
     callback: str | None
     offer: Mapping[str, Any] | None
+    private: Sequence[str]
 
 
 class Hitl:

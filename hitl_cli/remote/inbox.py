@@ -347,5 +347,6 @@ def _as_input(
         link=question.link,
         digest=question.digest,
         callback=question.callback,
+        private=question.private,
         offer=None if offer is None else OfferInput(where=offer.where, longest=f"{offer.longest}ms"),
     )

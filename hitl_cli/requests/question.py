@@ -149,6 +149,7 @@ class Question(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=
     of a group (the key; or by a person), `offer` a rule that may be made with an approval. `reassign` says
     who may assign it to others, and `extend` how much longer its deadline can be moved in all. `replaces` is
     the id of the request that it replaces, because the code was changed or the answer was `refused`.
+    `private` are the paths of what only the assignees see (hitl_cli/requests/private.py).
     """
 
     prompt: str
@@ -179,6 +180,7 @@ class Question(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=
     code: Code | None = None
     replaces: str | None = None
     refused: Refused | None = None
+    private: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
@@ -285,9 +287,27 @@ def sensible(question: Question) -> Question:
         )
     if (wrong := wrong_part(read.details)) is not None:
         raise not_askable(f"{wrong}.", "details")
+    _check_private(read)
     _check_editable(read)
     _check_deadline(read)
     return read
+
+
+PRIVATE_PARTS = ("details", "arguments", "form")
+
+
+def _check_private(question: Question) -> None:
+    """Raise BadInput for a private part that is none, or that everyone would see."""
+    for path in question.private:
+        part, *keys = path.split(".")
+        if part not in PRIVATE_PARTS or not all(keys) or getattr(question, part) is None:
+            raise not_askable(
+                f"private has {path!r}, which is no part of it: write details, arguments or form, and a path"
+                " into it, such as details.iban or form.salary.",
+                "private",
+            )
+    if question.private and not question.to:
+        raise not_askable("private needs to: without assignees, everyone sees all.", "private")
 
 
 def _with_quorum(question: Question) -> Question:

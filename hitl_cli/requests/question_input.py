@@ -117,6 +117,10 @@ class QuestionInput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         Digest | None, Meta(description="SHA-256 and name of the content that the request is about.")
     ] = None
     callback: Annotated[str | None, Meta(description="A URL that is sent the decision.")] = None
+    private: Annotated[
+        tuple[str, ...],
+        Meta(description="Parts that only the assignees and you see, as `details.iban` or `form.salary`."),
+    ] = ()
     offer: Annotated[
         OfferInput | None, Meta(description="A standing rule that may be made with an approval.")
     ] = None
@@ -166,6 +170,7 @@ class QuestionInput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             link=self.link,
             digest=self.digest,
             callback=self.callback,
+            private=self.private,
             offer=offer_of(self.offer),
         )
 

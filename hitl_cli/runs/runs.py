@@ -6,12 +6,14 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from hitl_cli import defaults
 from hitl_cli.client.paging import FAR, LOOKS, page_of
 from hitl_cli.client.protocol import PAGE, as_promise, get_promise, pages, search
 from hitl_cli.client.tags import ORIGIN_TAG
 from hitl_cli.client.waiting import wait_until
-from hitl_cli.client.wire import Audit, audit_of, error_value, fresh_id, headers_of, same_json
+from hitl_cli.client.wire import Audit, audit_of, decode, error_value, fresh_id, headers_of, same_json
 from hitl_cli.errors import Conflict, NotFound, TimedOut
 from hitl_cli.format.shell import command
 from hitl_cli.format.times import iso
@@ -127,7 +129,7 @@ class Runs:
     def show(self, id: str) -> Run:
         """Return a run, request or step, with what it is waiting for. Raises NotFound."""
         self._known(id)
-        return get_run(self._client, id)
+        return self._shown(get_run(self._client, id))
 
     def steps(self, id: str, most: int | None = None) -> RunTree:
         """Return the run with this id, or the run that a step belongs to, with up to `most` steps.
@@ -136,7 +138,7 @@ class Runs:
         """
         self._known(id)
         root, more = first_steps(self._client, id, most, self._sight)
-        return RunTree(run=get_run(self._client, root.promise.id), root=root, more=more)
+        return RunTree(run=self._shown(get_run(self._client, root.promise.id)), root=root, more=more)
 
     def workflows(self) -> Sequence[ServedWorkflow]:
         """Return the workflows that workers serve, and those that runs have called, by name."""
@@ -157,16 +159,16 @@ class Runs:
             return found if found.ended else None
 
         if run.ended:
-            return run
+            return self._shown(run)
         ended = wait_until(self._client, look, timeout_s=timeout_s, clock=clock)
         if ended is None:
             raise still_open(run)
-        return ended
+        return self._shown(ended)
 
     def to_cancel(self, id: str) -> Run:
         """Return the current state of the run that `cancel` would cancel. Raises NotFound."""
         self._cancelable(id)
-        return get_run(self._client, id)
+        return self._shown(get_run(self._client, id))
 
     def cancel(self, id: str, reason: str | None = None) -> Canceled:
         """Cancel a run and what it is waiting for, or a standalone request.
@@ -203,6 +205,17 @@ class Runs:
         self._actor.require("read", "start")
         if not self._sight.all:
             self._seen(id, self._sight)
+
+    def _shown(self, run: Run) -> Run:
+        """Return a run, request or step without the result that the actor may not see."""
+        if run.kind == "run" or run.result is None:
+            return run
+        promise = known(self._client, run.id)
+        root = get_promise(self._client, promise.origin)
+        below = search(self._client, tags={ORIGIN_TAG: promise.origin})
+        lineage = {one.id: one for one in self._sight.lineage(root, [*below, promise])}
+        kept = lineage.get(run.id)
+        return replace(run, result=None if kept is None else decode(kept.value))
 
     def _cancelable(self, id: str) -> Promise:
         """Return what an id names, if the actor may cancel it. Raises NotAllowed, NotFound."""

@@ -95,7 +95,9 @@ def first_steps(
     every = (p for page in pages for p in page if p.id != root.id)
     promises = list(islice(every, most))
     more = next(every, None) is not None
-    return tree_of(root, promises if sight is None else sight.lineage(root, promises)), more
+    if sight is not None:
+        root, *promises = sight.lineage(root, [root, *promises])
+    return tree_of(root, promises), more
 
 
 def way_to(promise: Promise, lineage: Sequence[Promise]) -> list[str]:

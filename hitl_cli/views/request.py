@@ -156,7 +156,8 @@ class RequestDetailsDocument(RequestBaseDocument, frozen=True, kw_only=True):
     was changed since it was asked. `offer` is a standing rule that may be made with it. `replaces` and
     `replaced_by` are requests of the same run: its code changed, or an answer could not be used. `thread` is
     what was asked back and answered. `callback` is the host that is sent the decision. `param` is the data of
-    a promise that is not a valid request. `stored` is given on request, for a decided one.
+    a promise that is not a valid request. `stored` is given on request, for a decided one. `private` are the
+    parts that only the assignees see, `hidden` whether they are left out here.
     """
 
     title: str | None
@@ -193,6 +194,8 @@ class RequestDetailsDocument(RequestBaseDocument, frozen=True, kw_only=True):
     unknown_names: tuple[str, ...]
     decision: DecisionDocument | None
     stored: StoredDocument | None = None
+    private: tuple[str, ...] = ()
+    hidden: bool = False
 
 
 def request_details_document(
@@ -222,6 +225,8 @@ def request_details_document(
             "reassign": item.asked.reassign,
             "extend_s": None if item.asked.extend is None else item.asked.extend / 1_000,
             "amendments": tuple(amendment_document(one) for one in item.amendments if one.kind != "expire"),
+            "private": item.asked.private,
+            "hidden": item.hidden,
             "offer": _offer_document(item.asked),
             "form": known.get("form"),
             "fields": [_field_document(field) for field in fields_of(item.asked)],
@@ -253,10 +258,12 @@ def request_details_document(
 def stored_document(seen: RequestDetails, *, by_asker: bool) -> StoredDocument | None:
     """Return a decided request as it is stored; None for one that is open.
 
-    The URL of a callback is for those alone who asked, so others are not given a request that has one.
+    The URL of a callback is for those alone who asked, so others are not given a request that has one; nor
+    one with parts that are hidden from them, which would not fit its proof.
     """
     promise, run = seen.promise, seen.item.run
-    if promise.state == "pending" or (seen.item.asked.callback is not None and not by_asker):
+    withheld = seen.item.hidden or (seen.item.asked.callback is not None and not by_asker)
+    if promise.state == "pending" or withheld:
         return None
     return StoredDocument(
         promise=promise, run=None if run is None else msgspec.structs.replace(run, value=None)

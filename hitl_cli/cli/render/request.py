@@ -226,6 +226,7 @@ def _facts(seen: RequestDetails) -> list[list[Cell]]:
         ("valid for", Cell(format_duration(question.valid_for) if question.valid_for else "")),
         ("may be used", Cell("once" if question.once else "")),
         ("proof", Cell(PROOFS[question.proof])),
+        ("for assignees", Cell(", ".join(question.private))),
         ("policy", Cell(", ".join(map(quoted, question.policy)))),
         ("tags", Cell(", ".join(f"{name}={value}" for name, value in sorted(item.tags.items())))),
     ]

@@ -1,0 +1,191 @@
+"""Parts of a request that only its assignees see: they are left out of all that others are shown."""
+
+from __future__ import annotations
+
+import base64
+import re
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+
+from hitl_cli.client.protocol import get_promise
+from hitl_cli.errors import BadInput, Conflict, NotAllowed
+from hitl_cli.inbox import Inbox
+from hitl_cli.inbox.history import HistoryFilter
+from hitl_cli.inbox.proof import verified
+from hitl_cli.ledger import Ledger
+from hitl_cli.ledger.files import ExportCheck
+from hitl_cli.people.actor import Actor
+from hitl_cli.people.groups import groups_of
+from hitl_cli.people.visibility import RoleSettings, Visibility
+from hitl_cli.requests.decision_input import DecisionInput
+from hitl_cli.requests.private import without_private
+from hitl_cli.requests.question import Question, sensible
+from hitl_cli.runs import Runs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hitl_cli.client.protocol import Client
+    from tests.conftest import Hitl
+
+DAY_MS = 86_400_000
+
+GROUPS = groups_of({}, visibility=Visibility(roles=RoleSettings(auditor=("auditor",))))
+
+FORM = {"type": "object", "properties": {"salary": {"type": "integer", "default": 7_001}, "note": {}}}
+ASKED = Question(
+    prompt="Raise?",
+    details={"iban": "DE-7001", "name": "A", "people": [{"iban": "DE-7002", "id": 1}]},
+    form=FORM,
+    to=("lead",),
+    private=("details.iban", "details.people.iban", "form.salary"),
+)
+
+
+@pytest.fixture
+def client(hitl: Hitl) -> Iterator[Client]:
+    with hitl.client() as client:
+        yield client
+
+
+def inbox(client: Client, person: str, **more: Any) -> Inbox:
+    return Inbox(client, Actor(person=person, via="test", groups=GROUPS, **more))
+
+
+def put(client: Client, question: Question = ASKED, id: str = "raise", by: str = "asker") -> None:
+    inbox(client, by).ask(question, id=id, deadline_ms=DAY_MS)
+
+
+def texts(client: Client, person: str) -> str:
+    """Return all that a person is shown, as JSON."""
+    own = inbox(client, person)
+    runs = Runs(client, own.actor)
+    told = [
+        own.list(),
+        own.page(limit=9),
+        own.find("raise"),
+        own.show("raise"),
+        own.asked("raise"),
+        own.history(HistoryFilter()),
+        own.story("raise", HistoryFilter()),
+        list(own.decisions(HistoryFilter())),
+        runs.show("raise"),
+        runs.steps("raise"),
+        own.comment("raise", "seen"),
+    ]
+    return f"{[msgspec.to_builtins(one) for one in told]} {[_data_of(one) for one in told]}"
+
+
+def _data_of(value: Any) -> str:
+    """Return what is in promises, whose data is in base64."""
+    found = re.findall(r"'data': '([A-Za-z0-9+/]{4,}={0,2})'", str(msgspec.to_builtins(value)))
+    return " ".join(str(base64.b64decode(one)) for one in found)
+
+
+def test_only_assignees_the_asker_and_auditors_see_them(client: Client) -> None:
+    put(client)
+    inbox(client, "lead").decide(
+        "raise", DecisionInput(verdict="approve", data={"salary": 7_003, "note": "y"})
+    )
+    for person, sees in (("lead", True), ("asker", True), ("auditor", True), ("other", False)):
+        shown = texts(client, person)
+        for secret in ("DE-7001", "DE-7002", "7001", "7003"):
+            assert (secret in shown) == sees, (person, secret)
+        assert "Raise?" in shown
+        assert inbox(client, person).find("raise").hidden is not sees
+    entry = inbox(client, "other").history(HistoryFilter())[0][0]
+    assert entry.data == {"note": "y"}
+    asked = inbox(client, "other").show("raise").item.asked
+    assert asked.details == {"name": "A", "people": [{"id": 1}]}
+
+
+def test_changed_arguments_votes_and_their_digest_tell_nothing(client: Client) -> None:
+    question = Question(
+        prompt="Pay?",
+        arguments={"amount": 7_001, "to": "A"},
+        editable=True,
+        to=("lead", "boss"),
+        approvals=2,
+        private=("arguments.amount",),
+    )
+    put(client, question)
+    for person in ("lead", "boss"):
+        assert texts(client, "other").count("7001") == 0
+        said = DecisionInput(verdict="approve", data={"amount": 7_003, "to": "B"})
+        inbox(client, person).decide("raise", said)
+    seen = texts(client, "other")
+    assert not any(secret in seen for secret in ("7001", "7003"))
+    shown = inbox(client, "other").show("raise")
+    assert shown.item.asked.arguments_digest is None
+    assert {vote.by: vote.data for vote in shown.votes} == {"lead": {"to": "B"}, "boss": {"to": "B"}}
+    assert shown.decision is not None
+    assert [change.path for change in shown.decision.changes] == ["to"]
+
+
+def test_a_repeated_ask_of_another_tells_no_difference(client: Client) -> None:
+    put(client)
+    with pytest.raises(Conflict) as refused:
+        inbox(client, "other").ask(
+            msgspec.structs.replace(ASKED, details=None, private=()), id="raise", deadline_ms=1
+        )
+    assert refused.value.code == "question-differs"
+    assert "7001" not in f"{refused.value} {refused.value.lines}"
+
+
+def test_what_is_proven_is_proven_to_those_who_see_it(client: Client) -> None:
+    put(client)
+    put(client, Question(prompt="Lunch?", to=("lead",)), id="lunch")
+    lead = inbox(client, "lead")
+    lead.decide("raise", DecisionInput(verdict="approve", data={"salary": 7_003}))
+    lead.decide("lunch", DecisionInput(verdict="approve"))
+    found = verified(inbox(client, "other").find("raise"), GROUPS)
+    assert (found.state, found.why is not None) == ("claimed", True)
+    assert verified(lead.find("raise"), GROUPS).why is None
+    with pytest.raises(NotAllowed) as refused:
+        Ledger(client, inbox(client, "other").actor).receipt("raise", ())
+    assert refused.value.code == "parts-hidden"
+    for person, whole in (("other", False), ("auditor", True)):
+        lines = b"".join(Ledger(client, inbox(client, person).actor).export(()))
+        assert (b'"raise"' in lines) == whole
+        assert b'"lunch"' in lines
+        check = ExportCheck(lines.splitlines(keepends=True), "export", GROUPS, ())
+        assert {one.id for one in check.decisions()} == {"lunch"} | ({"raise"} if whole else set())
+
+
+@pytest.mark.parametrize("private", ["prompt", "details.", "details.x", "form", "iban"])
+def test_a_path_that_is_no_part_is_refused(private: str) -> None:
+    with pytest.raises(BadInput) as refused:
+        sensible(Question(prompt="?", to=("lead",), details=None, private=(private,)))
+    assert refused.value.code == "bad-question"
+    with pytest.raises(BadInput):
+        sensible(Question(prompt="?", details={"x": 1}, private=("details.x",)))
+
+
+def test_a_promise_without_private_parts_stays_as_it_is(client: Client) -> None:
+    put(client, Question(prompt="Lunch?", to=("lead",)))
+    promise = get_promise(client, "raise")
+    assert promise is not None
+    assert without_private(promise) is promise
+
+
+def test_hitl_ask_takes_them(hitl: Hitl) -> None:
+    details = '{"iban": "DE-7001", "name": "A"}'
+    hitl.ok(
+        "ask",
+        "Pay?",
+        "--details",
+        details,
+        "--to",
+        "lead",
+        "--private",
+        "details.iban",
+        "--id",
+        "p",
+        "--no-wait",
+    )
+    assert "DE-7001" in hitl.ok("show", "p")
+    hitl.env["HITL_AS"] = "other"
+    shown = hitl.json("show", "p")
+    assert (shown["details"], shown["private"], shown["hidden"]) == ({"name": "A"}, ["details.iban"], True)
