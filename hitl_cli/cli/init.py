@@ -12,13 +12,14 @@ from hitl_cli.format.terminal import printable
 
 
 def init(
-    folder: Annotated[Path, argument("[FOLDER]", "Folder of the project. Default: this one.")] = Path(),
+    folder: Annotated[Path | None, argument("[FOLDER]", "Folder of the project. Default: this one.")] = None,
     dry_run: Annotated[bool, flag("Only show what would be written.", "--dry-run")] = False,
     show: Annotated[bool, flag("Print the files instead of writing them.", "--print")] = False,
 ) -> None:
     """Write a new project: a workflow that asks, its test, settings and a README. Overwrites nothing."""
     from hitl_cli.admin.project import SETTINGS, WORKFLOWS, new_project, serves_its_workflows, write
 
+    folder = folder or Path()
     project = new_project(folder.absolute())
     if show:
         print("\n".join(f"# ---- {file.name}\n{file.text}" for file in project), end="")
