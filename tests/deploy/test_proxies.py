@@ -38,7 +38,11 @@ class Site:
         self.hitl = Hitl(folder)
         self.url = f"https://{self.host}:{self.proxy.port}{self.base}"
         self.gateways = [Visited(self.hitl, url=self.url, trust_from=[_here()]) for _ in range(2)]
-        self.proxy.start(site, [one.address.partition("//")[2] for one in self.gateways])
+        try:
+            self.proxy.start(site, [one.address.partition("//")[2] for one in self.gateways])
+        except BaseException:  # skipped, where there is no such proxy
+            self._stop_gateways()
+            raise
 
     def ask(self, path: str, **headers: str) -> Reply:
         """Ask from this machine."""
@@ -69,6 +73,9 @@ class Site:
 
     def stop(self) -> None:
         self.proxy.stop()
+        self._stop_gateways()
+
+    def _stop_gateways(self) -> None:
         for gateway in self.gateways:
             gateway.stop()
 
