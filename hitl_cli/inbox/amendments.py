@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from hitl_cli.errors import Conflict
+from hitl_cli.format.shell import command
 from hitl_cli.format.times import iso
 from hitl_cli.requests.amendment_records import amendments_of_many, claims
 from hitl_cli.requests.amendments import Amendment, assignees_of, is_overdue
@@ -66,6 +67,7 @@ def check_unclaimed(item: RequestSummary, person: str, groups: Groups) -> None:
             f"{claim.by} has claimed {item.id} until {iso(claim.until or 0)}. Nothing was changed.",
             code="claimed",
             at=claim.until,
+            hint=f"To decide it nevertheless: `{command('approve', [item.id], ['--anyway'])}`.",
         )
 
 

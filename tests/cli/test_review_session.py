@@ -9,7 +9,7 @@ import pytest
 from hitl_cli.cli.review.session import GRACE_MS, Look, ReviewSession
 from hitl_cli.client.protocol import get_promise
 from hitl_cli.client.wire import audit_of
-from hitl_cli.errors import NotAllowed
+from hitl_cli.errors import Conflict, NotAllowed
 from hitl_cli.inbox.pending import RequestFilter
 from hitl_cli.inbox.review_queue import HOLD_MS
 from hitl_cli.people.actor import Actor
@@ -118,6 +118,19 @@ def test_an_answer_that_is_not_this_persons_to_give_is_not_even_held(hitl: Hitl)
     assert ada.desk.held() == []
     assert ada.desk.end(send=True) == ()
     assert state(hitl, "r1:1") == "pending"
+
+
+def test_what_another_has_claimed_is_neither_held_nor_sent(hitl: Hitl, ada: Person) -> None:
+    hitl.ok("claim", "r1:1", "--as", "eve")
+    with pytest.raises(Conflict) as refused:
+        ada.desk.hold(ada.sees("r1:1"), YES)
+    assert refused.value.code == "claimed"
+    ada.desk.skip()
+    ada.desk.hold(ada.sees("r2:1"), YES)
+    hitl.ok("claim", "r2:1", "--as", "eve")
+    ada.desk.end(send=True)
+    assert ["eve has claimed r2:1" in words for words in ada.desk.last_words] == [True]
+    assert (state(hitl, "r1:1"), state(hitl, "r2:1")) == ("pending", "pending")
 
 
 def test_a_request_that_needs_proof_is_held_only_for_who_signs_and_is_signed_when_it_is_sent(

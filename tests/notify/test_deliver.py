@@ -20,6 +20,7 @@ from hitl_cli.inbox import Inbox
 from hitl_cli.notify.reconcile import Reconciler
 from hitl_cli.people.actor import Actor
 from hitl_cli.people.contacts import Contact, Directory, GroupContact, NotificationSettings
+from hitl_cli.requests.decision_input import DecisionInput
 from hitl_cli.requests.notification import Notification
 from hitl_cli.requests.question import Question
 from hitl_cli.runs import Runs
@@ -145,6 +146,25 @@ def test_the_others_are_told_what_came_of_it_and_not_who_decided(town: Town) -> 
     assert said["subject"] == "Rejected by lead: Deploy 1.4.2?"
     assert (said["requests"][0]["by"], said["requests"][0]["reason"]) == ("lead", "over budget")
     assert town.crew.result()["approved"] is False
+
+
+def test_who_it_is_assigned_to_is_told_and_who_is_asked_now_or_claims_it_is_reminded(town: Town) -> None:
+    town.worker()
+    id = town.ask(to=["reviewer"], remind="1h", reassign="assignees")
+    town.told(id, 1)
+    reach = town.crew.told["reach"].now
+    reviewer, lead = (Inbox(town.crew.client, Actor(person=one, via="cli")) for one in ("reviewer", "lead"))
+    reviewer.assign(id, ["lead"], reach, "default")
+    assert town.sent(2)[-1] == ("lead", "assigned", id)
+    town.crew.later(HOUR_MS)
+    assert town.sent(3)[-1] == ("lead", "reminder", id)
+    lead.assign(id, ["reviewer"], reach, "default", add=True)
+    assert town.sent(4)[-1] == ("reviewer", "assigned", id)
+    lead.claim(id, 2 * HOUR_MS)
+    town.crew.later(HOUR_MS)
+    assert town.sent(5)[-1] == ("lead", "reminder", id)
+    reviewer.decide(id, DecisionInput(verdict="approve"))
+    assert town.sent(6)[-1] == ("lead", "approved", id)
 
 
 def test_who_was_asked_what_nobody_waits_for_any_more_is_told_at_once_that_it_is_canceled(town: Town) -> None:

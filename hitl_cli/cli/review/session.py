@@ -17,6 +17,7 @@ from msgspec import Struct
 from hitl_cli.cli.context import inbox_of
 from hitl_cli.cli.render.decision import sentence
 from hitl_cli.errors import BadInput, HitlError, NotFound, Unreachable
+from hitl_cli.inbox.amendments import check_unclaimed
 from hitl_cli.inbox.decide import already, check, check_signs, vote_of
 from hitl_cli.inbox.details import RequestDetails
 from hitl_cli.inbox.pending import RequestFilter, Sort
@@ -182,6 +183,7 @@ class ReviewSession:
         """Hold a decision so that it can be undone; False if it is closed. Raises what `check` does."""
         actor = self._look.actor
         check(item, vote_of(answer, actor.person, item.asked, item.now), actor.groups)
+        check_unclaimed(item, actor.person, actor.groups)
         self.check_signs(item)
         with self._turn:
             self._turn.notify_all()
@@ -302,7 +304,7 @@ class ReviewSession:
 
     def _send(self, inbox: Inbox, held: HeldDecision) -> None:
         try:
-            decided = inbox.decide(held.id, held.answer)
+            decided = inbox.decide(held.id, msgspec.structs.replace(held.answer, unless_claimed=True))
         except (BadInput, Unreachable) as problem:
             with self._turn, self._jumping():
                 self._review.refused(held.id)
