@@ -103,10 +103,9 @@ def hold(
     if expect is not None:
         expect(item)
     given = rehearse(item, actor, said)
-    promise = item.promise
     now = client.now()
-    short = promise.timeout_at - now <= LEFT_MS
-    if promise.state != "pending" or short or item.asked.proof or given.for_ is not msgspec.UNSET:
+    short = item.deadline - now <= LEFT_MS
+    if item.promise.state != "pending" or short or item.asked.proof or given.for_ is not msgspec.UNSET:
         return None
     stored = _Stored(
         request=item.id,

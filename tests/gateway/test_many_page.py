@@ -9,6 +9,8 @@ import pytest
 
 from hitl_cli.client.protocol import get_promise
 from hitl_cli.client.wire import audit_of, decode, error_message
+from hitl_cli.inbox import Inbox
+from hitl_cli.people.actor import Actor
 from hitl_cli.requests.question import Question
 from tests.acting import decide, rejection
 from tests.cli.requests import put
@@ -64,15 +66,18 @@ def test_what_would_happen_is_shown_and_nothing_is_decided_before_it_is_confirme
         "others-1": Question(prompt="Not yours?", to=("lead",)),
         "votes-1": Question(prompt="Both?", approvals=2),
         "signed-1": Question(prompt="Signed?", proof="signed"),
+        "claimed-1": Question(prompt="Claimed?"),
     }
     for id, question in questions.items():
         put(visited.hitl, id, question, by="asker")
+    with visited.hitl.client() as client:
+        Inbox(client, Actor(person="lead", via="cli")).claim("claimed-1", 3_600_000)
     browser = Browser(visited.address)
     page = send(browser, [*questions, "plain-1", "none-such"], verdict="approve")
     assert page.heading == "Approve 3 requests?"
     ready, left_out = (
         ["plain-1", "default-1", "votes-1"],
-        ["data-1", "choice-1", "others-1", "signed-1", "none-such"],
+        ["data-1", "choice-1", "others-1", "signed-1", "claimed-1", "none-such"],
     )
     assert lines_in(page) == [*ready, *left_out]
     assert re.findall(r'name="id" value="([^"]*)"', page.main) == ready
@@ -84,6 +89,7 @@ def test_what_would_happen_is_shown_and_nothing_is_decided_before_it_is_confirme
         "needs data",
         "its choices",
         "your signature",
+        "has claimed",
     ):
         assert text in page.main
     assert {state(visited, id) for id in questions} == {"pending"}

@@ -73,7 +73,12 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
     hitl.ok("rule", "add", "--tool", "Bash", "--match", "git status*", "--as", scene.PERSON)
     call = {"tool": "Bash", "input": {"command": "git push origin main"}, "cwd": "/srv/app"}
     offer = Offer(where={"tool": "Bash", "input.command": "git push*"}, longest=8 * HOUR_MS)
-    put(hitl, "call-1", Question(prompt="Run it?", arguments=call, offer=offer), by="agent")
+    put(
+        hitl,
+        "call-1",
+        Question(prompt="Run it?", arguments=call, offer=offer, to=(scene.PERSON,), reassign="assignees"),
+        by="agent",
+    )
     yield gateway
     gateway.clear_away()
 

@@ -84,8 +84,8 @@ async def _decide(request: Request) -> web.Response:
 def _said(verdict: Verdict, text: str | None) -> DecisionInput:
     """Return the decision; the text is the reason of a rejection, or the comment of an approval."""
     if verdict == "reject":
-        return DecisionInput(verdict="reject", reason=text)
-    return DecisionInput(verdict="approve", comment=text)
+        return DecisionInput(verdict="reject", reason=text, unless_claimed=True)
+    return DecisionInput(verdict="approve", comment=text, unless_claimed=True)
 
 
 def _planned(one: PlannedDecision, verdict: Verdict) -> _Line:
@@ -96,7 +96,7 @@ def _planned(one: PlannedDecision, verdict: Verdict) -> _Line:
     what = "approve" if verdict == "approve" else "reject"
     if item.promise.state != "pending":
         what = "nothing: it is already decided so"
-    elif item.asked.approvals > 1:
+    elif item.asked.several:
         what = f"your vote: {what}; {item.asked.approvals} approvals are needed"
     form = answer_form(item.asked)
     data = in_words(as_read(form, one.vote.data)) if form is not None and verdict == "approve" else ""
