@@ -88,7 +88,7 @@ def _place(
         if who is not None:
             raise BadUsage("--as and --gateway cannot be given together: the token says who asks.")
         given = settings.gateway_token(token or ctx.obj["token"])
-        _check(lambda: _check_may_ask(gateway, given))
+        _check(lambda: check_may_ask(gateway, given))
         return GatewayBackend(gateway, given, settings.groups()), partial(page_of, gateway.rstrip("/"))
     from hitl_cli.python_api.server_backend import ServerBackend
 
@@ -116,7 +116,7 @@ def _check(look: Callable[[], None]) -> None:
         note(f"hitl: {error}")
 
 
-def _check_may_ask(gateway: str, token: str | None) -> None:
+def check_may_ask(gateway: str, token: str | None) -> None:
     """Raise HitlError if a gateway refuses the token, or the token may not ask."""
     from hitl_cli.client.gateway_api import GatewayApi
     from hitl_cli.views.auth import MeDocument
