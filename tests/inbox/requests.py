@@ -8,6 +8,7 @@ import msgspec
 
 from hitl_cli.authoring.ask import escalations_of
 from hitl_cli.client.protocol import Client, ProtocolRequest, as_promise
+from hitl_cli.client.tags import DEADLINE_TAG
 from hitl_cli.client.wire import encode
 from hitl_cli.requests.question import Question
 
@@ -23,12 +24,15 @@ def request(
     """Create a request that stands for a day. `by` is who asks, which here is who started it."""
     options = {"prompt": "Well?", **options, "escalate": escalations_of(options.get("escalate", {}))}
     question = msgspec.json.decode(msgspec.json.encode(Question(**options)), type=Question)
+    deadline = client.now() + 24 * HOUR_MS
+    moved = {} if question.extend is None else {DEADLINE_TAG: str(deadline)}
     data = {
         "id": id,
-        "timeoutAt": client.now() + 24 * HOUR_MS,
+        "timeoutAt": deadline + (question.extend or 0),
         "param": encode(msgspec.to_builtins(question), {"hitl:by": by} if by else None),
         "tags": {
             **question.tags(key=key, workflow=None),
+            **moved,
             "resonate:external": "true",
             "resonate:scope": "global",
         },

@@ -105,6 +105,10 @@ def test_who_is_asked_now_answers_and_who_is_not_does_not(client: Client) -> Non
         ("decision", "cy", ()),
     ]
     assert refused(client, "cy", "eve") == "already-decided"
+    for do in (inbox_of(client, "cy").claim, inbox_of(client, "cy").release):
+        with pytest.raises(HitlError) as error:
+            do("q")
+        assert error.value.code == "already-decided"
 
 
 @pytest.mark.parametrize(

@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 
 from hitl_cli.client.connect import connect
 from hitl_cli.client.protocol import ProtocolRequest
-from hitl_cli.errors import BadInput, NotAllowed
+from hitl_cli.errors import BadInput, Conflict, NotAllowed
 from hitl_cli.inbox import Inbox, open_requests
 from hitl_cli.inbox.open_requests import OpenRequests
 from hitl_cli.inbox.pending import EVERYTHING, RequestFilter
 from hitl_cli.people.actor import Actor
+from hitl_cli.people.contacts import Directory
 from hitl_cli.people.groups import NO_GROUPS, groups_of
 from hitl_cli.requests.decision_input import DecisionInput
 from hitl_cli.runs import Runs
@@ -245,16 +246,36 @@ ACTS = st.lists(
                     "approvals": st.sampled_from([1, 2]),
                     "allow_self": st.booleans(),
                     "by": st.sampled_from(["ada", "bob"]),
+                    "reassign": st.sampled_from(["nobody", "anyone"]),
+                    "extend": st.sampled_from([None, 20 * HOUR_MS]),
                 },
             ),
         ),
         st.tuples(st.just("decide"), IDS, st.sampled_from(PEOPLE[:3])),
         st.tuples(st.just("reject"), IDS, st.sampled_from(PEOPLE[:3])),
+        st.tuples(st.just("assign"), IDS, st.sampled_from(PEOPLE[:3])),
+        st.tuples(st.just("claim"), IDS, st.sampled_from(PEOPLE[:3])),
+        st.tuples(st.just("release"), IDS, st.sampled_from(PEOPLE[:3])),
+        st.tuples(st.just("extend"), IDS, st.sampled_from(PEOPLE[:3])),
         st.tuples(st.just("look"), st.just(0), st.none()),
         st.tuples(st.just("load"), st.just(0), st.none()),
     ),
     max_size=10,
 )
+
+
+def change(inbox: Inbox, act: str, id: str) -> None:
+    match act:
+        case "assign":
+            inbox.assign(id, ["bob", "group:law"], Directory(), "default")
+        case "claim":
+            inbox.claim(id)
+        case "release":
+            inbox.release(id)
+        case "extend":
+            inbox.extend(id, 5 * HOUR_MS)
+        case _:
+            inbox.decide(id, DecisionInput(verdict="reject" if act == "reject" else "approve"))
 
 
 @pytest.mark.parametrize("client", ["file", pytest.param("postgres", marks=pytest.mark.heavy)], indirect=True)
@@ -280,9 +301,7 @@ def test_whatever_happens_memory_and_server_agree(client: Client, other: Client,
         elif act == "load":
             known = loaded(client)
         elif Inbox(other, ADA).list(RequestFilter(workflow=id))[0]:
-            actor = Actor(person=given_, via="test", groups=GROUPS)
-            with suppress(NotAllowed):
-                Inbox(other, actor).decide(
-                    id, DecisionInput(verdict="reject" if act == "reject" else "approve")
-                )
+            inbox = Inbox(other, Actor(person=given_, via="test", groups=GROUPS))
+            with suppress(NotAllowed, Conflict, BadInput):
+                change(inbox, act, id)
     same(client, known)
