@@ -162,7 +162,7 @@ class Settings:
         return self._token(flag, "HITL_TOKEN")
 
     def _token(self, flag: str | None, variable: str) -> str | None:
-        token = (flag or self._env.get(variable) or "").strip()
+        token = (flag or self._variable(variable) or "").strip()
         if not token.isprintable():
             raise BadSetting(f"the token (--token, {variable}) has a line break or an unprintable character.")
         return token or None
@@ -384,16 +384,21 @@ class Settings:
         """
         if text is None or not text.startswith("$"):
             return text
-        value, file = self._env.get(text[1:]), self._env.get(f"{text[1:]}_FILE")
-        if not value and file:
-            try:
-                value = Path(file).read_text(encoding="utf-8").rstrip("\r\n")
-            except (OSError, ValueError) as error:
-                why = getattr(error, "strerror", None) or error
-                raise BadSetting(f"{file}, from {text[1:]}_FILE, cannot be read: {why}.") from error
+        value = self._variable(text[1:])
         if not value:
             raise BadSetting(f"{self._path} reads a secret from {text}, which is not set.")
         return value
+
+    def _variable(self, name: str) -> str | None:
+        """Return an environment variable, or what is in the file that NAME_FILE names. Raises BadSetting."""
+        value, file = self._env.get(name), self._env.get(f"{name}_FILE")
+        if value or not file:
+            return value
+        try:
+            return Path(file).read_text(encoding="utf-8").rstrip("\r\n")
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or error
+            raise BadSetting(f"{file}, from {name}_FILE, cannot be read: {why}.") from error
 
     def readable_hooks(self) -> list[str]:
         """Return the names of the hooks (`[hooks.NAME]`) whose secrets can be read here."""

@@ -126,6 +126,7 @@ def test_secrets_come_from_files(tmp_path: Path) -> None:
     (tmp_path / "password").write_text("it's/odd")
     env = {"PASSWORD_FILE": str(tmp_path / "password")}
     assert Settings(env, tmp_path).server().value == "postgresql://worker:it%27s%2Fodd@db.example.com/hitl"
+    assert Settings({"RESONATE_TOKEN_FILE": str(tmp_path / "password")}, tmp_path).token() == "it's/odd"
     with pytest.raises(BadSetting, match=r"SIGNING_FILE.*No such file"):
         directory(tmp_path, text, SIGNING_FILE=str(tmp_path / "missing"))
 
