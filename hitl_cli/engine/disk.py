@@ -17,6 +17,10 @@ FULL_SYNC: int | None = getattr(fcntl, "F_FULLFSYNC", None)
 """What macOS needs: there, fsync() stops short of the disk."""
 
 
+PART_BYTES = 1024 * 1024
+"""How much of the log is written again at once."""
+
+
 def log_of(database: Path) -> Path:
     """Return the path of the file's write-ahead log."""
     return database.with_name(database.name + "-wal")
@@ -46,7 +50,7 @@ class LogFile:
 
     def __init__(self, database: Path) -> None:
         """Open it. Raises OSError."""
-        self._file = log_of(database).open("rb", buffering=0)
+        self._file = log_of(database).open("r+b", buffering=0)
 
     def sync(self) -> None:
         """Make sure that what any process has written to the log so far is on disk. Raises OSError."""
@@ -54,6 +58,12 @@ class LogFile:
             os.fdatasync(self._file.fileno())
         else:
             fcntl.fcntl(self._file, FULL_SYNC)
+
+    def write_again(self) -> None:
+        """Write what is in the log over itself. Raises OSError."""
+        at = 0
+        while part := os.pread(self._file.fileno(), PART_BYTES, at):
+            at += os.pwrite(self._file.fileno(), part, at)
 
     def close(self) -> None:
         """Close it."""

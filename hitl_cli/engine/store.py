@@ -289,13 +289,29 @@ class Store:
         if not self._unsynced and version == self._synced:
             return
         try:
-            self._log_file.sync()
+            try:
+                self._log_file.sync()
+            except OSError:
+                self._sync_again()
         except OSError as error:
             raise StorageFailed(
                 f"the disk of {self.path} did not confirm what was written to it: {error.strerror}."
                 " It may be lost."
             ) from error
         self._synced, self._unsynced = version, False
+
+    def _sync_again(self) -> None:
+        """Write the log as it is once more, and sync it. Raises OSError, StorageFailed.
+
+        After a failed sync, the next one can succeed without what has failed: Linux takes that for written.
+        """
+        with self._failing():
+            _waiting(lambda: self._db.execute("BEGIN IMMEDIATE"))  # so that nobody begins the log anew
+            try:
+                self._log_file.write_again()
+                self._log_file.sync()
+            finally:
+                self._db.execute("ROLLBACK")
 
     def _begin(self, clock: Callable[[], int], *, write: bool, exact: bool) -> Transaction:
         """Begin a transaction and read the clock; a reader meets a lock here first."""

@@ -122,12 +122,16 @@ def test_a_disk_that_does_not_confirm_what_was_written_is_told(
     def fail(_: disk.LogFile) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
+    log = disk.log_of(engine.path)
+    engine.create("before")
     with monkeypatch.context() as broken:
         broken.setattr(disk.LogFile, "sync", fail)
         for _ in range(2):
             with pytest.raises(StorageFailed):
                 engine.create("p")
+    known = log.read_bytes()
     engine.create("p")
+    assert log.read_bytes() == known  # it was there, and what was written again is the same
 
 
 def test_the_file_says_whose_it_is_and_in_which_format(engine: Engine) -> None:

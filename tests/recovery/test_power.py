@@ -178,6 +178,23 @@ def test_a_command_says_what_it_did_after_that_is_on_disk(hitl: Hitl, command: S
     assert not any(disk.waits(log, event.pid) for event in events)
 
 
+def test_what_a_disk_failed_to_sync_is_written_again_and_synced_before_anybody_hears_of_it(
+    hitl: Hitl,
+) -> None:
+    with hitl.client() as client:
+        client.call_many([blocking("p", client.now() + 3_600_000)])
+        fault = "fdatasync:error=EIO:when=2"  # the first is when it opens the file
+        events = trace([HITL, "approve", "p"], hitl.folder / "1", at_once(hitl), hitl.folder, fault)
+        assert promise_of(client, "p").state == "resolved"
+        log = Path(f"{hitl.database}-wal")
+        size = log.stat().st_size
+    told = next(n for n, one in enumerate(events) if one.path == str(hitl.folder / "1") and one.data)
+    ours = [one for one in events[:told] if one.path == str(log)]
+    again = max(n for n, one in enumerate(ours) if one.kind == "write" and one.offset == 0)
+    assert len(ours[again].data) == size
+    assert [one.kind for one in ours[again + 1 :]] == ["sync"]
+
+
 def test_what_a_process_killed_before_its_sync_left_behind_is_synced_before_anybody_hears_of_it(
     hitl: Hitl,
 ) -> None:
