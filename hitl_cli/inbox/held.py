@@ -10,6 +10,7 @@ before `DUE_MS` is seen by everyone who would make it. So a decision is either u
 
 from __future__ import annotations
 
+import logging
 import math
 from typing import TYPE_CHECKING, Literal
 
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from hitl_cli.inbox.decide import Said
     from hitl_cli.inbox.request_summary import RequestSummary
     from hitl_cli.people.groups import Groups
+
+logger = logging.getLogger(__name__)
 
 HELD_TAG = "hitl:held"
 
@@ -174,10 +177,15 @@ def make_left(client: Client, groups: Groups) -> float:
         if (one := _held_in(promise)) is None:
             continue
         left_ms = one.since + LEFT_MS - client.now()
-        if left_ms <= 0:
-            make(client, one, groups)
-        else:
+        if left_ms > 0:
             next_s = min(next_s, left_ms / 1_000)
+            continue
+        try:
+            make(client, one, groups)
+        except Unreachable:
+            raise
+        except Exception:  # one that cannot be made must not keep the others from it
+            logger.exception("the held decision %s on %s was not made", one.id, one.request)
     return next_s
 
 

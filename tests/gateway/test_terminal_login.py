@@ -143,7 +143,7 @@ def test_a_code_counts_once_in_time_for_the_terminal_that_asked(gateway: Visited
     elif wrong == "twice":
         assert api(gateway, "/login/token", body)[0] == 201
     elif wrong == "changed":
-        body["code"] = code[:-1] + ("A" if code[-1] != "A" else "B")
+        body["code"] = code[:-2] + ("A" if code[-2] != "A" else "B") + code[-1]
     elif wrong == "session":
         rotate(gateway.options.keys, gateway.now(), forget=True)
     else:

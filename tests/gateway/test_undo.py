@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 FORM = {"type": "object", "properties": {"note": {"type": "string", "title": "Note"}}}
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def visited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visited]:
     gateway = Visited(Hitl(tmp_path_factory.mktemp("undo")))
     yield gateway
@@ -35,6 +35,13 @@ def visited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visited]:
 def ask(hitl: Hitl, *ids: str, form: object = None) -> None:
     for id in ids:
         put(hitl, id, Question(prompt=f"May {id}?", form=form))  # type: ignore[arg-type]
+
+
+def looking(visited: Visited, text: str) -> Browser:
+    """Return a browser that remembers a filter: the tests share a gateway."""
+    browser = Browser(visited.address)
+    browser.get(f"/?q={text}-")
+    return browser
 
 
 def is_open(visited: Visited, id: str) -> bool:
@@ -48,7 +55,7 @@ def held_in(text: str) -> str:
 
 def test_a_decision_leads_to_the_next_request_and_is_undone_there(visited: Visited) -> None:
     ask(visited.hitl, "a-1", "a-2", "a-3", form=FORM)
-    browser = Browser(visited.address)
+    browser = looking(visited, "a")
     sent = {"hold": "1", "comment": "so be it", "field:note": "typed"}
     assert browser.answer("/r/a-1", **sent).headers["Location"] == "/r/a-2"
     assert browser.answer("/r/a-2", verdict="reject", hold="1").headers["Location"] == "/r/a-3"
@@ -68,9 +75,9 @@ def test_a_decision_leads_to_the_next_request_and_is_undone_there(visited: Visit
 
 def test_what_was_undone_is_filled_in_again(visited: Visited) -> None:
     ask(visited.hitl, "b-1", form=FORM)
-    browser = Browser(visited.address)
+    browser = looking(visited, "b")
     assert browser.answer("/r/b-1", hold="1", comment="so be it", **{"field:note": "typed"}).status == 303
-    undone = browser.answer("/r/b-1", verdict="undo", held=held_in(browser.get("/").text))
+    undone = browser.answer("/r/b-1", verdict="undo", held=held_in(browser.get("/?all=0").text))
     page = browser.get(undone.headers["Location"]).main
     assert "so be it" in page
     assert 'value="typed"' in page
@@ -78,7 +85,7 @@ def test_what_was_undone_is_filled_in_again(visited: Visited) -> None:
 
 def test_without_script_a_decision_is_made_at_once_and_offers_the_next(visited: Visited) -> None:
     ask(visited.hitl, "c-1", "c-2", "c-3")
-    browser = Browser(visited.address)
+    browser = looking(visited, "c")
     assert browser.answer("/r/c-1").headers["Location"] == "/r/c-1"
     assert not is_open(visited, "c-1")
     page = browser.get("/r/c-1").main
@@ -88,7 +95,7 @@ def test_without_script_a_decision_is_made_at_once_and_offers_the_next(visited: 
 
 def test_a_link_holds_and_undoes_its_own_request_only(visited: Visited) -> None:
     ask(visited.hitl, "d-1", "d-2")
-    browser = Browser(visited.address)
+    browser = looking(visited, "d")
     path = visited.link("d-1", "reviewer")
     assert browser.answer(path, hold="1").headers["Location"] == path
     page = browser.get(path)
@@ -103,38 +110,50 @@ def test_a_link_holds_and_undoes_its_own_request_only(visited: Visited) -> None:
 
 def test_any_gateway_shows_and_undoes_it(visited: Visited) -> None:
     ask(visited.hitl, "e-1")
-    browser = Browser(visited.address)
+    browser = looking(visited, "e")
     browser.answer("/r/e-1", hold="1")
     other = Visited(visited.hitl)
     try:
         second = Browser(other.address)
         second.cookies = dict(browser.cookies)
-        held = held_in(second.get("/").text)
+        held = held_in(second.get("/?all=0").text)
         assert second.answer("/r/e-1", verdict="undo", held=held).status == 303
     finally:
         other.stop()
 
 
+def test_a_gateway_without_undo_records_at_once(hitl: Hitl) -> None:
+    ask(hitl, "u-1")
+    plain = Visited(hitl, undo=False)
+    try:
+        browser = Browser(plain.address)
+        assert "data-hold" not in browser.get("/r/u-1").text
+        assert browser.answer("/r/u-1", hold="1").headers["Location"] == "/r/u-1"
+        assert not is_open(plain, "u-1")
+    finally:
+        plain.stop()
+
+
 def test_another_sites_form_undoes_nothing(visited: Visited) -> None:
     ask(visited.hitl, "f-1")
-    browser = Browser(visited.address)
+    browser = looking(visited, "f")
     browser.answer("/r/f-1", hold="1")
-    form = {"csrf": "x", "verdict": "undo", "held": held_in(browser.get("/").text)}
+    form = {"csrf": "x", "verdict": "undo", "held": held_in(browser.get("/?all=0").text)}
     assert browser.post("/r/f-1", form).status == 403
 
 
 @pytest.mark.heavy
 def test_what_is_not_undone_is_made_and_the_page_tells_if_somebody_else_was_first(visited: Visited) -> None:
     ask(visited.hitl, "g-1", "g-2")
-    browser = Browser(visited.address)
+    browser = looking(visited, "g")
     browser.answer("/r/g-1", hold="1")
     browser.answer("/r/g-2", hold="1")
     with visited.hitl.client() as client:
         decide(client, "g-2", rejection(by="lead", via="cli", reason="no"))
-        wait_until(lambda: "did not count" in browser.get("/", Sec_Fetch_Mode="cors").main)
+        wait_until(lambda: "did not count" in browser.get("/?all=0", Sec_Fetch_Mode="cors").main)
         assert not is_open(visited, "g-1")
-    assert "May g-2?" in browser.get("/").main
-    assert "did not count" not in browser.get("/").main
+    assert "May g-2?" in browser.get("/?all=0").main
+    assert "did not count" not in browser.get("/?all=0").main
 
 
 @pytest.mark.heavy

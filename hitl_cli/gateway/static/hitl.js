@@ -361,7 +361,7 @@
   tellUndo();
   const held = $('[data-held="held"]');
   if (held) {
-    announce(`${$("p", held).textContent.trim()}. Press u to undo. ${$("#waiting")?.textContent || $("#total")?.textContent || ""}`);
+    announce(`${$("p", held).textContent.trim()}. You can undo it for 5 seconds. ${$("#waiting")?.textContent || $("#total")?.textContent || ""}`);
     const began = Date.now();
     document.addEventListener("submit", (event) => {
       if (event.target.matches("[data-answer]") && Date.now() - began < GRACE_MS) { event.preventDefault(); event.stopImmediatePropagation(); }
