@@ -477,7 +477,7 @@ def _question_input(prompt: str, form: Any, options: AskOptions) -> QuestionInpu
             given[name] = schema_of(schema)
     if "to" in given:
         given["to"] = _names(given["to"])
-    for name in {"deadline", "valid_for"} & given.keys():
+    for name in {"deadline", "extend", "valid_for"} & given.keys():
         given[name] = f"{duration_ms(given[name])}ms"
     late = given.get("on_deadline", "expire")
     if not (isinstance(late, str) and late in PLAIN_DEADLINES):

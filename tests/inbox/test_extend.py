@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from resonate.context import Context  # noqa: TC002 - the SDK reads annotations
 
+from hitl_cli import Hitl as PythonApi
 from hitl_cli import Rejected, ask, workflow
 from hitl_cli.client.connect import connect
 from hitl_cli.client.protocol import call
@@ -175,6 +177,17 @@ def test_who_waits_for_it_settles_it(one: Client) -> None:
     inbox = inbox_of(one, "agent")
     posted = inbox.ask(Question(prompt="Well?", extend=HOUR_MS), id="q", deadline_ms=1)
     assert inbox.wait(posted, timeout_s=30).expired_at is not None
+
+
+def test_a_program_lets_it_be_moved_and_waits_until_then(hitl: Hitl) -> None:
+    with PythonApi(hitl.url, person="agent") as api, hitl.client() as client:
+        api.put("Well?", id="q", deadline=timedelta(hours=1), extend="2h", reassign="assignees", to="ada")
+        first = inbox_of(client, "ada").find("q").deadline
+        assert inbox_of(client, "ada").extend("q", HOUR_MS).item.deadline == first + HOUR_MS
+        shown = api.show("q")
+        assert (shown.extend_s, shown.reassign, shown.amendments[0].kind) == (7_200, "assignees", "extend")
+        api.put("Well?", id="short", deadline="1ms", extend="1h")
+        assert api.wait("short", timeout="30s").expired
 
 
 @workflow
