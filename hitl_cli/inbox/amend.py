@@ -108,13 +108,13 @@ def check_may_assign(item: RequestSummary, person: str, groups: Groups) -> None:
         return
     if item.asked.reassign == "nobody":
         raise NotAllowed(
-            f'the assignees of {item.id} cannot be changed. Its author allows it with reassign="assignees"'
-            ' or "anyone". Nothing was changed.',
+            f'the assignees of {item.id} cannot be changed: it was asked without reassign="assignees" or'
+            ' "anyone". Nothing was changed.',
             code="not-reassignable",
         )
     raise NotAllowed(
-        f"only the assignees of {item.id}, and who asked it, may assign it to others; {person} may not."
-        " Nothing was changed.",
+        f"only the assignees of {item.id} and the person who asked it can assign it to others; {person}"
+        " cannot. Nothing was changed.",
         code="not-assignee",
     )
 
@@ -127,7 +127,7 @@ def _check_enough(client: Client, item: RequestSummary, to: Sequence[str], group
     able = {person for person in people if not is_excluded(item.asked, item.starter, person, groups)}
     if not able:
         raise NotAllowed(
-            f"{item.starter} started {item.id}, so someone else must answer it: assign it to others as well."
+            f"{item.starter} started {item.id}, so someone else must answer it: name others as well."
             " Nothing was changed.",
             code="self-approval",
         )
@@ -137,8 +137,8 @@ def _check_enough(client: Client, item: RequestSummary, to: Sequence[str], group
     most = approvals(asked, [voice_of(person, groups) for person in able], groups)
     if most < asked.approvals:
         raise BadInput(
-            f"{item.id} needs {asked.approvals} approvals, but only {most} would be possible. Nothing was"
-            " changed.",
+            f"with these assignees, {item.id} could get only {most} of its {asked.approvals} approvals. Nothing"
+            " was changed.",
             code="bad-question",
         )
 
@@ -195,13 +195,13 @@ def _check_may_extend(item: RequestSummary, person: str, groups: Groups) -> None
         return
     if item.asked.extend is None:
         raise NotAllowed(
-            f'the deadline of {item.id} cannot be moved: its author allows it, as with extend="7d". Nothing'
-            " was changed.",
+            f'the deadline of {item.id} cannot be moved: it was asked without extend, as in extend="7d".'
+            " Nothing was changed.",
             code="not-extendable",
         )
     raise NotAllowed(
-        f"only who asked {item.id} may move its deadline, and its assignees if they may assign it to others;"
-        f" {person} may not. Nothing was changed.",
+        f"only the person who asked {item.id} can move its deadline, and its assignees if they may assign it"
+        f" to others; {person} cannot. Nothing was changed.",
         code="not-assignee",
     )
 

@@ -156,6 +156,19 @@ PROVOKED = [
     fails(6, "server-unreachable", "open", "--url", "http://127.0.0.1:9"),
     fails(7, "not-assignee", "approve", "theirs"),
     fails(7, "self-approval", "approve", "own"),
+    # Handing over
+    fails(7, "not-reassignable", "assign", "theirs", "eve"),
+    fails(7, "not-assignee", "assign", "shared", "eve"),
+    fails(7, "self-approval", "assign", "mine", "ada"),
+    fails(2, "bad-question", "assign", "two", "eve"),
+    fails(2, "bad-question", "assign", "two", "eve", "--add"),
+    fails(4, "already-decided", "assign", "decided", "eve"),
+    fails(4, "claimed", "claim", "claimed"),
+    fails(4, "claimed", "approve", "claimed"),
+    fails(2, "bad-duration", "claim", "open", "--for", "30d"),
+    fails(7, "not-extendable", "extend", "open", "1h"),
+    fails(7, "not-assignee", "extend", "shared", "1h"),
+    fails(2, "bad-duration", "extend", "mine", "2h"),
     fails(1, "backup-failed", "backup", "hitl.db", "--force"),
 ]
 
@@ -170,6 +183,12 @@ def scene(hitl: Hitl) -> None:
     put(hitl, "choice", Question(prompt="Now?", choices=("ship", "hold")))
     put(hitl, "theirs", Question(prompt="Theirs?", to=("lead",)))
     put(hitl, "own", Question(prompt="Own?", allow_self=False), by="ada")
+    put(hitl, "shared", Question(prompt="?", to=("lead",), reassign="assignees", extend=1_000), by="bob")
+    mine = Question(prompt="?", to=("lead",), reassign="assignees", extend=1_000, allow_self=False)
+    put(hitl, "mine", mine, by="ada")
+    put(hitl, "two", Question(prompt="?", approvals=2, reassign="anyone"))
+    put(hitl, "claimed", Question(prompt="?"))
+    hitl.ok("claim", "claimed", "--as", "bob")
     for id in ("a", "b"):
         put(hitl, id, Question(prompt=f"Is it {id}?"), key="same")
     put(hitl, "decided", Question(prompt="Well?"))
