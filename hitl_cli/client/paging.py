@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from operator import itemgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -25,30 +25,40 @@ type Place = tuple[int, int, str]
 LOOKS = 40
 """How many reads may be needed to fill a page, if a filter drops promises."""
 
-FAR = 10
-"""How many times as many reads fill a page for a person who sees only some of a list."""
+HIDING_LOOKS = 400
+HIDING_SIZE = 200
+"""The same for a list of which some is hidden, and how many promises to read at once then."""
 
 LONGEST_CURSOR = 8_192
 """Most characters of a cursor that are read; ids can be long."""
 
 
-def page_of[T](
+class _HasId(Protocol):
+    @property
+    def id(self) -> str: ...
+
+
+def page_of[T: _HasId](
     read: Reader,
     keep: Callable[[Sequence[Promise]], Sequence[T]],
     *,
     order: str,
     limit: int,
     after: str | None,
-    looks: int = LOOKS,
+    hides: bool = False,
 ) -> tuple[list[T], str | None]:
     """Return up to `limit` items of a list, and the `after` of the next page, which is None on the last.
 
-    `keep` filters the promises. It stops after `looks` reads, so a page can be short or empty and not be
-    the last. `order` names the list. Raises BadInput for an `after` of another list.
+    `keep` filters the promises. It stops after LOOKS reads, so a page can be short or empty and not be
+    the last. With `hides`, it must not tell of what it drops: pages are full, there is a next one only if it
+    has an item, and `after` is at an item. `order` names the list. Raises BadInput for an `after` of another
+    list.
     """
     cursor = None if after is None else cursor_in(after, order)
+    if hides:
+        return _hiding_page(read, keep, order, limit, cursor)
     found: list[T] = []
-    for _ in range(looks):
+    for _ in range(LOOKS):
         page = read(limit - len(found), cursor)
         found += keep(page.promises)
         cursor = page.cursor
@@ -57,6 +67,31 @@ def page_of[T](
     if cursor is None:
         return found, None
     return found, cursor_of(cursor, order)
+
+
+def _hiding_page[T: _HasId](
+    read: Reader,
+    keep: Callable[[Sequence[Promise]], Sequence[T]],
+    order: str,
+    limit: int,
+    cursor: str | None,
+) -> tuple[list[T], str | None]:
+    """Return a page of a list that hides something. Only after HIDING_LOOKS reads it is like other pages."""
+    found: list[T] = []
+    last: str | None = None
+    for _ in range(HIDING_LOOKS):
+        page = read(HIDING_SIZE, cursor)
+        for item in keep(page.promises):
+            if len(found) == limit:
+                return found, None if last is None else cursor_of(last, order)
+            found.append(item)
+            if len(found) == limit:  # what follows may be hidden: end the page at this item
+                place = [promise.id for promise in page.promises].index(item.id)
+                last = read(place + 1, cursor).cursor
+        cursor = page.cursor
+        if cursor is None:
+            return found, None
+    return found, cursor_of(last or cursor or "", order)
 
 
 def cursor_of(cursor: str, order: str) -> str:

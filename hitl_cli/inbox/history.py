@@ -24,7 +24,6 @@ from hitl_cli.client.wire import (
 )
 from hitl_cli.errors import NotFound
 from hitl_cli.inbox.comments import comment_in
-from hitl_cli.inbox.pending import looks_for
 from hitl_cli.inbox.thread import ThreadKind, thread_in
 from hitl_cli.inbox.votes import votes_in
 from hitl_cli.people.groups import NO_GROUPS
@@ -155,7 +154,8 @@ def page_of_history(
     runs: dict[str, Promise] = {}
     keep = partial(_fitting, client, wanted, groups, runs, sight)
     read = _last_settled_first(client, wanted, runs, sight)
-    return page_of(read, keep, order="history", limit=limit, after=after, looks=looks_for(sight))
+    hides = sight is not None and not sight.all
+    return page_of(read, keep, order="history", limit=limit, after=after, hides=hides)
 
 
 def decisions(

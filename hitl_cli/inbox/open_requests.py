@@ -222,6 +222,8 @@ class OpenRequests:
                 and not self._asks(row, wanted.person, groups)
             ):
                 continue
+            if row.item is not None and not sight.may_see(row.names, row.item.asker):
+                continue
             item = self._item(row, groups, now)
             if item is not None and fits(item, wanted, groups) and sees(sight, item):
                 found.append(item)

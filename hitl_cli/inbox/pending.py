@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 from msgspec import Struct
 
-from hitl_cli.client.paging import FAR, LOOKS, ordered, page_of
+from hitl_cli.client.paging import ordered, page_of
 from hitl_cli.client.protocol import PAGE, get_promises, pages, search, search_page
 from hitl_cli.client.tags import EXTEND_TAG, RESERVED_TAGS
 from hitl_cli.client.wire import EXTERNAL, GLOBAL
@@ -124,13 +124,8 @@ def page_of_pending(
     runs: dict[str, Promise] = {}
     keep = partial(_fitting, client, wanted, groups, runs, sight, open_questions(client))
     read = _in_order(client, wanted, sort, runs, sight)
-    looks = looks_for(sight)
-    return page_of(read, keep, order=order_of(sort), limit=limit, after=after, looks=looks)
-
-
-def looks_for(sight: Sight | None) -> int:
-    """Return how many reads may be needed to fill a page of a list."""
-    return LOOKS if sight is None or sight.all else LOOKS * FAR
+    hides = sight is not None and not sight.all
+    return page_of(read, keep, order=order_of(sort), limit=limit, after=after, hides=hides)
 
 
 def shown(sight: Sight, item: RequestSummary) -> RequestSummary:

@@ -55,6 +55,8 @@ class Sight:
         self._reads = actor.reads or acting in actor.may
         self._below_own_runs = below_own_runs
         self.all = actor.sees_all or (self._reads and actor.groups.visibility.is_open)
+        settings = actor.groups.visibility.settings
+        self._some_public = "everyone" in (settings.default, *settings.workflows.values())
         self._asked: dict[str, bool] = {}
         self._same: dict[str, bool] = {}
 
@@ -73,8 +75,19 @@ class Sight:
         return (
             self._asks_me(promise, question, amendments)
             or self._me(asker_of(promise, run))
-            or self._groups.visibility.is_public(names_known_by(promise, run))
+            or (self._some_public and self._groups.visibility.is_public(names_known_by(promise, run)))
             or (promise.state != "pending" and took_part(promise, self.actor.person, self._groups))
+        )
+
+    def may_see(self, ever_asked: Sequence[str], asker: str | None) -> bool:
+        """Whether an open request may be seen, by little of it: if not, it surely is not. For long lists."""
+        return (
+            self.all
+            or self._some_public
+            or self.actor.only is not None
+            or not ever_asked
+            or any(map(self._is_asked, ever_asked))
+            or self._me(asker)
         )
 
     def run(self, root: Promise) -> bool:

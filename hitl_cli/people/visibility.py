@@ -43,6 +43,8 @@ class Visibility(Struct, frozen=True, kw_only=True):
     def is_public(self, names: Iterable[str]) -> bool:
         """Whether everyone sees what has these names. Of several globs that fit, `assigned` counts."""
         known = self.settings.workflows
+        if not known:
+            return self.settings.default == "everyone"
         fitting = {known[glob] for name in names for glob in known if fnmatchcase(name, glob)}
         return "assigned" not in (fitting or {self.settings.default})
 

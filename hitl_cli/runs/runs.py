@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from hitl_cli import defaults
-from hitl_cli.client.paging import FAR, LOOKS, page_of
+from hitl_cli.client.paging import page_of
 from hitl_cli.client.protocol import PAGE, as_promise, get_promise, pages, search
 from hitl_cli.client.tags import ORIGIN_TAG
 from hitl_cli.client.waiting import wait_until
@@ -123,8 +123,8 @@ class Runs:
         self._actor.require("read")
         keep = partial(fitting, self._client, state, self._sight)
         read = newest_first(self._client, state, self._sight)
-        looks = LOOKS if self._sight.all else LOOKS * FAR
-        return page_of(read, keep, order="runs", limit=limit, after=after, looks=looks)
+        hides = not self._sight.all
+        return page_of(read, keep, order="runs", limit=limit, after=after, hides=hides)
 
     def show(self, id: str) -> Run:
         """Return a run, request or step, with what it is waiting for. Raises NotFound."""

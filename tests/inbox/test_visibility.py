@@ -25,7 +25,7 @@ from hitl_cli.runs.schedules import Schedules, ScheduleSpec
 from hitl_cli.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from hitl_cli.client.protocol import Client
@@ -114,16 +114,37 @@ def test_pages_are_full_and_their_cursors_tell_nothing(client: Client, sort: Sor
         known = OpenRequests(client)
         list(known.load())
     own = Inbox(client, actor("me"), known)
+    read_all(lambda after: own.page(RequestFilter(), sort=sort, limit=2, after=after))
+
+
+@pytest.mark.parametrize("kind", ["history", "runs"])
+def test_pages_of_what_was_are_full_too(client: Client, kind: str) -> None:
+    for number in range(30):
+        id, person = f"r{number:02}", "me" if number % 5 == 0 else "lead"
+        if kind == "runs":
+            Runs(client, actor(person)).start(RunSpec(id=id, workflow="pay"))
+        else:
+            put(client, id, person)
+            inbox(client, person).decide(id, DecisionInput(verdict="approve"))
+    runs, own = Runs(client, actor("me")), inbox(client, "me")
+    if kind == "runs":
+        read_all(lambda after: runs.page(limit=2, after=after))
+    else:
+        read_all(lambda after: own.history_page(HistoryFilter(), limit=2, after=after))
+
+
+def read_all(page: Callable[[str | None], tuple[Sequence[Any], str | None]]) -> None:
+    """Read all pages of those of 30 of which one in five may be seen."""
+    theirs = [f"r{number:02}" for number in range(30) if number % 5]
     pages, after = [], None
     while True:
-        items, after = own.page(RequestFilter(), sort=sort, limit=2, after=after)
+        items, after = page(after)
         pages.append([item.id for item in items])
         if after is None:
             break
-        names = {f"r{number:02}" for number in range(30) if number % 5}
-        assert not any(name in _plain(after) for name in names)
-    assert [id for page in pages for id in page] == [f"r{number:02}" for number in range(0, 30, 5)]
-    assert all(pages[:-1])
+        assert not any(name in _plain(after) for name in theirs)
+    assert sorted(id for page in pages for id in page) == [f"r{number:02}" for number in range(0, 30, 5)]
+    assert list(map(len, pages)) == [2, 2, 2]
 
 
 def _plain(cursor: str) -> str:
