@@ -137,8 +137,8 @@ def _check_enough(client: Client, item: RequestSummary, to: Sequence[str], group
     most = approvals(asked, [voice_of(person, groups) for person in able], groups)
     if most < asked.approvals:
         raise BadInput(
-            f"with these assignees, {item.id} could get only {most} of its {asked.approvals} approvals. Nothing"
-            " was changed.",
+            f"with these assignees, {item.id} could get only {most} of its {asked.approvals} approvals."
+            " Nothing was changed.",
             code="bad-question",
         )
 
