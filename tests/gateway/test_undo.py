@@ -86,10 +86,11 @@ def test_what_was_undone_is_filled_in_again(visited: Visited) -> None:
 def test_without_script_a_decision_is_made_at_once_and_offers_the_next(visited: Visited) -> None:
     ask(visited.hitl, "c-1", "c-2", "c-3")
     browser = looking(visited, "c")
-    assert browser.answer("/r/c-1").headers["Location"] == "/r/c-1"
-    assert not is_open(visited, "c-1")
-    page = browser.get("/r/c-1").main
-    assert 'href="/r/c-2"' in page
+    assert browser.answer("/r/c-2").headers["Location"] == "/r/c-2"
+    assert not is_open(visited, "c-2")
+    page = browser.get("/r/c-2").main
+    assert 'rel="next" href="/r/c-3"' in page  # in the order of the inbox, and then from its beginning
+    assert 'rel="next" href="/r/c-1"' in browser.get("/r/c-3").main
     assert "2 more wait" in page
 
 

@@ -95,12 +95,11 @@ class Look(Struct, frozen=True, kw_only=True):
 
 
 class Queue(Struct, frozen=True):
-    """What waits besides a request: the next and the previous one, and how many (`more`: or more)."""
+    """What waits besides a request: the next one, and how many (`more`: or more)."""
 
-    following: RequestSummary | None = None
-    previous: RequestSummary | None = None
-    waiting: int = 0
-    more: bool = False
+    following: RequestSummary | None
+    waiting: int
+    more: bool
 
 
 def look_in(query: Mapping[str, str]) -> Look:
@@ -138,24 +137,33 @@ def remember(request: Request, response: StreamResponse, visitor: Visitor, look:
         gateway.cookies.drop(response, gateway.cookies.look)
 
 
-async def queue(request: Request, visitor: Visitor, id: str, without: Collection[str] = ()) -> Queue:
+async def queue(
+    request: Request,
+    visitor: Visitor,
+    id: str,
+    without: Collection[str] = (),
+    decided: RequestSummary | None = None,
+) -> Queue:
     """Return what waits besides a request, as the visitor looks at the inbox.
 
-    `without` are the requests that they have decided already.
+    `without` are the requests that they have decided already. `decided` is the request, if it may be so.
     """
     look = remembered(request, visitor)
 
     def read(inbox: Inbox) -> Queue:
         found, more = inbox.list(look.filter(inbox.actor.person), sort=look.sort, limit=COUNTED)
-        others = [item for item in found if item.id not in without or item.id == id]
-        at = next((n for n, item in enumerate(others) if item.id == id), None)
-        if at is None:
-            return Queue(others[0] if others else None, None, len(others), more)
-        rest = others[at + 1 :] + others[:at]
-        before = others[at - 1] if at else None
-        return Queue(rest[0] if rest else None, before, len(rest), more)
+        own = next((item for item in found if item.id == id), decided)
+        others = [item for item in found if item.id != id and item.id not in without]
+        later = (item for item in others if own and _place(item, look.sort) > _place(own, look.sort))
+        return Queue(next(later, others[0] if others else None), len(others), more)
 
     return await gateway_of(request).lists.run(visitor.actor, read)
+
+
+def _place(item: RequestSummary, sort: Sort) -> tuple[int, int, str]:
+    """Return the place of a request in an order."""
+    first = {"age": 0, "due": item.deadline, "priority": PRIORITIES.index(item.asked.priority)}[sort]
+    return first, item.created_at, item.id
 
 
 def _as_glob(text: str) -> str:

@@ -210,7 +210,7 @@ async def show(
         "request.html",
         held=held,
         can_undo=gateway_of(request).options.undo,
-        queue=None if visitor.via == "link" else await queue(request, visitor, item.id, held.pending),
+        queue=None if visitor.via == "link" else await queue(request, visitor, item.id, held.pending, item),
         status=status,
         view=looked,
         seen=looked.seen,
