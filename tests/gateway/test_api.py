@@ -475,7 +475,7 @@ def test_a_decision_that_makes_no_sense_changes_nothing(api: Api, body: Any) -> 
 def test_a_body_that_is_too_big_or_no_json_is_refused(api: Api) -> None:
     assert api.post("/requests/r1/decision", b" " * (3 * 1024 * 1024)).status == 413
     form = api.ask("POST", "/requests/r1/decision", b"verdict=approve", {"Content-Type": "text/plain"})
-    assert form.status == 415
+    assert (form.status, form.json["code"]) == (415, "unsupported-media-type")
     assert api.ask("POST", "/requests/r1/decision").status == 415
     assert api.get("/requests/r1").json["state"] == "pending"
 
@@ -538,7 +538,7 @@ def test_a_cursor_of_another_list_is_refused(api: Api, hitl: Hitl) -> None:
 def test_other_methods_are_told_which_there_are(api: Api) -> None:
     reply = api.ask("DELETE", "/history")
     assert (reply.status, reply.headers["Allow"]) == (405, "GET,HEAD")
-    assert reply.json["status"] == 405
+    assert (reply.json["status"], reply.json["code"]) == (405, "method-not-allowed")
     head = api.ask("HEAD", "/requests/r1")
     assert (head.status, head.body) == (200, b"")
     assert head.headers["ETag"] == api.get("/requests/r1").headers["ETag"]
