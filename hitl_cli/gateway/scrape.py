@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from hitl_cli.metrics.options import MetricsOptions
 
 ACTOR = Actor(person="metrics", via="metrics", may=frozenset({"read"}))
+"""Without the settings, which could hide requests from it: all are counted, and none is shown."""
 
 PAUSES = 20
 """Open requests are read from the server again after so many times as long as it took, at the earliest."""

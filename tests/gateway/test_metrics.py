@@ -32,6 +32,7 @@ def scraped(process: WorkerProcess, name: str, **labels: str) -> float | None:
 
 
 def test_a_gateway_shows_what_waits_and_a_worker_what_ran(hitl: Hitl, start_gateway: StartGateway) -> None:
+    (hitl.folder / "hitl.toml").write_text('[visibility]\ndefault = "assigned"\n')  # all are counted
     gateway, worker = start_gateway("--metrics", "0"), hitl.worker("--metrics", "0")
     hitl.ok("start", "run-1", "--workflow", "approval")
     worker.said("waiting")
