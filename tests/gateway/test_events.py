@@ -37,6 +37,7 @@ def test_what_is_asked_said_and_decided_is_told(shared_gateway: GatewayProcess, 
             "outcome": None,
             "by": "ops",
             "changes": [],
+            "thread": None,
         }
         shared_hitl.ok("comment", "a1", "why now?")
         assert reader.wait_for("request.changed", "a1").data["by"] == "ada"
