@@ -55,8 +55,15 @@ async def _traced(
     about = {"http.request.method": request.method, "http.route": route}
     caller = tracing.trace_in(request.headers.get(tracing.HEADER))
     with tracer.span(f"{request.method} {route}".strip(), about, parent=caller, serves=True) as made:
-        response = await handler(request)
-        made.set_attribute("http.response.status_code", response.status)
+        status = LEFT
+        try:
+            response = await handler(request)
+            status = response.status
+        except web.HTTPException as redirect:
+            status = redirect.status
+            raise
+        finally:
+            made.set_attribute("http.response.status_code", status)
         return response
 
 

@@ -114,10 +114,20 @@ class Tracer:
     def span(
         self, name: str, attributes: Attributes, *, parent: Trace | None = None, serves: bool = False
     ) -> Iterator[otel.Span]:
-        """Make a span of a block; `serves` if it answers a request. It is the current one there."""
+        """Make a span of a block; `serves` if it answers a request. It is the current one there.
+
+        An exception is not recorded: a redirect is one, and others may have a text that is for nobody else.
+        """
         kind = SpanKind.SERVER if serves else SpanKind.INTERNAL
         above = None if parent is None else _context_of(parent)
-        with self._tracer.start_as_current_span(name, above, kind=kind, attributes=dict(attributes)) as made:
+        with self._tracer.start_as_current_span(
+            name,
+            above,
+            kind=kind,
+            attributes=dict(attributes),
+            record_exception=False,
+            set_status_on_exception=False,
+        ) as made:
             yield made
 
     def enter(self, trace: Trace) -> None:

@@ -83,6 +83,15 @@ def test_what_its_caller_does_not_sample_is_not_sent(spans: InMemorySpanExporter
     assert spans.get_finished_spans() == ()
 
 
+def test_an_exception_is_not_in_the_span_that_it_leaves(spans: InMemorySpanExporter) -> None:
+    tracer = tracing.current()
+    assert tracer is not None
+    with pytest.raises(ValueError, match="s3cret"), tracer.span("GET /", {}, serves=True):
+        raise ValueError("s3cret")
+    [span] = spans.get_finished_spans()
+    assert (span.events, span.status.description) == ((), None)
+
+
 def test_each_process_derives_the_same_spans(spans: InMemorySpanExporter) -> None:
     one = tracing.current()
     another = Tracer("test", SimpleSpanProcessor(spans))
