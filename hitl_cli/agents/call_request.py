@@ -34,7 +34,7 @@ class ApprovalOptions(TypedDict, total=False):
     to: str | Sequence[str]
     deadline: Duration | None
     extend: Duration | None
-    reassign: Reassign
+    reassign: Reassign | None
     approvals: int | Mapping[str, int]
     allow_self: bool
     valid_for: Duration | None

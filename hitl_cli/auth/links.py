@@ -28,6 +28,7 @@ from hitl_cli.inbox.pending import demanded, summaries
 from hitl_cli.inbox.permission import check_may_answer
 from hitl_cli.inbox.resolve import find
 from hitl_cli.people.actor import check_person
+from hitl_cli.people.away import with_deputies
 from hitl_cli.people.groups import NO_GROUPS
 from hitl_cli.people.sight import took_part
 from hitl_cli.requests.question import outcome_of, prompt_of, replaced_by
@@ -138,7 +139,7 @@ def make(
         raise already(item.promise, item.now)
     if kind == PROGRAM and item.asked.proof is not None:
         raise proof_needed(item)  # who posts an answer signs nothing
-    check_may_answer(item, person, groups)
+    check_may_answer(item, person, with_deputies(client, groups))
     return link_for(item.promise, person, now=client.now(), life_ms=life_ms)
 
 
@@ -201,7 +202,7 @@ def open_link(client: Client, link: Link, groups: Groups, *, clock: Callable[[],
     if item is None or request is None or not request.is_blocking:
         raise NotFound("the request of this link was deleted.")
     if request.state == "pending":
-        check_may_answer(item, link.person, groups)
+        check_may_answer(item, link.person, with_deputies(client, groups))
     elif not took_part(request, link.person, groups):
         raise _used(
             request, client.now(), search(client, tags={ORIGIN_TAG: request.tags.get(ORIGIN_TAG, "")})

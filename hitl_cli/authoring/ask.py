@@ -189,7 +189,7 @@ class _AskOptions(TypedDict, total=False):
     editable: Any
     choices: Sequence[str]
     to: str | Sequence[str]
-    reassign: Reassign
+    reassign: Reassign | None
     approvals: int | Mapping[str, int]
     allow_self: bool
     deadline: Duration | None
@@ -229,7 +229,7 @@ def ask(
     form: Any = None,
     choices: Sequence[str] = (),
     to: str | Sequence[str] = (),
-    reassign: Reassign = "nobody",
+    reassign: Reassign | None = None,
     approvals: int | Mapping[str, int] = 1,
     allow_self: bool = True,
     deadline: Duration | None = None,
@@ -274,8 +274,8 @@ def ask(
     Who may answer:
 
     - `to`: the assignees, a name or several; `group:NAME` for a group. Default: anyone.
-    - `reassign`: who may assign it to others: `"assignees"` (and who asked), `"anyone"`, or `"nobody"`, the
-      default.
+    - `reassign`: who may assign it to others: `"assignees"` (and who asked) or `"anyone"`. Default: nobody.
+      With `"nobody"`, the deputies of assignees who are away are not asked either.
     - `approvals`: how many of them must approve, or how many of each group, as in `{"group:ops": 1,
       "group:legal": 1}`. Each person counts once. Default: 1.
     - `allow_self`: whether the person who started the run may answer. Default: yes.

@@ -44,6 +44,7 @@ _PANELS = {
         "claim",
         "release",
         "extend",
+        "away",
         "ask-back",
         "answer-back",
         "open",

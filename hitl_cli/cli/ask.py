@@ -49,6 +49,7 @@ from hitl_cli.inbox.ask import check_unchanged, decision_of, digest_of, new_id
 from hitl_cli.inbox.decide import by_whom, decided_at
 from hitl_cli.inbox.pending import read_tags
 from hitl_cli.inbox.proof import check_is_the_same
+from hitl_cli.people.deputies import in_words as away_in_words
 from hitl_cli.people.gateway_file import page_of
 from hitl_cli.people.groups import as_asked, in_words, unknown_people
 from hitl_cli.proof.signing import too_few_sign
@@ -117,9 +118,11 @@ def ask(
         list[str] | None, value("TEXT", "A choice to offer instead of Approve (repeatable).")
     ] = None,
     reassign: Annotated[
-        Literal["nobody", "assignees", "anyone"],
-        value("WHO", "Who may assign it to others: nobody, assignees (and you) or anyone."),
-    ] = "nobody",
+        Literal["nobody", "assignees", "anyone"] | None,
+        value(
+            "WHO", "Who may assign it to others: assignees (and you), anyone, or nobody: no deputies either."
+        ),
+    ] = None,
     approvals: Annotated[
         list[str] | None,
         value("N|GROUP=N", "Number of approvals required, also of a group: group:ops=1 (repeatable)."),
@@ -467,6 +470,8 @@ def _tell_who_is_not_notified(
 ) -> None:
     """Print on stderr which assignees are unknown or have no contact, and that no worker is running."""
     groups, asked = inbox.actor.groups, posted.question
+    for one in posted.away if posted.promise.state == "pending" else ():
+        note(printable(away_in_words(one, local(one.until))))
     if posted.promise.state == "pending" and (unknown := groups.unknown(asked.everyone)):
         note(printable(unknown_people(unknown, groups)))
     keyless = "" if is_remote(inbox.client) else too_few_sign(asked, groups)  # a gateway knows the keys

@@ -116,7 +116,8 @@ def _as_table(entries: Sequence[HistoryEntry]) -> list[Column]:
 def _who(entry: HistoryEntry) -> str:
     """Return who decided, and through what."""
     rule = f" {entry.rule}" if entry.rule else ""
-    return f"{entry.by} via {entry.via}{rule}" if entry.by else "-"
+    instead = f" for {', '.join(entry.deputy_for)}" if entry.deputy_for else ""
+    return f"{entry.by}{instead} via {entry.via}{rule}" if entry.by else "-"
 
 
 def _said_in(entry: HistoryEntry) -> str:

@@ -182,7 +182,7 @@ def as_table(items: list[RequestSummary], now: int, gateway: str | None = None) 
             Column("run", [item.workflow for item in items], spare=6),
             Column("workflow", [item.function or "-" for item in items], spare=5),
             Column("prompt", [_asks(item) for item in items], least=ASKS_LEAST),
-            Column("to", [", ".join(item.to) for item in items], spare=2),
+            Column("to", [_to(item) for item in items], spare=2),
             Column("claimed by", [item.claim.by if item.claim else "" for item in items], spare=1),
             Column("from", [item.asker or "" for item in items], spare=4),
             Column("age", [format_age(now - item.created_at) for item in items], right=True, spare=3),
@@ -191,6 +191,14 @@ def as_table(items: list[RequestSummary], now: int, gateway: str | None = None) 
             Column("priority", [priority_cell(item.asked.priority) for item in items]),
             Column("page", [] if on_terminal() else pages),
         ]
+    )
+
+
+def _to(item: RequestSummary) -> str:
+    """Return the assignees, and who stands in for those who are away."""
+    deputies = {one.person: one.deputies for one in item.away}
+    return ", ".join(item.to) + "".join(
+        f" ({person} is away{f': {", ".join(names)}' if names else ''})" for person, names in deputies.items()
     )
 
 

@@ -150,7 +150,10 @@ class Proof(
 
 
 class Vote(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One person's vote on a request (docs/reference/wire.md). `at` is in ms since the epoch."""
+    """One person's vote on a request (docs/reference/wire.md). `at` is in ms since the epoch.
+
+    `deputy_for` are the assignees for whom they voted as their deputy.
+    """
 
     by: str
     verdict: Verdict
@@ -160,13 +163,18 @@ class Vote(Struct, frozen=True, kw_only=True, omit_defaults=True):
     reason: str | None = None
     comment: str | None = None
     proof: Proof | None = None
+    deputy_for: tuple[str, ...] = ()
+
+
+_AS_JSON = {"votes": "votes", "proof": "proof", "deputy_for": "deputy-for"}
+"""The fields of an audit record that are stored as JSON, and the names of their headers."""
 
 
 class Audit(Struct, frozen=True):
     """Who decided, through which front end and when: the headers of a settled promise's value.
 
-    `at` is in ms since the epoch. `rule` is the id of the standing rule that decided. All fields are None if
-    another tool settled the promise.
+    `at` is in ms since the epoch. `rule` is the id of the standing rule that decided, `deputy_for` are those
+    for whom a deputy did. All fields are None if another tool settled the promise.
     """
 
     id: str | None = None
@@ -178,13 +186,16 @@ class Audit(Struct, frozen=True):
     votes: tuple[Vote, ...] = ()
     rule: str | None = None
     proof: Proof | None = None
+    deputy_for: tuple[str, ...] = ()
 
     def headers(self) -> dict[str, str]:
         """Return the headers that store it."""
         fields = msgspec.structs.asdict(self)
-        whole = {name: value for name in ("votes", "proof") if (value := fields.pop(name))}
+        whole = {name: value for name in _AS_JSON if (value := fields.pop(name))}
         texts = {f"hitl:{name}": str(value) for name, value in fields.items() if value is not None}
-        return texts | {f"hitl:{name}": msgspec.json.encode(value).decode() for name, value in whole.items()}
+        return texts | {
+            f"hitl:{_AS_JSON[name]}": msgspec.json.encode(value).decode() for name, value in whole.items()
+        }
 
 
 def is_blocking(tags: Mapping[str, str]) -> bool:
@@ -265,6 +276,7 @@ def audit_in(headers: Mapping[str, str]) -> Audit:
         votes=_header_as(headers, "hitl:votes", tuple[Vote, ...]) or (),
         rule=headers.get("hitl:rule"),
         proof=_header_as(headers, "hitl:proof", Proof),
+        deputy_for=_header_as(headers, "hitl:deputy-for", tuple[str, ...]) or (),
     )
 
 

@@ -104,6 +104,15 @@ class _Desk:
     def release(self, args: calls.Named) -> Amended:
         return _plainly(self.inbox.release(args.name, whole=args.whole))
 
+    def aways(self, _: calls.Nothing) -> Any:
+        return self.inbox.aways()
+
+    def go_away(self, args: calls.GoneAway) -> Any:
+        return self.inbox.go_away(until=args.until, since=args.since, to=args.to, person=args.person)
+
+    def come_back(self, args: calls.Someone) -> bool:
+        return self.inbox.come_back(args.person)
+
     def ask_back(self, args: calls.Commented) -> Any:
         return self.inbox.ask_back(args.name, args.text, whole=args.whole)
 

@@ -98,7 +98,7 @@ def may_assign(item: RequestSummary, person: str, groups: Groups) -> bool:
             return True
         case "assignees":
             return groups.same(person, item.asker) or may_answer(item, person, groups)
-        case "nobody":
+        case "nobody" | None:
             return False
 
 
@@ -106,7 +106,7 @@ def check_may_assign(item: RequestSummary, person: str, groups: Groups) -> None:
     """Raise NotAllowed, with the reason, unless a person may assign a request to others now."""
     if may_assign(item, person, groups):
         return
-    if item.asked.reassign == "nobody":
+    if not item.asked.can_be_assigned:
         raise NotAllowed(
             f'the assignees of {item.id} cannot be changed: it was asked without reassign="assignees" or'
             ' "anyone". Nothing was changed.',

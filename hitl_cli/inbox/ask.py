@@ -42,7 +42,8 @@ from hitl_cli.inbox.thread import ThreadEntry, entry_id, entry_in, open_question
 from hitl_cli.inbox.votes import complete, count, votes_of
 from hitl_cli.people.actor import LONGEST_NAME
 from hitl_cli.people.contacts import recipients
-from hitl_cli.people.groups import check_known, in_one_form
+from hitl_cli.people.deputies import absences_among
+from hitl_cli.people.groups import Absence, check_known, in_one_form
 from hitl_cli.people.sight import Sight
 from hitl_cli.requests.amendments import Amendment, if_assigned
 from hitl_cli.requests.decision import Decision, decision_on
@@ -97,13 +98,15 @@ TAKING_S = 2.0
 class StandaloneRequest(Struct, frozen=True, kw_only=True):
     """A request without a workflow. `fresh` says whether this call created it.
 
-    `asked_back` is what its asker was asked before it is decided, if it existed before.
+    `asked_back` is what its asker was asked before it is decided, if it existed before; `away` are the
+    assignees who are away.
     """
 
     promise: Promise
     question: Question
     fresh: bool
     asked_back: ThreadEntry | None = None
+    away: tuple[Absence, ...] = ()
 
     @property
     def id(self) -> str:
@@ -177,6 +180,7 @@ def ask(
         promise=decide_by_rule(client, actor.groups, promise, asked),
         question=asked,
         fresh=headers_of(promise.param).get("hitl:start") == mark,
+        away=absences_among(asked, asked.asked_at(0), actor.groups),
     )
 
 

@@ -27,7 +27,7 @@ from hitl_cli.format.times import iso
 from hitl_cli.inbox.amendments import amended, check_unclaimed
 from hitl_cli.inbox.decision_log import log_decision
 from hitl_cli.inbox.pending import demanded, with_votes
-from hitl_cli.inbox.permission import check_may_answer
+from hitl_cli.inbox.permission import check_may_answer, deputy_for
 from hitl_cli.inbox.standing import accepted
 from hitl_cli.inbox.votes import (
     NO_REASON,
@@ -40,7 +40,7 @@ from hitl_cli.inbox.votes import (
     settle_request,
     votes_of,
 )
-from hitl_cli.people.groups import Groups
+from hitl_cli.people.groups import Groups, in_words
 from hitl_cli.proof.statement import statement_of
 from hitl_cli.requests.amendment_records import amendments_of_many
 from hitl_cli.requests.decision_input import DecisionInput, check_data
@@ -171,6 +171,9 @@ def begin(
     id = fresh_id() if mark is None else mark.id
     audit = Audit(id=id, by=actor.person, via=actor.via, at=client.now(), comment=given.comment, rule=rule)
     vote = vote_of(given, actor.person, item.asked, audit.at or 0)
+    if instead_of := deputy_for(item, actor.person, actor.groups):
+        audit = msgspec.structs.replace(audit, deputy_for=instead_of)
+        vote = msgspec.structs.replace(vote, deputy_for=instead_of)
     if promise.state != "pending":
         return outcome(promise, vote, audit, item.now, actor.groups)
     check(item, vote, actor.groups)
@@ -432,7 +435,8 @@ def already(settled: Promise, now: int) -> Conflict | TimedOut:
 def by_whom(settled: Promise, now: int, write: Callable[[int], str] = iso) -> str:
     """Return ` by reviewer via cli 5m ago (2026-…Z)`, with the parts that are known."""
     audit, at = audit_of(settled), decided_at(settled, now)
-    who = f" by {audit.by} via {audit.via}" if audit.by else f" by {audit.via or 'another tool'}"
+    instead = f" for {in_words(audit.deputy_for)}" if audit.deputy_for else ""
+    who = f" by {audit.by}{instead} via {audit.via}" if audit.by else f" by {audit.via or 'another tool'}"
     return f"{who} {format_age(now - at)} ago ({write(at)})"
 
 

@@ -14,7 +14,7 @@ from hitl_cli.format.names import folded
 from hitl_cli.inbox.amendments import amended
 from hitl_cli.inbox.comments import Comment, comments_in
 from hitl_cli.inbox.history import HistoryEntry, decision_of
-from hitl_cli.inbox.pending import shown, spelled_by, with_votes
+from hitl_cli.inbox.pending import shown, spelled_by, with_absences, with_votes
 from hitl_cli.inbox.proof import needs_check, why_unproven
 from hitl_cli.inbox.request_summary import RequestSummary
 from hitl_cli.inbox.thread import ThreadEntry, open_question, thread_in
@@ -120,7 +120,9 @@ def details(
     return RequestDetails(
         unknown=unknown,
         hint=" ".join(hints) or None,
-        item=_with_thread(with_votes(told, leading(item.counted, votes, groups)), thread),
+        item=with_absences(
+            _with_thread(with_votes(told, leading(item.counted, votes, groups)), thread), groups
+        ),
         decision=None if promise.state == "pending" else decision_of(told.promise, item.function),
         votes=votes,
         comments=tuple(comments_in(tagged(below, COMMENT_TAG, item.id))),

@@ -96,6 +96,8 @@ class HistoryEntry(Struct, frozen=True, kw_only=True):
     via: str | None = None
     comment: str | None = None
     votes: tuple[Vote, ...] = ()
+    deputy_for: tuple[str, ...] = ()
+    """Those for whom `by` decided or voted, as their deputy."""
     rule: str | None = None
     """The id of the standing rule that decided, made by `by`."""
     form: Json = None
@@ -281,6 +283,7 @@ def decision_of(promise: Promise, function: str | None, others: Iterable[Promise
         via=None if promise.expired_at is not None else audit.via,
         comment=audit.comment,
         votes=audit.votes,
+        deputy_for=audit.deputy_for,
         rule=audit.rule,
         form=question.form,
         editable=question.editable is not None,
@@ -414,6 +417,7 @@ def _told(promise: Promise, function: str | None, others: Sequence[Promise]) -> 
             by=vote.by,
             via=ballot.audit.via,
             comment=vote.comment,
+            deputy_for=vote.deputy_for,
             changes=changed(question, vote.data) if vote.verdict == "approve" else (),
         )
     if promise.state != "pending":

@@ -16,6 +16,7 @@ from hitl_cli.errors import NotFound
 from hitl_cli.inbox.amendments import with_claims
 from hitl_cli.inbox.pending import EVERYTHING, page_of_pending, pending, sees, shown, spelled_by
 from hitl_cli.people.actor import check_person
+from hitl_cli.people.away import with_deputies
 from hitl_cli.people.callbacks import NO_CALLBACKS, endpoint_of
 from hitl_cli.people.groups import as_asked
 from hitl_cli.people.sight import Sight
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from hitl_cli.inbox.thread import ThreadEntry
     from hitl_cli.inbox.watch import InboxWatch
     from hitl_cli.people.actor import Actor, Permission
+    from hitl_cli.people.away import Away
     from hitl_cli.people.callbacks import CallbackSettings
     from hitl_cli.people.contacts import Directory
     from hitl_cli.people.idempotency import IdempotencyMark
@@ -70,11 +72,11 @@ class Inbox:
     def __init__(self, client: Client, actor: Actor, known: OpenRequests | None = None) -> None:
         """`known` are the open requests in memory, for lists; its client must be this one."""
         self.client = client
-        self.actor = actor
+        self.actor = msgspec.structs.replace(actor, groups=with_deputies(client, actor.groups))
         self.signer: Signer | None = None
         """Signs what the actor decides."""
         self._known = known
-        self._sight = Sight(actor)
+        self._sight = Sight(self.actor)
 
     # Looking
 
@@ -356,6 +358,33 @@ class Inbox:
         check_person(self.actor.person)
         item = self._found("decide", "ask", request=self._own(request) or request, whole=whole)
         return answer_back(self.client, self.actor, item, text)
+
+    # Being away
+
+    def aways(self) -> Sequence[Away]:
+        """Return who is away now, or will be."""
+        from hitl_cli.people.away import aways
+
+        self.actor.require("read")
+        return aways(self.client, self.actor.groups)
+
+    def go_away(
+        self, *, until: int, since: int | None = None, to: str | None = None, person: str | None = None
+    ) -> Away:
+        """Record that the actor is away from `since` until `until`, in place of an earlier record.
+
+        Instants are ms since the epoch; without `since`, from now on. `to` is the deputy, who is asked as
+        well; an operator may say it of another `person`. Raises BadInput, NotAllowed.
+        """
+        from hitl_cli.inbox.away import go_away
+
+        return go_away(self.client, self.actor, until=until, since=since, to=to, person=person)
+
+    def come_back(self, person: str | None = None) -> bool:
+        """End what is recorded of the actor, or of a person, and return whether there was anything."""
+        from hitl_cli.inbox.away import come_back
+
+        return come_back(self.client, self.actor, person)
 
     # Asking without a workflow
 

@@ -48,12 +48,14 @@ from hitl_cli.inbox.pending import (
     place_by_priority,
     sees,
     spelled_by,
+    with_absences,
     with_votes,
 )
 from hitl_cli.inbox.request_summary import RequestSummary
 from hitl_cli.inbox.thread import NO_THREADS, open_questions
 from hitl_cli.inbox.votes import RecordedVote, count, votes_of_many
 from hitl_cli.inbox.watch import IndexedWatch
+from hitl_cli.people.away import read_aways
 from hitl_cli.people.groups import Groups, is_among
 from hitl_cli.requests.amendment_records import amendments_of_many, claims
 from hitl_cli.requests.editable import kind_of_approval
@@ -137,6 +139,7 @@ class OpenRequests:
         self._version = self._exact_version()
         self._watch.start()
         self._back = open_questions(self._client)
+        read_aways(self._client)
         for page in search_pages(self._client, state="pending", tags=EXTERNAL):
             for some in batched(page, AT_ONCE):
                 self._add([promise for promise in some if promise.is_blocking])
@@ -241,6 +244,11 @@ class OpenRequests:
         """Whether a request may ask a person, now or later. Decided once for each name."""
         if not row.names:
             return True
+        stands_in = groups.stands_in
+        if stands_in and any(
+            is_among(one.person, row.names, groups) for one in stands_in.get(groups.key(person), ())
+        ):
+            return True
         if self._known_for is None or self._known_for[0] != person or self._known_for[1] is not groups:
             self._known, self._known_for = {}, (person, groups)
         known = self._known
@@ -267,7 +275,8 @@ class OpenRequests:
             opened = [promise for promise in found if promise.state == "pending"]
             return next(iter(described(self._client, opened, groups, back=self._back)), None)
         item = claimed(row.spelled, self._claims.get(row.id))
-        return msgspec.structs.replace(item, now=max(now, item.now), asked_back=self._back.get(row.id))
+        item = msgspec.structs.replace(item, now=max(now, item.now), asked_back=self._back.get(row.id))
+        return with_absences(item, groups)
 
     # Changes
 

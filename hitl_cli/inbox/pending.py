@@ -19,6 +19,7 @@ from hitl_cli.inbox.permission import is_mine, waits_for
 from hitl_cli.inbox.request_summary import RequestSummary
 from hitl_cli.inbox.thread import NO_THREADS, open_questions
 from hitl_cli.inbox.votes import complete, count, votes_of_many
+from hitl_cli.people.deputies import absences_among
 from hitl_cli.people.groups import NO_GROUPS, in_one_form, spelled
 from hitl_cli.requests.amendment_records import amendments_of_many
 from hitl_cli.requests.amendments import deadline_of
@@ -336,7 +337,7 @@ def described(
 ) -> list[RequestSummary]:
     """Return the promises as requests, with their runs, approvals, claims and what was asked back."""
     found = with_claims(client, _with_runs(client, promises, runs or {}))
-    items = [with_question(spelled_by(groups, item), back) for item in found]
+    items = [with_absences(with_question(spelled_by(groups, item), back), groups) for item in found]
     return [
         item if tallied is None else with_votes(item, tallied.leading_by)
         for item, tallied in zip(items, _tallies(client, items, groups), strict=True)
@@ -378,6 +379,12 @@ def spelled_by(groups: Groups, item: RequestSummary) -> RequestSummary:
         )
         item = msgspec.structs.replace(item, question=asked, amendments=amendments)
     return demanded(item, groups)
+
+
+def with_absences(item: RequestSummary, groups: Groups) -> RequestSummary:
+    """Return a request with those of its assignees who are away."""
+    absent = absences_among(item.asked, item.to, groups) if item.waits else ()
+    return msgspec.structs.replace(item, away=absent) if absent else item
 
 
 def demanded(item: RequestSummary, groups: Groups) -> RequestSummary:

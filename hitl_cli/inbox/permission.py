@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hitl_cli.errors import NotAllowed
+from hitl_cli.people.deputies import represented
 from hitl_cli.people.groups import in_words, is_among, is_group, unknown_people
 
 if TYPE_CHECKING:
@@ -26,18 +27,27 @@ def is_mine(
 ) -> bool:
     """Whether a person may answer a request. This is what `--mine`, `for=me` and the inbox page mean.
 
-    They must be an assignee, by name or through a group, or there are no assignees, which means anyone; and
-    they must not be excluded because they started its run. `names` are the assignees, now or at any time.
+    They must be an assignee, by name or through a group, or the deputy of one who is away, or there are no
+    assignees, which means anyone; and they must not be excluded because they started its run. `names` are the
+    assignees, now or at any time.
     """
     asked = tuple(names)
-    return (not asked or is_among(person, asked, groups)) and not is_excluded(
-        question, starter, person, groups
-    )
+    among = not asked or is_among(person, asked, groups)
+    if not among and groups.stands_in:
+        among = bool(represented(question, asked, starter, person, groups))
+    return among and not is_excluded(question, starter, person, groups)
 
 
 def may_answer(item: RequestSummary, person: str, groups: Groups) -> bool:
     """Whether a person may answer a request now."""
     return is_mine(item.asked, item.to, item.starter, person, groups)
+
+
+def deputy_for(item: RequestSummary, person: str, groups: Groups) -> tuple[str, ...]:
+    """Return for whom a person answers a request as their deputy; nobody for an assignee themselves."""
+    if not item.to or is_among(person, item.to, groups):  # who is away costs a look at the server
+        return ()
+    return represented(item.asked, item.to, item.starter, person, groups)
 
 
 def waits_for(item: RequestSummary, person: str, groups: Groups) -> bool:
@@ -55,7 +65,19 @@ def check_may_answer(item: RequestSummary, person: str, groups: Groups) -> None:
     """Raise NotAllowed, with the reason, unless a person may answer a request now."""
     if may_answer(item, person, groups):
         return
-    if not item.to or is_among(person, item.to, groups):
+    stands_in = any(
+        is_among(one.person, item.to, groups) for one in groups.stands_in.get(groups.key(person), ())
+    )
+    if stands_in and (item.asked.proof is not None or not item.asked.takes_deputies):
+        why = "the settings do not name them as a deputy for signed decisions"
+        if not item.asked.takes_deputies:
+            why = 'its author wants no deputies (reassign="nobody")'
+        raise NotAllowed(
+            f"only {in_words(item.to, 'or')} can answer {item.id}, and {person} cannot: {why}. Nothing was"
+            " changed.",
+            code="not-assignee",
+        )
+    if not item.to or stands_in or is_among(person, item.to, groups):
         raise NotAllowed(
             f"{person} started {item.id}, so someone else must answer it. Nothing was changed.",
             code="self-approval",

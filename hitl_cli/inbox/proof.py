@@ -13,7 +13,8 @@ from hitl_cli.client.wire import Vote, audit_of, decode, same_json
 from hitl_cli.errors import Unproven
 from hitl_cli.inbox.history import settled_at, settled_since
 from hitl_cli.inbox.pending import demanded, summaries, summary_of
-from hitl_cli.inbox.permission import may_answer
+from hitl_cli.inbox.permission import is_excluded, may_answer
+from hitl_cli.people.deputies import may_stand_in
 from hitl_cli.people.quorum import approvals, voice_of
 from hitl_cli.proof.checking import Checked, check_decision, deciding_votes
 from hitl_cli.requests.editable import kind_of_approval
@@ -114,6 +115,7 @@ def why_unproven(item: RequestSummary, groups: Groups, proof: Sequence[Checked] 
     answer when they signed. `groups` are the people of the settings with their keys, `proof` what
     `check_decision` says with them, if that is known. A rejection needs no proof: it lets nothing happen.
     """
+    groups = msgspec.structs.replace(groups, standing=None)  # who is away now changes no decision
     item = demanded(item, groups)
     question = item.asked
     if not needs_check(item):
@@ -138,11 +140,16 @@ def why_unproven(item: RequestSummary, groups: Groups, proof: Sequence[Checked] 
     equal = [vote for vote in proven if kind_of_approval(question, vote) == decided]
     if not any(same_json(vote.data, data) for vote in equal):
         missing.append("nobody signed this answer")
-    elif approvals(item.counted, [voice_of(vote.by, groups) for vote in equal], groups) >= question.approvals:
+    elif _approvals(item, equal, groups) >= question.approvals:
         return None
     return (
         "; ".join(missing) or f"too few people have {'approved it' if question.proof is None else 'signed'}"
     )
+
+
+def _approvals(item: RequestSummary, votes: Sequence[Vote], groups: Groups) -> int:
+    voices = [voice_of(vote.by, groups, vote.deputy_for) for vote in votes]
+    return approvals(item.counted, voices, groups)
 
 
 def _could_answer(item: RequestSummary, vote: Vote, groups: Groups) -> bool:
@@ -150,7 +157,21 @@ def _could_answer(item: RequestSummary, vote: Vote, groups: Groups) -> bool:
     instants = {_said_at(vote), item.promise.settled_at or _said_at(vote)}
     if not item.amendments:
         instants = {_said_at(vote)}
-    return any(may_answer(msgspec.structs.replace(item, now=at), vote.by, groups) for at in instants)
+    then = [msgspec.structs.replace(item, now=at) for at in instants]
+    return any(may_answer(one, vote.by, groups) or _was_deputy(one, vote, groups) for one in then)
+
+
+def _was_deputy(item: RequestSummary, vote: Vote, groups: Groups) -> bool:
+    """Whether a person could answer for assignees who were away. Where proof is needed, by the settings."""
+    return (
+        bool(vote.deputy_for)
+        and all(
+            may_answer(item, absent, groups)
+            and may_stand_in(item.asked, item.starter, absent, vote.by, groups)
+            for absent in vote.deputy_for
+        )
+        and not is_excluded(item.asked, item.starter, vote.by, groups)
+    )
 
 
 def _said_at(vote: Vote) -> int:

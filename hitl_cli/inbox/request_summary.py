@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from hitl_cli.client.wire import Promise
 from hitl_cli.inbox.thread import ThreadEntry
+from hitl_cli.people.groups import Absence
 from hitl_cli.people.quorum import in_words
 from hitl_cli.requests.amendments import (
     Amendment,
@@ -36,9 +37,9 @@ class RequestSummary(Struct, frozen=True, kw_only=True, gc=False):
     `question` is None if it is not valid, `run` if there is none. `votes` is the number of approvals so far,
     if several are needed, and `votes_by` the same by group, if they are needed by group; `amendments` is what
     was changed since it was asked, in order; `asked_back` is what was asked back: then it waits for its
-    asker. `memo` is for what others make of it that does not depend on `now`: of a request that is kept in
-    memory, each list has the same one; otherwise it is None.
-    `hidden` says that its private parts are left out.
+    asker; `away` are the assignees who are away, as of the groups it is read with. `memo` is for what others
+    make of it that does not depend on `now`: of a request that is kept in memory, each list has the same one;
+    otherwise it is None. `hidden` says that its private parts are left out.
     """
 
     promise: Promise
@@ -48,6 +49,7 @@ class RequestSummary(Struct, frozen=True, kw_only=True, gc=False):
     votes: int = 0
     votes_by: dict[str, int] = {}
     asked_back: ThreadEntry | None = None
+    away: tuple[Absence, ...] = ()
     memo: dict[str, Any] | None = None
     amendments: tuple[Amendment, ...] = ()
     hidden: bool = False

@@ -9,7 +9,7 @@ from hitl_cli.client.protocol import get_promise
 from hitl_cli.errors import BadAnswer, BadInput, Conflict, NotAllowed, TimedOut
 from hitl_cli.format.durations import format_duration, parse_duration
 from hitl_cli.inbox.pending import demanded, summaries
-from hitl_cli.inbox.permission import may_answer
+from hitl_cli.inbox.permission import deputy_for, may_answer
 from hitl_cli.people.actor import Actor
 from hitl_cli.requests.decision_input import DecisionInput
 from hitl_cli.requests.editable import changed
@@ -70,6 +70,7 @@ def _deciding(rules: list[Rule], item: RequestSummary, groups: Groups) -> Rule |
         for rule in rules
         if rule.fits(item.asked.arguments, item.tags.get(TOOL), item.asker, item.function, groups)
         and may_answer(item, rule.by, groups)
+        and not deputy_for(item, rule.by, groups)
         and (rule.verdict == "reject" or (_takes_a_plain_yes(item.asked) and _is_known(rule, groups)))
     ]
     return min(fitting, key=lambda rule: rule.verdict != "reject", default=None)

@@ -92,7 +92,7 @@ def leading(question: Question, votes: Iterable[Vote], groups: Groups) -> dict[s
     kinds: dict[Kind, list[Voice]] = defaultdict(list)
     for vote in votes:
         if vote.verdict == "approve":
-            kinds[kind_of_approval(question, vote)].append(voice_of(vote.by, groups))
+            kinds[kind_of_approval(question, vote)].append(_voice(vote, groups))
     every = [filled(question, voices, groups) for voices in kinds.values()]
     return max(every, key=lambda taken: sum(taken.values()), default={})
 
@@ -119,7 +119,7 @@ def tally(
         if ballot.vote.verdict == "approve":
             kind = kind_of_approval(question, ballot.vote)
             equal = [
-                voice_of(other.vote.by, groups)
+                _voice(other.vote, groups)
                 for other in counted.values()
                 if other.vote.verdict == "approve" and kind_of_approval(question, other.vote) == kind
             ]
@@ -142,11 +142,23 @@ def _is_lost(
     groups: Groups,
 ) -> bool:
     """Whether the quorum can no longer be reached."""
-    noes = {person for person, ballot in counted.items() if ballot.vote.verdict == "reject"}
+    votes = {person: ballot.vote for person, ballot in counted.items()}
+    yes = {person: vote for person, vote in votes.items() if vote.verdict == "approve"}
+    noes = {person for person in votes if person not in yes}
     if electorate is None:
         return len(noes) >= question.approvals or _a_group_is_lost(question, noes, groups)
-    rest = [voice_of(person, groups) for person in (electorate | counted.keys()) - noes]
+    seats = frozenset[str]().union(*(_voice(votes[person], groups).seats for person in noes))
+    gone = noes | (
+        seats - yes.keys()
+    )  # the no of a deputy is that of who is away, unless they vote themselves
+    rest = [_voice(vote, groups) for vote in yes.values()]
+    rest += [voice_of(person, groups) for person in electorate - gone - yes.keys()]
     return approvals(question, rest, groups) < question.approvals
+
+
+def _voice(vote: Vote, groups: Groups) -> Voice:
+    """Return whose approval a vote can be: of its author, or of those for whom they are the deputy."""
+    return voice_of(vote.by, groups, vote.deputy_for)
 
 
 def _a_group_is_lost(question: Question, noes: AbstractSet[str], groups: Groups) -> bool:
@@ -272,6 +284,7 @@ def _recorded_vote_in(promise: Promise, id: str) -> RecordedVote | None:
         at=recorded_at if audit.proof is None else audit.proof.at,
         comment=audit.comment,
         proof=audit.proof,
+        deputy_for=audit.deputy_for,
         **msgspec.structs.asdict(said),
     )
     return RecordedVote(number=int(number), vote=vote, audit=audit, recorded_at=recorded_at)

@@ -37,6 +37,7 @@ from hitl_cli.notify.concurrency_limit import ConcurrencyLimit
 from hitl_cli.notify.digest_store import DigestEntry, end_of_digest, gather
 from hitl_cli.notify.messages import DecisionMessage, DeliveryFailed, Message
 from hitl_cli.notify.status import DeliveryAttempt, heard_before
+from hitl_cli.people.away import with_deputies
 from hitl_cli.people.contacts import (
     Address,
     Directory,
@@ -46,6 +47,7 @@ from hitl_cli.people.contacts import (
     is_reached,
     recipients,
 )
+from hitl_cli.people.deputies import absences_among, may_stand_in
 from hitl_cli.requests.amendment_records import amendments_of_many
 from hitl_cli.requests.amendments import Amendment, assignees_of
 from hitl_cli.requests.notification import NOTIFICATION_LIFE_MS, Notification, outcome_notification
@@ -367,6 +369,7 @@ def _whom_to_tell(
             left_out = frozenset(groups.key(ballot.vote.by) for ballot in votes_of(client, case.promise.id))
         if notice.occasion == "reminder":
             people = _who_works_on(client, case, directory) or people
+        people = (*people, *_deputies(client, case, notice, directory))
         return tuple(
             who
             for who in people
@@ -382,6 +385,24 @@ def _who_works_on(client: Client, case: RequestSummary, directory: Directory) ->
     known = amendments_of_many(client, [case.id])[case.id]
     claim = amended(case, known).claim
     return () if claim is None else recipients((claim.by,), directory)
+
+
+def _deputies(
+    client: Client, case: RequestSummary, notice: Notification, directory: Directory
+) -> tuple[str, ...]:
+    """Return who stands in for the assignees of a notification who are away now."""
+    groups = with_deputies(client, directory.members)
+    if not groups.away or not notice.names:
+        return ()
+    names = [
+        name
+        for one in absences_among(case.asked, notice.names, groups)
+        for name in one.deputies
+        if may_stand_in(case.asked, case.starter, one.person, name, groups)
+    ]
+    known = {groups.key(name) for name in notice.names}
+    found = assignees(names, directory) if names else ()
+    return tuple(who for who in found if groups.key(who) not in known and is_reached(who, directory))
 
 
 def _named_in(notice: Notification, directory: Directory) -> Iterator[str]:

@@ -87,6 +87,7 @@ class Contact(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dic
     oidc: str | None = None
     ssh: tuple[str, ...] = ()
     passkeys: tuple[str, ...] = ()
+    deputies: tuple[str, ...] = ()
 
     @cached_property
     def addresses(self) -> tuple[Address, ...]:
@@ -189,6 +190,11 @@ class Directory(Struct, frozen=True, kw_only=True, dict=True):
             found,
             by_sign_in=frozenset(folded(bare_name(group)) for group in mapped),
             lives=key_lives(self.signers, self.revoked),
+            deputies={
+                folded(name): frozenset(map(named.key, contact.deputies))
+                for name, contact in self.people.items()
+                if contact.deputies
+            },
         )
 
     @property
@@ -242,7 +248,7 @@ def check(
             raise BadSetting(f"people.{name} is a group's name: write [groups.{bare_name(name)}].")
         _check_contact(f"people.{name}", contact)
     for name, group in groups.items():
-        for other in ("slack_user", "oidc", "ssh", "passkeys"):
+        for other in ("slack_user", "oidc", "ssh", "passkeys", "deputies"):
             if getattr(group, other):
                 raise BadSetting(f"groups.{name}.{other} is not possible: {other} is for people only.")
         _check_contact(f"groups.{name}", group)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -32,6 +32,31 @@ class KeyLife(Struct, frozen=True):
         return (self.since is None or self.since <= now) and (self.until is None or now < self.until)
 
 
+class Absence(Struct, frozen=True, kw_only=True):
+    """A person is away until an instant (ms since the epoch); `deputies` stand in for them."""
+
+    person: str
+    until: int
+    deputies: tuple[str, ...] = ()
+
+
+class Standing:
+    """Who is away now, and who stands in for whom: nobody."""
+
+    @property
+    def away(self) -> tuple[Absence, ...]:
+        """Those who are away now."""
+        return ()
+
+    @property
+    def stands_in(self) -> Mapping[str, tuple[Absence, ...]]:
+        """The same by the key of each deputy."""
+        return {}
+
+
+NOBODY_AWAY = Standing()
+
+
 class Groups(Struct, frozen=True, kw_only=True):
     """The people and groups of the settings. A key is a folded name.
 
@@ -41,6 +66,9 @@ class Groups(Struct, frozen=True, kw_only=True):
     keys with which each person signs, by their key. `by_sign_in` are the keys of groups whose members also
     come from a sign-in provider, so that nobody knows all of them. `lives` says when a key is valid, by
     its fingerprint. `policy` is what the settings demand of decisions, `visibility` who sees what.
+    `deputies` has the keys of who may stand in for a person where proof is needed, by the person's key.
+
+    `standing` says who is away now, which is on the server (people/away.py): None if nobody asks there.
     """
 
     spelled: Mapping[str, str] = {}
@@ -54,6 +82,20 @@ class Groups(Struct, frozen=True, kw_only=True):
     lives: Mapping[str, KeyLife] = {}
     policy: Policy = {}
     visibility: Visibility = EVERYONE
+    deputies: Mapping[str, frozenset[str]] = {}
+    standing: Any = None
+
+    @property
+    def away(self) -> tuple[Absence, ...]:
+        """Those who are away now."""
+        found: Standing = self.standing or NOBODY_AWAY
+        return found.away
+
+    @property
+    def stands_in(self) -> Mapping[str, tuple[Absence, ...]]:
+        """Those who are away now, by the key of each of their deputies."""
+        found: Standing = self.standing or NOBODY_AWAY
+        return found.stands_in
 
     def name(self, name: str) -> str:
         """Return the name of the person or group that a name means. Every name that comes in passes here.

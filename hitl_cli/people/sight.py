@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from hitl_cli.client.protocol import get_promises
 from hitl_cli.client.tags import AMENDS_TAG, PARENT_TAG, VOTE_TAG
 from hitl_cli.client.wire import audit_of, child_id, tagged
+from hitl_cli.people.deputies import represented
 from hitl_cli.people.groups import is_among
 from hitl_cli.requests.amendment_records import amendments_in, amendments_of_many
 from hitl_cli.requests.amendments import asked_from_now_on
@@ -186,7 +187,11 @@ class Sight:
         if question is None:  # it cannot be read
             return False
         names = asked_from_now_on(question, promise.created_at, amendments)
-        return not names or any(map(self._is_asked, names))
+        if not names or any(map(self._is_asked, names)):
+            return True
+        return self._groups.stands_in != {} and bool(
+            represented(question, names, None, self.actor.person, self._groups)
+        )
 
     def _is_asked(self, name: str) -> bool:
         """Whether an assignee's name is the actor's, or that of a group of theirs."""

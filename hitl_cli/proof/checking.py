@@ -152,5 +152,6 @@ def deciding_votes(promise: Promise) -> tuple[Vote, ...]:
             reason=None if approves else error_message(promise.value),
             comment=audit.comment,
             proof=audit.proof,
+            deputy_for=audit.deputy_for,
         ),
     )

@@ -50,7 +50,7 @@ class AskOptions(TypedDict, total=False):
     editable: Any
     choices: Sequence[str]
     to: str | Sequence[str]
-    reassign: Reassign
+    reassign: Reassign | None
     approvals: int | Mapping[str, int]
     allow_self: bool
     deadline: Duration | None

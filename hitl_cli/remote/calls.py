@@ -23,6 +23,7 @@ from hitl_cli.inbox.request_summary import RequestSummary
 from hitl_cli.inbox.stats import Stats
 from hitl_cli.inbox.thread import ThreadEntry
 from hitl_cli.people.actor import Permission
+from hitl_cli.people.away import Away
 from hitl_cli.people.groups import Groups
 from hitl_cli.requests.decision_input import DecisionInput
 from hitl_cli.requests.question import Digest
@@ -120,6 +121,21 @@ class ForTime(Struct, frozen=True, kw_only=True):
     name: str
     ms: int
     whole: bool = False
+
+
+class GoneAway(Struct, frozen=True, kw_only=True):
+    """Who is away, until when, and who stands in."""
+
+    until: int
+    since: int | None = None
+    to: str | None = None
+    person: str | None = None
+
+
+class Someone(Struct, frozen=True, kw_only=True):
+    """A person; None for who calls."""
+
+    person: str | None = None
 
 
 class Put(Struct, frozen=True, kw_only=True):
@@ -230,6 +246,9 @@ CALLS: dict[str, Call] = {
     "assign": Call(args=Assigned, result=Amended),
     "claim": Call(args=ForTime, result=Amended),
     "release": Call(args=Named, result=Amended),
+    "aways": Call(args=Nothing, result=list[Away]),
+    "go-away": Call(args=GoneAway, result=Away),
+    "come-back": Call(args=Someone, result=bool),
     "ask-back": Call(args=Commented, result=ThreadEntry),
     "answer-back": Call(args=Commented, result=ThreadEntry),
     "extend": Call(args=ForTime, result=Amended),

@@ -27,9 +27,12 @@ from hitl_cli.remote.calls import (
     Decided,
     Existing,
     ForTime,
+    GoneAway,
     Named,
     Names,
+    Nothing,
     Put,
+    Someone,
     WantedHistory,
     WantedRequests,
 )
@@ -50,6 +53,7 @@ if TYPE_CHECKING:
     from hitl_cli.inbox.request_summary import RequestSummary
     from hitl_cli.inbox.stats import Stats
     from hitl_cli.inbox.thread import ThreadEntry
+    from hitl_cli.people.away import Away
     from hitl_cli.people.contacts import Directory
     from hitl_cli.remote.calls import Via
     from hitl_cli.remote.client import RemoteClient
@@ -67,7 +71,9 @@ class RemoteInbox(Inbox):
         self._remote = client
         self._via = via
         me = client.me
-        super().__init__(client, Actor(person=me.person, via=via, may=me.may, groups=me.groups))
+        actor = Actor(person=me.person, via=via, may=me.may, groups=me.groups)
+        super().__init__(client, actor)
+        self.actor = actor  # the gateway knows who is away
 
     def _ask(self, name: str, args: Any) -> Any:
         return self._remote.ask(name, args, self._via)
@@ -189,6 +195,25 @@ class RemoteInbox(Inbox):
         named = _named(request, whole=whole)
         made: ThreadEntry = self._ask("answer-back", Commented(name=named.name, whole=named.whole, text=text))
         return made
+
+    # Being away
+
+    def aways(self) -> Sequence[Away]:
+        """Return who is away now, or will be."""
+        found: Sequence[Away] = self._ask("aways", Nothing())
+        return found
+
+    def go_away(
+        self, *, until: int, since: int | None = None, to: str | None = None, person: str | None = None
+    ) -> Away:
+        """Record that this person is away."""
+        made: Away = self._ask("go-away", GoneAway(until=until, since=since, to=to, person=person))
+        return made
+
+    def come_back(self, person: str | None = None) -> bool:
+        """End what is recorded of this person."""
+        ended: bool = self._ask("come-back", Someone(person=person))
+        return ended
 
     # Asking without a workflow
 

@@ -103,7 +103,7 @@ def is_overdue(question: Question, promise: _Asked, amendments: Sequence[Amendme
 
 def if_assigned(question: Question) -> Question:
     """Return a question as it is judged without its amendments: for anyone, if it may be assigned."""
-    return question if question.reassign == "nobody" else replace(question, to=(), escalate=())
+    return replace(question, to=(), escalate=()) if question.can_be_assigned else question
 
 
 def claim_of(amendments: Sequence[Amendment], at: int) -> Amendment | None:

@@ -160,7 +160,7 @@ class Question(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=
     form: dict[str, Any] | bool | None = None
     choices: tuple[str, ...] = ()
     to: tuple[str, ...] = ()
-    reassign: Reassign = "nobody"
+    reassign: Reassign | None = None
     approvals: ApprovalCount = 1
     approvals_by: ApprovalsBy = {}
     allow_self: bool = True
@@ -201,7 +201,17 @@ class Question(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=
     @property
     def can_be_amended(self) -> bool:
         """Whether it may have amendments (hitl_cli/requests/amendments.py), so that they must be read."""
-        return self.reassign != "nobody" or self.extend is not None
+        return self.can_be_assigned or self.extend is not None
+
+    @property
+    def can_be_assigned(self) -> bool:
+        """Whether anyone may assign it to others."""
+        return self.reassign in ("assignees", "anyone")
+
+    @property
+    def takes_deputies(self) -> bool:
+        """Whether the deputies of assignees who are away may answer: unless its author says no."""
+        return self.reassign != "nobody"
 
     def asked_at(self, age: int) -> tuple[str, ...]:
         """Return who may answer `age` ms after the request was created; empty means anyone."""

@@ -89,9 +89,9 @@ class QuestionInput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         Meta(description="Assignees: people, and groups as group:NAME. Without any, anyone may answer."),
     ] = ()
     reassign: Annotated[
-        Reassign,
+        Reassign | None,
         Meta(description="Who may assign it to others; `assignees` includes who asks. Default: nobody."),
-    ] = "nobody"
+    ] = None
     approvals: Approvals = 1
     allow_self: Annotated[bool, Meta(description="Whether the person who asks may answer.")] = True
     deadline: Annotated[str, Meta(description="How long it can be answered, a duration.")] = "365d"

@@ -30,10 +30,10 @@ FORMULA = ("=", "+", "-", "@")
 class HistoryEntryDocument(Struct, frozen=True, kw_only=True):
     """A decision, a vote, a comment, or another change of a request.
 
-    `rule` is the standing rule that decided for `by`. `run` is the run's id and `workflow_name` its workflow;
-    `workflow` and `function` are their old names. `changes` are the arguments that an approval
-    changed. `to` is who is asked since an `assign`; `until` is when a `claim` ends, or the deadline since an
-    `extend`.
+    `rule` is the standing rule that decided for `by`, and `deputy_for` those for whom `by` did as their
+    deputy. `run` is the run's id and `workflow_name` its workflow; `workflow` and `function` are their old
+    names. `changes` are the arguments that an approval changed. `to` is who is asked since an `assign`;
+    `until` is when a `claim` ends, or the deadline since an `extend`.
     """
 
     kind: Kind
@@ -61,6 +61,7 @@ class HistoryEntryDocument(Struct, frozen=True, kw_only=True):
     changes: tuple[Change, ...] = ()
     to: tuple[str, ...] = ()
     until: str | None = None
+    deputy_for: tuple[str, ...] = ()
 
 
 class HistoryPage(Struct, frozen=True):

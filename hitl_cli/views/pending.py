@@ -13,6 +13,7 @@ from hitl_cli.format.times import iso
 from hitl_cli.inbox.thread import ThreadEntry, ThreadKind
 from hitl_cli.requests.question import Priority, Refused
 from hitl_cli.views.amended import claim_fields
+from hitl_cli.views.away import AbsenceDocument, absence_document
 
 if TYPE_CHECKING:
     from hitl_cli.inbox.request_summary import RequestSummary
@@ -46,7 +47,8 @@ class RequestBaseDocument(Struct, frozen=True, kw_only=True, rename={"from_": "f
     the run's id and `workflow_name` its workflow; `workflow` and `function` are their old names. `votes` of
     `approvals` people have approved; `approvals_by` and `votes_by` are the same by group, if it needs certain
     groups. `claimed_by` is who works on it, and `claimed_until` when their claim ends. `asked_back` is what
-    an assignee asked its asker, whose answer it waits for.
+    an assignee asked its asker, whose answer it waits for. `away` are
+    assignees who are away.
     """
 
     id: str
@@ -66,6 +68,7 @@ class RequestBaseDocument(Struct, frozen=True, kw_only=True, rename={"from_": "f
     votes: int
     votes_by: dict[str, int] = {}
     asked_back: ThreadEntryDocument | None = None
+    away: tuple[AbsenceDocument, ...] = ()
     choices: tuple[str, ...]
     has_form: bool
     tags: dict[str, str]
@@ -129,6 +132,7 @@ def _document(item: RequestSummary) -> RequestSummaryDocument:
         has_form=asked.form is not None,
         tags=item.tags,
         replaces=asked.replaces,
+        away=tuple(map(absence_document, item.away)),
         refused=None if asked.refused is None else refused_document(asked.refused),
         run=item.workflow,
         workflow_name=item.function,

@@ -124,6 +124,7 @@ class DecisionDocument(Struct, frozen=True, kw_only=True):
     data: Json
     reason: str | None
     comment: str | None
+    deputy_for: tuple[str, ...] = ()
     rule: str | None = None
     changes: tuple[Change, ...] = ()
     proof: tuple[ProofDocument, ...] = ()
@@ -172,7 +173,7 @@ class RequestDetailsDocument(RequestBaseDocument, frozen=True, kw_only=True):
     used: UseDocument | None = None
     proof: ProofKind | None = None
     policy: tuple[str, ...] = ()
-    reassign: Reassign = "nobody"
+    reassign: Reassign | None = None
     extend_s: float | None = None
     amendments: tuple[AmendmentDocument, ...] = ()
     offer: dict[str, Any] | None = None
@@ -330,6 +331,7 @@ def _decision_document(seen: RequestDetails, made: HistoryEntry) -> DecisionDocu
         data=made.data,
         reason=made.reason,
         comment=made.comment,
+        deputy_for=made.deputy_for,
         rule=made.rule,
         changes=made.changes,
         proof=tuple(ProofDocument(**msgspec.structs.asdict(one)) for one in seen.proof),

@@ -23,6 +23,7 @@ class VoteDocument(Struct, frozen=True, kw_only=True):
     data: Json
     reason: str | None
     comment: str | None
+    deputy_for: tuple[str, ...] = ()
 
 
 def vote_document(vote: Vote) -> VoteDocument:

@@ -45,6 +45,7 @@ FIELDS = [
     "changes",
     "to",
     "until",
+    "deputy_for",
 ]
 ESCAPE = "\x1b[2J\x1b]0;title\x07"
 BIDI = "\u202egpj.exe"

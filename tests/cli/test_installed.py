@@ -30,6 +30,7 @@ TO_THE_END = (
     "comment a soon",
     "claim a",
     "release a",
+    "away",
     "ask-back a which",
     "answer-back a that",
     "ask D? --id d --no-wait --deadline 1h --extend 1d",

@@ -80,6 +80,7 @@ def test_json_has_what_a_program_needs(hitl: Hitl) -> None:
         "votes": 1,
         "votes_by": {},
         "asked_back": None,
+        "away": [],
         "claimed_by": None,
         "claimed_until": None,
         "choices": ["now", "later"],

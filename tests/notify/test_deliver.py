@@ -156,6 +156,8 @@ def test_who_it_is_assigned_to_is_told_and_who_is_asked_now_or_claims_it_is_remi
     reviewer, lead = (Inbox(town.crew.client, Actor(person=one, via="cli")) for one in ("reviewer", "lead"))
     reviewer.assign(id, ["lead"], reach, "default")
     assert town.sent(2)[-1] == ("lead", "assigned", id)
+    town.told(id, 2)
+    town.idle()  # or what is in hand loses its lease when the clock is moved, and is sent again
     town.crew.later(HOUR_MS)
     assert town.sent(3)[-1] == ("lead", "reminder", id)
     lead.assign(id, ["reviewer"], reach, "default", add=True)
@@ -626,3 +628,11 @@ def test_what_is_asked_back_where_nobody_was_told_of_the_request_is_told_by_a_wo
         Inbox(client, Actor(person="lead", via="test")).answer_back("q", "So")
         unheard.look(client)
         assert get_promise(client, "q:t-answered-back-2") is None  # the intern cannot be reached
+
+
+def test_a_deputy_is_told_of_new_requests_as_well(town: Town) -> None:
+    away = Inbox(town.crew.client, Actor(person="reviewer", via="test"))
+    away.go_away(until=town.crew.clock() + DAY_MS, to="lead")
+    town.worker()
+    id = town.ask(to=["reviewer"])
+    assert sorted(town.sent(2)) == [("lead", "asked", id), ("reviewer", "asked", id)]

@@ -27,6 +27,7 @@ from hitl_cli.forms.reading import as_read, in_lines, in_words, rows_of
 from hitl_cli.inbox.pending import SOON_MS
 from hitl_cli.inbox.votes import differing_votes
 from hitl_cli.notify.status import said_of, without_old_reminders
+from hitl_cli.people.deputies import in_words as away_in_words
 from hitl_cli.requests.editable import changed
 from hitl_cli.requests.outcome import given_reason
 from hitl_cli.requests.parts import split, split_exactly
@@ -210,6 +211,7 @@ def _facts(seen: RequestDetails) -> list[list[Cell]]:
         ("asked by", Cell(item.asker or "")),
         ("assignees", Cell(who_may(seen))),
         ("", Cell(seen.hint or "", "yellow")),
+        *(("away", Cell(away_in_words(one, local(one.until)), "yellow")) for one in item.away),
         ("claimed", Cell(_claim_of(seen), "yellow")),
         *(("later", Cell(f"{text} ({local(at)})")) for text, at in later(seen)),
         ("approvals", Cell(item.so_far)),
@@ -354,7 +356,8 @@ def _decision_rows(seen: RequestDetails) -> list[list[Cell]]:
     made = seen.decision
     if made is None:
         return []
-    by = f"{made.by} via {made.via}" if made.by else made.via or "another tool"
+    instead = f" for {', '.join(made.deputy_for)}" if made.deputy_for else ""
+    by = f"{made.by}{instead} via {made.via}" if made.by else made.via or "another tool"
     lines = [
         ("outcome", Cell(str(made.outcome), OUTCOME_COLORS[str(made.outcome)])),
         ("by", Cell("the deadline" if made.deadline else by)),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from aiohttp import web
 
-from hitl_cli.gateway.api import agents, events, history, me, requests, rules, runs
+from hitl_cli.gateway.api import agents, away, events, history, me, requests, rules, runs
 from hitl_cli.gateway.api.openapi import document
 from hitl_cli.gateway.api.route import served
 from hitl_cli.gateway.context import gateway_of
@@ -20,6 +20,7 @@ TABLE = (
     *runs.TABLE,
     *requests.TABLE,
     *rules.TABLE,
+    *away.TABLE,
     *agents.TABLE,
     *history.TABLE,
     *events.TABLE,

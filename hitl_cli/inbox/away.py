@@ -1,0 +1,61 @@
+"""Who may say that somebody is away, and who may stand in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hitl_cli.errors import BadInput, NotAllowed
+from hitl_cli.format.durations import UNITS_MS
+from hitl_cli.people.actor import check_person
+from hitl_cli.people.away import AwayInput, end_away, set_away
+from hitl_cli.people.groups import unknown_people
+
+if TYPE_CHECKING:
+    from hitl_cli.client.protocol import Client
+    from hitl_cli.people.actor import Actor
+    from hitl_cli.people.away import Away
+
+LONGEST_MS = 366 * UNITS_MS["d"]
+"""How long one can be away at most, from now."""
+
+
+def go_away(
+    client: Client, actor: Actor, *, until: int, since: int | None, to: str | None, person: str | None
+) -> Away:
+    """Record that a person is away, and who stands in. See Inbox.go_away."""
+    groups, now = actor.groups, client.now()
+    absent = _whose(actor, person)
+    begin = now if since is None else since
+    if not max(begin, now) < until <= now + LONGEST_MS:
+        raise BadInput(
+            "the end must be in the future, after the beginning and at most a year from now. Nothing was"
+            " changed.",
+            code="bad-away",
+        )
+    deputy = None if to is None else groups.name(check_person(to))
+    if deputy is not None and groups.strict and (unknown := groups.unknown((deputy,))):
+        raise BadInput(unknown_people(unknown, groups), code="unknown-person")
+    if deputy is not None and groups.same(deputy, absent):
+        raise BadInput(f"{absent} cannot stand in for themselves. Nothing was changed.", code="bad-away")
+    if not groups.same(absent, actor.person) and groups.same(deputy, actor.person):
+        raise NotAllowed(
+            "an operator cannot become the deputy of others by their own word. Nothing was changed."
+        )
+    said = AwayInput(person=absent, since=begin, to=deputy)
+    return set_away(client, groups, said, until=until, by=actor.person, via=actor.via)
+
+
+def come_back(client: Client, actor: Actor, person: str | None) -> bool:
+    """End what is recorded of a person. Returns whether there was anything. See Inbox.come_back."""
+    return end_away(client, actor.groups, _whose(actor, person))
+
+
+def _whose(actor: Actor, person: str | None) -> str:
+    """Return the person that is meant: the actor, or another one for an operator. Raises NotAllowed."""
+    actor.require("decide")
+    named = actor.groups.name(check_person(actor.person if person is None else person))
+    if not actor.groups.same(named, actor.person) and not actor.operates:
+        raise NotAllowed(
+            f"{actor.person} is no operator, and so cannot say it of {named}. Nothing was changed."
+        )
+    return named

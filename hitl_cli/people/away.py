@@ -1,0 +1,252 @@
+"""Who is away, and who stands in for them: records on the server, so that every process knows within seconds.
+
+A record is a promise of its own: it is pending until the person is back, and its deadline is its end. The
+newest record of a person counts, by its number; whoever creates the next number first is first, and of two at
+once the second holds.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from hitl_cli.client.protocol import as_promise, search
+from hitl_cli.client.records import alone, closing_id
+from hitl_cli.client.wire import Audit, audit_in, decode_as, fresh_id, headers_of
+from hitl_cli.format.stable_ids import short_stable_id
+from hitl_cli.people.groups import Absence, Groups, Standing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from hitl_cli.client.protocol import Client
+    from hitl_cli.client.wire import Promise
+
+AWAY_TAG = "hitl:away"
+
+OF_TAG = "hitl:away-of"
+"""A hash of the person, so that their records are found."""
+
+PREFIX = "hitl-away-"
+"""Prefix of the ids of the records."""
+
+LOOK_S = 0.1
+"""How often it is computed who is away now."""
+
+FRESH_S = 1.0
+"""How long a process believes what it has read."""
+
+
+class AwayInput(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a record says: its promise's deadline is the end. `since` is ms since the epoch."""
+
+    person: str
+    since: int
+    to: str | None = None
+
+
+class Away(Struct, frozen=True, kw_only=True):
+    """A person is away from `since` until `until`, ms since the epoch; `to` is their deputy."""
+
+    id: str
+    number: int
+    person: str
+    since: int
+    until: int
+    to: str | None = None
+    by: str | None = None
+    via: str | None = None
+
+
+def aways(client: Client, groups: Groups) -> list[Away]:
+    """Return who is away, or will be: the last record of each person."""
+    return _last(_records(client), groups)
+
+
+def _last(records: Sequence[Away], groups: Groups) -> list[Away]:
+    last: dict[str, Away] = {}
+    for away in sorted(records, key=lambda one: one.number):
+        last[groups.key(away.person)] = away
+    return sorted(last.values(), key=lambda one: (one.since, one.person))
+
+
+def set_away(client: Client, groups: Groups, said: AwayInput, *, until: int, by: str, via: str) -> Away:
+    """Store that a person is away, in place of an earlier record."""
+    of = short_stable_id(groups.key(said.person))
+    before = [found for one in search(client, tags={OF_TAG: of}) if (found := _number_of(one.id, of))]
+    number, own = max(before, default=0), fresh_id()
+    headers = Audit(id=own, by=by, via=via, at=client.now()).headers()
+    while True:
+        number += 1
+        id = f"{PREFIX}{of}-{number}"
+        data = msgspec.to_builtins(said)
+        create = alone(id, data, headers, until=until, tags={AWAY_TAG: "1", OF_TAG: of})
+        kept = as_promise(client.call_many([create])[0])
+        if audit_in(headers_of(kept.param)).id == own:
+            break
+    _close(client, of, below=number)
+    away = _away_in(kept)
+    assert away is not None
+    return away
+
+
+def end_away(client: Client, groups: Groups, person: str) -> bool:
+    """End what is stored of a person. Returns whether there was anything."""
+    return _close(client, short_stable_id(groups.key(person)), below=None)
+
+
+def _close(client: Client, of: str, *, below: int | None) -> bool:
+    found = [
+        promise.id
+        for promise in search(client, state="pending", tags={OF_TAG: of})
+        if (number := _number_of(promise.id, of)) and (below is None or number < below)
+    ]
+    for answer in client.call_many(list(map(closing_id, found))) if found else ():
+        as_promise(answer)
+    _known(client).forget()
+    return bool(found)
+
+
+def _number_of(id: str, of: str) -> int | None:
+    number = id.removeprefix(f"{PREFIX}{of}-")
+    return int(number) if number.isascii() and number.isdecimal() else None
+
+
+def _records(client: Client) -> list[Away]:
+    found = search(client, state="pending", tags={AWAY_TAG: "1"})
+    return [away for promise in found if (away := _away_in(promise)) is not None]
+
+
+def _away_in(promise: Promise) -> Away | None:
+    """Return what a record says; None for a promise that is not a valid one."""
+    said, of = decode_as(promise.param, AwayInput), promise.tags.get(OF_TAG, "")
+    number = _number_of(promise.id, of)
+    if said is None or number is None or promise.is_call or promise.is_blocking:
+        return None
+    audit = audit_in(headers_of(promise.param))
+    known = msgspec.structs.asdict(said) | {"by": audit.by, "via": audit.via}
+    return Away(id=promise.id, number=number, until=promise.timeout_at, **known)
+
+
+# Deputies now
+
+
+class _Records:
+    """The records on a client's server. They are read again a while later, if something was committed."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._read_at = 0.0
+        self._version: int | None = None
+        self._found: list[Away] = []
+        self.made: dict[int, Groups] = {}
+        """Groups with deputies, by the identity of those that they were made of."""
+
+    def now(self) -> list[Away]:
+        """Return those that hold now, or later. Raises Unreachable."""
+        old = time.monotonic() - self._read_at > FRESH_S
+        version = self._client.version() if old and self._client.capabilities.serial else None
+        if old and (not self._read_at or version is None or version != self._version):
+            self._found = _records(self._client)
+            self._read_at, self._version = time.monotonic(), version
+        return self._found
+
+    def forget(self) -> None:
+        """Read them again when they are asked for."""
+        self._read_at = 0.0
+
+
+class _Absent(Standing):
+    """Who is away now, of a client's server, for some groups. It is read when it is asked for."""
+
+    def __init__(self, records: _Records, client: Client, groups: Groups) -> None:
+        self.groups = groups
+        self._all = records
+        self._client = client
+        self._seen: list[Away] = []
+        self._looked_at = 0.0
+        self._active: list[Away] = []
+        self._away: tuple[Absence, ...] = ()
+        self._stands_in: dict[str, tuple[Absence, ...]] = {}
+
+    @property
+    def away(self) -> tuple[Absence, ...]:
+        """Those who are away now."""
+        self._look()
+        return self._away
+
+    @property
+    def stands_in(self) -> Mapping[str, tuple[Absence, ...]]:
+        """The same by the key of each deputy."""
+        self._look()
+        return self._stands_in
+
+    def _look(self) -> None:
+        """Compute who is away now, if that has changed."""
+        records, at = self._all.now(), time.monotonic()
+        if (not records and not self._active) or (records is self._seen and at - self._looked_at < LOOK_S):
+            return
+        self._seen, self._looked_at = records, at
+        now = self._client.now()
+        active = [one for one in _last(records, self.groups) if one.since <= now < one.until]
+        if active == self._active:
+            return
+        self._active, self._away = active, tuple(absences_of(self.groups, active))
+        self._stands_in = {}
+        for absence in self._away:
+            for name in absence.deputies:
+                key = self.groups.key(name)
+                self._stands_in[key] = (*self._stands_in.get(key, ()), absence)
+
+
+_KNOWN: WeakKeyDictionary[Client, _Records] = WeakKeyDictionary()
+
+MOST_MADE = 16
+"""Groups that are kept for a client."""
+
+
+def read_aways(client: Client) -> None:
+    """Read who is away, so that the next question costs nothing."""
+    _known(client).now()
+
+
+def _known(client: Client) -> _Records:
+    found = _KNOWN.get(client)
+    if found is None:
+        found = _KNOWN[client] = _Records(client)
+    return found
+
+
+def with_deputies(client: Client, groups: Groups) -> Groups:
+    """Return groups that know who is away now. The same object for the same groups."""
+    records = _known(client)
+    found = records.made.get(id(groups))
+    if found is None or found.standing.groups is not groups:
+        if len(records.made) >= MOST_MADE:
+            records.made.clear()
+        found = replace(groups, standing=_Absent(records, client, groups))
+        records.made[id(groups)] = found
+    return found
+
+
+def absences_of(groups: Groups, active: Iterable[Away]) -> list[Absence]:
+    """Return who is away, with all who stand in: a deputy who is away is followed, and circles end."""
+    by_key = {groups.key(one.person): one for one in active}
+    absences = []
+    for key, one in by_key.items():
+        deputies: dict[str, str] = {}
+        at: Away | None = one
+        while at is not None and at.to is not None and (following := groups.key(at.to)) != key:
+            if following in deputies:
+                break
+            deputies[following] = groups.name(at.to)
+            at = by_key.get(following)
+        absences.append(
+            Absence(person=groups.name(one.person), until=one.until, deputies=tuple(deputies.values()))
+        )
+    return absences
