@@ -168,6 +168,7 @@ def notify_assigned(client: Client, done: Amended, directory: Directory, group: 
 
 def extend(client: Client, actor: Actor, item: RequestSummary, by_ms: int) -> Amended:
     """Move the deadline of a request. See Inbox.extend."""
+    _check_positive(by_ms)
 
     def say(now: RequestSummary) -> AmendmentInput:
         _check_may_extend(now, actor.person, actor.groups)
@@ -211,6 +212,7 @@ def _check_may_extend(item: RequestSummary, person: str, groups: Groups) -> None
 
 def claim(client: Client, actor: Actor, item: RequestSummary, life_ms: int) -> Amended:
     """Say that a person works on a request, for a time. See Inbox.claim."""
+    _check_positive(life_ms)
     if life_ms > LONGEST_CLAIM_MS:
         most = format_duration(LONGEST_CLAIM_MS)
         raise BadInput(f"a claim is for at most {most}. Nothing was changed.", code="bad-duration")
@@ -232,6 +234,12 @@ def release(client: Client, actor: Actor, item: RequestSummary) -> Amended:
         return None if now.claim is None else AmendmentInput(kind="release")
 
     return _record(client, actor, item, say)
+
+
+def _check_positive(ms: int) -> None:
+    """Raise BadInput for a time that is not longer than 0: nobody makes a deadline earlier."""
+    if ms <= 0:
+        raise BadInput("the duration must be longer than 0. Nothing was changed.", code="bad-duration")
 
 
 # Storing

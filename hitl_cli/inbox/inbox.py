@@ -277,7 +277,7 @@ class Inbox:
         check_person(self.actor.person)
         done = amend.assign(self.client, self.actor, self._to_amend(request, whole=whole), names, add=add)
         amend.notify_assigned(self.client, done, directory, group)
-        return msgspec.structs.replace(done, item=shown(self._sight, done.item))
+        return self._shown_amended(done)
 
     def claim(
         self, request: str | RequestSummary, life_ms: int | None = None, *, whole: bool = False
@@ -294,7 +294,8 @@ class Inbox:
 
         check_person(self.actor.person)
         item = self._found("decide", request=request, whole=whole)
-        return amend.claim(self.client, self.actor, item, amend.CLAIM_MS if life_ms is None else life_ms)
+        done = amend.claim(self.client, self.actor, item, amend.CLAIM_MS if life_ms is None else life_ms)
+        return self._shown_amended(done)
 
     def release(self, request: str | RequestSummary, *, whole: bool = False) -> Amended:
         """End the claim on an open request, by who has claimed it or may assign it.
@@ -305,7 +306,7 @@ class Inbox:
 
         check_person(self.actor.person)
         done = amend.release(self.client, self.actor, self._to_amend(request, whole=whole))
-        return msgspec.structs.replace(done, item=shown(self._sight, done.item))
+        return self._shown_amended(done)
 
     def extend(self, request: str | RequestSummary, by_ms: int, *, whole: bool = False) -> Amended:
         """Move the deadline of an open request by some ms, as far as its author allows (`Question.extend`).
@@ -316,7 +317,12 @@ class Inbox:
         from hitl_cli.inbox import amend
 
         check_person(self.actor.person)
-        return amend.extend(self.client, self.actor, self._to_amend(request, whole=whole), by_ms)
+        done = amend.extend(self.client, self.actor, self._to_amend(request, whole=whole), by_ms)
+        return self._shown_amended(done)
+
+    def _shown_amended(self, done: Amended) -> Amended:
+        """Return a change with its request as the actor may see it now."""
+        return msgspec.structs.replace(done, item=shown(self._sight, done.item))
 
     def _to_amend(self, request: str | RequestSummary, *, whole: bool) -> RequestSummary:
         """Return a request for who may decide or has asked it."""

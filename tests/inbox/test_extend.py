@@ -77,6 +77,16 @@ def test_a_deadline_is_moved_as_far_as_the_author_allows(client: Client) -> None
     assert (entry.kind, entry.by, entry.until) == ("extend", "agent", moved.deadline)
 
 
+@pytest.mark.parametrize("ms", [-59 * 60_000, 0])
+def test_no_deadline_is_moved_to_an_earlier_time(one: Client, ms: int) -> None:
+    put(one, on_deadline="approve", reassign="anyone")
+    before = inbox_of(one, "ada").find("q").deadline
+    for do in (inbox_of(one, "eve").extend, inbox_of(one, "ada").claim):
+        assert code_of(lambda do=do: do("q", ms)) == "bad-duration"
+    now = inbox_of(one, "ada").find("q")
+    assert (now.deadline, now.waits, now.amendments) == (before, True, ())
+
+
 def test_a_list_in_memory_follows_a_moved_deadline(one: Client, hitl: Hitl) -> None:
     put(one)
     put(one, "later", hours=2)

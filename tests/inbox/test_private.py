@@ -17,6 +17,7 @@ from hitl_cli.inbox.proof import verified
 from hitl_cli.ledger import Ledger
 from hitl_cli.ledger.files import ExportCheck
 from hitl_cli.people.actor import Actor
+from hitl_cli.people.contacts import Directory
 from hitl_cli.people.groups import groups_of
 from hitl_cli.people.visibility import RoleSettings, Visibility
 from hitl_cli.requests.decision_input import DecisionInput
@@ -122,6 +123,18 @@ def test_changed_arguments_votes_and_their_digest_tell_nothing(client: Client) -
     assert {vote.by: vote.data for vote in shown.votes} == {"lead": {"to": "B"}, "boss": {"to": "B"}}
     assert shown.decision is not None
     assert [change.path for change in shown.decision.changes] == ["to"]
+
+
+def test_who_may_move_its_deadline_or_assign_it_is_not_shown_them(client: Client) -> None:
+    put(client, msgspec.structs.replace(ASKED, reassign="anyone", extend=DAY_MS))
+    other = inbox(client, "other")
+    told = [
+        other.extend("raise", 1_000),
+        other.release("raise"),
+        other.assign("raise", ["boss"], Directory(), "default"),
+    ]
+    assert all(one.item.hidden for one in told)
+    assert "7001" not in f"{told} {_data_of(told)}"
 
 
 def test_a_repeated_ask_of_another_tells_no_difference(client: Client) -> None:
