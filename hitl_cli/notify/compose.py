@@ -8,9 +8,13 @@ from urllib.parse import quote
 from hitl_cli.client.wire import audit_of, decode, error_message
 from hitl_cli.format.stable_ids import stable_id
 from hitl_cli.format.terminal import printable
-from hitl_cli.inbox.pending import demanded, summaries
+from hitl_cli.inbox.pending import demanded, shown, summaries
 from hitl_cli.notify.messages import AskedBack, Message, MessageItem
 from hitl_cli.notify.phrases import plain
+from hitl_cli.people.actor import Actor
+from hitl_cli.people.contacts import assignees
+from hitl_cli.people.groups import is_among
+from hitl_cli.people.sight import Sight
 from hitl_cli.requests.editable import changed
 from hitl_cli.requests.question import GROUP, OUTCOMES, PLAIN, means_at_deadline
 
@@ -19,7 +23,7 @@ if TYPE_CHECKING:
 
     from hitl_cli.client.protocol import Client
     from hitl_cli.inbox.request_summary import RequestSummary
-    from hitl_cli.people.contacts import NotificationSettings
+    from hitl_cli.people.contacts import Directory, NotificationSettings
     from hitl_cli.requests.notification import Notification, Occasion
 
 LINK_ID_CHARS = 18
@@ -68,6 +72,8 @@ def compose(
         return "the request no longer exists"
     if notice.occasion in ASKING and not case.waits:
         return "the request was already decided"
+    if not _is_for(notice, case, who, reach):
+        return "the request was assigned to others"
     now = case.now
     id = f"{notice.id}/{who}/{case.promise.created_at}"  # the id of a pruned request may be used again
     item = _item_of(case, who, id, reach, now, [notice])
@@ -93,17 +99,19 @@ def compose_digest(
     It has the open requests, and the outcomes of requests of which the person was notified before.
     """
     gathered: dict[str, list[Notification]] = {}
-    for notice in notices:
-        gathered.setdefault(notice.request, []).append(notice)
     now = client.now()
-    cases = look_up(client, list(gathered))
+    cases = look_up(client, list(dict.fromkeys(notice.request for notice in notices)))
+    for notice in notices:
+        if notice.request in cases and _is_for(notice, cases[notice.request], who, reach):
+            gathered.setdefault(notice.request, []).append(notice)
     worth = [
         case
         for request, case in cases.items()
-        if case.waits or not any(notice.occasion in ASKING for notice in gathered[request])
+        if request in gathered
+        and (case.waits or not any(notice.occasion in ASKING for notice in gathered[request]))
     ]
     if not worth:
-        return "all requests were already decided"
+        return "all requests were already decided, or assigned to others"
     worth.sort(key=lambda case: (not case.waits, case.promise.created_at))
     items = tuple(
         _item_of(case, who, f"{id}/{case.promise.id}", reach, now, gathered[case.promise.id])
@@ -119,6 +127,19 @@ def compose_digest(
         inbox=f"{reach.now.gateway}/",
         at=now,
     )
+
+
+def _is_for(notice: Notification, case: RequestSummary, who: str, reach: NotificationSettings) -> bool:
+    """Whether a notification is still for its recipient: maybe the request was assigned to others since."""
+    if notice.occasion not in ASKING or notice.occasion == "asked-back":
+        return True
+    return not case.to_from_now_on or _is_asked(case, who, reach.now)
+
+
+def _is_asked(case: RequestSummary, who: str, directory: Directory) -> bool:
+    """Whether a person, or a group with a contact of its own, is asked now or will be."""
+    names = case.to_from_now_on
+    return who in assignees(names, directory) or is_among(who, names, directory.members)
 
 
 def _digest_subject(cases: Sequence[RequestSummary]) -> str:
@@ -141,8 +162,11 @@ def _item_of(
     now: int,
     notices: Sequence[Notification],
 ) -> MessageItem:
-    """Return a request as an item of a message to a person, for some notifications."""
-    case = demanded(case, reach.now.members)
+    """Return a request as an item of a message to a person, as they may see it, for some notifications."""
+    groups = reach.now.members
+    case = demanded(case, groups)
+    if not _is_asked(case, who, reach.now):  # who has asked, maybe by a run
+        case = shown(Sight(Actor(person=who, via="notify", groups=groups)), case)
     promise, question = case.promise, case.asked
     settled = audit_of(promise)
     url, answer_url = _urls_for(case, who, message, reach, now)

@@ -1,0 +1,51 @@
+"""Messages that are composed after a request was assigned to others, or for who may not see all of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from hitl_cli.client.wire import encode
+from hitl_cli.inbox import Inbox
+from hitl_cli.notify.channels.webhook import document
+from hitl_cli.notify.compose import compose, compose_digest, look_up
+from hitl_cli.notify.messages import Message
+from hitl_cli.people.actor import Actor
+from hitl_cli.people.contacts import Contact, Directory, NotificationSettings
+from hitl_cli.requests.notification import Notification
+from tests.inbox.requests import request
+
+if TYPE_CHECKING:
+    from tests.conftest import Hitl
+
+REACH = NotificationSettings(directory=Directory(people={"lead": Contact(), "boss": Contact()}))
+ASKED = Notification(request="q", occasion="asked", names=("lead",))
+
+
+def test_who_is_not_asked_any_more_is_sent_nothing_that_was_kept_for_them(hitl: Hitl) -> None:
+    with hitl.client() as client:
+        request(client, "q", to=["lead"], reassign="assignees")
+        assert isinstance(compose(look_up(client, ["q"])["q"], ASKED, "lead", REACH), Message)
+        assert isinstance(compose_digest(client, "d", "lead", [ASKED], REACH), Message)
+        lead = Inbox(client, Actor(person="lead", via="test"))
+        lead.assign("q", ["boss"], REACH.directory, "default")
+        case = look_up(client, ["q"])["q"]
+        assert not isinstance(compose(case, ASKED, "lead", REACH), Message)
+        assert not isinstance(compose_digest(client, "d", "lead", [ASKED], REACH), Message)
+        assert isinstance(compose(case, ASKED, "boss", REACH), Message)
+
+
+def test_who_started_the_run_is_not_sent_the_parts_for_assignees_alone(hitl: Hitl) -> None:
+    details = {"iban": "DE-7001", "name": "A"}
+    with hitl.client() as client:
+        asked = request(client, "q", to=["lead"], details=details, private=["details.iban"])
+        run = msgspec.structs.replace(asked, id="run", param=encode(None, {"hitl:by": "boss"}))
+        case = msgspec.structs.replace(look_up(client, ["q"])["q"], run=run)
+    for who, sees in (("boss", False), ("lead", True)):
+        notice = Notification(request="q", occasion="asked-back", names=(who,), number=1, text="Why?")
+        sent = compose(case, notice, who, REACH)
+        assert isinstance(sent, Message)
+        body = msgspec.json.encode(document(sent))
+        assert (b"DE-7001" in body) == sees
+        assert b'"name":"A"' in body
