@@ -145,7 +145,7 @@
     if (answer.status >= 500 || answer.status === 429) return null;
     for (const old of $$("[data-live]")) {
       const now = $(`[data-live="${CSS.escape(old.dataset.live)}"]`, page);
-      if (now) take(old, now);
+      if (now && !isOver(old, now)) take(old, now);
     }
     tellTimes();
     tellUndo();
@@ -153,6 +153,9 @@
     end(page);
     return page;
   };
+
+  /* Whether what an element tells of the last decisions is told once only, by a page that one went to. */
+  const isOver = (old, now) => old.id === "held" && !now.childElementCount && !$("[data-undo]", old);
 
   /* The HTML of an element, without what this script changes in it. */
   const source = (element) => {
