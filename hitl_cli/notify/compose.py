@@ -130,15 +130,20 @@ def compose_digest(
 
 
 def _is_for(notice: Notification, case: RequestSummary, who: str, reach: NotificationSettings) -> bool:
-    """Whether a notification is still for its recipient: maybe the request was assigned to others since."""
-    if notice.occasion not in ASKING or notice.occasion == "asked-back":
-        return True
-    return not case.to_from_now_on or _is_asked(case, who, reach.now)
+    """Whether a notification is still for its recipient: maybe the request was assigned to others since.
 
-
-def _is_asked(case: RequestSummary, who: str, directory: Directory) -> bool:
-    """Whether a person, or a group with a contact of its own, is asked now or will be."""
+    A recipient whom it does not name is the deputy of one whom it names.
+    """
     names = case.to_from_now_on
+    if notice.occasion not in ASKING or notice.occasion == "asked-back" or not names:
+        return True
+    if _is_named(who, notice.names, reach.now):
+        return _is_named(who, names, reach.now)
+    return any(is_among(name, names, reach.now.members) for name in notice.names)
+
+
+def _is_named(who: str, names: Sequence[str], directory: Directory) -> bool:
+    """Whether a person, or a group with a contact of its own, is meant by one of some names."""
     return who in assignees(names, directory) or is_among(who, names, directory.members)
 
 
@@ -165,7 +170,8 @@ def _item_of(
     """Return a request as an item of a message to a person, as they may see it, for some notifications."""
     groups = reach.now.members
     case = demanded(case, groups)
-    if not _is_asked(case, who, reach.now):  # who has asked, maybe by a run
+    to_asker = any(notice.occasion == "asked-back" for notice in notices)
+    if to_asker and not _is_named(who, case.to_from_now_on, reach.now):
         case = shown(Sight(Actor(person=who, via="notify", groups=groups)), case)
     promise, question = case.promise, case.asked
     settled = audit_of(promise)
