@@ -8,7 +8,7 @@ import pytest
 
 from hitl_cli.cli.away import _instant
 from hitl_cli.client.wire import audit_of
-from hitl_cli.errors import BadInput, HitlError, NotAllowed, Unproven
+from hitl_cli.errors import BadInput, HitlError, NotAllowed, NotFound, Unproven
 from hitl_cli.inbox import Inbox
 from hitl_cli.inbox.ask import decision_of
 from hitl_cli.inbox.history import EVERYTHING
@@ -17,7 +17,7 @@ from hitl_cli.inbox.pending import RequestFilter
 from hitl_cli.people.actor import Actor
 from hitl_cli.people.away import Away, absences_of
 from hitl_cli.people.groups import NO_GROUPS, groups_of
-from hitl_cli.people.visibility import RoleSettings, Visibility
+from hitl_cli.people.visibility import RoleSettings, Visibility, VisibilitySettings
 from hitl_cli.requests.decision_input import DecisionInput
 from hitl_cli.requests.demand import Demand
 from hitl_cli.requests.question import Question, quorum_of, sensible
@@ -244,3 +244,17 @@ def test_the_command_reads_days_instants_and_durations() -> None:
     with pytest.raises(BadInput) as error:
         _instant("soon", 0, end_of_day=True)
     assert error.value.code == "bad-away"
+
+
+def test_a_deputy_sees_what_they_stand_in_for_while_they_do(hitl: Hitl) -> None:
+    hidden = Visibility(settings=VisibilitySettings(default="assigned"))
+    team = groups_of({}, {"reviewer": None, "lead": None, "other": None}, visibility=hidden)
+    with hitl.client() as client:
+        asked(client)
+        for person in ("lead", "other"):
+            with pytest.raises(NotFound):
+                inbox(client, person, team).show("q")
+        away(client, "reviewer", "lead", team)
+        assert inbox(client, "lead", team).show("q").item.id == "q"
+        with pytest.raises(NotFound):
+            inbox(client, "other", team).show("q")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from hitl_cli.format.times import local
 from hitl_cli.inbox.decide import by_whom
+from hitl_cli.people.groups import in_words
 
 if TYPE_CHECKING:
     from hitl_cli.inbox.decide import DecisionResult
@@ -14,17 +15,17 @@ if TYPE_CHECKING:
 def sentence(one: DecisionResult, now: int) -> str:
     """Return the outcome in one sentence."""
     of = f" of run {one.workflow}" if one.workflow != one.promise.id else ""
+    instead = one.audit.deputy_for
+    by = f"{one.audit.by} for {in_words(instead)}" if instead else one.audit.by
     if one.votes is not None and not one.settled:
         so_far = one.so_far or f"{one.votes.leading} of {one.approvals}"  # a gateway of a version before
-        return (
-            f"{one.promise.id}{of}: vote by {one.audit.by} recorded{_with_changes(one)}, {so_far} approvals"
-        )
+        return f"{one.promise.id}{of}: vote by {by} recorded{_with_changes(one)}, {so_far} approvals"
     verb = "approved" if one.verdict == "approve" else "rejected"
     if one.audit.choice is not None:
         verb = f"answered {one.audit.choice!r}"
     if one.fresh:
         rule = "" if one.made is None else f", rule {one.made.id} until {local(one.made.ends_at)}"
-        return f"{one.promise.id}{of} {verb} by {one.audit.by}{_with_changes(one)}{rule}"
+        return f"{one.promise.id}{of} {verb} by {by}{_with_changes(one)}{rule}"
     return f"{one.promise.id}{of} was already {verb}{by_whom(one.promise, now, local)}"
 
 

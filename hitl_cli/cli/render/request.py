@@ -303,7 +303,8 @@ def _vote_row(vote: Vote, question: Question, now: int) -> list[Cell]:
     said = [vote.choice, None if data is None else told, vote.reason, vote.comment]
     word, color = ("approves", "green") if vote.verdict == "approve" else ("rejects", "red")
     last = "; ".join(text for text in said if text)
-    return [Cell(vote.by, "bold"), Cell(word, color), Cell(_ago(vote.at, now)), Cell(last)]
+    by = f"{vote.by} for {', '.join(vote.deputy_for)}" if vote.deputy_for else vote.by
+    return [Cell(by, "bold"), Cell(word, color), Cell(_ago(vote.at, now)), Cell(last)]
 
 
 _STANDING_COLORS = {"told": "green", "to be told": "yellow", "not told yet": "red", "not told": "red"}
