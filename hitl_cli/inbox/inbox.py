@@ -123,10 +123,11 @@ class Inbox:
 
     def find(self, request: str | RequestSummary, *, whole: bool = False) -> RequestSummary:
         """Return a request, open or decided. Raises NotFound, BadInput (ambiguous name)."""
-        return shown(self._sight, self._complete(request, whole=whole))
+        item = self._complete(request, whole=whole)
+        return shown(self._sight, with_claims(self.client, [item])[0] if item.waits else item)
 
     def _complete(self, request: str | RequestSummary, *, whole: bool) -> RequestSummary:
-        """Return what `find` does, with its private parts."""
+        """Return what `find` does, with its private parts, but without a claim."""
         if not isinstance(request, str) and request.hidden:
             request, whole = request.id, True
         try:
@@ -136,7 +137,7 @@ class Inbox:
             if own is None:
                 raise
             item = self._found("read", "ask", request=own, whole=True)
-        return with_claims(self.client, [item])[0] if item.waits else item
+        return item
 
     def show(self, request: str | RequestSummary, *, whole: bool = False) -> RequestDetails:
         """Return all details of a request. Raises NotFound, BadInput (ambiguous name)."""

@@ -7,7 +7,6 @@ names a program with the changes of colon_ids.diff.
 from __future__ import annotations
 
 import time
-from math import inf
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -163,12 +162,12 @@ def test_the_next_deadline_is_looked_at_when_it_is_due_and_not_all_the_time(
         assert relay.kinds == []
 
 
-def test_our_own_server_needs_no_looking_at(served: Served) -> None:
+def test_on_our_own_server_only_deadlines_that_can_be_moved_are_looked_for(served: Served) -> None:
     with Relay(served.url) as relay, connect(relay.url) as client:
         get_promise(client, "x")
         relay.forget()
-        assert DueRequests().look(client) == inf
-        assert relay.kinds == []
+        assert DueRequests().look(client) < LIST_EVERY_S
+        assert relay.kinds == ["promise.search"]
 
 
 # Workers
@@ -260,10 +259,11 @@ def test_lists_ask_for_no_more_than_they_need(hitl: Hitl, resonate_server: Calla
     with Relay(hitl.url) as relay:
         hitl.env["HITL_SERVER"] = relay.url
         for command, searches, gets in (
-            (["pending", "--all"], 3, 1),  # two kinds of requests with their runs, and all votes
+            # Two kinds of requests with their runs, and all votes, claims, what was asked back, who is away.
+            (["pending", "--all"], 6, 1),
             (["status"], 2, 1),  # the runs, and all that waits below them
             (["history", "--all"], 2, SOME),
-            (["show", "r3:1"], 1, 2),
+            (["show", "r3:1"], 2, 2),  # all of its run, and who is away
         ):
             relay.forget()
             shown = hitl.json(*command)
