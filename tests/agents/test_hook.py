@@ -14,6 +14,8 @@ import pytest
 
 from hitl_cli.client.protocol import ProtocolRequest, as_promise
 from hitl_cli.client.wire import encode
+from hitl_cli.inbox import Inbox
+from hitl_cli.people.actor import Actor
 from tests.agents.fake_model import FakeModel
 from tests.conftest import HITL, PATIENCE_S, wait_until
 from tests.gateway.conftest import begin_gateway
@@ -67,6 +69,13 @@ def test_a_rejection_is_told_to_the_agent_with_its_reason(hitl: Hitl) -> None:
     refused = hook(hitl)
     assert refused["permissionDecision"] == "deny"
     assert "use a branch" in refused["permissionDecisionReason"]
+
+
+def test_what_is_asked_back_is_told_to_the_agent_while_nobody_has_decided(hitl: Hitl) -> None:
+    assert "asks" not in hook(hitl, "--then", "deny")["permissionDecisionReason"]
+    with hitl.client() as client:
+        Inbox(client, Actor(person="lead", via="test")).ask_back(request(hitl)["id"], "Which branch?")
+    assert "lead asks: Which branch?" in hook(hitl, "--then", "deny")["permissionDecisionReason"]
 
 
 def test_a_deadline_that_passed_is_no(hitl: Hitl) -> None:

@@ -307,3 +307,18 @@ def test_a_request_is_handed_over_and_claimed_as_who_signed_in(gateway: Visited,
     far.fails(7, "assign", "over", "reviewer", code="not-assignee")
     kinds = [one["kind"] for one in far.json("history", "over")]
     assert kinds == ["claim", "release", "extend", "assign", "assign"]
+
+
+def test_it_is_asked_back_and_somebody_is_away_at_a_gateway(gateway: Visited) -> None:
+    put(gateway.hitl, "back-1", Question(prompt="Pay?", to=("reviewer",)), by="lead")
+    reviewer, lead = (
+        RemoteInbox(RemoteClient(gateway.address, token_for(gateway, person, "read", "decide")))
+        for person in ("reviewer", "lead")
+    )
+    assert reviewer.ask_back("back-1", "Which account?").by == "reviewer"
+    assert [item.id for item in lead.list(RequestFilter(person="lead"))[0]] == ["back-1"]
+    assert lead.answer_back("back-1", "The second").number == 2
+    made = reviewer.go_away(until=reviewer.client.now() + 3_600_000, to="lead")
+    assert (made.person, [one.to for one in lead.aways()]) == ("reviewer", ["lead"])
+    assert lead.decide("back-1", DecisionInput(verdict="approve")).audit.deputy_for == ("reviewer",)
+    assert reviewer.come_back()

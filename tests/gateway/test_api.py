@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -400,6 +400,26 @@ def test_a_request_is_claimed_released_and_assigned(api: Api, hitl: Hitl) -> Non
     assert [one["kind"] for one in shown["amendments"]] == ["claim", "release", "extend", "assign", "assign"]
     assert (shown["to"], shown["reassign"]) == (["cy"], "assignees")
     assert api.post("/requests/a1/assign", {"to": ["ada"]}).status == 403
+
+
+def test_a_request_is_asked_back_and_answered_and_a_deputy_stands_in(api: Api, hitl: Hitl) -> None:
+    put(hitl, "b1", Question(prompt="?", to=("ada",)), by="ada")
+    asked = api.post("/requests/b1/ask-back", {"text": "Which?"})
+    assert (asked.status, asked.json["kind"], asked.json["by"]) == (201, "ask-back", "ada")
+    assert api.get("/requests/b1").json["asked_back"]["text"] == "Which?"
+    assert api.post("/requests/b1/ask-back", {"text": "Who?"}).status == 409
+    assert api.post("/requests/b1/answer-back", {"text": "This"}).json["number"] == 2
+    assert api.post("/requests/b1/answer-back", {"text": "That"}).status == 409
+    shown = api.get("/requests/b1").json
+    assert (shown["asked_back"], [one["text"] for one in shown["thread"]]) == (None, ["Which?", "This"])
+    gone = api.post("/away", {"until": "2999-01-01T00:00:00Z", "to": "bob"})
+    assert (gone.status, gone.json["code"]) == (400, "bad-away")
+    until = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+    assert api.post("/away", {"until": until, "to": "bob"}).json["to"] == "bob"
+    assert [one["person"] for one in api.get("/away").json["items"]] == ["ada"]
+    made = api.post("/requests", {"prompt": "New?", "to": ["ada"]}).json
+    assert [one["deputies"] for one in made["away"]] == [["bob"]]
+    assert api.ask("DELETE", "/away").json["items"] == []
 
 
 def test_who_decides_on_what_has_changed_is_told_and_nothing_is_done(api: Api, hitl: Hitl) -> None:

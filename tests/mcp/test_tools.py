@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from mcp.shared.exceptions import MCPError
 
+from hitl_cli.client.connect import connect
+from hitl_cli.inbox import Inbox
 from hitl_cli.mcp import server as mcp_module
 from hitl_cli.mcp.server import McpOptions
+from hitl_cli.people.actor import Actor
 from hitl_cli.requests.decision_input import DecisionInput
 from tests.mcp.scene import REVISIONS, Scene, call, refused, run
 
@@ -300,5 +303,25 @@ def test_what_an_agent_says_is_data(scene: Scene) -> None:
             )
             shown = await call(client, "show", id=asked["id"])
             assert (shown["prompt"], shown["details"]) == (HOSTILE, {"note": HOSTILE})
+
+    run(work)
+
+
+@pytest.mark.usefixtures("short")
+def test_what_a_person_asks_back_is_told_by_wait_and_answered(scene: Scene) -> None:
+    def ask_back() -> None:
+        with connect(scene.url) as client:
+            Inbox(client, Actor(person="lead", via="test")).ask_back("ask-m", "Which account?")
+
+    async def work() -> None:
+        async with scene.client("2026-07-28", options=McpOptions(to=("lead",))) as client:
+            assert "question" not in await call(client, "ask", prompt="Mine?", id="ask-m")
+            await asyncio.to_thread(ask_back)
+            waited = await call(client, "wait", id="ask-m")
+            assert (waited["state"], waited["question"]) == ("pending", "Which account?")
+            assert (await call(client, "answer_back", id="ask-m", answer="The second"))["state"] == "pending"
+            assert "question" not in await call(client, "wait", id="ask-m")
+            shown = await call(client, "show", id="ask-m")
+            assert [one["text"] for one in shown["thread"]] == ["Which account?", "The second"]
 
     run(work)
