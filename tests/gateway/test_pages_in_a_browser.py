@@ -53,7 +53,7 @@ def test_new_requests_appear_and_decided_ones_leave_while_one_types(desk: Desk, 
     page = opened.go("/")
     page.get_by_label("Find").press_sequentially("live")
     page.wait_for_url("**/?q=live")
-    page.get_by_text("Something else?").wait_for(state="detached")
+    page.get_by_role("link", name="Something else?").wait_for(state="detached")
     desk.put("live-2", Question(prompt="Live two?"))
     page.get_by_role("link", name="Live two?").wait_for()
     page.get_by_text("1 new request").wait_for(state="attached")
