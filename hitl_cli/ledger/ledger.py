@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from hitl_cli.errors import NotAllowed
+from hitl_cli.people.away import with_deputies
 from hitl_cli.people.sight import Sight
 
 if TYPE_CHECKING:
@@ -31,7 +34,7 @@ class Ledger:
 
     def __init__(self, client: Client, actor: Actor) -> None:
         self.client = client
-        self.actor = actor
+        self.actor = replace(actor, groups=with_deputies(client, actor.groups))
 
     def checkpoint(self, signer: CheckpointSigner, *, pruned: int | None = None) -> Checkpoint:
         """Sign the root over all decisions and votes so far, and return it.

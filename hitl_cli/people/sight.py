@@ -5,6 +5,7 @@ Workers, notifications and housekeeping have no actor: they see all, and tell ea
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -89,7 +90,14 @@ class Sight:
             or not ever_asked
             or any(map(self._is_asked, ever_asked))
             or self._me(asker)
+            or self._is_deputy
         )
+
+    @cached_property
+    def _is_deputy(self) -> bool:
+        """Whether the actor stands in for somebody who is away."""
+        groups = self._groups
+        return groups.key(self.actor.person) in groups.stands_in
 
     def run(self, root: Promise) -> bool:
         """Whether the actor may see a run."""

@@ -17,6 +17,7 @@ from hitl_cli.client.wire import Audit, audit_of, decode, error_value, fresh_id,
 from hitl_cli.errors import Conflict, NotFound, TimedOut
 from hitl_cli.format.shell import command
 from hitl_cli.format.times import iso
+from hitl_cli.people.away import with_deputies
 from hitl_cli.people.sight import Sight
 from hitl_cli.requests.notification import callback_of
 from hitl_cli.runs.reading import fitting, get_run, known, newest_first, no_run
@@ -48,7 +49,7 @@ class Runs:
     def __init__(self, client: Client, actor: Actor) -> None:
         """`actor` is recorded as the person who started or canceled a run."""
         self._client = client
-        self._actor = actor
+        self._actor = actor = replace(actor, groups=with_deputies(client, actor.groups))
         self._sight = Sight(actor, below_own_runs=True)
 
     def start(

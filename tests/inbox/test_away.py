@@ -21,6 +21,7 @@ from hitl_cli.people.visibility import RoleSettings, Visibility, VisibilitySetti
 from hitl_cli.requests.decision_input import DecisionInput
 from hitl_cli.requests.demand import Demand
 from hitl_cli.requests.question import Question, quorum_of, sensible
+from hitl_cli.runs import Runs
 from hitl_cli.views.request import request_details_document
 from tests.server.conftest import serve, served  # noqa: F401 - fixtures
 from tests.worker.watching import promise_of
@@ -258,3 +259,10 @@ def test_a_deputy_sees_what_they_stand_in_for_while_they_do(hitl: Hitl) -> None:
         assert inbox(client, "lead", team).show("q").item.id == "q"
         with pytest.raises(NotFound):
             inbox(client, "other", team).show("q")
+        known = OpenRequests(client)
+        list(known.load())
+        for person, sees in (("lead", True), ("other", False)):
+            own = Actor(person=person, via="test", groups=team)
+            assert [item.id for item in Inbox(client, own, known).list()[0]] == ["q"] * sees
+            if sees:
+                assert Runs(client, own).show("q").kind == "request"

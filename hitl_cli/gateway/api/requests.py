@@ -303,17 +303,21 @@ async def _make_answer_url(call: Call) -> web.Response:
     """
     gateway, person = call.gateway, call.visitor.person
     life_ms = None if call.body.expires is None else parse_duration(call.body.expires)
-    groups, sight = call.actor.groups, Sight(call.actor, acting="decide")
-    link = await gateway.bridge.run(
-        links.make,
-        call.id,
-        person,
-        life_ms=life_ms,
-        kind=links.PROGRAM,
-        groups=groups,
-        whole=True,
-        sight=sight,
-    )
+    groups = call.actor.groups
+
+    def make(inbox: Inbox) -> links.Link:
+        return links.make(
+            inbox.client,
+            call.id,
+            person,
+            life_ms=life_ms,
+            kind=links.PROGRAM,
+            groups=groups,
+            whole=True,
+            sight=Sight(inbox.actor, acting="decide"),
+        )
+
+    link = await call.inbox(make)
     url = links.url_of(gateway.url, link, gateway.keys(), links.PROGRAM)
     return json_answer(link_document(link, url), 201)
 
