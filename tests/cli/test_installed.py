@@ -7,6 +7,8 @@ import subprocess
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests import forked
 from tests.conftest import APPS, HITL, PATIENCE_S
 
@@ -81,6 +83,7 @@ NEED_A_FILE = {"backup copy.db": 2, "server": 2}
 """Commands that exit so where the server is not a file."""
 
 
+@pytest.mark.timeout(480)  # some fifty processes, one after the other: a second each, on a busy machine five
 def test_every_command_works_as_it_is_installed(hitl: Hitl) -> None:
     def run(command: str) -> subprocess.CompletedProcess[str]:
         started = [HITL, *command.split()]
