@@ -27,7 +27,13 @@ if TYPE_CHECKING:
 HOST = "localhost"
 """Stands in for tools.example.org: every program finds it."""
 
-GROUPS = {"lead": ["acme-ops"], "reviewer": ["acme-ops"], "deputy": [], "auditor": ["acme-audit"]}
+GROUPS = {
+    "lead": ["acme-ops"],
+    "reviewer": ["acme-ops"],
+    "deputy": [],
+    "specialist": [],
+    "auditor": ["acme-audit"],
+}
 """The groups of the accounts at the provider."""
 
 
