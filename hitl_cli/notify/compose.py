@@ -137,6 +137,8 @@ def _is_for(notice: Notification, case: RequestSummary, who: str, reach: Notific
     names = case.to_from_now_on
     if notice.occasion not in ASKING or notice.occasion == "asked-back" or not names:
         return True
+    if not notice.names:  # anyone could answer it
+        return _is_named(who, names, reach.now)
     if _is_named(who, notice.names, reach.now):
         return _is_named(who, names, reach.now)
     return any(is_among(name, names, reach.now.members) for name in notice.names)
