@@ -56,7 +56,7 @@ from hitl_cli.inbox.thread import NO_THREADS, open_questions
 from hitl_cli.inbox.votes import RecordedVote, count, votes_of_many
 from hitl_cli.inbox.watch import IndexedWatch
 from hitl_cli.people.away import read_aways
-from hitl_cli.people.groups import Groups, is_among
+from hitl_cli.people.groups import NO_GROUPS, Groups, is_among
 from hitl_cli.requests.amendment_records import amendments_of_many, claims
 from hitl_cli.requests.editable import kind_of_approval
 from hitl_cli.requests.question import KEY_TAG, PLAIN, WORKFLOW_TAG, own_tags, question_of
@@ -104,6 +104,7 @@ class _Row(Struct, gc=False):
     item: RequestSummary | None
     names: tuple[str, ...]
     counted: OpenRow
+    amendable: bool
     ballots: Sequence[RecordedVote] = ()
     spelled: RequestSummary | None = None
     groups: Groups | None = None
@@ -318,6 +319,7 @@ class OpenRequests:
             item=item if kept else None,
             names=item.ever_asked if kept else (),
             counted=open_row(item),
+            amendable=item.asked.can_be_amended,
         )
 
     def _read_records(self, rows: Sequence[_Row]) -> None:
@@ -328,6 +330,11 @@ class OpenRequests:
             row.item = now = amended(item, found[row.id])
             row.names, row.counted, row.spelled = now.ever_asked, open_row(now), None
             self._move(row, place_by_deadline(now.promise, now.amendments))
+        large = {row.id: row for row in rows if row.item is None and row.amendable}
+        promises = list(get_promises(self._client, list(large)).values()) if large else ()
+        for now in described(self._client, promises, NO_GROUPS):
+            large[now.id].counted = open_row(now)
+            self._move(large[now.id], place_by_deadline(now.promise, now.amendments))
         several = [(row, row.item) for row in rows if row.item is not None and row.item.asked.several]
         ballots = votes_of_many(self._client, [row.id for row, _ in several])
         for row, item in several:

@@ -21,6 +21,7 @@ from hitl_cli.people.actor import Actor
 from hitl_cli.people.contacts import Directory
 from hitl_cli.people.groups import NO_GROUPS, groups_of
 from hitl_cli.requests.decision_input import DecisionInput
+from hitl_cli.requests.question import Question
 from hitl_cli.runs import Runs
 from hitl_cli.runs.run import RunSpec
 from hitl_cli.views.pending import request_summary_document
@@ -71,6 +72,19 @@ def loaded(client: Client) -> OpenRequests:
     for _ in known.load():
         pass
     return known
+
+
+def test_a_large_request_stays_until_the_deadline_that_it_was_moved_to(client: Client, other: Client) -> None:
+    inbox = Inbox(client, Actor(person="ada", via="test"))
+    for id, prompt, hours in (("large", "x" * 10_000, 1), ("later", "?", 2)):
+        inbox.ask(Question(prompt=prompt, extend=2 * HOUR_MS), id=id, deadline_ms=hours * HOUR_MS)
+    known = loaded(other)
+    inbox.extend("large", 3 * HOUR_MS // 2)
+    for table in (known, loaded(other)):
+        assert table.refresh()
+        found = Inbox(other, inbox.actor, table).list(sort="due")[0]
+        assert [item.id for item in found] == ["later", "large"]
+        assert table.figures().due["1h"] == 0
 
 
 def test_the_garbage_collector_does_not_go_through_what_is_kept(client: Client) -> None:
