@@ -18,6 +18,7 @@ from hitl_cli.inbox.pending import EVERYTHING, page_of_pending, pending, sees, s
 from hitl_cli.people.actor import check_person
 from hitl_cli.people.away import with_deputies
 from hitl_cli.people.callbacks import NO_CALLBACKS, endpoint_of
+from hitl_cli.people.deputies import named_among
 from hitl_cli.people.groups import as_asked
 from hitl_cli.people.sight import Sight
 from hitl_cli.requests.question import question_of
@@ -87,9 +88,10 @@ class Inbox:
         self.actor.require("read", "ask")
         groups, wanted, sight = self.actor.groups, self._visible(wanted), self._sight
         if self._known is not None:
-            return self._known.listed(wanted, groups, sort, limit, sight)
-        found, more = pending(self.client, wanted, groups=groups, sort=sort, limit=limit, sight=sight)
-        return [shown(sight, item) for item in found], more
+            found, more = self._known.listed(wanted, groups, sort, limit, sight)
+        else:
+            found, more = pending(self.client, wanted, groups=groups, sort=sort, limit=limit, sight=sight)
+        return [self._as_told(item) for item in found], more
 
     def page(
         self,
@@ -103,12 +105,10 @@ class Inbox:
         self.actor.require("read", "ask")
         groups, wanted, sight = self.actor.groups, self._visible(wanted), self._sight
         known = None if self._known is None else self._known.page(wanted, groups, sort, limit, after, sight)
-        if known is not None:
-            return known
-        found, following = page_of_pending(
+        found, following = known or page_of_pending(
             self.client, wanted, groups=groups, sort=sort, limit=limit, after=after, sight=sight
         )
-        return [shown(sight, item) for item in found], following
+        return [self._as_told(item) for item in found], following
 
     def figures(self) -> OpenFigures:
         """Return the number of open requests, by workflow, group and priority."""
@@ -124,7 +124,14 @@ class Inbox:
     def find(self, request: str | RequestSummary, *, whole: bool = False) -> RequestSummary:
         """Return a request, open or decided. Raises NotFound, BadInput (ambiguous name)."""
         item = self._complete(request, whole=whole)
-        return shown(self._sight, with_claims(self.client, [item])[0] if item.waits else item)
+        return self._as_told(with_claims(self.client, [item])[0] if item.waits else item)
+
+    def _as_told(self, item: RequestSummary) -> RequestSummary:
+        """Return a request as the actor may see it; without `read`, not who is in the groups it asks."""
+        item = shown(self._sight, item)
+        if self.actor.reads or not item.away:
+            return item
+        return msgspec.structs.replace(item, away=named_among(item.away, item.to, self.actor.groups))
 
     def _complete(self, request: str | RequestSummary, *, whole: bool) -> RequestSummary:
         """Return what `find` does, with its private parts, but without a claim."""
@@ -145,7 +152,7 @@ class Inbox:
 
         item = self._complete(request, whole=whole)
         seen = details(self.client, item, self.actor.groups, self._sight)
-        return msgspec.structs.replace(seen, limited=not self.actor.reads)
+        return msgspec.structs.replace(seen, item=self._as_told(seen.item), limited=not self.actor.reads)
 
     def silent(self, names: Iterable[str], directory: Directory) -> tuple[str, ...]:
         """Return those of some assignees that have no contact."""
@@ -419,9 +426,13 @@ class Inbox:
         check_person(self.actor.person)
         if question.callback is not None:
             endpoint_of(question.callback, callbacks)
-        return ask.ask(
+        asked = ask.ask(
             self.client, self.actor, id, question, key=key, tags=tags or {}, deadline_ms=deadline_ms
         )
+        if self.actor.reads:
+            return asked
+        to = asked.question.asked_at(0)
+        return msgspec.structs.replace(asked, away=named_among(asked.away, to, self.actor.groups))
 
     def put(
         self, asked: QuestionInput, directory: Directory, group: str, *, id: str | None = None

@@ -15,6 +15,7 @@ from hitl_cli.inbox.history import settled_at, settled_since
 from hitl_cli.inbox.pending import demanded, summaries, summary_of
 from hitl_cli.inbox.permission import is_excluded, may_answer
 from hitl_cli.people.deputies import may_stand_in
+from hitl_cli.people.groups import Absence
 from hitl_cli.people.quorum import approvals, voice_of
 from hitl_cli.proof.checking import Checked, check_decision, deciding_votes
 from hitl_cli.requests.editable import kind_of_approval
@@ -167,7 +168,7 @@ def _was_deputy(item: RequestSummary, vote: Vote, groups: Groups) -> bool:
         bool(vote.deputy_for)
         and all(
             may_answer(item, absent, groups)
-            and may_stand_in(item.asked, item.starter, absent, vote.by, groups)
+            and may_stand_in(item.asked, item.starter, Absence(person=absent, until=0), vote.by, groups)
             for absent in vote.deputy_for
         )
         and not is_excluded(item.asked, item.starter, vote.by, groups)

@@ -398,7 +398,7 @@ def _deputies(
         name
         for one in absences_among(case.asked, notice.names, groups)
         for name in one.deputies
-        if may_stand_in(case.asked, case.starter, one.person, name, groups)
+        if may_stand_in(case.asked, case.starter, one, name, groups)
     ]
     known = {groups.key(name) for name in notice.names}
     found = assignees(names, directory) if names else ()

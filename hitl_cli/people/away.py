@@ -235,14 +235,20 @@ def with_deputies(client: Client, groups: Groups) -> Groups:
 
 
 def absences_of(groups: Groups, active: Iterable[Away]) -> list[Absence]:
-    """Return who is away, with all who stand in: a deputy who is away is followed, and circles end."""
+    """Return who is away, with all who stand in: a deputy who is away is followed, and circles end.
+
+    Nobody stands in for a person because they have said of another person that they are away.
+    """
     by_key = {groups.key(one.person): one for one in active}
     absences = []
     for key, one in by_key.items():
         deputies: dict[str, str] = {}
+        said_by: set[str] = set()
         at: Away | None = one
         while at is not None and at.to is not None and (following := groups.key(at.to)) != key:
-            if following in deputies:
+            if at.by is not None and not groups.same(at.by, at.person):
+                said_by.add(groups.key(at.by))
+            if following in deputies or following in said_by:
                 break
             deputies[following] = groups.name(at.to)
             at = by_key.get(following)

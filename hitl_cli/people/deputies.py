@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from hitl_cli.people.groups import Absence, is_among
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
 
     from hitl_cli.people.groups import Groups
     from hitl_cli.requests.question import Question
@@ -27,15 +28,22 @@ def represented(
         absence.person
         for absence in groups.stands_in.get(groups.key(person), ())
         if is_among(absence.person, names, groups)
-        and may_stand_in(question, starter, absence.person, person, groups)
+        and may_stand_in(question, starter, absence, person, groups)
     )
 
 
-def may_stand_in(question: Question, starter: str | None, absent: str, person: str, groups: Groups) -> bool:
-    """Whether a person may answer a request for an assignee, if they are their deputy."""
-    if not question.takes_deputies or (not question.allow_self and groups.same(absent, starter)):
+def may_stand_in(
+    question: Question, starter: str | None, absence: Absence, person: str, groups: Groups
+) -> bool:
+    """Whether a person may answer a request for an assignee who is away, if they are one of the deputies.
+
+    Who may not answer it themselves, because they started its run, chooses nobody who does.
+    """
+    choosing = (absence.person, *takewhile(lambda name: not groups.same(name, person), absence.deputies))
+    by_starter = any(groups.same(name, starter) for name in choosing)
+    if not question.takes_deputies or (not question.allow_self and by_starter):
         return False
-    named = groups.deputies.get(groups.key(absent), frozenset())
+    named = groups.deputies.get(groups.key(absence.person), frozenset())
     return question.proof is None or groups.key(person) in named
 
 
@@ -46,6 +54,11 @@ def absences_among(question: Question, names: Collection[str], groups: Groups) -
         for one in groups.away
         if names and is_among(one.person, names, groups)
     )
+
+
+def named_among(absences: Iterable[Absence], names: Collection[str], groups: Groups) -> tuple[Absence, ...]:
+    """Return those of some absences whose persons are named: for who is not told the members of groups."""
+    return tuple(one for one in absences if any(groups.same(one.person, name) for name in names))
 
 
 def in_words(absence: Absence, until: str) -> str:

@@ -101,7 +101,8 @@ def request_summary_document(item: RequestSummary, now: int) -> RequestSummaryDo
         known = memo["document"] = _document(item)
     age_s = max(now - item.created_at, 0) // 1_000
     back = None if item.asked_back is None else thread_entry_document(item.asked_back)
-    return msgspec.structs.replace(known, age_s=age_s, asked_back=back, **claim_fields(item))
+    away = tuple(map(absence_document, item.away))
+    return msgspec.structs.replace(known, age_s=age_s, asked_back=back, away=away, **claim_fields(item))
 
 
 def thread_entry_document(entry: ThreadEntry) -> ThreadEntryDocument:
@@ -110,7 +111,7 @@ def thread_entry_document(entry: ThreadEntry) -> ThreadEntryDocument:
 
 
 def _document(item: RequestSummary) -> RequestSummaryDocument:
-    """Return an open request for a list, without its age."""
+    """Return an open request for a list, without its age and what depends on the reader."""
     asked = item.asked
     return RequestSummaryDocument(
         id=item.id,
@@ -132,7 +133,6 @@ def _document(item: RequestSummary) -> RequestSummaryDocument:
         has_form=asked.form is not None,
         tags=item.tags,
         replaces=asked.replaces,
-        away=tuple(map(absence_document, item.away)),
         refused=None if asked.refused is None else refused_document(asked.refused),
         run=item.workflow,
         workflow_name=item.function,

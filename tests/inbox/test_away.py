@@ -22,12 +22,14 @@ from hitl_cli.requests.decision_input import DecisionInput
 from hitl_cli.requests.demand import Demand
 from hitl_cli.requests.question import Question, quorum_of, sensible
 from hitl_cli.runs import Runs
+from hitl_cli.views.pending import request_summary_document
 from hitl_cli.views.request import request_details_document
 from tests.server.conftest import serve, served  # noqa: F401 - fixtures
 from tests.worker.watching import promise_of
 
 if TYPE_CHECKING:
     from hitl_cli.client.protocol import Client
+    from hitl_cli.inbox.request_summary import RequestSummary
     from hitl_cli.people.groups import Groups
     from tests.conftest import Hitl
 
@@ -128,6 +130,40 @@ def test_a_deputy_does_not_approve_what_they_asked_themselves_unless_it_is_allow
     assert refused(inbox(client, "lead"), "own").code in ("not-assignee", "self-approval")
 
 
+def test_who_may_not_answer_does_not_choose_who_does(client: Client) -> None:
+    away(client, "reviewer", "clerk")
+    away(client, "clerk", "friend")  # who stands in for both
+    asked(client, allow_self=False)
+    assert refused(inbox(client, "friend")).code in ("not-assignee", "self-approval")
+    assert mine(inbox(client, "friend"), "friend") == []
+    asked(client, id="r", by="other", allow_self=False)
+    assert inbox(client, "friend").decide("r", YES).settled
+
+
+def test_an_operator_is_not_led_to_by_their_own_word(client: Client) -> None:
+    team = groups_of({}, visibility=Visibility(roles=RoleSettings(operator=("ops",))))
+    away(client, "lead", "ops", team)
+    away(client, "ops", "lead", team, person="reviewer")
+    asked(client)
+    assert refused(inbox(client, "ops", team)).code == "not-assignee"
+    assert inbox(client, "lead", team).decide("q", YES).settled
+    away(client, "reviewer", "lead", team)
+    asked(client, id="r")
+    assert inbox(client, "ops", team).decide("r", YES).settled  # as they said themselves
+
+
+def test_who_may_only_ask_does_not_learn_who_is_in_a_group(client: Client) -> None:
+    team = groups_of({"ops": ["ada"]})
+    away(client, "ada", "dan", team)
+    away(client, "eve", "dan", team)
+    agent = Actor(person="agent", via="test", groups=team, may=frozenset({"ask"}))
+    asking = Inbox(client, agent)
+    put = asking.ask(Question(prompt="?", to=("group:ops", "eve")), id="q", deadline_ms=HOUR_MS)
+    for absent in (put.away, asking.show(put.id).item.away, asking.list()[0][0].away):
+        assert [one.person for one in absent] == ["eve"]
+    assert len(inbox(client, "boss", team).show(put.id).item.away) == 2
+
+
 def test_an_author_can_say_that_no_deputy_is_asked(client: Client) -> None:
     away(client, "reviewer", "lead")
     asked(client, reassign="nobody")
@@ -205,6 +241,13 @@ def test_lists_in_memory_know_deputies_too(hitl: Hitl) -> None:
         assert mine(kept, "lead") == ["q"]
         assert kept.list()[0][0].away[0].deputies == ("lead",)
         assert mine(kept, "other") == []
+        for listed, absent in ((kept.list()[0][0], 1), (_after_coming_back(kept), 0)):
+            assert len(request_summary_document(listed, 0).away) == absent
+
+
+def _after_coming_back(kept: Inbox) -> RequestSummary:
+    inbox(kept.client, "reviewer").come_back()
+    return kept.list()[0][0]
 
 
 def test_where_proof_is_needed_the_settings_name_the_deputy(hitl: Hitl) -> None:

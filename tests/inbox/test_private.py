@@ -13,6 +13,7 @@ from hitl_cli.client.protocol import get_promise
 from hitl_cli.errors import BadInput, Conflict, NotAllowed
 from hitl_cli.inbox import Inbox
 from hitl_cli.inbox.history import HistoryFilter
+from hitl_cli.inbox.open_requests import OpenRequests
 from hitl_cli.inbox.proof import verified
 from hitl_cli.ledger import Ledger
 from hitl_cli.ledger.files import ExportCheck
@@ -22,8 +23,9 @@ from hitl_cli.people.groups import groups_of
 from hitl_cli.people.visibility import RoleSettings, Visibility
 from hitl_cli.requests.decision_input import DecisionInput
 from hitl_cli.requests.private import without_private
-from hitl_cli.requests.question import Question, sensible
+from hitl_cli.requests.question import Question, Refused, sensible
 from hitl_cli.runs import Runs
+from hitl_cli.views.pending import request_summary_document
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -135,6 +137,18 @@ def test_who_may_move_its_deadline_or_assign_it_is_not_shown_them(client: Client
     ]
     assert all(one.item.hidden for one in told)
     assert "7001" not in f"{told} {_data_of(told)}"
+
+
+def test_a_list_in_memory_does_not_show_them_in_an_answer_that_was_refused(client: Client) -> None:
+    refused = Refused(why="not 7001", data={"salary": 7_001, "note": "y"}, by="lead", at=1)
+    put(client, msgspec.structs.replace(ASKED, refused=refused))
+    known = OpenRequests(client)
+    for _ in known.load():
+        pass
+    for person, sees in (("other", False), ("lead", True), ("other", False)):
+        own = Inbox(client, inbox(client, person).actor, known)
+        for [item] in (own.list()[0], own.page(limit=9)[0]):
+            assert ("7001" in repr(request_summary_document(item, 0))) == sees
 
 
 def test_a_repeated_ask_of_another_tells_no_difference(client: Client) -> None:
