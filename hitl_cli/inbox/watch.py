@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from hitl_cli.client.protocol import ProtocolRequest, as_page, get_promises
 from hitl_cli.client.tags import (
@@ -25,11 +26,14 @@ from hitl_cli.client.tags import (
 from hitl_cli.client.wire import EXTERNAL, Promise, headers_of
 from hitl_cli.inbox.history import decision_of, settled_at
 from hitl_cli.inbox.pending import blocking_pages
-from hitl_cli.inbox.permission import is_mine
+from hitl_cli.inbox.permission import is_excluded, is_mine
 from hitl_cli.inbox.thread import ThreadKind
 from hitl_cli.inbox.votes import votes_of_many
+from hitl_cli.people.away import deputized, with_deputies
+from hitl_cli.people.deputies import represented
+from hitl_cli.people.groups import NO_GROUPS, Absence
 from hitl_cli.requests.amendment_records import amendments_of_many, claims
-from hitl_cli.requests.amendments import Amendment, ever_asked
+from hitl_cli.requests.amendments import Amendment, asked_from_now_on, ever_asked
 from hitl_cli.requests.editable import Change as ArgumentChange
 from hitl_cli.requests.private import without_private
 from hitl_cli.requests.question import (
@@ -82,7 +86,8 @@ class Change(Struct, frozen=True, kw_only=True):
 
     `promise`, `run` and `amendments` are of the request. `to` are all who were asked, are, or will be once
     escalated; empty means anyone. `by` is who made the change. `changes` is what a decision changed in the
-    arguments. `thread` says whether an assignee asked back, or the asker answered.
+    arguments. `thread` says whether an assignee asked back, or the asker answered. `away` are all who are
+    away, whose deputies it concerns as well.
     """
 
     kind: ChangeKind
@@ -98,6 +103,7 @@ class Change(Struct, frozen=True, kw_only=True):
     outcome: Outcome | None = None
     changes: tuple[ArgumentChange, ...] = ()
     thread: ThreadKind | None = None
+    away: tuple[Absence, ...] = ()
 
     def concerns(self, actor: Actor) -> bool:
         """Whether the actor may answer the request (`permission.is_mine`), now, before or once escalated.
@@ -107,12 +113,28 @@ class Change(Struct, frozen=True, kw_only=True):
         """
         if self.thread is not None and actor.groups.same(actor.person, asker_of(self.promise, self.run)):
             return True
-        starter = None if self.run is None else asker_of(self.run, None)
-        return is_mine(self.question, self.to, starter, actor.person, actor.groups)
+        return is_mine(self.question, self.to, self._starter, actor.person, actor.groups) or (
+            bool(self.away) and self._is_for_deputy(actor)
+        )
 
     def seen_by(self, sight: Sight) -> bool:
         """Whether the request may be seen."""
-        return sight.all or sight.request(self.promise, self.run, self.question, self.amendments)
+        if sight.all or sight.request(self.promise, self.run, self.question, self.amendments):
+            return True
+        return bool(self.away) and sight.actor.reads and self._is_for_deputy(sight.actor)
+
+    @property
+    def _starter(self) -> str | None:
+        return None if self.run is None else asker_of(self.run, None)
+
+    def _is_for_deputy(self, actor: Actor) -> bool:
+        """Whether the actor stands in for somebody who is asked now, or will be."""
+        names = asked_from_now_on(self.question, self.promise.created_at, self.amendments)
+        groups = deputized(actor.groups, self.away)
+        return bool(names) and (
+            not is_excluded(self.question, self._starter, actor.person, groups)
+            and bool(represented(self.question, names, self._starter, actor.person, groups))
+        )
 
 
 class InboxWatch(ABC):
@@ -171,10 +193,12 @@ def _changes(client: Client, seen: Iterable[Seen]) -> list[Change]:
     runs = get_promises(client, sorted(asking))
     amendable = {one.promise.id for one, question in found if question.can_be_amended}
     amended = amendments_of_many(client, sorted(amendable))
-    return [
+    away = with_deputies(client, NO_GROUPS).away if found else ()
+    changes = [
         _change(one, question, runs.get(one.promise.origin), amended.get(one.promise.id, ()))
         for one, question in found
     ]
+    return [replace(change, away=away) for change in changes] if away else changes
 
 
 def _change(seen: Seen, question: Question, run: Promise | None, amendments: Sequence[Amendment]) -> Change:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 import msgspec
 from msgspec import Struct
@@ -140,19 +140,27 @@ class _Records:
     """The records on a client's server. They are read again a while later, if something was committed."""
 
     def __init__(self, client: Client) -> None:
-        self._client = client
+        self._client = ref(client)  # or the client would never be collected
         self._read_at = 0.0
         self._version: int | None = None
         self._found: list[Away] = []
         self.made: dict[int, Groups] = {}
         """Groups with deputies, by the identity of those that they were made of."""
 
+    @property
+    def client(self) -> Client:
+        """The client, which is there as long as it is asked."""
+        found = self._client()
+        assert found is not None
+        return found
+
     def now(self) -> list[Away]:
         """Return those that hold now, or later. Raises Unreachable."""
-        old = time.monotonic() - self._read_at > FRESH_S
-        version = self._client.version() if old and self._client.capabilities.serial else None
-        if old and (not self._read_at or version is None or version != self._version):
-            self._found = _records(self._client)
+        if time.monotonic() - self._read_at > FRESH_S:
+            client = self.client
+            version = client.version() if client.capabilities.serial else None
+            if not self._read_at or version is None or version != self._version:
+                self._found = _records(client)
             self._read_at, self._version = time.monotonic(), version
         return self._found
 
@@ -164,10 +172,9 @@ class _Records:
 class _Absent(Standing):
     """Who is away now, of a client's server, for some groups. It is read when it is asked for."""
 
-    def __init__(self, records: _Records, client: Client, groups: Groups) -> None:
+    def __init__(self, records: _Records, groups: Groups) -> None:
         self.groups = groups
         self._all = records
-        self._client = client
         self._seen: list[Away] = []
         self._looked_at = 0.0
         self._active: list[Away] = []
@@ -192,16 +199,12 @@ class _Absent(Standing):
         if (not records and not self._active) or (records is self._seen and at - self._looked_at < LOOK_S):
             return
         self._seen, self._looked_at = records, at
-        now = self._client.now()
+        now = self._all.client.now()
         active = [one for one in _last(records, self.groups) if one.since <= now < one.until]
         if active == self._active:
             return
         self._active, self._away = active, tuple(absences_of(self.groups, active))
-        self._stands_in = {}
-        for absence in self._away:
-            for name in absence.deputies:
-                key = self.groups.key(name)
-                self._stands_in[key] = (*self._stands_in.get(key, ()), absence)
+        self._stands_in = by_deputy(self._away, self.groups)
 
 
 _KNOWN: WeakKeyDictionary[Client, _Records] = WeakKeyDictionary()
@@ -222,6 +225,39 @@ def _known(client: Client) -> _Records:
     return found
 
 
+class _Fixed(Standing):
+    """Those who were away at a moment."""
+
+    def __init__(self, absences: tuple[Absence, ...], groups: Groups) -> None:
+        self._absences = absences
+        self._by_deputy = by_deputy(absences, groups)
+
+    @property
+    def away(self) -> tuple[Absence, ...]:
+        """Those who were away."""
+        return self._absences
+
+    @property
+    def stands_in(self) -> Mapping[str, tuple[Absence, ...]]:
+        """The same by the key of each deputy."""
+        return self._by_deputy
+
+
+def deputized(groups: Groups, absences: tuple[Absence, ...]) -> Groups:
+    """Return groups with those who were away at a moment."""
+    return replace(groups, standing=_Fixed(absences, groups))
+
+
+def by_deputy(absences: Iterable[Absence], groups: Groups) -> dict[str, tuple[Absence, ...]]:
+    """Return those who are away, by the key of each of their deputies."""
+    found: dict[str, tuple[Absence, ...]] = {}
+    for absence in absences:
+        for name in absence.deputies:
+            key = groups.key(name)
+            found[key] = (*found.get(key, ()), absence)
+    return found
+
+
 def with_deputies(client: Client, groups: Groups) -> Groups:
     """Return groups that know who is away now. The same object for the same groups."""
     records = _known(client)
@@ -229,7 +265,7 @@ def with_deputies(client: Client, groups: Groups) -> Groups:
     if found is None or found.standing.groups is not groups:
         if len(records.made) >= MOST_MADE:
             records.made.clear()
-        found = replace(groups, standing=_Absent(records, client, groups))
+        found = replace(groups, standing=_Absent(records, groups))
         records.made[id(groups)] = found
     return found
 

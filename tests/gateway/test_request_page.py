@@ -10,6 +10,8 @@ from msgspec.structs import replace
 
 from hitl_cli.client.protocol import ProtocolRequest, as_promise
 from hitl_cli.client.wire import audit_in, decode, encode, headers_of
+from hitl_cli.inbox import Inbox
+from hitl_cli.people.actor import Actor
 from hitl_cli.requests.question import Digest, Question, Refused
 from tests.acting import approval, decide, rejection
 from tests.cli.requests import DAY_MS
@@ -580,6 +582,26 @@ def test_it_is_claimed_and_assigned_under_more(desk: Desk) -> None:
     page = desk.taken(path, verdict="assign", names="bob, cy", how="replace")
     assert "assigned it to bob, cy" in page.text
     desk.refused(403, path, "not-assignee", verdict="approve")
+
+
+def test_it_is_asked_back_answered_and_decided_for_who_is_away(desk: Desk) -> None:
+    path = desk.put("back:1", Question(prompt="Ship?", to=("ada", "gone"), approvals=2), by="ada")
+    page = desk.taken(path, verdict="ask-back", question="Which <b>region</b>?")
+    assert "Which <b>region</b>?" in page.text
+    assert "This request waits for ada" in page.text
+    assert "Which <b>region</b>?" in desk.get("/").text
+    page = desk.refused(400, path, "bad-answer", verdict="answer-back", answer=" ")
+    page = desk.taken(path, verdict="answer-back", answer="The second")
+    assert "The second" in page.text
+    assert "This request waits for" not in page.text
+    with desk.hitl.client() as client:
+        away = Inbox(client, Actor(person="gone", via="test"))
+        away.go_away(until=client.now() + 3_600_000, to="cy")
+    assert "gone is away until" in desk.get(path).text
+    desk.hitl.ok("approve", "back:1", "--as", "cy")
+    assert "cy for gone" in desk.get(path).text
+    with desk.hitl.client() as client:
+        Inbox(client, Actor(person="gone", via="test")).come_back()
 
 
 def test_what_another_has_claimed_is_decided_only_after_a_tick(desk: Desk) -> None:

@@ -14,9 +14,11 @@ from hitl_cli.inbox.ask import decision_of
 from hitl_cli.inbox.history import EVERYTHING
 from hitl_cli.inbox.open_requests import OpenRequests
 from hitl_cli.inbox.pending import RequestFilter
+from hitl_cli.inbox.watch import watch_inbox
 from hitl_cli.people.actor import Actor
 from hitl_cli.people.away import Away, absences_of
 from hitl_cli.people.groups import NO_GROUPS, groups_of
+from hitl_cli.people.sight import Sight
 from hitl_cli.people.visibility import RoleSettings, Visibility, VisibilitySettings
 from hitl_cli.requests.decision_input import DecisionInput
 from hitl_cli.requests.demand import Demand
@@ -228,6 +230,22 @@ def test_an_operator_says_it_of_others_but_does_not_make_themselves_the_deputy(h
         with pytest.raises(NotAllowed):
             away(client, "ops", "ops", team, person="reviewer")
         assert inbox(client, "ops", team).come_back("reviewer")
+
+
+def test_a_change_concerns_the_deputy_too(hitl: Hitl) -> None:
+    hidden = Visibility(settings=VisibilitySettings(default="assigned"))
+    team = groups_of({"ops": ["reviewer"]}, {"lead": None, "other": None}, visibility=hidden)
+    with hitl.client() as client:
+        watch = watch_inbox(client)
+        watch.start()
+        away(client, "reviewer", "lead", team)
+        asked(client, "group:ops")
+        asked(client, "group:ops", id="mine", reassign="nobody")
+        first, second = watch.look() or []
+        lead, other = (Actor(person=person, via="test", groups=team) for person in ("lead", "other"))
+        assert [first.concerns(lead), first.seen_by(Sight(lead))] == [True, True]
+        assert [first.concerns(other), first.seen_by(Sight(other))] == [False, False]
+        assert [second.concerns(lead), second.seen_by(Sight(lead))] == [False, False]
 
 
 def test_lists_in_memory_know_deputies_too(hitl: Hitl) -> None:
