@@ -70,6 +70,7 @@ def test_of_several_processes_one_makes_the_checkpoint_of_a_day(hitl: Hitl) -> N
     with hitl.client(clock) as one, hitl.client(clock) as other:
         decided(one, *"ab")
         makers = [(CheckpointMaker(lambda: here), one), (CheckpointMaker(lambda: here), other)]
+        assert examined(here, hitl) == ["warning"]  # none was made
         for _ in range(2):
             for maker, client in makers:
                 maker.look(client)
