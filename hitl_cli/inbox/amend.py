@@ -84,6 +84,10 @@ def assign(client: Client, actor: Actor, item: RequestSummary, names: Sequence[s
                 code="bad-question",
             )
         to = tuple(dict.fromkeys([*(now.to if add else ()), *wanted]))
+        if len(to) > MOST_NAMES:
+            raise BadInput(
+                f"a request has at most {MOST_NAMES:,} assignees. Nothing was changed.", code="bad-name"
+            )
         _check_enough(client, now, to, groups)
         same = set(map(groups.key, to)) == set(map(groups.key, now.to))
         return None if same else AmendmentInput(kind="assign", to=to)

@@ -111,6 +111,12 @@ def test_who_is_asked_now_answers_and_who_is_not_does_not(client: Client) -> Non
         assert error.value.code == "already-decided"
 
 
+def test_a_request_has_at_most_a_thousand_assignees(one: Client) -> None:
+    request(one, "q", to=["ada"], reassign="assignees")
+    assert refused(one, "ada", *map(str, range(1_000)), add=True) == "bad-name"
+    assert len(assign(one, "ada", *map(str, range(999)), add=True).to) == 1_000
+
+
 @pytest.mark.parametrize(
     ("reassign", "may"), [("nobody", ""), ("assignees", "ada agent"), ("anyone", "ada agent eve")]
 )
