@@ -62,7 +62,10 @@ def refusal(form: Any, decision: Decision[Any], question: Question) -> Refused |
         raise DoesNotFit(f"the data of the decision on {decision.id} does not fit: {why}.")
     about = {"request": decision.id}
     logger.warning(
-        "%s: the data of the decision does not fit, so it is asked again: %s", decision.id, why, extra=about
+        "%s: the data of the decision does not fit, so it is asked again: %s",
+        decision.id,
+        "its form has private parts" if question.private else why,
+        extra=about,
     )
     at = round(decision.at.timestamp() * 1_000)
     return Refused(why=why, data=decision.data, by=decision.by, at=at, times=times)

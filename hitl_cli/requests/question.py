@@ -5,7 +5,7 @@ No I/O: it converts between a promise and a Question.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
@@ -310,7 +310,7 @@ def _check_private(question: Question) -> None:
     """Raise BadInput for a private part that is none, or that everyone would see."""
     for path in question.private:
         part, *keys = path.split(".")
-        if part not in PRIVATE_PARTS or not all(keys) or getattr(question, part) is None:
+        if part not in PRIVATE_PARTS or not all(keys) or not _leads(part, getattr(question, part), keys):
             raise not_askable(
                 f"private has {path!r}, which is no part of it: write details, arguments or form, and a path"
                 " into it, such as details.iban or form.salary.",
@@ -318,6 +318,28 @@ def _check_private(question: Question) -> None:
             )
     if question.private and not question.to:
         raise not_askable("private needs to: without assignees, everyone sees all.", "private")
+
+
+def _leads(part: str, value: Json, keys: Sequence[str]) -> bool:
+    """Whether a path into a part can lead to something. What is missing may be there another time."""
+    if part != "form" or not keys:
+        return value is not None and _leads_into(value, keys)
+    known = value.get("properties") if isinstance(value, dict) else None
+    if not isinstance(value, dict) or not isinstance(known, dict):
+        return value is not None
+    return keys[0] in known or any(word in value for word in _ELSEWHERE)
+
+
+def _leads_into(value: Json, keys: Sequence[str]) -> bool:
+    if not keys or value is None:
+        return True
+    if isinstance(value, list):
+        return not value or any(_leads_into(one, keys) for one in value)
+    return isinstance(value, dict) and (keys[0] not in value or _leads_into(value[keys[0]], keys[1:]))
+
+
+_ELSEWHERE = ("$ref", "allOf", "anyOf", "oneOf", "if", "dependentSchemas", "patternProperties")
+"""What in a form can name fields besides its properties."""
 
 
 def _with_quorum(question: Question) -> Question:

@@ -190,6 +190,30 @@ def test_a_path_that_is_no_part_is_refused(private: str) -> None:
         sensible(Question(prompt="?", details={"x": 1}, private=("details.x",)))
 
 
+@pytest.mark.parametrize(
+    ("parts", "private", "good"),
+    [
+        ({"details": "IBAN: DE-7001"}, "details.iban", False),
+        ({"details": [{"iban": "DE"}, "and so on"]}, "details.iban", True),
+        ({"details": ["DE-7001"]}, "details.iban", False),
+        ({"details": {"name": "A"}}, "details.iban", True),
+        ({"details": {"iban": None}}, "details.iban.country", True),
+        ({"arguments": {"amount": 7_001}}, "arguments.amount.net", False),
+        ({"form": FORM}, "form.salry", False),
+        ({"form": FORM}, "form.salary", True),
+        ({"form": {**FORM, "allOf": [{"properties": {"bonus": {}}}]}}, "form.bonus", True),
+    ],
+)
+def test_a_path_that_can_hide_nothing_is_refused(parts: dict[str, Any], private: str, good: bool) -> None:
+    question = Question(prompt="?", to=("lead",), private=(private,), **parts)
+    if good:
+        sensible(question)
+        return
+    with pytest.raises(BadInput) as refused:
+        sensible(question)
+    assert refused.value.code == "bad-question"
+
+
 def test_a_promise_without_private_parts_stays_as_it_is(client: Client) -> None:
     put(client, Question(prompt="Lunch?", to=("lead",)))
     promise = get_promise(client, "raise")
