@@ -162,10 +162,7 @@ class Settings:
         return self._token(flag, "HITL_TOKEN")
 
     def _token(self, flag: str | None, variable: str) -> str | None:
-        token = (flag or self._variable(variable) or "").strip()
-        if not token.isprintable():
-            raise BadSetting(f"the token (--token, {variable}) has a line break or an unprintable character.")
-        return token or None
+        return checked_token(flag or self._variable(variable) or "", f"--token, {variable}") or None
 
     def apps(self, flags: list[str]) -> list[Setting]:
         """Return the files and modules with the workflows that a worker serves."""
@@ -428,6 +425,14 @@ class Settings:
         given = [(flag, flag_name), *((self._env.get(name), name) for name in variables)]
         given.append((in_file, str(self._path)))
         return next((Setting(value, source) for value, source in given if value), None)
+
+
+def checked_token(text: str, source: str) -> str:
+    """Return a token without the space around it. Raises BadSetting for what no HTTP header can hold."""
+    token = text.strip()
+    if not (token.isascii() and token.isprintable()):
+        raise BadSetting(f"the token ({source}) has a line break, or a character that no token has.")
+    return token
 
 
 def _beside(url: str, folder: Path | None) -> str:

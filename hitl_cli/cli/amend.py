@@ -9,7 +9,7 @@ import typer
 from hitl_cli.cli.context import inbox_of, opened
 from hitl_cli.cli.decide import Id
 from hitl_cli.cli.options import AsJson, Server, Token, Who, argument, flag, value
-from hitl_cli.cli.output import print_json
+from hitl_cli.cli.output import note_unknown, print_json
 from hitl_cli.format.durations import parse_duration
 from hitl_cli.format.terminal import printable
 from hitl_cli.format.times import local
@@ -33,6 +33,7 @@ def assign(
     settings = Settings()
     with opened(inbox_of, ctx, server, token, who, settings) as (inbox, _):
         done = inbox.assign(id, names, settings.contacts(), settings.group().value, add=add)
+        note_unknown(names, inbox.actor.groups)
     to = ", ".join(done.item.to)
     _tell(done, f"assigned to {to}", f"was assigned to {to} before", as_json=as_json)
 

@@ -25,7 +25,7 @@ from hitl_cli.cli.context import (
 )
 from hitl_cli.cli.decide import read_file
 from hitl_cli.cli.options import AsJson, Proof, Server, Token, Who, argument, flag, value
-from hitl_cli.cli.output import is_terminal, note, print_json, silence_stdout
+from hitl_cli.cli.output import is_terminal, note, note_unknown, print_json, silence_stdout
 from hitl_cli.cli.render.table import on_terminal
 from hitl_cli.client.wire import fresh_id
 from hitl_cli.errors import (
@@ -51,7 +51,7 @@ from hitl_cli.inbox.pending import read_tags
 from hitl_cli.inbox.proof import check_is_the_same
 from hitl_cli.people.deputies import in_words as away_in_words
 from hitl_cli.people.gateway_file import page_of
-from hitl_cli.people.groups import as_asked, in_words, unknown_people
+from hitl_cli.people.groups import as_asked, in_words
 from hitl_cli.proof.signing import too_few_sign
 from hitl_cli.requests.amendments import deadline_of
 from hitl_cli.requests.demand import ids_to_ask, names_of
@@ -472,8 +472,8 @@ def _tell_who_is_not_notified(
     groups, asked = inbox.actor.groups, posted.question
     for one in posted.away if posted.promise.state == "pending" else ():
         note(printable(away_in_words(one, local(one.until))))
-    if posted.promise.state == "pending" and (unknown := groups.unknown(asked.everyone)):
-        note(printable(unknown_people(unknown, groups)))
+    if posted.promise.state == "pending":
+        note_unknown(asked.everyone, groups)
     keyless = "" if is_remote(inbox.client) else too_few_sign(asked, groups)  # a gateway knows the keys
     if posted.promise.state == "pending" and keyless:
         note(keyless)

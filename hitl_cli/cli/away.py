@@ -9,7 +9,7 @@ import typer
 
 from hitl_cli.cli.context import inbox_of, opened
 from hitl_cli.cli.options import AsJson, Server, Token, Who, flag, value
-from hitl_cli.cli.output import note, print_json
+from hitl_cli.cli.output import note, note_unknown, print_json
 from hitl_cli.cli.render.table import Column, filled, print_table
 from hitl_cli.errors import BadInput, BadUsage
 from hitl_cli.format.durations import parse_duration
@@ -49,7 +49,10 @@ def away(
         now = client.now()
         if end:
             ended, name = inbox.come_back(person), person or inbox.actor.person
-            print(printable(f"{name} is back" if ended else f"{name} was not away"))
+            if as_json:
+                print_json({"person": name, "ended": ended})
+            else:
+                print(printable(f"{name} is back" if ended else f"{name} was not away"))
         elif until is not None:
             made = inbox.go_away(
                 until=_instant(until, now, end_of_day=True),
@@ -60,13 +63,15 @@ def away(
             if as_json:
                 print_json(away_document(made))
             else:
-                print(printable(_sentence(made, now)))
+                print(printable(_sentence(made, later=since is not None)))
+            if to is not None:
+                note_unknown([to], inbox.actor.groups)
         else:
             _show(inbox.aways(), as_json=as_json)
 
 
-def _sentence(made: Away, now: int) -> str:
-    begin = f" from {local(made.since)}" if made.since > now else ""
+def _sentence(made: Away, *, later: bool) -> str:
+    begin = f" from {local(made.since)}" if later else ""
     deputy = f", {made.to} stands in" if made.to else ", without a deputy"
     return f"{made.person} is away{begin} until {local(made.until)}{deputy}"
 

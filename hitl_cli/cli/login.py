@@ -24,6 +24,7 @@ from hitl_cli.format.durations import parse_duration
 from hitl_cli.format.terminal import printable
 from hitl_cli.format.times import local
 from hitl_cli.people.gateway_file import is_place
+from hitl_cli.settings import checked_token
 from hitl_cli.views.auth import DeviceDocument, LoginDocument, MeDocument
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def login(
     if token is not None:
         if token != "-" or device or expires:  # noqa: S105
             raise BadUsage("--token reads stdin: write --token -, without --device and --expires.")
-        text = read_stdin(LONGEST_TOKEN).strip()
+        text = checked_token(read_stdin(LONGEST_TOKEN), "stdin")
     else:
         text = _by_device(url, expires) if device else _by_browser(url, expires)
     me = GatewayApi(url, text).send("GET", "/me", MeDocument)

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from hitl_cli.format.terminal import printable, printable_json
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hitl_cli.people.groups import Groups
 
 
 def print_json(document: Any) -> None:
@@ -27,6 +32,14 @@ def note(message: str, address: str = "") -> None:
         print(printable(message) + (f" {hyperlink(address, sys.stderr)}" if address else ""), file=sys.stderr)
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+
+
+def note_unknown(names: Sequence[str], groups: Groups) -> None:
+    """Write a note about names of people and groups that are not in the settings, if there are any."""
+    from hitl_cli.people.groups import unknown_people
+
+    if unknown := groups.unknown(names):
+        note(unknown_people(unknown, groups))
 
 
 def is_terminal(*streams: TextIO | None) -> bool:

@@ -39,7 +39,8 @@ def go_away(
         raise BadInput(f"{absent} cannot stand in for themselves. Nothing was changed.", code="bad-away")
     if not groups.same(absent, actor.person) and groups.same(deputy, actor.person):
         raise NotAllowed(
-            "an operator cannot become the deputy of others by their own word. Nothing was changed."
+            f"{actor.person} cannot choose themselves as the deputy of {absent}: another operator can, or"
+            f" {absent}. Nothing was changed."
         )
     said = AwayInput(person=absent, since=begin, to=deputy)
     return set_away(client, groups, said, until=until, by=actor.person, via=actor.via)
@@ -56,6 +57,7 @@ def _whose(actor: Actor, person: str | None) -> str:
     named = actor.groups.name(check_person(actor.person if person is None else person))
     if not actor.groups.same(named, actor.person) and not actor.operates:
         raise NotAllowed(
-            f"{actor.person} is no operator, and so cannot say it of {named}. Nothing was changed."
+            f"only {named} or an operator ([roles] in the settings) can say that {named} is away;"
+            f" {actor.person} cannot. Nothing was changed."
         )
     return named

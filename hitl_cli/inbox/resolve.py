@@ -203,4 +203,6 @@ def _suggestions(client: Client, name: str, sight: Sight | None) -> str:
     near = difflib.get_close_matches(name, dict.fromkeys(ids), n=SUGGESTIONS, cutoff=0.5)
     if near:
         return f" Did you mean {' or '.join(near)}?"
-    return " To list open requests, run `hitl pending`." if waiting else " There are no open requests."
+    if waiting:
+        return " To list open requests, run `hitl pending`."
+    return " There are no open requests" + ("." if sight is None or sight.all else " that you may see.")

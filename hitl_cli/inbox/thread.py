@@ -66,7 +66,7 @@ def answer_back(client: Client, actor: Actor, item: RequestSummary, text: str) -
 
     if not is_asker(item, actor):
         raise NotAllowed(
-            f"{item.id} was asked by {item.asker}, who alone can answer: to say something, comment on it."
+            f"only {item.asker}, who asked {item.id}, can answer back. To say something, add a comment."
             " Nothing was changed.",
             code="not-asker",
         )

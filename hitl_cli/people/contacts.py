@@ -25,7 +25,7 @@ from hitl_cli.format.public_keys import fingerprint, public_key
 from hitl_cli.people.allowed_signers import AllowedSigner
 from hitl_cli.people.callbacks import NO_CALLBACKS, CallbackSettings
 from hitl_cli.people.checkpoints import CheckpointSettings
-from hitl_cli.people.groups import KeyLife, bare_name, groups_of, is_group
+from hitl_cli.people.groups import KeyLife, bare_name, groups_of, is_group, unknown_people
 from hitl_cli.people.oidc_settings import OidcSettings
 from hitl_cli.people.visibility import EVERYONE, Visibility
 from hitl_cli.requests.demand import Policy
@@ -298,12 +298,15 @@ def key_owners(groups: Groups) -> Iterator[tuple[str, str]]:
 
 
 def check_roles(directory: Directory) -> None:
-    """Raise BadSetting for a role of a name that is not in the settings, which would be nobody's."""
+    """Raise BadSetting for a role or a deputy that is not in the settings, and so would be nobody."""
     roles = directory.visibility.roles
     for role in roles.__struct_fields__:
         for name in getattr(roles, role):
             if directory.members.unknown((name,)):
-                raise BadSetting(f"roles.{role} names {name!r}, who is not in the settings.")
+                raise BadSetting(f"roles.{role}: {unknown_people((name,), directory.members)}")
+    for person, contact in directory.people.items():
+        if unknown := directory.members.unknown(contact.deputies):
+            raise BadSetting(f"people.{person}.deputies: {unknown_people(unknown, directory.members)}")
 
 
 def check_anybody(directory: Directory) -> None:

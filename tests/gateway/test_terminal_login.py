@@ -281,6 +281,9 @@ def test_login_with_a_token_from_stdin(gateway: Visited, terminal: Hitl) -> None
     terminal.fails(6, "whoami", code="token-refused")
     terminal.ok("logout")
     terminal.fails(6, "login", gateway.address, "--token", "-", stdin="hitl_x", code="token-refused")
+    for bad in (f"{text}\nmore", "日本"):
+        refused = terminal.fails(2, "login", gateway.address, "--token", "-", stdin=bad, code="bad-setting")
+        assert bad not in str(refused)
 
 
 @pytest.mark.parametrize(

@@ -327,3 +327,12 @@ def test_a_deputy_sees_what_they_stand_in_for_while_they_do(hitl: Hitl) -> None:
             assert [item.id for item in Inbox(client, own, known).list()[0]] == ["q"] * sees
             if sees:
                 assert Runs(client, own).show("q").kind == "request"
+
+
+def test_a_name_that_may_be_a_mistake_is_noted_and_json_says_who_is_back(hitl: Hitl) -> None:
+    (hitl.folder / "hitl.toml").write_text("[people.lead]\n[people.reviewer]\n")
+    hitl.ok("ask", "Ship?", "--id", "ship", "--to", "lead", "--reassign", "anyone", "--no-wait")
+    assert "leadd" in hitl.run("away", "--until", "1d", "--to", "leadd", "--as", "reviewer").stderr
+    assert hitl.json("away", "--end", "--as", "reviewer") == {"person": "reviewer", "ended": True}
+    assert hitl.json("away", "--end", "--as", "reviewer") == {"person": "reviewer", "ended": False}
+    assert "reviewr" in hitl.run("assign", "ship", "reviewr", "--as", "lead").stderr

@@ -237,6 +237,7 @@ def test_a_whole_history_is_for_auditors(client: Client) -> None:
         ('[visibility]\ndefault = "some"', "visibility.default"),
         ('[visibility.workflows]\npay = "nobody"', "visibility.workflows"),
         ('[roles]\nadmin = ["lead"]', "admin"),
+        ('[people.lead]\ndeputies = ["nobody"]', "nobody"),
     ],
 )
 def test_wrong_settings_are_refused(tmp_path: Path, text: str, wrong: str) -> None:
