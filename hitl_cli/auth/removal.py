@@ -1,4 +1,7 @@
-"""Ends everything with which a person can act: sessions, tokens, links. By all gateways, within seconds."""
+"""Ends everything with which a person can act: sessions, tokens, links. By all gateways, within seconds.
+
+Their decisions that can still be undone are not made.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from typing import TYPE_CHECKING
 from hitl_cli.auth import tokens
 from hitl_cli.auth.ended import end, person_subject
 from hitl_cli.auth.signing_keys import LONGEST_LIFE_MS
+from hitl_cli.inbox import held
 
 if TYPE_CHECKING:
     from hitl_cli.auth.tokens import Token
@@ -20,5 +24,6 @@ def remove(client: Client, person: str, groups: Groups, *, by: str, via: str) ->
     What is made for them later is valid: whether they may sign in again is for the settings to say.
     """
     end(client, person_subject(person, groups), life_ms=LONGEST_LIFE_MS, by=by, via=via)
+    held.drop(client, person, groups)
     own = [one for one in tokens.list_tokens(client) if groups.same(one.person, person)]
     return [one for one in own if one.state == "valid" and tokens.revoke(client, one.id, by=by)]

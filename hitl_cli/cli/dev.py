@@ -37,6 +37,9 @@ logger = logging.getLogger(__name__)
 PLAIN = ("approval", "foo")
 """The built-in workflows that ask for yes or no only."""
 
+MOST_NAMED = 5
+"""Changed files that are named: a change of branch changes many."""
+
 HOST = "127.0.0.1"
 """For other machines, run `hitl gateway` and `hitl worker` instead."""
 
@@ -130,7 +133,10 @@ def _reload(works: WorkerOptions, options: Callable[[], Options], url: str) -> i
     served = _fixed(options())
 
     def changed(files: Sequence[str]) -> None:
-        logger.warning("%s changed: the worker restarts.", ", ".join(files))
+        named = ", ".join(files[:MOST_NAMED]) + (
+            f" and {len(files) - MOST_NAMED:,} more files" if len(files) > MOST_NAMED else ""
+        )
+        logger.warning("%s changed: the worker restarts.", named)
         with suppress(BadInput):  # which the worker reports
             if _fixed(options()) != served:
                 logger.warning("Start `hitl dev` again for the page to use the new settings.")

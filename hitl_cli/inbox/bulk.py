@@ -33,23 +33,23 @@ def matching(inbox: Inbox, glob: str) -> list[str]:
     return [item.id for item in inbox.list(RequestFilter(workflow=glob))[0]]
 
 
-def plan(inbox: Inbox, names: Iterable[str], said: Said) -> list[PlannedDecision]:
+def plan(inbox: Inbox, names: Iterable[str], said: Said, *, whole: bool = False) -> list[PlannedDecision]:
     """Return what a decision on each named request would do. Changes nothing.
 
-    Two names of one request make one decision.
+    With `whole`, names are ids. Two names of one request make one decision.
     """
     planned: dict[str, PlannedDecision] = {}
     for name in names:
-        one = _planned_for(inbox, name, said)
+        one = _planned_for(inbox, name, said, whole=whole)
         planned.setdefault(name if one.item is None else one.item.id, one)
     return list(planned.values())
 
 
-def _planned_for(inbox: Inbox, name: str, said: Said) -> PlannedDecision:
+def _planned_for(inbox: Inbox, name: str, said: Said, *, whole: bool) -> PlannedDecision:
     """Return what a decision on one named request would do."""
     item: RequestSummary | None = None
     try:
-        item = inbox.find(name)
+        item = inbox.find(name, whole=whole)
         given = rehearse(item, inbox.actor, said, inbox.signer)
         vote = vote_of(given, inbox.actor.person, item.asked, item.now)
     except HitlError as problem:

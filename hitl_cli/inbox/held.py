@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -43,6 +44,8 @@ logger = logging.getLogger(__name__)
 HELD_TAG = "hitl:held"
 
 PREFIX = "hitl-held-"
+
+_ID = re.compile(f"{PREFIX}[0-9a-f]{{1,64}}")
 
 DUE_MS = HOLD_MS + 1_000
 """When a held decision is made: an undo that is sent in the last moment takes a while to arrive."""
@@ -129,7 +132,7 @@ def hold(
 
 def held(client: Client, actor: Actor, ids: Iterable[str]) -> list[Held]:
     """Return those of some held decisions that are the actor's, in this order."""
-    asked = [id for id in dict.fromkeys(ids) if id.startswith(PREFIX)]
+    asked = [id for id in dict.fromkeys(ids) if _ID.fullmatch(id)]
     found = get_promises(client, asked) if asked else {}
     every = (_held_in(found[id]) for id in asked if id in found)
     return [one for one in every if one is not None and actor.groups.same(one.by, actor.person)]
@@ -142,11 +145,13 @@ def undo(client: Client, actor: Actor, id: str) -> Held:
         raise NotFound("there is no such decision of yours to undo.")
     [one] = own
     actor.require("decide", request=one.request)
-    if one.standing == "held":
+    if one.standing == "held" and client.now() < one.since + DUE_MS:
         one = _ended(client, one, "rejected_canceled", None)
     if one.standing == "undone":
         return one
-    make(client, one, actor.groups)  # canceled too late
+    one = make(client, one, actor.groups)  # too late
+    if one.standing == "failed":
+        raise Conflict(f"this decision did not count: {one.problem}", code="already-decided")
     raise Conflict("it is too late to undo this decision: it is recorded.", code="already-decided")
 
 
@@ -187,6 +192,14 @@ def make_left(client: Client, groups: Groups) -> float:
         except Exception:  # one that cannot be made must not keep the others from it
             logger.exception("the held decision %s on %s was not made", one.id, one.request)
     return next_s
+
+
+def drop(client: Client, person: str, groups: Groups) -> None:
+    """End the held decisions of a person who is removed, so that none is made."""
+    for promise in search(client, state="pending", tags={HELD_TAG: "1"}):
+        one = _held_in(promise)
+        if one is not None and groups.same(one.by, person):
+            _ended(client, one, "rejected", _Failure(f"{one.by} was removed."))
 
 
 def _ended(client: Client, one: Held, state: str, value: _Failure | None) -> Held:

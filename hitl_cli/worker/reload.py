@@ -130,7 +130,7 @@ class Reloader:
         for worker in self._running:
             await worker.process.wait()
             worker.link.close()
-        return 0 if self._stopped else code
+        return 0 if self._stopped else code if code >= 0 else 128 - code  # as a shell says a signal
 
     def _stop(self) -> None:
         """Ask all processes to stop; asked twice, they end at once."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 from pathlib import Path
@@ -214,6 +215,18 @@ def test_the_worker_ends_with_hitl_dev_however_it_ends(
     assert child
     one.kill()
     wait_until(lambda: not Path(f"/proc/{child}").exists())
+
+
+@pytest.mark.heavy
+def test_hitl_dev_ends_with_a_worker_that_dies_by_itself(
+    dev: Callable[..., DevProcess], app: Callable[[str, str], None]
+) -> None:
+    app("A?", "a")
+    one = dev("--app", "asks.py", reloads=True)
+    one.said("serving")
+    child = Path(f"/proc/{one.pid}/task/{one.pid}/children").read_text().strip()
+    os.kill(int(child), signal.SIGKILL)
+    assert one.end() == 128 + signal.SIGKILL
 
 
 # hitl open

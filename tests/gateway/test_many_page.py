@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from hitl_cli.client.wire import Promise
+    from hitl_cli.gateway.auth.sessions import Cookies
     from tests.gateway.conftest import OpenVisit
     from tests.gateway.visiting import Page
 
@@ -51,6 +52,11 @@ def settled(visited: Visited, id: str) -> Promise:
         found = get_promise(client, id)
     assert found is not None
     return found
+
+
+def visited_cookies(visited: Visited) -> Cookies:
+    assert visited.gateway is not None
+    return visited.gateway.cookies
 
 
 def state(visited: Visited, id: str) -> str:
@@ -154,6 +160,37 @@ def test_a_browser_remembers_the_filters_of_its_person_until_they_are_cleared(vi
     browser.get("/?all=0")  # "For me", without a filter
     assert browser.get("/").status == 200
     assert name not in browser.cookies
+
+
+def test_only_what_the_table_showed_is_decided(visited: Visited) -> None:
+    for id in ("swap-1", "swap-2", "swap-30"):
+        put(visited.hitl, id, Question(prompt=f"{id}?"))
+    browser = Browser(visited.address)
+    table = send(browser, ["swap-1", "swap-2"], verdict="approve").main
+    shown = dict(re.findall(r'name="(asked:[^"]*)" value="([^"]+)"', table))
+    assert list(shown) == ["asked:swap-1", "asked:swap-2"]
+    shown["asked:swap-2"] = shown["asked:swap-1"]  # it asks something else by now
+    ids = ["swap-1", "swap-2", "swap-3"]  # the last has been deleted; another id begins so
+    page = send(browser, ids, verdict="approve", confirm="1", **shown)
+    assert page.heading == "1 request approved"
+    assert lines_in(page) == ids
+    assert [state(visited, id) for id in ("swap-1", "swap-2", "swap-30")] == [
+        "resolved",
+        "pending",
+        "pending",
+    ]
+
+
+def test_what_no_page_sends_is_ignored(visited: Visited) -> None:
+    browser = Browser(visited.address)
+    assert browser.get(f"/?page={'9' * 5_000}").status == 200
+    for name in (visited_cookies(visited).held, visited_cookies(visited).look):
+        for text in ("\xff~\xff", "hitl-held-\xff", f"hitl-held-{'x' * 6_000}", "<script>~q=<script>"):
+            browser.cookies[name] = text
+            page = browser.get("/?all=0")
+            assert page.status == browser.get("/").status == 200
+            assert "<script>~" not in page.text
+            browser.cookies.pop(name, None)
 
 
 @pytest.mark.heavy

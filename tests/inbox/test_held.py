@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
+from hitl_cli.auth.removal import remove
 from hitl_cli.client.protocol import ProtocolRequest, as_promise, search
 from hitl_cli.client.wire import audit_of
 from hitl_cli.errors import Conflict, NotAllowed, NotFound
 from hitl_cli.inbox import Inbox
-from hitl_cli.inbox.held import DUE_MS, HELD_TAG, LEFT_MS, Held, make_left
+from hitl_cli.inbox.held import DUE_MS, HELD_TAG, LEFT_MS, PREFIX, Held, make_left
 from hitl_cli.people.actor import Actor
 from hitl_cli.people.groups import NO_GROUPS, Groups
 from hitl_cli.requests.decision_input import DecisionInput
@@ -123,6 +124,32 @@ def test_an_undo_after_it_was_due_does_not_count(hitl: Hitl) -> None:
         with pytest.raises(Conflict):
             of(client).undo(one.id)
         assert request(client, "slow-1").state == "resolved"
+        assert [late.standing for late in of(client).held([one.id])] == ["made"]
+
+
+@pytest.mark.only("file", reason="moves the clock of its client")
+def test_an_undo_that_is_too_late_says_if_the_decision_did_not_count(hitl: Hitl) -> None:
+    now = [1_700_000_000_000]
+    with hitl.client(lambda: now[0]) as client:
+        one = held(client, "slow-2")
+        decide(client, "slow-2", rejection(by="lead", via="cli", reason="no"))
+        now[0] += DUE_MS
+        with pytest.raises(Conflict) as told:
+            of(client).undo(one.id)
+        assert "already rejected by lead" in str(told.value)
+        assert [late.standing for late in of(client).held([one.id])] == ["failed"]
+
+
+def test_what_a_person_who_is_removed_has_held_is_not_made(client: Client) -> None:
+    one, other = held(client, "removed-1"), held(client, "removed-2", person="lead")
+    remove(client, "REVIEWER", NO_GROUPS, by="lead", via="cli")
+    assert [of(client).make_held(each).standing for each in (one, other)] == ["failed", "made"]
+    assert request(client, "removed-1").state == "pending"
+
+
+def test_what_is_no_id_of_a_held_decision_names_none(client: Client) -> None:
+    odd = [f"{PREFIX}{text}" for text in ("\udcff", "\0", "a" * 9_000, "")]
+    assert of(client).held(odd) == []
 
 
 @pytest.mark.only("file", reason="moves the clock of its client")

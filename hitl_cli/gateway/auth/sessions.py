@@ -119,10 +119,15 @@ class Cookies:
     def session_in(self, request: Request, keys: Keys, now: int) -> Session | None:
         """Return the session of a browser. One of an earlier version is valid for any gateway on the host."""
         for name in dict.fromkeys((self.session, self.session_before)):
-            session = read(request.cookies.get(name, ""), keys, now)
+            session = read(self.get(request, name), keys, now)
             if session is not None and session.place in (None, self.place):
                 return session
         return None
+
+    def get(self, request: Request, name: str) -> str:
+        """Return the text of a cookie; empty if it is missing or not ASCII, as all that are set here are."""
+        text = request.cookies.get(name, "")
+        return text if text.isascii() else ""
 
     def put(
         self, response: StreamResponse, name: str, text: str, life_ms: int | None = None, below: str = ""
@@ -147,5 +152,5 @@ class Cookies:
 
     def visit_of(self, request: Request) -> str | None:
         """Return the id of a browser that has not signed in; None for a new one."""
-        text = request.cookies.get(self.visit, "")
-        return text if text.isascii() and 0 < len(text) <= LONGEST_VISIT else None
+        text = self.get(request, self.visit)
+        return text if 0 < len(text) <= LONGEST_VISIT else None

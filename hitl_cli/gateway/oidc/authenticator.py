@@ -210,7 +210,7 @@ class OidcSignIn:
             raise HttpError(404, "the sign-in provider has no page to sign out: use its own.")
         back = f"{gateway.url}/sign-in"
         asked = {"client_id": provider.settings.client_id, "post_logout_redirect_uri": back}
-        hint = request.cookies.get(gateway.cookies.hint)
+        hint = gateway.cookies.get(request, gateway.cookies.hint)
         # With it the provider may not ask, and another site can lead somebody here who has not signed out.
         if hint and gateway.cookies.session_in(request, gateway.keys(), gateway.clock()) is None:
             asked["id_token_hint"] = hint
@@ -254,7 +254,7 @@ async def _claims(provider: Provider, flow: _Flow, tokens: Tokens, gateway: Gate
 
 def _flow_of(request: Request, gateway: Gateway) -> _Flow:
     """Return the sign-in that this browser began. Raises SignInRefused."""
-    text = request.cookies.get(gateway.cookies.oidc, "")
+    text = gateway.cookies.get(request, gateway.cookies.oidc)
     flow = signed_token.read(text, _Flow, SALT, gateway.keys())
     if flow is None or gateway.clock() >= flow.ends_at:
         raise SignInRefused("this browser has begun no sign-in, or too long ago. Sign in again.")

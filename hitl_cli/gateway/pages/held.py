@@ -110,7 +110,8 @@ async def _make(gateway: Gateway, visitor: Visitor, held: Held) -> None:
 
 
 def _ids_in(request: Request) -> Sequence[str]:
-    text = request.cookies.get(gateway_of(request).cookies.held, "")
+    cookies = gateway_of(request).cookies
+    text = cookies.get(request, cookies.held)
     return [id for id in text.split(".") if id][-MOST:]
 
 

@@ -31,6 +31,9 @@ COUNTED = 200
 
 LAST_PAGE = 1_000
 
+LONGEST_NUMBER = 9
+"""Digits that are read of the number of a page: more than the last one has."""
+
 LONGEST_TEXT = 200
 """Characters of a filter."""
 
@@ -111,14 +114,14 @@ def look_in(query: Mapping[str, str]) -> Look:
         workflow=query.get("workflow", "").strip()[:LONGEST_TEXT],
         priority=next((one for one in PRIORITIES if one == query.get("priority")), None),
         sort=next((one for one in SORTS if one == query.get("sort")), "age"),
-        page=min(max(int(number), 1), LAST_PAGE) if number.isascii() and number.isdecimal() else 1,
+        page=min(max(int(number[:LONGEST_NUMBER]), 1), LAST_PAGE) if number.isdecimal() else 1,
     )
 
 
 def remembered(request: Request, visitor: Visitor) -> Look:
     """Return the look that a visitor's browser remembers, on its first page; else the default."""
     gateway = gateway_of(request)
-    mark, dot, query = request.cookies.get(gateway.cookies.look, "").partition("~")
+    mark, dot, query = gateway.cookies.get(request, gateway.cookies.look).partition("~")
     if not dot or not gateway.access.is_keep_mark(mark, visitor.person, _SUBJECT):
         return Look()
     return look_in({name: texts[0] for name, texts in parse_qs(query).items()})

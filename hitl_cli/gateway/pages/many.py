@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
-from msgspec import Struct
+from msgspec import Struct, structs
 
-from hitl_cli.errors import BadAnswer, BadInput
+from hitl_cli.errors import BadAnswer, BadInput, Conflict
 from hitl_cli.format.markdown import as_words
 from hitl_cli.forms.reading import as_read, in_words
 from hitl_cli.gateway.context import gateway_of
@@ -20,6 +20,7 @@ from hitl_cli.gateway.pages.queries import form_text
 from hitl_cli.gateway.pages.rendering import page
 from hitl_cli.inbox.bulk import decide_all, plan
 from hitl_cli.inbox.request_summary import RequestSummary
+from hitl_cli.proof.statement import asked_digest
 from hitl_cli.requests.decision_input import DecisionInput
 from hitl_cli.requests.editable import answer_form
 
@@ -39,7 +40,10 @@ MOST = COUNTED
 
 
 class _Line(Struct, frozen=True, kw_only=True):
-    """A request in the table: what would happen to it or did, and with which data; or why not."""
+    """A request in the table: what would happen to it or did, and with which data; or why not.
+
+    `asked` tells whether the request is still the same when it is confirmed.
+    """
 
     id: str
     title: str
@@ -47,6 +51,7 @@ class _Line(Struct, frozen=True, kw_only=True):
     what: str = ""
     data: str = ""
     problem: str = ""
+    asked: str = ""
 
 
 async def _decide(request: Request) -> web.Response:
@@ -63,9 +68,10 @@ async def _decide(request: Request) -> web.Response:
     confirmed = form_text(form, "confirm") == "1"
 
     def work(inbox: Inbox) -> list[_Line]:
-        planned = plan(inbox, ids, said)
+        planned = plan(inbox, ids, said, whole=True)
         if not confirmed:
             return [_planned(one, verdict) for one in planned]
+        planned = [_unless_changed(one, form_text(form, f"asked:{one.name}")) for one in planned]
         items = {one.name: one for one in planned}
         return [_done(items[name], result) for name, result in decide_all(inbox, planned, said)]
 
@@ -100,7 +106,23 @@ def _planned(one: PlannedDecision, verdict: Verdict) -> _Line:
         what = f"your vote: {what}; {item.asked.approvals} approvals are needed"
     form = answer_form(item.asked)
     data = in_words(as_read(form, one.vote.data)) if form is not None and verdict == "approve" else ""
-    return _Line(id=item.id, title=_title(one), item=item, what=what, data=data)
+    return _Line(id=item.id, title=_title(one), item=item, what=what, data=data, asked=_asked(item))
+
+
+def _unless_changed(one: PlannedDecision, shown: str) -> PlannedDecision:
+    """Return a planned decision, with a problem if its request is not the one that the table showed."""
+    if one.item is None or one.problem is not None or not shown or _asked(one.item) == shown:
+        return one
+    changed = Conflict("it has changed since the table showed it.", code="request-changed")
+    return structs.replace(one, problem=changed)
+
+
+def _asked(item: RequestSummary) -> str:
+    """Return the digest of what a request asks; empty for one without canonical JSON."""
+    try:
+        return asked_digest(item.promise, item.run)
+    except ValueError:
+        return ""
 
 
 def _done(one: PlannedDecision, result: DecisionResult | HitlError) -> _Line:
