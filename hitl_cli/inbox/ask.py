@@ -57,6 +57,7 @@ from hitl_cli.requests.question import (
     Digest,
     Escalation,
     Question,
+    asker_of,
     found_by,
     not_askable,
     question_of,
@@ -474,6 +475,13 @@ def withdraw(client: Client, actor: Actor, posted: StandaloneRequest) -> Promise
     """Cancel a request that the actor may see, and return its promise: canceled, or decided earlier."""
     if not Sight(actor).among(client, [posted.promise]):
         raise no_request(posted.id)
+    asker = asker_of(posted.promise, None)
+    if asker is not None and "start" not in actor.may and not actor.groups.same(actor.person, asker):
+        raise NotAllowed(
+            f"{posted.id} was asked by {asker}: others take it back with the permission start. Nothing was"
+            " changed.",
+            code="not-asker",
+        )
     audit = Audit(id=fresh_id(), by=actor.person, via=actor.via, at=client.now())
     value = error_value("withdrawn by the requester", audit.headers())
     return as_promise(client.call_many([cancel_request(posted.id, value)])[0])

@@ -310,7 +310,13 @@ def record_vote(
     """
     own = [ballot for ballot in cast_before if groups.same(ballot.vote.by, vote.by)]
     number = max((ballot.number for ballot in own), default=0)
-    repeats = bool(own) and same_vote(own[-1].vote, vote) and vote.comment in (None, own[-1].vote.comment)
+    last = own[-1].vote if own else None
+    repeats = (
+        last is not None
+        and same_vote(last, vote)
+        and last.deputy_for == vote.deputy_for
+        and vote.comment in (None, last.comment)
+    )
     if repeats and _proves(own[-1].audit, audit):
         return False
     while True:

@@ -17,6 +17,7 @@ from hitl_cli.inbox.pending import RequestFilter
 from hitl_cli.inbox.watch import watch_inbox
 from hitl_cli.people.actor import Actor
 from hitl_cli.people.away import Away, absences_of
+from hitl_cli.people.contacts import Directory
 from hitl_cli.people.groups import NO_GROUPS, groups_of
 from hitl_cli.people.sight import Sight
 from hitl_cli.people.visibility import RoleSettings, Visibility, VisibilitySettings
@@ -189,6 +190,15 @@ def test_in_a_quorum_a_deputy_is_one_and_takes_the_place_of_one(client: Client) 
     assert inbox(client, "ops").decide("r", YES).settled
     asked(client, "reviewer", "ops", id="s", approvals=2)
     assert inbox(client, "lead").decide("s", NO).settled  # the no of a deputy is that of who is away
+
+
+def test_a_deputy_to_whom_it_is_assigned_then_votes_for_themselves(client: Client) -> None:
+    away(client, "reviewer", "lead")
+    asked(client, "reviewer", "ops", approvals=2, reassign="assignees")
+    assert not inbox(client, "lead").decide("q", YES).settled
+    inbox(client, "ops").assign("q", ["reviewer", "lead"], Directory(), "default")
+    assert not inbox(client, "reviewer").decide("q", YES).settled
+    assert inbox(client, "lead").decide("q", YES).settled
 
 
 def test_a_deputy_counts_for_the_group_of_who_is_away(client: Client) -> None:

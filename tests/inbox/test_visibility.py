@@ -70,6 +70,18 @@ def ids(client: Client, person: str, **more: Any) -> list[str]:
     return [item.id for item in inbox(client, person, **more).list()[0]]
 
 
+def test_who_may_only_ask_and_read_takes_back_no_request_of_others(client: Client) -> None:
+    for id in ("q", "own"):
+        put(client, id, "lead", by="lead" if id == "own" else "asker")
+    reader = inbox(client, "lead", may=frozenset({"ask", "read", "decide"}))
+    with pytest.raises(NotAllowed) as refused:
+        reader.withdraw(reader.asked("q"))
+    assert refused.value.code == "not-asker"
+    assert reader.find("q").waits
+    for own, id in ((reader, "own"), (inbox(client, "lead"), "q")):
+        assert own.withdraw(own.asked(id)).state == "rejected_canceled"
+
+
 def test_who_is_asked_now_or_later_asks_or_decided_sees_it(client: Client) -> None:
     late = (Escalation(after=DAY_MS, to=("boss",)),)
     put(client, "named", "lead", escalate=late)
