@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hitl_cli.cli.completion import complete_assignee
 from hitl_cli.cli.context import inbox_of, opened
 from hitl_cli.cli.decide import Id
 from hitl_cli.cli.options import AsJson, Server, Token, Who, argument, flag, value
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
 def assign(
     ctx: typer.Context,
     id: Id,
-    names: Annotated[list[str], argument("NAME...", "People, or groups as group:NAME.")],
+    names: Annotated[
+        list[str], argument("NAME...", "People, or groups as group:NAME.", complete=complete_assignee)
+    ],
     add: Annotated[bool, flag("Keep the present assignees as well.", "--add")] = False,
     who: Who = None,
     as_json: AsJson = False,

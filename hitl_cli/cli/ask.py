@@ -14,6 +14,7 @@ import msgspec
 import typer
 
 from hitl_cli import defaults
+from hitl_cli.cli.completion import complete_assignee
 from hitl_cli.cli.context import (
     acting,
     handling,
@@ -103,7 +104,12 @@ def ask(
         ),
     ] = None,
     to: Annotated[
-        list[str] | None, value("WHO", "Assignee: a person or group:NAME (repeatable). Default: anyone.")
+        list[str] | None,
+        value(
+            "WHO",
+            "Assignee: a person or group:NAME (repeatable). Default: anyone.",
+            complete=complete_assignee,
+        ),
     ] = None,
     details: Annotated[str | None, value("JSON|@FILE", "Details to show below the prompt.")] = None,
     arguments: Annotated[

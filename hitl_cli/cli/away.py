@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hitl_cli.cli.completion import complete_person
 from hitl_cli.cli.context import inbox_of, opened
 from hitl_cli.cli.options import AsJson, Server, Token, Who, flag, value
 from hitl_cli.cli.output import note, note_unknown, print_json
@@ -32,9 +33,13 @@ def away(
         value("WHEN", "Until when: a day, whose end is meant, an instant or a duration.", "--until"),
     ] = None,
     since: Annotated[str | None, value("WHEN", "From when. Default: now.", "--from")] = None,
-    to: Annotated[str | None, value("NAME", "Your deputy, who is asked as well.", "--to")] = None,
+    to: Annotated[
+        str | None, value("NAME", "Your deputy, who is asked as well.", "--to", complete=complete_person)
+    ] = None,
     end: Annotated[bool, flag("You are back.", "--end")] = False,
-    person: Annotated[str | None, value("NAME", "For this person, as an operator.", "--for")] = None,
+    person: Annotated[
+        str | None, value("NAME", "For this person, as an operator.", "--for", complete=complete_person)
+    ] = None,
     who: Who = None,
     as_json: AsJson = False,
     server: Server = None,

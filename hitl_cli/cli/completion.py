@@ -108,3 +108,23 @@ def complete_run(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
         return ((run.id, f"{run.function or ''} {run.state}") for run in newest)
 
     return offered(ctx, incomplete, look)
+
+
+def complete_person(incomplete: str) -> list[str]:
+    """Return the people in the settings."""
+    return _named(incomplete, groups=False)
+
+
+def complete_assignee(incomplete: str) -> list[str]:
+    """Return the people in the settings, and the groups as group:NAME."""
+    return _named(incomplete, groups=True)
+
+
+def _named(incomplete: str, *, groups: bool) -> list[str]:
+    from hitl_cli.requests.question import GROUP
+
+    with contextlib.suppress(HitlError):
+        known = Settings().directory()
+        names = [*known.people, *(f"{GROUP}{name}" for name in known.groups if groups)]
+        return [name for name in names if name.startswith(incomplete) and needs_no_quotes(name)]
+    return []

@@ -13,7 +13,7 @@ import typer
 
 from hitl_cli.auth import links
 from hitl_cli.auth.signing_keys import load_keys
-from hitl_cli.cli.completion import complete_promise
+from hitl_cli.cli.completion import complete_person, complete_promise
 from hitl_cli.cli.context import named_server, open_client, reached_gateway
 from hitl_cli.cli.options import AsJson, Family, Server, Token, Who, argument, family, flag, value
 from hitl_cli.cli.output import is_terminal, note, print_json
@@ -63,7 +63,9 @@ def create(
             complete=complete_promise,
         ),
     ],
-    person: Annotated[str, value("PERSON", "Person who answers with the link.", "--for")],
+    person: Annotated[
+        str, value("PERSON", "Person who answers with the link.", "--for", complete=complete_person)
+    ],
     expires: Annotated[str | None, value("DURATION", "How long the link is valid. Default: 30d.")] = None,
     post: Annotated[
         bool, flag("For a program: a URL that takes the answer by POST, and has no page.", "--post")
@@ -103,7 +105,8 @@ def revoke(
     ctx: typer.Context,
     what: Annotated[str, argument("LINK|ID", "A link, or a request to revoke all its links.")],
     person: Annotated[
-        str | None, value("PERSON", "With a request: only the links of this person.", "--for")
+        str | None,
+        value("PERSON", "With a request: only the links of this person.", "--for", complete=complete_person),
     ] = None,
     who: Who = None,
     server: Server = None,

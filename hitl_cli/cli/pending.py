@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hitl_cli.cli.completion import complete_assignee
 from hitl_cli.cli.context import acting, inbox_of, open_client, reached_gateway
 from hitl_cli.cli.options import AsJson, Every, Limit, Matching, Server, Token, Who, flag, value
 from hitl_cli.cli.output import note, print_json
@@ -52,7 +53,8 @@ LOUD = {"urgent": "bold red", "high": "red"}
 """The colors of priorities."""
 
 To = Annotated[
-    list[str] | None, value("NAME", "Only requests for this person or group (repeatable).", "--to")
+    list[str] | None,
+    value("NAME", "Only requests for this person or group (repeatable).", "--to", complete=complete_assignee),
 ]
 Tagged = Annotated[
     list[str] | None, value("NAME=VALUE", "Only requests with this tag (repeatable).", "--tag")

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from hitl_cli.auth.removal import remove as remove_person
+from hitl_cli.cli.completion import complete_person
 from hitl_cli.cli.context import open_client
 from hitl_cli.cli.options import AsJson, Server, Token, argument
 from hitl_cli.cli.output import note, print_json
@@ -19,7 +20,7 @@ from hitl_cli.settings import Settings
 
 def remove(
     ctx: typer.Context,
-    name: Annotated[str, argument("NAME", "The person.")],
+    name: Annotated[str, argument("NAME", "The person.", complete=complete_person)],
     as_json: AsJson = False,
     server: Server = None,
     token: Token = None,

@@ -138,19 +138,32 @@ def test_completion_offers_what_waits(hitl: Hitl) -> None:
     hitl.worker()
     hitl.ok("start", "hitl-001")
     hitl.waiting()
+    assert _completed(hitl, "approve hit") == ["hitl-001:1"]
+
+
+def test_completion_offers_the_people_and_groups_of_the_settings(hitl: Hitl) -> None:
+    (hitl.folder / "hitl.toml").write_text("[people.lead]\n[people.ops]\n[groups.ops]\nmembers = ['ops']\n")
+    assert _completed(hitl, "assign hitl-001 l") == ["lead"]
+    assert _completed(hitl, "ask --to ") == ["lead", "ops", "group:ops"]
+    assert _completed(hitl, "away --to ") == ["lead", "ops"]
+
+
+def _completed(hitl: Hitl, line: str) -> list[str]:
+    words = f"hitl {line}"
     completed = forked.run(
         [HITL],
         env={
             **hitl.env,
             "_HITL_COMPLETE": "complete_bash",
-            "COMP_WORDS": "hitl approve hit",
-            "COMP_CWORD": "2",
+            "COMP_WORDS": words,
+            "COMP_CWORD": str(words.count(" ")),
         },
+        cwd=hitl.folder,
         capture_output=True,
         text=True,
         check=False,
     )
-    assert completed.stdout.split() == ["hitl-001:1"]
+    return str(completed.stdout).split()
 
 
 def test_the_version_is_shown(hitl: Hitl) -> None:
