@@ -23,6 +23,12 @@ FILES = (WORKFLOWS, TEST, SETTINGS, "pyproject.toml", "README.md", ".gitignore",
 UNNAMED = "workflows"
 """The name of a project whose folder has no letter or digit in its name."""
 
+NEEDED = ("resonate-hitl", "mypy", "pytest", "ruff")
+"""What a project depends on: its own name must be another."""
+
+PACKAGE = f"{UNNAMED}/__init__.py"
+"""Python takes such a package for the module of the workflows, which the test imports."""
+
 
 class ProjectFile(Struct, frozen=True, kw_only=True):
     """One file of a project: the text to write, or why the file is left as it is."""
@@ -35,6 +41,8 @@ class ProjectFile(Struct, frozen=True, kw_only=True):
 def new_project(folder: Path) -> list[ProjectFile]:
     """Return the files of a project in a folder, which need not exist. Nothing is written."""
     name = re.sub(r"[^a-z0-9]+", "-", folder.resolve().name.lower()).strip("-") or UNNAMED
+    if name in NEEDED:
+        name = f"{name}-{UNNAMED}"
     return [
         ProjectFile(name=file, text=_text(file, name), kept=_reason_to_keep(folder, file)) for file in FILES
     ]
@@ -71,6 +79,8 @@ def _reason_to_keep(folder: Path, file: str) -> str | None:
         return "it exists"
     if file == TEST and (folder / WORKFLOWS).exists(follow_symlinks=False):
         return f"{WORKFLOWS} exists"
+    if file == TEST and (folder / PACKAGE).exists():
+        return f"{PACKAGE} exists"
     pyproject = folder / "pyproject.toml"
     if file == SETTINGS and pyproject.is_file() and Settings({}, folder).path == pyproject:
         return "pyproject.toml has [tool.hitl]"

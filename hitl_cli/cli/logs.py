@@ -85,17 +85,23 @@ class _OneObject(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return the record with what it is about, and its error and traceback."""
         error = record.exc_info[1] if record.exc_info else None
+        trace = self.formatException(record.exc_info) if record.exc_info and error else None
         document = {
             "event": getattr(record, "event", "log"),
             "at": iso(round(record.created * 1_000)),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage() + (f": {logged(error)}" if error else ""),
-            "traceback": self.formatException(record.exc_info) if record.exc_info and error else None,
+            "message": _as_utf8(record.getMessage() + (f": {logged(error)}" if error else "")),
+            "traceback": None if trace is None else _as_utf8(trace),
             **fields_of(record),
             **getattr(record, "also", {}),
         }
         return printable_json(to_json(document))
+
+
+def _as_utf8(text: str) -> str:
+    """Return a text for JSON: the name of a file may have bytes that are no text."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _is_news(record: logging.LogRecord) -> bool:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from hitl_cli.admin.project import FILES, new_project
+from hitl_cli.admin.project import FILES, NEEDED, PACKAGE, new_project
 from tests.conftest import wait_until
 from tests.gateway.test_dev import DevProcess
 
@@ -91,7 +93,24 @@ def test_a_place_that_cannot_be_written_is_named(hitl: Hitl) -> None:
     assert "/proc/new" in hitl.fails(2, "init", "/proc/new", code="bad-file")
 
 
-@pytest.mark.parametrize(("folder", "name"), [("Pay & Ship!", "pay-ship"), ("…", "workflows")])
+NAMES = [("Pay & Ship!", "pay-ship"), ("…", "workflows"), ("PyTest", "pytest-workflows")]
+
+
+def test_no_test_is_written_that_would_import_another_package(tmp_path: Path) -> None:
+    (tmp_path / "workflows").mkdir()
+    (tmp_path / PACKAGE).touch()
+    kept = {file.name: file.kept for file in new_project(tmp_path) if file.kept}
+    assert kept == {"test_workflows.py": f"{PACKAGE} exists"}
+
+
+def test_a_project_is_named_as_nothing_that_it_needs(tmp_path: Path) -> None:
+    texts = {file.name: file.text for file in new_project(tmp_path)}
+    project = tomllib.loads(texts["pyproject.toml"])
+    needed = [*project["project"]["dependencies"], *project["dependency-groups"]["dev"]]
+    assert {re.split(r"[<>=\[]", one)[0] for one in needed} == set(NEEDED)
+
+
+@pytest.mark.parametrize(("folder", "name"), NAMES)
 def test_the_project_has_a_valid_name(tmp_path: Path, folder: str, name: str) -> None:
     texts = {file.name: file.text for file in new_project(tmp_path / folder)}
     assert f'name = "{name}"' in texts["pyproject.toml"]

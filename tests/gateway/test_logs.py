@@ -91,3 +91,12 @@ def test_a_line_has_its_own_fields_those_of_its_error_and_those_of_its_context()
         "person": "ops",
         "code": NotFound.code,
     }
+
+
+def test_a_line_in_json_takes_the_name_of_a_file_that_is_no_text() -> None:
+    name = "\udcff\x1b[2J\n.py"
+    record = logging.LogRecord("hitl_cli", logging.WARNING, __file__, 1, "%s: \u202e", (name,), None)
+    text = logs._OneObject().format(record)
+    assert text.isascii()
+    assert "\n" not in text
+    assert json.loads(text)["message"] == "\\udcff\x1b[2J\n.py: \u202e"
