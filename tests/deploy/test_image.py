@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hitl_cli.cli.serving import STOPPED_WITHIN_S
-from tests.deploy.dockerfile import Container, built, stages
+from tests.deploy.dockerfile import Container, Stage, built, stages
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = ROOT / "deploy" / "Dockerfile"
@@ -32,6 +32,15 @@ def test_it_installs_what_the_lock_has_and_copies_what_docker_may_read() -> None
         for source in argument.split()[:-1]:
             assert f"!{source}" in ignored
             assert (ROOT / source).exists()
+
+
+def test_it_verifies_signed_decisions() -> None:
+    assert all("--extra passkeys" in run for run in _runs(BUILD) if "uv sync" in run)
+    assert any("apt-get install" in run and "openssh-client" in run for run in _runs(LAST))
+
+
+def _runs(stage: Stage) -> list[str]:
+    return [argument for name, argument in stage.steps if name == "RUN"]
 
 
 def test_it_is_not_root_and_is_asked_to_end_as_hitl_expects() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -181,6 +182,12 @@ def test_the_settings_are_valid_and_the_files_are_there() -> None:
         for volume in one["volumes"]:
             source = volume.partition(":")[0]
             assert source in COMPOSE["volumes"] or source == "./resonate.sql" or (DEPLOY / source).exists()
+
+
+def test_no_secret_is_an_argument_of_a_command_that_is_started() -> None:
+    places = [DEPLOY / "postgres" / "role.sh", *DEPLOY.parent.glob("docs/guides/*.md")]
+    found = [re.findall(r"psql .*(?:--set|-c|-v)[ =].*\$\(cat .*", file.read_text()) for file in places]
+    assert not any(found)
 
 
 @pytest.mark.heavy
