@@ -86,6 +86,7 @@ class OurNginx(Proxy):
                 "listen 80;": f"listen 127.0.0.1:{self.plain_port};",
                 "listen 443 ssl http2;": f"listen 127.0.0.1:{self.port} ssl http2;",
                 "Host $host;": "Host $host:$server_port;",
+                "/var/log/nginx/error.log": f"{self.folder}/error.log",
             },
         )
         config = self.folder / "nginx.conf"
@@ -98,7 +99,7 @@ class OurNginx(Proxy):
     @property
     def log(self) -> str:
         """What it logged."""
-        return (self.folder / "access.log").read_text()
+        return "".join((self.folder / f"{name}.log").read_text() for name in ("access", "error"))
 
 
 class OurCaddy(Proxy):

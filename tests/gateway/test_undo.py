@@ -152,6 +152,7 @@ def test_what_is_not_undone_is_made_and_the_page_tells_if_somebody_else_was_firs
     with visited.hitl.client() as client:
         decide(client, "g-2", rejection(by="lead", via="cli", reason="no"))
         wait_until(lambda: "did not count" in browser.get("/?all=0", Sec_Fetch_Mode="cors").main)
+        assert 'role="alert" data-code="held-failed"' in browser.get("/?all=0", Sec_Fetch_Mode="cors").main
         assert not is_open(visited, "g-1")
     assert "May g-2?" in browser.get("/?all=0").main
     assert "did not count" not in browser.get("/?all=0").main
