@@ -32,11 +32,11 @@ class Comment(Struct, frozen=True, kw_only=True):
     text: str
 
 
-def check_text(text: str) -> None:
+def check_text(text: str, what: str = "comment") -> None:
     """Raise BadInput for a comment that is empty or too long."""
     if not text.strip():
-        raise BadAnswer("the comment is empty.")
-    check_comment(text)
+        raise BadAnswer(f"the {what} is empty.")
+    check_comment(text, what)
 
 
 def add_comment(

@@ -355,7 +355,7 @@ class Inbox:
         from hitl_cli.inbox.comments import check_text
         from hitl_cli.inbox.thread import ask_back
 
-        check_text(text)
+        check_text(text, "question")
         check_person(self.actor.person)
         return ask_back(self.client, self.actor, self._found("decide", request=request, whole=whole), text)
 
@@ -368,7 +368,7 @@ class Inbox:
         from hitl_cli.inbox.comments import check_text
         from hitl_cli.inbox.thread import answer_back
 
-        check_text(text)
+        check_text(text, "answer")
         check_person(self.actor.person)
         item = self._found("decide", "ask", request=self._own(request) or request, whole=whole)
         return answer_back(self.client, self.actor, item, text)

@@ -81,10 +81,10 @@ class DecisionInput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
                 check_data(given)
 
 
-def check_comment(text: str | None) -> None:
-    """Raise BadInput for a comment that is too long."""
+def check_comment(text: str | None, what: str = "comment") -> None:
+    """Raise BadInput for a comment, or another text of a person, that is too long."""
     if text is not None and len(text.encode(errors="surrogatepass")) > MAX_COMMENT_BYTES:
-        raise TooLarge(f"the comment is too long: at most {MAX_COMMENT_BYTES:,} bytes are allowed.")
+        raise TooLarge(f"the {what} is too long: at most {MAX_COMMENT_BYTES:,} bytes are allowed.")
 
 
 def check_data(data: Json) -> None:
