@@ -98,6 +98,11 @@ def test_a_deployment_is_found_checked_and_drained() -> None:
     assert service["spec"]["selector"] in budgets
 
 
+def test_no_proxy_logs_the_addresses_of_links() -> None:
+    [ingress] = kind("Ingress")
+    assert ingress["metadata"]["annotations"]["nginx.ingress.kubernetes.io/enable-access-log"] == "false"
+
+
 def test_what_a_pod_mounts_is_in_the_examples() -> None:
     known = {found["metadata"]["name"] for found in manifests("example")} | MADE_BY_HAND
     for pod in pods():
