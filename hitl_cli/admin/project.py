@@ -39,13 +39,15 @@ class ProjectFile(Struct, frozen=True, kw_only=True):
 
 
 def new_project(folder: Path) -> list[ProjectFile]:
-    """Return the files of a project in a folder, which need not exist. Nothing is written."""
+    """Return the files of a project in a folder, which need not exist, without writing any. Raises BadInput."""
     name = re.sub(r"[^a-z0-9]+", "-", folder.resolve().name.lower()).strip("-") or UNNAMED
     if name in NEEDED:
         name = f"{name}-{UNNAMED}"
-    return [
-        ProjectFile(name=file, text=_text(file, name), kept=_reason_to_keep(folder, file)) for file in FILES
-    ]
+    try:
+        kept = {file: _reason_to_keep(folder, file) for file in FILES}
+    except OSError as error:
+        raise BadInput(f"{folder} cannot be read: {error.strerror}.", code="bad-file") from error
+    return [ProjectFile(name=file, text=_text(file, name), kept=why) for file, why in kept.items()]
 
 
 def write(folder: Path, project: list[ProjectFile]) -> None:

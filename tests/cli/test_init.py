@@ -91,6 +91,7 @@ def test_a_place_that_cannot_be_written_is_named(hitl: Hitl) -> None:
     assert "file/below cannot be written" in hitl.fails(2, "init", "file/below", code="bad-file")
     assert "file cannot be written" in hitl.fails(2, "init", "file", code="bad-file")
     assert "/proc/new" in hitl.fails(2, "init", "/proc/new", code="bad-file")
+    assert "File name too long" in hitl.fails(2, "init", "x" * 300, code="bad-file")
 
 
 NAMES = [("Pay & Ship!", "pay-ship"), ("…", "workflows"), ("PyTest", "pytest-workflows")]
