@@ -39,7 +39,7 @@ class ProjectFile(Struct, frozen=True, kw_only=True):
 
 
 def new_project(folder: Path) -> list[ProjectFile]:
-    """Return the files of a project in a folder, which need not exist, without writing any. Raises BadInput."""
+    """Return the files of a project in a folder, which need not exist. Writes nothing. Raises BadInput."""
     name = re.sub(r"[^a-z0-9]+", "-", folder.resolve().name.lower()).strip("-") or UNNAMED
     if name in NEEDED:
         name = f"{name}-{UNNAMED}"
