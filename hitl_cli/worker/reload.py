@@ -71,20 +71,21 @@ class Supervised:
     @contextmanager
     def loading(self) -> Iterator[None]:
         """Report whether a block loads the code, and wait until it may be served."""
-        loaded = False
+        loaded, may_serve = False, threading.Event()
+        threading.Thread(target=self._stop_with_it, args=(may_serve,), daemon=True).start()
         try:
             yield
             loaded = True
         finally:
             report = _Report(loaded=loaded, files=_own_files())
             self._link.sendall(msgspec.json.encode(report) + b"\n")
-        if not self._link.recv(1):
-            sys.exit(0)
-        threading.Thread(target=self._stop_with_it, daemon=True).start()
+        may_serve.wait()
 
-    def _stop_with_it(self) -> None:
-        if not self._link.recv(1):
-            os.kill(os.getpid(), signal.SIGTERM)
+    def _stop_with_it(self, may_serve: threading.Event) -> None:
+        """Stop this process when `hitl dev` has ended, also while code that never ends is loaded."""
+        while self._link.recv(1):
+            may_serve.set()
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 class _Worker(Struct, frozen=True):

@@ -218,6 +218,18 @@ def test_the_worker_ends_with_hitl_dev_however_it_ends(
 
 
 @pytest.mark.heavy
+def test_code_that_never_ends_loading_ends_with_hitl_dev(hitl: Hitl, dev: Callable[..., DevProcess]) -> None:
+    pid = hitl.folder / "pid"
+    (hitl.folder / "endless.py").write_text(
+        f"import os, pathlib\npathlib.Path({str(pid)!r}).write_text(str(os.getpid()))\nwhile True: pass\n"
+    )
+    one = dev("--app", "endless.py", reloads=True)
+    child = wait_until(lambda: pid.exists() and pid.read_text())
+    one.kill()
+    wait_until(lambda: not Path(f"/proc/{child}").exists())
+
+
+@pytest.mark.heavy
 def test_hitl_dev_ends_with_a_worker_that_dies_by_itself(
     dev: Callable[..., DevProcess], app: Callable[[str, str], None]
 ) -> None:
