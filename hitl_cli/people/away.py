@@ -108,7 +108,8 @@ def _close(client: Client, of: str, *, below: int | None) -> bool:
     ]
     for answer in client.call_many(list(map(closing_id, found))) if found else ():
         as_promise(answer)
-    _known(client).forget()
+    for known in list(_KNOWN.values()):  # those of other threads, too: who says it sees it at once
+        known.forget()
     return bool(found)
 
 

@@ -15,6 +15,7 @@ from hitl_cli.people.actor import Actor
 from hitl_cli.requests.question import Digest, Question, Refused
 from tests.acting import approval, decide, rejection
 from tests.cli.requests import DAY_MS
+from tests.conftest import wait_until
 from tests.gateway.desk import Desk, Document, address
 
 if TYPE_CHECKING:
@@ -29,7 +30,9 @@ HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(1)>\"'"
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     """A gateway on this machine, where `ada` acts, who is one of the group ops."""
     folder = tmp_path_factory.mktemp("desk")
-    (folder / "hitl.toml").write_text('[groups.ops]\nmembers = ["ada", "reviewer"]\n')
+    (folder / "hitl.toml").write_text(
+        '[groups.ops]\nmembers = ["ada", "reviewer"]\n[visibility.workflows]\n"hidden-*" = "assigned"\n'
+    )
     shared = Desk(folder)
     yield shared
     shared.gateway.clear_away()
@@ -571,6 +574,14 @@ def test_approving_says_what_came_of_it(desk: Desk) -> None:
     assert (settled.state, audit.by, audit.via) == ("resolved", "ada", "web")
 
 
+def test_who_assigns_away_what_they_may_not_see_then_is_led_to_the_inbox(desk: Desk) -> None:
+    question = Question(prompt="Ship?", to=("ada",), reassign="assignees")
+    for id, where in (("hidden-1", "/"), ("seen-1", "/r/seen-1")):
+        reply = desk.post(desk.put(id, question), verdict="assign", names="bob", how="replace")
+        assert (reply.status, reply.headers["Location"]) == (303, where)
+    assert desk.get("/r/hidden-1").status == 404
+
+
 def test_it_is_claimed_and_assigned_under_more(desk: Desk) -> None:
     path = desk.put("more:1", Question(prompt="Ship?", to=("ada", "bob"), reassign="assignees", extend=10**8))
     page = desk.taken(path, verdict="claim", time="2h")
@@ -597,7 +608,7 @@ def test_it_is_asked_back_answered_and_decided_for_who_is_away(desk: Desk) -> No
     with desk.hitl.client() as client:
         away = Inbox(client, Actor(person="gone", via="test"))
         away.go_away(until=client.now() + 3_600_000, to="cy")
-    assert "gone is away until" in desk.get(path).text
+    wait_until(lambda: "gone is away until" in desk.get(path).text)  # who is away is believed for 1 s
     desk.hitl.ok("approve", "back:1", "--as", "cy")
     assert "cy for gone" in desk.get(path).text
     with desk.hitl.client() as client:

@@ -105,6 +105,7 @@ def test_a_server_that_is_stopped_has_no_slots_or_takes_no_writes(hitl: Hitl) ->
         hitl.workers.append(gateway)
         refused = gateway.post("/api/v1/requests/later/decision", {"verdict": "approve"})
         assert (refused.status, refused.json["code"]) == (503, "read-only")
+        gateway.stop()  # it holds some of the few connections
         server.execute(read_only.format(name, False))
         server.stop("fast")
         told_everywhere(hitl, "server-unreachable")

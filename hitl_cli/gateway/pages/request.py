@@ -14,7 +14,16 @@ import msgspec
 from aiohttp import web
 from msgspec import UNSET
 
-from hitl_cli.errors import BadAnswer, BadInput, Conflict, DoesNotFit, HitlError, NotAllowed, TimedOut
+from hitl_cli.errors import (
+    BadAnswer,
+    BadInput,
+    Conflict,
+    DoesNotFit,
+    HitlError,
+    NotAllowed,
+    NotFound,
+    TimedOut,
+)
 from hitl_cli.forms import fields
 from hitl_cli.forms.submission import read
 from hitl_cli.gateway.auth.redirects import HOME
@@ -144,7 +153,19 @@ async def take(
         )
     if isinstance(done, Held):
         return await _held(request, visitor, done, address_of)
-    return web.Response(status=SEE_OTHER, headers={"Location": address_of(done)})
+    where = address_of(done)
+    if verdict == "assign" and visitor.via != "link" and not await _is_seen(request, visitor, done):
+        where = HOME  # its page would say that there is none
+    return web.Response(status=SEE_OTHER, headers={"Location": where})
+
+
+async def _is_seen(request: Request, visitor: Visitor, id: str) -> bool:
+    """Whether a visitor may still see a request."""
+    try:
+        await gateway_of(request).inbox(visitor.actor, lambda inbox: inbox.find(id, whole=True))
+    except NotFound:
+        return False
+    return True
 
 
 async def _held(
