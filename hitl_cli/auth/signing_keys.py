@@ -5,16 +5,16 @@ The first key signs. The others were rotated out, and stay valid until everythin
 
 from __future__ import annotations
 
-import fcntl
 import os
 import secrets
 import stat
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import Struct
 
+from hitl_cli.engine.disk import folder_lock
 from hitl_cli.errors import BadInput, BadKey
 from hitl_cli.format.stable_ids import stable_id
 
@@ -99,16 +99,13 @@ def rotate(path: Path, now: int, *, forget: bool = False) -> Keys:
 @contextmanager
 def _alone(path: Path) -> Iterator[None]:
     """Lock the file, so that concurrent rotations do not lose a key. Raises BadInput."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        folder = os.open(path.parent, os.O_RDONLY)
-    except OSError as error:
-        raise BadKey(f"the keys cannot be stored in {path}: {error.strerror}.") from error
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
+    with ExitStack() as locked:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            locked.enter_context(folder_lock(path))
+        except OSError as error:
+            raise BadKey(f"the keys cannot be stored in {path}: {error.strerror}.") from error
         yield
-    finally:
-        os.close(folder)
 
 
 def _read_keys(path: Path) -> Keys:

@@ -71,12 +71,12 @@ class LogFile:
 
 
 @contextlib.contextmanager
-def folder_lock(database: Path) -> Iterator[None]:
-    """Be the only one who holds this lock on the file's folder. It has no effect on locks of the file.
+def folder_lock(path: Path) -> Iterator[None]:
+    """Be the only one who holds this lock on a file's folder. It has no effect on locks of the file.
 
     Raises OSError.
     """
-    folder = os.open(database.parent, os.O_RDONLY)
+    folder = os.open(path.parent, os.O_RDONLY)
     try:
         fcntl.flock(folder, fcntl.LOCK_EX)
         yield

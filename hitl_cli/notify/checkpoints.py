@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from hitl_cli.client.protocol import ProtocolRequest, as_promise, get_promise
+from hitl_cli.client.protocol import as_promise, get_promise
+from hitl_cli.client.records import closing_id
 from hitl_cli.client.tags import CHECKPOINT_PREFIX
-from hitl_cli.client.wire import decode_as, encode
+from hitl_cli.client.wire import decode_as
 from hitl_cli.errors import HitlError, logged
 from hitl_cli.format.durations import parse_duration
 from hitl_cli.format.mail_headers import Mailbox
@@ -83,8 +84,7 @@ class CheckpointMaker:
         if made is None or signed_with(made, settings.known) is None:
             return  # another process has made it, or somebody else wrote a promise with this id
         hand_over(made, directory)
-        close = {"id": id, "state": "resolved", "value": encode(None)}
-        as_promise(client.call_many([ProtocolRequest("promise.settle", close)])[0])
+        as_promise(client.call_many([closing_id(id)])[0])
         logger.info("checkpoint of the history made: %s leaves, root %s", f"{made.size:,}", made.root)
         self._done, self._complaint = id, ""
 

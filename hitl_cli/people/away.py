@@ -145,8 +145,8 @@ class _Records:
         self._read_at = 0.0
         self._version: int | None = None
         self._found: list[Away] = []
-        self.made: dict[int, Groups] = {}
-        """Groups with deputies, by the identity of those that they were made of."""
+        self.made: dict[int, tuple[Groups, Groups]] = {}
+        """Groups, and the same with deputies, by the identity of the first."""
 
     @property
     def client(self) -> Client:
@@ -174,7 +174,7 @@ class _Absent(Standing):
     """Who is away now, of a client's server, for some groups. It is read when it is asked for."""
 
     def __init__(self, records: _Records, groups: Groups) -> None:
-        self.groups = groups
+        self._groups = groups
         self._all = records
         self._seen: list[Away] = []
         self._looked_at = 0.0
@@ -201,11 +201,11 @@ class _Absent(Standing):
             return
         self._seen, self._looked_at = records, at
         now = self._all.client.now()
-        active = [one for one in _last(records, self.groups) if one.since <= now < one.until]
+        active = [one for one in _last(records, self._groups) if one.since <= now < one.until]
         if active == self._active:
             return
-        self._active, self._away = active, tuple(absences_of(self.groups, active))
-        self._stands_in = by_deputy(self._away, self.groups)
+        self._active, self._away = active, tuple(absences_of(self._groups, active))
+        self._stands_in = by_deputy(self._away, self._groups)
 
 
 _KNOWN: WeakKeyDictionary[Client, _Records] = WeakKeyDictionary()
@@ -262,13 +262,13 @@ def by_deputy(absences: Iterable[Absence], groups: Groups) -> dict[str, tuple[Ab
 def with_deputies(client: Client, groups: Groups) -> Groups:
     """Return groups that know who is away now. The same object for the same groups."""
     records = _known(client)
-    found = records.made.get(id(groups))
-    if found is None or found.standing.groups is not groups:
+    known, made = records.made.get(id(groups), (None, groups))
+    if known is not groups:
         if len(records.made) >= MOST_MADE:
             records.made.clear()
-        found = replace(groups, standing=_Absent(records, groups))
-        records.made[id(groups)] = found
-    return found
+        made = replace(groups, standing=_Absent(records, groups))
+        records.made[id(groups)] = groups, made
+    return made
 
 
 def absences_of(groups: Groups, active: Iterable[Away]) -> list[Absence]:

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Struct
 
-from hitl_cli.client.protocol import ProtocolRequest, search
-from hitl_cli.client.records import records_of_many, under
+from hitl_cli.client.protocol import search
+from hitl_cli.client.records import closing_id, records_of_many, under
 from hitl_cli.client.tags import AMENDS_TAG, CLAIM_TAG
-from hitl_cli.client.wire import audit_in, child_id, decode_as, encode, headers_of
+from hitl_cli.client.wire import audit_in, child_id, decode_as, headers_of
 from hitl_cli.requests.amendments import Amendment, AmendmentKind, claim_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from hitl_cli.client.protocol import Client
+    from hitl_cli.client.protocol import Client, ProtocolRequest
     from hitl_cli.client.wire import Audit, Promise
 
 
@@ -51,8 +51,7 @@ def create_request(request: Promise, said: AmendmentInput, audit: Audit, number:
 
 def closing_of(id: str, number: int) -> ProtocolRequest:
     """Return the promise.settle that ends the record of a claim."""
-    settle = {"id": _id_of(id, number), "state": "resolved", "value": encode(None, None)}
-    return ProtocolRequest("promise.settle", settle)
+    return closing_id(_id_of(id, number))
 
 
 def claims(client: Client) -> dict[str, Amendment]:

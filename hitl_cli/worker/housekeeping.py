@@ -9,7 +9,6 @@ deadlines (hitl_cli/inbox/deadlines.py).
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -18,6 +17,7 @@ from hitl_cli.inbox.deadlines import DueRequests
 from hitl_cli.inbox.held import make_left
 from hitl_cli.inbox.pending import settle_complete
 from hitl_cli.notify.checkpoints import CheckpointMaker
+from hitl_cli.worker.periodic_thread import PeriodicThread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,11 +30,8 @@ logger = logging.getLogger(__name__)
 
 COUNT_EVERY_S = 30.0
 
-STOP_S = 1.0
-"""How long a process that ends waits for work in progress: a server may never answer."""
 
-
-class Housekeeper:
+class Housekeeper(PeriodicThread):
     """Does the periodic work in a thread of its own: at once, and then every `every_s` seconds.
 
     Deadlines on a Resonate Server are looked at in between.
@@ -48,23 +45,12 @@ class Housekeeper:
         unheard: Reconciler | None = None,
     ) -> None:
         """`open_client` is called in that thread; `unheard` finds requests without notifications."""
+        super().__init__("votes")
         self._unheard = unheard
         self._checkpoints = CheckpointMaker(directory)
         self._open_client = open_client
         self._directory = directory
         self._every_s = every_s
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="votes", daemon=True)
-
-    def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Stop the thread."""
-        self._stopped.set()
-        if self._thread.ident:
-            self._thread.join(STOP_S)
 
     def _run(self) -> None:
         client: Client | None = None

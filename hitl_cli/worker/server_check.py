@@ -6,13 +6,13 @@ It logs once that the server is away, and once that it is back.
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from typing import TYPE_CHECKING
 
 from hitl_cli.client.protocol import get_promise
 from hitl_cli.errors import HitlError, logged
 from hitl_cli.format.durations import format_duration
+from hitl_cli.worker.periodic_thread import PeriodicThread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,31 +26,18 @@ EVERY_S = 5.0
 PATIENCE_S = 10.0
 """How long a look may take before the server counts as away: it may never answer."""
 
-STOP_S = 1.0
 
-
-class ServerCheck:
+class ServerCheck(PeriodicThread):
     """Looks at the server until it is stopped."""
 
     def __init__(self, open_client: Callable[[], Client], every_s: float = EVERY_S) -> None:
         """`open_client` is called in the thread."""
+        super().__init__("server-check")
         self._open_client = open_client
         self._every_s = every_s
         self._reached_at = self._looks_since = time.monotonic()
         self._looking = False
         self._why: str | None = None
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="server-check", daemon=True)
-
-    def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Stop the thread."""
-        self._stopped.set()
-        if self._thread.ident:
-            self._thread.join(STOP_S)
 
     @property
     def away(self) -> str | None:
