@@ -136,7 +136,7 @@ def _reload(works: WorkerOptions, options: Callable[[], Options], url: str) -> i
         named = ", ".join(files[:MOST_NAMED]) + (
             f" and {len(files) - MOST_NAMED:,} more files" if len(files) > MOST_NAMED else ""
         )
-        logger.warning("%s changed: the worker restarts.", named)
+        logger.warning("%s changed: loading the code again.", named)
         with suppress(BadInput):  # which the worker reports
             if _fixed(options()) != served:
                 logger.warning("Start `hitl dev` again for the page to use the new settings.")

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from hitl_cli.cli.completion import complete_promise
-from hitl_cli.cli.context import reached_gateway
+from hitl_cli.cli.context import inbox_of, opened, reached_gateway
 from hitl_cli.cli.options import argument, value
 from hitl_cli.cli.output import note
 from hitl_cli.errors import Unreachable
@@ -38,6 +38,9 @@ def open_page(
     gateway = gateway or settings.gateway().value
     if not _is_gateway(gateway):
         raise Unreachable(f"no gateway answers at {gateway}: start one with `hitl gateway` or `hitl dev`.")
+    if id is not None and url is None:
+        with opened(inbox_of, ctx, None, None, settings=settings) as (inbox, _):
+            id = inbox.find(id).id
     page = f"{gateway}/" if id is None else page_of(gateway, id)
     print(page, flush=True)
     if not webbrowser.open(page):

@@ -60,8 +60,7 @@ class _Desk:
         return Me(person=self.actor.person, may=self.actor.may, groups=_own(self.actor))
 
     def requests(self, args: calls.WantedRequests) -> Page[RequestSummary]:
-        limit = min(max(args.limit, 1), calls.MOST)
-        items, following = self.inbox.page(args.wanted, sort=args.sort, limit=limit, after=args.after)
+        items, following = self.inbox.page(args.wanted, sort=args.sort, limit=args.size, after=args.after)
         return Page(items=list(map(_bare, items)), next=following)
 
     def find(self, args: calls.Named) -> RequestSummary:
@@ -150,8 +149,7 @@ class _Desk:
         return tuple(who for who in without_contact(args.names, self.people) if who in args.names)
 
     def history(self, args: calls.WantedHistory) -> Page[HistoryEntry]:
-        limit = min(max(args.limit, 1), calls.MOST)
-        items, following = self.inbox.history_page(args.wanted, limit=limit, after=args.after)
+        items, following = self.inbox.history_page(args.wanted, limit=args.size, after=args.after)
         return Page(items=items, next=following)
 
     def story(self, args: calls.WantedHistory) -> list[HistoryEntry]:
@@ -170,8 +168,7 @@ class _Desk:
         ]
 
     def listed(self, args: calls.WantedRuns) -> Any:
-        limit = min(max(args.limit, 1), calls.MOST)
-        items, following = self.runs.page(state=args.state, limit=limit, after=args.after)
+        items, following = self.runs.page(state=args.state, limit=args.size, after=args.after)
         return Page(items=list(items), next=following)
 
     def run(self, args: calls.Named) -> Any:

@@ -19,7 +19,7 @@ from hitl_cli.people.actor import check_person
 from hitl_cli.people.away import with_deputies
 from hitl_cli.people.callbacks import NO_CALLBACKS, endpoint_of
 from hitl_cli.people.deputies import named_among
-from hitl_cli.people.groups import as_asked
+from hitl_cli.people.groups import as_asked, is_among
 from hitl_cli.people.sight import Sight
 from hitl_cli.requests.question import question_of
 
@@ -376,11 +376,15 @@ class Inbox:
     # Being away
 
     def aways(self) -> Sequence[Away]:
-        """Return who is away now, or will be."""
+        """Return who is away now, or will be, as far as the actor may see it."""
         from hitl_cli.people.away import aways
 
-        self.actor.require("read")
-        return aways(self.client, self.actor.groups)
+        self.actor.require("read", "decide")
+        groups, sight = self.actor.groups, self._sight
+        found = aways(self.client, groups)
+        hidden = {one.id for one in found if not sight.absence(one)}
+        asked = {name for item in self.list()[0] for name in item.to} if hidden and self.actor.reads else ()
+        return [one for one in found if one.id not in hidden or is_among(one.person, asked, groups)]
 
     def go_away(
         self, *, until: int, since: int | None = None, to: str | None = None, person: str | None = None

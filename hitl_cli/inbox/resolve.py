@@ -12,7 +12,7 @@ from hitl_cli.errors import BadInput, NotFound
 from hitl_cli.format.shell import command
 from hitl_cli.inbox.pending import pending, sees, summaries, summary_of
 from hitl_cli.inbox.votes import votes_of_many
-from hitl_cli.requests.question import KEY_TAG, PLAIN, prompt_of, question_of
+from hitl_cli.requests.question import KEY_TAG, OWN_PREFIX, PLAIN, prompt_of, question_of
 from hitl_cli.runs.steps import way_to
 
 if TYPE_CHECKING:
@@ -110,8 +110,14 @@ def _meant(
             return candidates[0]
         if candidates:
             raise _ambiguous(name, candidates)
-    hint = "" if whole else _suggestions(client, name, sight)
+    hint = _own_of(client, name, sight) if whole else _suggestions(client, name, sight)
     raise NotFound(f"no request or run {name!r}.{hint}")
+
+
+def _own_of(client: Client, name: str, sight: Sight | None) -> str:
+    """Return a sentence with the id that begins with `ask-`, if the name leaves that out."""
+    own = get_promise(client, f"{OWN_PREFIX}{name}")
+    return f" Did you mean {own.id}?" if own is not None and _seen(client, [own], sight) else ""
 
 
 def keyed(client: Client, key: str, sight: Sight | None = None) -> list[Promise]:

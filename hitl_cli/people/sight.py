@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from hitl_cli.client.protocol import Client
     from hitl_cli.client.wire import Promise
     from hitl_cli.people.actor import Actor, Permission
+    from hitl_cli.people.away import Away
     from hitl_cli.people.groups import Groups
     from hitl_cli.requests.amendments import Amendment
     from hitl_cli.requests.question import Question
@@ -41,6 +42,9 @@ class Sight:
     it is seen by who asked it, and what a run asks belongs to the run. A link shows its request.
 
     The private parts of a request are seen by who may answer it, who asked it without a run, and auditors.
+
+    That somebody is away is seen by them, their deputy, who shares a group with them, and operators; and by
+    who may see an open request that they are asked (`Inbox.aways`).
 
     A run is seen by who started it, by operators and auditors, and by everyone if the settings say so.
     """
@@ -106,6 +110,15 @@ class Sight:
         if not self._reads or self.actor.only is not None:
             return False
         return self.actor.operates or self._groups.visibility.is_public(names_known_by(root, root))
+
+    def absence(self, away: Away) -> bool:
+        """Whether the actor may see that somebody is away, also if they ask them nothing."""
+        if self.all or any(map(self._me, (away.person, away.to, away.by))):
+            return True
+        groups, both = self._groups, {self._groups.key(self.actor.person), self._groups.key(away.person)}
+        return self._reads and (
+            self.actor.operates or any(both <= group for group in groups.members.values())
+        )
 
     def among(
         self, client: Client, promises: Sequence[Promise], known: Mapping[str, Promise] | None = None

@@ -69,21 +69,29 @@ class Named(Struct, frozen=True, kw_only=True):
     whole: bool = False
 
 
-class WantedRequests(Struct, frozen=True, kw_only=True):
+class Listing(Struct, frozen=True, kw_only=True):
+    """A page of a list: at most `limit` entries after a cursor."""
+
+    limit: int = MOST
+    after: str | None = None
+
+    @property
+    def size(self) -> int:
+        """How many entries the page has at most, whatever limit was sent."""
+        return min(max(self.limit, 1), MOST)
+
+
+class WantedRequests(Listing, frozen=True, kw_only=True):
     """A page of open requests."""
 
     wanted: RequestFilter
     sort: Sort
-    limit: int
-    after: str | None = None
 
 
-class WantedHistory(Struct, frozen=True, kw_only=True):
+class WantedHistory(Listing, frozen=True, kw_only=True):
     """A page of decisions; with `name` the whole story of a request or a run."""
 
     wanted: HistoryFilter
-    limit: int = MOST
-    after: str | None = None
     name: str = ""
 
 
@@ -180,12 +188,10 @@ class StartRuns(Struct, frozen=True, kw_only=True):
     deadline_ms: int
 
 
-class WantedRuns(Struct, frozen=True, kw_only=True):
+class WantedRuns(Listing, frozen=True, kw_only=True):
     """A page of runs."""
 
     state: RunState | None
-    limit: int
-    after: str | None = None
 
 
 class Steps(Struct, frozen=True, kw_only=True):

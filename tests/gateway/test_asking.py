@@ -257,10 +257,13 @@ def test_who_may_only_ask_sees_and_takes_back_what_they_asked_and_nothing_else(
 
 
 def test_who_may_not_start_runs_cannot_take_the_id_of_one(
-    hitl: Hitl, closed: GatewayProcess, agent: Api
+    hitl: Hitl, closed: GatewayProcess, agent: Api, lead: Api
 ) -> None:
     question = {"id": "deploy-9", "prompt": "Deploy?"}
     assert agent.post("/requests", question).json["id"] == "ask-deploy-9"
+    for path in ("/requests/deploy-9/decision", "/requests/deploy-9/comments"):
+        missed = lead.post(path, {"verdict": "approve"} if "decision" in path else {"comment": "?"})
+        assert (missed.status, "ask-deploy-9" in missed.json["detail"]) == (404, True)
     assert agent.post("/requests", question).status == 200
     assert agent.post("/requests", question | {"id": "ask-deploy-9"}).status == 200
     starter = with_token(hitl, closed, "starter", "start")

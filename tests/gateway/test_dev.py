@@ -137,7 +137,7 @@ def test_a_change_restarts_the_worker_and_waiting_runs_go_on_with_the_new_code(
     hitl.ok("approve", "r")
     assert hitl.ok("wait", "r") == '"new"\n'
     assert one.stop(signal.SIGINT) == 0
-    assert one.errors == ["hitl: helper.py changed: the worker restarts."]
+    assert one.errors == ["hitl: helper.py changed: loading the code again."]
 
 
 @pytest.mark.heavy
@@ -258,8 +258,10 @@ def test_the_inbox_and_a_request_are_opened_in_the_browser(
     hitl: Hitl, shared_gateway: GatewayProcess, browser: Callable[[], str]
 ) -> None:
     hitl.env["HITL_GATEWAY"] = shared_gateway.url
-    assert hitl.ok("open", "hitl 001:1") == f"{shared_gateway.url}/r/hitl%20001%3A1\n"
-    assert browser() == f"{shared_gateway.url}/r/hitl%20001%3A1"
+    hitl.ok("ask", "?", "--id", "hitl 001", "--key", "mine", "--no-wait")
+    assert hitl.ok("open", "mine") == f"{shared_gateway.url}/r/hitl%20001\n"
+    assert browser() == f"{shared_gateway.url}/r/hitl%20001"
+    hitl.fails(3, "open", "nope", code="not-found")
 
 
 def test_without_a_browser_the_address_is_printed(hitl: Hitl, shared_gateway: GatewayProcess) -> None:

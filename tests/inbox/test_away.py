@@ -33,6 +33,7 @@ from tests.worker.watching import promise_of
 if TYPE_CHECKING:
     from hitl_cli.client.protocol import Client
     from hitl_cli.inbox.request_summary import RequestSummary
+    from hitl_cli.people.actor import Permission
     from hitl_cli.people.groups import Groups
     from tests.conftest import Hitl
 
@@ -346,3 +347,23 @@ def test_a_name_that_may_be_a_mistake_is_noted_and_json_says_who_is_back(hitl: H
     assert hitl.json("away", "--end", "--as", "reviewer") == {"person": "reviewer", "ended": True}
     assert hitl.json("away", "--end", "--as", "reviewer") == {"person": "reviewer", "ended": False}
     assert "reviewr" in hitl.run("assign", "ship", "reviewr", "--as", "lead").stderr
+
+
+def test_who_is_away_is_seen_by_those_whom_it_concerns(hitl: Hitl) -> None:
+    roles = RoleSettings(auditor=("auditor",), operator=("operator",))
+    hidden = Visibility(settings=VisibilitySettings(default="assigned"), roles=roles)
+    team = groups_of({"ops": ["reviewer", "colleague"], "it": ["operator", "auditor"]}, visibility=hidden)
+
+    def seen(person: str, *may: Permission) -> list[str]:
+        own = Actor(person=person, via="test", groups=team, may=frozenset(may or ("read",)))
+        return [one.person for one in Inbox(client, own).aways()]
+
+    with hitl.client() as client:
+        away(client, "reviewer", "deputy", team)
+        asked(client, "group:ops")
+        inbox(client, "asker", team).ask(Question(prompt="?", to=("group:ops",)), id="s", deadline_ms=HOUR_MS)
+        for person in ("reviewer", "deputy", "colleague", "auditor", "operator", "clerk", "asker"):
+            assert seen(person) == ["reviewer"], person
+        assert seen("other") == []
+        assert seen("operator", "decide") == seen("asker", "decide") == []
+        assert seen("reviewer", "decide") == ["reviewer"]
