@@ -22,6 +22,8 @@ from hitl_cli.errors import TooLarge
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from resonate.types import PromiseRecord
+
     from hitl_cli.engine.records import Payload
 
 type Json = Any
@@ -105,6 +107,10 @@ class Promise(Struct, frozen=True, kw_only=True, rename="camel", gc=False):
         """The name of the function that it stands for: of a call, or of a `ctx.run` step."""
         call = self.call
         return call.func if call else headers_of(self.param).get(FUNCTION_HEADER)
+
+
+type AnyPromise = Promise | PromiseRecord
+"""A promise, of hitl or of the SDK: both have the same fields."""
 
 
 class Task(Struct, frozen=True, kw_only=True):

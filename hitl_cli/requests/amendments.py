@@ -6,7 +6,7 @@ order (hitl_cli/inbox/amendments.py stores them). These functions say what holds
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -18,19 +18,11 @@ from hitl_cli.requests.question import FOR_EVER
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from hitl_cli.client.wire import AnyPromise
     from hitl_cli.requests.question import Question
 
 type AmendmentKind = Literal["assign", "claim", "release", "extend", "expire"]
 """`expire` is that the deadline passed: nothing is moved after it."""
-
-
-class _Asked(Protocol):
-    """A request as a promise, of hitl or of the SDK."""
-
-    @property
-    def tags(self) -> dict[str, str]: ...
-    @property
-    def timeout_at(self) -> int: ...
 
 
 class Amendment(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -87,7 +79,7 @@ def asked_from_now_on(
     return assignees_of(question, created_at, amendments, created_at + FOR_EVER)
 
 
-def deadline_of(promise: _Asked, amendments: Sequence[Amendment]) -> int:
+def deadline_of(promise: AnyPromise, amendments: Sequence[Amendment]) -> int:
     """Return the deadline of a request: as it was asked, or as it was moved last."""
     moved = next((one.until for one in reversed(amendments) if one.kind == "extend"), None)
     first = promise.tags.get(DEADLINE_TAG, "")
@@ -95,7 +87,7 @@ def deadline_of(promise: _Asked, amendments: Sequence[Amendment]) -> int:
     return min(asked if moved is None else moved, promise.timeout_at)
 
 
-def is_overdue(question: Question, promise: _Asked, amendments: Sequence[Amendment], now: int) -> bool:
+def is_overdue(question: Question, promise: AnyPromise, amendments: Sequence[Amendment], now: int) -> bool:
     """Whether the deadline of a request that can be moved has passed, so that it is over."""
     ended = any(one.kind == "expire" for one in amendments)
     return question.extend is not None and (ended or now >= deadline_of(promise, amendments))

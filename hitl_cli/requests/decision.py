@@ -6,7 +6,7 @@ No I/O and no SDK: `ask` uses it in a workflow, and `hitl ask` in a script.
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import Struct
@@ -30,6 +30,7 @@ from hitl_cli.requests.question import Instead, Question
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from hitl_cli.client.wire import AnyPromise
     from hitl_cli.engine.records import PromiseState, Value
 
 
@@ -179,23 +180,8 @@ class KeptDecision(Decision[Json], frozen=True, kw_only=True, omit_defaults=Fals
         return with_question(decision, self.answers)
 
 
-class _Settled(Protocol):
-    """A settled promise, of hitl or of the SDK. Instants are ms since the epoch."""
-
-    @property
-    def id(self) -> str: ...
-    @property
-    def state(self) -> PromiseState: ...
-    @property
-    def timeout_at(self) -> int: ...
-    @property
-    def created_at(self) -> int: ...
-    @property
-    def settled_at(self) -> int | None: ...
-
-
 def decision_on(
-    request: _Settled, question: Question, data: Json, headers: Mapping[str, str] | None
+    request: AnyPromise, question: Question, data: Json, headers: Mapping[str, str] | None
 ) -> Decision[Json]:
     """Return the decision on a request; `data` and `headers` are those of the value that settled it.
 

@@ -6,7 +6,7 @@ contacts delivers it (hitl_cli/notify/deliver.py). No run waits for it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 from msgspec import Struct
@@ -19,8 +19,7 @@ from hitl_cli.requests.question import OUTCOMES
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from hitl_cli.client.wire import Promise
-    from hitl_cli.engine.records import PromiseState
+    from hitl_cli.client.wire import AnyPromise, Promise
 
 type Occasion = Literal[
     "asked",
@@ -89,24 +88,6 @@ class Notification(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return ProtocolRequest("promise.create", data | {"tags": self.tags(origin, target)})
 
 
-class _Value(Protocol):
-    @property
-    def headers(self) -> dict[str, str] | None: ...
-
-
-class _Settled(Protocol):
-    """A settled promise, of hitl or of the SDK."""
-
-    @property
-    def id(self) -> str: ...
-    @property
-    def state(self) -> PromiseState: ...
-    @property
-    def timeout_at(self) -> int: ...
-    @property
-    def value(self) -> _Value | None: ...
-
-
 def callback_of(request: str) -> Notification:
     """Return the notification that posts the decision on a request to its callback."""
     return Notification(request=request, occasion="callback")
@@ -117,7 +98,7 @@ def callback_ends_at(promise: Promise) -> int:
     return promise.timeout_at + NOTIFICATION_LIFE_MS
 
 
-def outcome_notification(request: _Settled, names: Iterable[str]) -> Notification:
+def outcome_notification(request: AnyPromise, names: Iterable[str]) -> Notification:
     """Return the notification of the outcome of a settled request."""
     headers = (request.value.headers if request.value is not None else None) or {}
     ended = expired_at(request.state, request.timeout_at, headers) is not None
