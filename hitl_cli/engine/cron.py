@@ -12,7 +12,7 @@ The calendar is cronsim's; spec/01-protocol/validation.lean says what the protoc
 from __future__ import annotations
 
 from datetime import UTC, datetime, tzinfo
-from itertools import chain, takewhile
+from itertools import chain, islice, takewhile
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -34,6 +34,9 @@ DAY_S = 86_400
 
 MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
+
+OCCURRENCES_LIMIT = 100
+"""Occurrences of one schedule that are fired in one transaction; the rest follow in the next."""
 
 WIDER = 8
 """How much further to look back each time, for the last occurrence."""
@@ -101,6 +104,22 @@ def last_until(expression: str, at: int) -> int:
 def occurrences(expression: str, first: int, until: int) -> Iterator[int]:
     """Yield the instants from `first`, which is one, to `until`, in order. Raises UnknownZone."""
     return takewhile(lambda at: at <= until, chain([first], _after(expression, first)))
+
+
+def due_now(expression: str, first: int, now: int, catch_up: str) -> tuple[list[int], int]:
+    """Return the occurrences to fire, from `first` until `now`, and when to look at the schedule next.
+
+    Of those that passed while no process was up, only the last is fired, unless the schedule asks for all. In
+    a time zone that is unknown here none is: another process may know it, and look before an hour has passed.
+    """
+    try:
+        if catch_up == "last":
+            due = [last_until(expression, now)]
+        else:
+            due = list(islice(occurrences(expression, first, now), OCCURRENCES_LIMIT))
+        return due, next_after(expression, due[-1]) if due else first
+    except UnknownZone:
+        return [], now + HOUR_MS
 
 
 def _after(expression: str, at: int) -> Iterator[int]:

@@ -12,7 +12,6 @@ drains callbacks and listeners in the same step, and a targeted timer is a timer
 from __future__ import annotations
 
 from base64 import b64encode
-from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
@@ -45,30 +44,24 @@ from hitl_cli.engine.records import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     from hitl_cli.engine.records import (
-        PromiseGet,
         PromiseRecord,
         PromiseRegisterCallback,
         PromiseRegisterListener,
         PromiseSearch,
         PromiseState,
         ScheduleCreate,
-        ScheduleDelete,
-        ScheduleGet,
         ScheduleSearch,
+        Single,
         Standing,
         TaskAcquire,
-        TaskContinue,
         TaskCreate,
         TaskFence,
         TaskFulfill,
-        TaskGet,
-        TaskHalt,
         TaskHeartbeat,
         TaskRef,
-        TaskRelease,
         TaskSearch,
         TaskSuspend,
     )
@@ -91,9 +84,6 @@ INSTANT_DIGITS = 18
 
 ID_MAX = 4096
 """Characters of an id, as records.Id has it; what a schedule's template makes must fit too."""
-
-OCCURRENCES_LIMIT = 100
-"""Occurrences of one schedule that are fired in one step; the rest follow in the next."""
 
 
 class State(Protocol):
@@ -323,7 +313,7 @@ def _no_task(id: str) -> Reply:
 # promise.*
 
 
-def promise_get(tx: State, req: PromiseGet, now: int) -> Reply:
+def promise_get(tx: State, req: Single, now: int) -> Reply:
     """Answer promise.get."""
     promise = _read_promise(tx, req.id, now)
     return _no_promise(req.id) if promise is None else _found_promise(promise)
@@ -483,7 +473,7 @@ def _settle_all(tx: State, overdue: Iterable[Promise], now: int) -> None:
 # task.*
 
 
-def task_get(tx: State, req: TaskGet, now: int) -> Reply:
+def task_get(tx: State, req: Single, now: int) -> Reply:
     """Answer task.get."""
     found = _read_task(tx, req.id, now)
     return _no_task(req.id) if found is None else Reply(200, TaskData(found[0].record(req.id)))
@@ -538,15 +528,13 @@ def take(tx: State, task: Task, promise: Promise, pid: str, ttl: int, now: int) 
     return HeldData(task.record(promise.id), promise.record(), preload)
 
 
-def _held(tx: State, ref: TaskFence | TaskSuspend | TaskRelease, now: int) -> Task | Reply:
+def _held(tx: State, ref: TaskRef, now: int) -> Task | Reply:
     """Return the task if it is held at the version that the request names, else the refusal."""
     found = _read_standing(tx, ref.id, now)
     return _no_task(ref.id) if found is None else _checked_hold(ref, *found)
 
 
-def _checked_hold(
-    ref: TaskFence | TaskSuspend | TaskFulfill | TaskRelease, task: Task, promise: Promise | Standing
-) -> Task | Reply:
+def _checked_hold(ref: TaskRef, task: Task, promise: Promise | Standing) -> Task | Reply:
     """Return a task that was found if it is held as the request says, else the refusal."""
     if task.state != "acquired" or promise.state != "pending":
         return refuse(409, f"the task {ref.id} is not held: it is {task.state}")
@@ -623,7 +611,7 @@ def task_fulfill(tx: State, req: TaskFulfill, now: int) -> Reply:
     return _found_promise(_settle(tx, found[1], settlement.state, _value_text(settlement), now, now))
 
 
-def task_release(tx: State, req: TaskRelease, now: int) -> Reply:
+def task_release(tx: State, req: TaskRef, now: int) -> Reply:
     """Answer task.release."""
     task = _held(tx, req, now)
     if isinstance(task, Reply):
@@ -632,7 +620,7 @@ def task_release(tx: State, req: TaskRelease, now: int) -> Reply:
     return Reply(200)
 
 
-def task_halt(tx: State, req: TaskHalt, now: int) -> Reply:
+def task_halt(tx: State, req: Single, now: int) -> Reply:
     """Answer task.halt."""
     found = _read_task(tx, req.id, now)
     if found is None:
@@ -644,7 +632,7 @@ def task_halt(tx: State, req: TaskHalt, now: int) -> Reply:
     return Reply(200)
 
 
-def task_continue(tx: State, req: TaskContinue, now: int) -> Reply:
+def task_continue(tx: State, req: Single, now: int) -> Reply:
     """Answer task.continue."""
     found = _read_task(tx, req.id, now)
     if found is None:
@@ -681,7 +669,7 @@ def _no_schedule(id: str) -> Reply:
     return refuse(404, f"there is no schedule {id}")
 
 
-def schedule_get(tx: State, req: ScheduleGet, now: int) -> Reply:  # noqa: ARG001 - a rule like the others
+def schedule_get(tx: State, req: Single, now: int) -> Reply:  # noqa: ARG001 - a rule like the others
     """Answer schedule.get."""
     schedule = tx.schedule(req.id)
     return _no_schedule(req.id) if schedule is None else _found_schedule(schedule)
@@ -716,7 +704,7 @@ def schedule_create(tx: State, req: ScheduleCreate, now: int) -> Reply:
     return _found_schedule(schedule)
 
 
-def schedule_delete(tx: State, req: ScheduleDelete, now: int) -> Reply:  # noqa: ARG001
+def schedule_delete(tx: State, req: Single, now: int) -> Reply:  # noqa: ARG001
     """Answer schedule.delete."""
     if tx.schedule(req.id) is None:
         return _no_schedule(req.id)
@@ -759,29 +747,15 @@ def process_offer(tx: State, task: Task, now: int) -> None:
 def process_schedule(tx: State, schedule: Schedule, now: int) -> None:
     """Create the promise of every occurrence that has come, and note when the next one comes.
 
-    Of occurrences that passed while no process was up, only the last is fired, unless the schedule
-    asks for all of them; the specification fires all (docs/explanation/protocol.md).
+    The specification fires all that passed while no process was up (docs/explanation/protocol.md).
     """
-    try:
-        due = _due_occurrences(schedule, now)
-        next_run_at = cron.next_after(schedule.cron, due[-1]) if due else 0
-    except cron.UnknownZone:  # of a process that knows it: perhaps that looks before an hour has passed
-        tx.put_schedule(msgspec.structs.replace(schedule, next_run_at=now + cron.HOUR_MS))
+    if schedule.next_run_at > now:
         return
-    if not due:
-        return
+    due, next_run_at = cron.due_now(schedule.cron, schedule.next_run_at, now, schedule.catch_up)
     for at in due:
         _fire(tx, schedule, at, now)
-    tx.put_schedule(msgspec.structs.replace(schedule, last_run_at=due[-1], next_run_at=next_run_at))
-
-
-def _due_occurrences(schedule: Schedule, now: int) -> Sequence[int]:
-    """Return the occurrences to fire now, in order."""
-    if schedule.next_run_at > now:
-        return []
-    if schedule.catch_up == "last":
-        return [cron.last_until(schedule.cron, now)]
-    return list(islice(cron.occurrences(schedule.cron, schedule.next_run_at, now), OCCURRENCES_LIMIT))
+    last_run_at = due[-1] if due else schedule.last_run_at
+    tx.put_schedule(msgspec.structs.replace(schedule, last_run_at=last_run_at, next_run_at=next_run_at))
 
 
 def _fire(tx: State, schedule: Schedule, at: int, now: int) -> None:

@@ -68,13 +68,13 @@ class _Wire(Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Single(_Wire, frozen=True):
-    """A request about one promise, task or schedule."""
+    """A request about one promise, task or schedule, which may need nothing but its id."""
 
     id: Id
 
 
 class TaskRef(Single, frozen=True):
-    """A task at a version."""
+    """A task at a version: all of a request that releases it."""
 
     version: Version
 
@@ -86,10 +86,6 @@ class _Search(_Wire, frozen=True):
     id_prefix: str | None = None
     limit: PageSize | None = None
     cursor: str | None = None
-
-
-class PromiseGet(Single, frozen=True):
-    """Read one promise."""
 
 
 class PromiseCreate(Single, frozen=True):
@@ -130,10 +126,6 @@ class PromiseSearch(_Search, frozen=True):
     """The id of a promise: as `cursor`, the place of that promise in the order of creation."""
     settled_since: Millis | None = None
     sort: Literal["created", "-created", "id", "-settled"] = "created"
-
-
-class TaskGet(Single, frozen=True):
-    """Read one task."""
 
 
 class CreateAction(Struct, frozen=True, tag_field="kind", tag="promise.create"):
@@ -194,27 +186,11 @@ class TaskFulfill(TaskRef, frozen=True):
     action: SettleAction
 
 
-class TaskRelease(TaskRef, frozen=True):
-    """Release an unfinished task."""
-
-
-class TaskHalt(Single, frozen=True):
-    """Stop offering a task."""
-
-
-class TaskContinue(Single, frozen=True):
-    """Offer a halted task again."""
-
-
 class TaskSearch(_Search, frozen=True):
     """List tasks."""
 
     state: TaskState | None = None
     sort: Literal["created", "-created", "id"] = "created"
-
-
-class ScheduleGet(Single, frozen=True):
-    """Read one schedule."""
 
 
 class ScheduleCreate(Single, frozen=True):
@@ -226,10 +202,6 @@ class ScheduleCreate(Single, frozen=True):
     promise_param: Value | None = None
     promise_tags: dict[str, str] | None = None
     catch_up: CatchUp = "last"
-
-
-class ScheduleDelete(Single, frozen=True):
-    """Delete a schedule; what it has created stays."""
 
 
 class ScheduleSearch(_Search, frozen=True):

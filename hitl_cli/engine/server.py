@@ -56,26 +56,26 @@ type Extra = Callable[[Transaction], None]
 type Rule = Callable[[Transaction, Any, int], Reply]
 
 RULES: dict[str, tuple[type[Struct], Rule]] = {
-    "promise.get": (records.PromiseGet, machine.promise_get),
+    "promise.get": (records.Single, machine.promise_get),
     "promise.create": (records.PromiseCreate, machine.promise_create),
     "promise.settle": (records.PromiseSettle, machine.promise_settle),
     "promise.register_callback": (records.PromiseRegisterCallback, machine.promise_register_callback),
     "promise.register_listener": (records.PromiseRegisterListener, machine.promise_register_listener),
     "promise.search": (records.PromiseSearch, machine.promise_search),
-    "task.get": (records.TaskGet, machine.task_get),
+    "task.get": (records.Single, machine.task_get),
     "task.create": (records.TaskCreate, machine.task_create),
     "task.acquire": (records.TaskAcquire, machine.task_acquire),
     "task.fence": (records.TaskFence, machine.task_fence),
     "task.heartbeat": (records.TaskHeartbeat, machine.task_heartbeat),
     "task.suspend": (records.TaskSuspend, machine.task_suspend),
     "task.fulfill": (records.TaskFulfill, machine.task_fulfill),
-    "task.release": (records.TaskRelease, machine.task_release),
-    "task.halt": (records.TaskHalt, machine.task_halt),
-    "task.continue": (records.TaskContinue, machine.task_continue),
+    "task.release": (records.TaskRef, machine.task_release),
+    "task.halt": (records.Single, machine.task_halt),
+    "task.continue": (records.Single, machine.task_continue),
     "task.search": (records.TaskSearch, machine.task_search),
-    "schedule.get": (records.ScheduleGet, machine.schedule_get),
+    "schedule.get": (records.Single, machine.schedule_get),
     "schedule.create": (records.ScheduleCreate, machine.schedule_create),
-    "schedule.delete": (records.ScheduleDelete, machine.schedule_delete),
+    "schedule.delete": (records.Single, machine.schedule_delete),
     "schedule.search": (records.ScheduleSearch, machine.schedule_search),
 }
 

@@ -81,7 +81,7 @@ class EngineTaskPorts:
 
     async def task_release(self, id: str, version: int) -> None:
         """Release a task."""
-        await self._ask("task.release", records.TaskRelease(id=id, version=version))
+        await self._ask("task.release", records.TaskRef(id=id, version=version))
 
     # resonate.send.PromiseFencing
 

@@ -108,3 +108,10 @@ def test_without_a_zone_it_is_utc() -> None:
     assert shown("30 2 * * *", "2027-03-27 03:00", 2) == ["28 02:30 UTC", "29 02:30 UTC"]
     assert cron.in_zone("0  2 * * *", None) == "0 2 * * *"
     assert cron.fields_and_zone("0 2 * * *") == ("0 2 * * *", None)
+
+
+def test_nothing_is_fired_by_a_clock_that_is_behind_that_of_the_database() -> None:
+    first = instant("2026-01-01 12:00")
+
+    assert cron.due_now("0 12 * * *", first, first - 1, "all") == ([], first)
+    assert cron.due_now("0 12 * * *", first, first, "all") == ([first], first + DAY_MS)

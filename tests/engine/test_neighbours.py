@@ -11,20 +11,20 @@ if TYPE_CHECKING:
     import pytest
 
     from hitl_cli.engine.machine import State
-    from hitl_cli.engine.records import Reply, TaskHalt
+    from hitl_cli.engine.records import Reply, Single
     from tests.engine.conftest import Engine
 
 
 def test_a_request_that_breaks_the_server_leaves_no_trace_and_its_neighbours_alone(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def write_and_break(tx: State, req: TaskHalt, now: int) -> Reply:
+    def write_and_break(tx: State, req: Single, now: int) -> Reply:
         del req
         create = records.PromiseCreate(id="trace", timeout_at=now + 1)
         tx.insert_promise(machine.newborn(create, now, None), {})
         raise ZeroDivisionError
 
-    monkeypatch.setitem(server.RULES, "task.halt", (records.TaskHalt, write_and_break))
+    monkeypatch.setitem(server.RULES, "task.halt", (records.Single, write_and_break))
     create = {"timeoutAt": engine.clock.now + 1_000, "tags": EXTERNAL}
 
     answers = engine.batch(

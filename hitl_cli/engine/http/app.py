@@ -30,7 +30,7 @@ from hitl_cli.engine.http.listener import connections_possible, listen
 from hitl_cli.engine.http.metrics import Metrics
 from hitl_cli.engine.http.push import Pusher, PushRules
 from hitl_cli.engine.http.streams import KEEPALIVE_S, Stream, Streams
-from hitl_cli.engine.records import ASKS_CAPABILITIES, VALUE_MAX, TaskAcquire, TaskRelease
+from hitl_cli.engine.records import ASKS_CAPABILITIES, VALUE_MAX, TaskAcquire, TaskRef
 from hitl_cli.engine.server import DEBUG, READS, RULES, Decoded, Server, decode, reply
 from hitl_cli.engine.trace import Trace
 from hitl_cli.engine.wall_clock import now_ms
@@ -295,7 +295,7 @@ class HttpServer:
     async def _decide(self, decoded: Decoded) -> Reply:
         if isinstance(decoded.data, TaskAcquire):
             self._streams.acquired(decoded.data.id)
-        elif isinstance(decoded.data, TaskRelease):
+        elif decoded.kind == "task.release" and isinstance(decoded.data, TaskRef):
             self._streams.released(decoded.data.id, decoded.data.version)
         try:
             return await self._commit_loop.decide(decoded)
