@@ -191,6 +191,12 @@ class Page(Struct, frozen=True):
     cursor: str | None = None
 
 
+class _Tasks(Struct, frozen=True):
+    """A page of tasks."""
+
+    tasks: list[Task]
+
+
 type Reader = Callable[[int, str | None], Page]
 """Reads a page of a list: at most so many promises, from the beginning or from a cursor."""
 
@@ -198,6 +204,7 @@ _response = msgspec.json.Decoder(_Response)
 _promise = msgspec.json.Decoder(_PromiseData)
 _promises = msgspec.json.Decoder(Page)
 _task = msgspec.json.Decoder(_TaskData)
+_tasks = msgspec.json.Decoder(_Tasks)
 
 
 def read(raw: bytes | str) -> ProtocolResponse:
@@ -303,6 +310,14 @@ def get_tasks(client: Client, ids: Sequence[str]) -> dict[str, Task]:
     """Return the tasks that exist, by id."""
     answers = client.call_many([ProtocolRequest("task.get", {"id": id}) for id in ids]) if ids else []
     return {id: _task.decode(a.data).task for id, a in zip(ids, answers, strict=True) if a.status == OK}
+
+
+def tasks_in(client: Client, state: str, most: int) -> list[Task]:
+    """Return up to `most` tasks that are in a state."""
+    answer = call(client, "task.search", state=state, limit=most)
+    if answer.status != OK:
+        raise refused(answer)
+    return _tasks.decode(answer.data).tasks
 
 
 def search_pages(client: Client, size: int = PAGE, **query: Any) -> Iterator[list[Promise]]:

@@ -12,6 +12,7 @@ from hitl_cli.inbox.recent_decisions import RecentDecisions
 from hitl_cli.metrics.gateway import GatewayMetrics
 from hitl_cli.metrics.listener import MetricsListener
 from hitl_cli.people.actor import Actor
+from hitl_cli.runs.open_runs import open_runs
 
 if TYPE_CHECKING:
     from hitl_cli.gateway.context import Gateway
@@ -22,7 +23,7 @@ ACTOR = Actor(person="metrics", via="metrics", may=frozenset({"read"}))
 """Without the settings, which could hide requests from it: all are counted, and none is shown."""
 
 PAUSES = 20
-"""Open requests are read from the server again after so many times as long as it took, at the earliest."""
+"""What is open is read from the server again after so many times as long as it took, at the earliest."""
 
 
 class Scrape:
@@ -33,7 +34,8 @@ class Scrape:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pool = gateway.own_pool()
         self._recent = RecentDecisions()
-        self._next_at = 0.0
+        self._requests_at = self._runs_at = 0.0
+        """When they are read next."""
         self.metrics = GatewayMetrics(
             options.settings,
             up=lambda: gateway.check.away is None,
@@ -58,11 +60,16 @@ class Scrape:
 
     async def _text(self) -> bytes:
         try:
-            if time.monotonic() >= self._next_at:
+            if time.monotonic() >= self._requests_at:
                 self.metrics.show_open(await self._open())
+            if (began := time.monotonic()) >= self._runs_at:
+                self.metrics.show_runs(await self._pool.run(open_runs))
+                self._runs_at = _paced(began)
             self.metrics.count(await self._pool.run(self._recent.look))
         except Unreachable:  # which `hitl_server_up` says
             self.metrics.show_open(None)
+            self.metrics.show_runs(None)
+            self._requests_at = self._runs_at = 0.0
         return await self.metrics.text()
 
     async def _open(self) -> OpenFigures:
@@ -71,6 +78,11 @@ class Scrape:
         began = time.monotonic()
         reading = self._gateway.lists.run(ACTOR, Inbox.figures)
         found = await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(reading, self._loop))
-        took = time.monotonic() - began
-        self._next_at = time.monotonic() + (0 if found.kept else took * PAUSES)
+        self._requests_at = 0.0 if found.kept else _paced(began)
         return found
+
+
+def _paced(began: float) -> float:
+    """Return when to read again what was read from `began` until now."""
+    now = time.monotonic()
+    return now + (now - began) * PAUSES

@@ -7,6 +7,7 @@ maximum over them. What it serves itself (HTTP requests, event streams) is to be
 from __future__ import annotations
 
 from collections import Counter as Counting
+from itertools import product
 from typing import TYPE_CHECKING
 
 from prometheus_client import Counter, Histogram
@@ -16,6 +17,7 @@ from prometheus_client.registry import Collector
 from hitl_cli.inbox.open_figures import SOON_MS
 from hitl_cli.metrics.options import NONE, OTHER, Label
 from hitl_cli.metrics.process import ProcessMetrics
+from hitl_cli.runs.open_runs import STATES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
     from hitl_cli.inbox.history import HistoryEntry
     from hitl_cli.inbox.open_figures import OpenFigures
+    from hitl_cli.runs.open_runs import OpenRuns
     from hitl_cli.settings import MetricsSettings
 
 CHANNELS = frozenset(("answer-url", "api", "cli", "hook", "link", "mcp", "python", "review", "rule", "web"))
@@ -68,6 +71,8 @@ class GatewayMetrics(ProcessMetrics):
         self._workflow = Label(settings.workflows, settings.most)
         self._open = _OpenRequests(self._workflow, Label(settings.groups, settings.most))
         self.registry.register(self._open)
+        self._runs = _OpenRuns(self._workflow)
+        self.registry.register(self._runs)
         self._decisions = Counter(
             "hitl_decisions",
             "Decisions by anyone, by workflow, outcome and front end.",
@@ -105,6 +110,10 @@ class GatewayMetrics(ProcessMetrics):
     def show_open(self, figures: OpenFigures | None) -> None:
         """Show the open requests; None if they are not known now."""
         self._open.figures = figures
+
+    def show_runs(self, runs: OpenRuns | None) -> None:
+        """Show the open runs; None if they are not known now."""
+        self._runs.found = runs
 
     def count(self, decisions: Sequence[HistoryEntry]) -> None:
         """Count decisions.
@@ -204,3 +213,30 @@ class _OpenRequests(Collector):
         for name in dict.fromkeys(workflow for workflow, _ in self._workflows_shown):
             oldest.add_metric([name], ages.get(name, 0) / 1_000)
             overdue.add_metric([name], late[name])
+
+
+class _OpenRuns(Collector):
+    """Shows how many runs are open."""
+
+    found: OpenRuns | None = None
+
+    def __init__(self, workflow: Label) -> None:
+        self._workflow = workflow
+        self._shown: set[str] = set()
+        """A workflow that was shown once is shown as 0 when it has no open run any more."""
+
+    def collect(self) -> Iterable[Metric]:
+        """Return the gauges."""
+        runs = GaugeMetricFamily("hitl_runs_open", "Open runs.", labels=["workflow", "state"])
+        partial = GaugeMetricFamily(
+            "hitl_runs_open_partial", "1 if there are more open runs than are counted."
+        )
+        if self.found is not None:
+            counts: Counting[tuple[str, str]] = Counting()
+            for (workflow, state), count in self.found.counts.items():
+                counts[self._workflow(workflow), state] += count
+            self._shown.update(workflow for workflow, _ in counts)
+            for labels in product(self._shown, STATES):
+                runs.add_metric(labels, counts[labels])
+            partial.add_metric([], self.found.partial)
+        return [runs, partial]

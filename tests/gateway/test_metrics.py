@@ -40,10 +40,12 @@ def test_a_gateway_shows_what_waits_and_a_worker_what_ran(hitl: Hitl, start_gate
     assert scraped(gateway, "hitl_requests_open", workflow="approval", priority="normal") == 1
     assert scraped(gateway, "hitl_requests_open_by_group", group="ops", priority="high") == 1
     assert scraped(worker, "hitl_runs_total", workflow="approval", state="waiting") == 1
+    wait_until(lambda: scraped(gateway, "hitl_runs_open", workflow="approval", state="waiting") == 1)
     hitl.ok("approve", "run-1")
     decided = {"workflow": "approval", "outcome": "approved", "via": "cli"}
     wait_until(lambda: scraped(gateway, "hitl_decisions_total", **decided) == 1)
     wait_until(lambda: scraped(gateway, "hitl_requests_open", workflow="approval") == 0)
+    wait_until(lambda: scraped(gateway, "hitl_runs_open", workflow="approval", state="waiting") == 0)
     assert gateway.get("/r/nothing").status == 404
     asked = {"method": "GET", "route": "/r/{id}", "status": "4xx"}
     assert scraped(gateway, "hitl_http_request_duration_seconds_count", **asked) == 1

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
+from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +21,7 @@ from hitl_cli.metrics.listener import MetricsListener
 from hitl_cli.metrics.options import NONE, OTHER, metrics_options
 from hitl_cli.metrics.worker import NOT_SERVED, WorkerMetrics
 from hitl_cli.notify.status import DeliveryAttempt
+from hitl_cli.runs.open_runs import STATES, OpenRuns
 from hitl_cli.sdk.observer import Event
 from hitl_cli.settings import MetricsSettings
 from tests.gateway.conftest import get_url
@@ -116,6 +119,19 @@ def test_the_labels_have_few_values_and_the_settings_say_which() -> None:
     assert shown(metrics, "hitl_requests_oldest_age_seconds", "workflow")["w0",] == 0
     metrics.show_open(None)
     assert shown(metrics, "hitl_requests_open", "workflow", "priority") == {}
+
+
+def test_open_runs_are_shown_by_state_with_few_workflows() -> None:
+    metrics = of_gateway(most=1)
+    series = partial(shown, metrics, "hitl_runs_open", "workflow", "state")
+    assert series() == {}
+    metrics.show_runs(OpenRuns(counts={("a", "waiting"): 2, ("b", "queued"): 1, ("c", "queued"): 1}))
+    zeros = dict.fromkeys(product(("a", OTHER), STATES), 0)
+    assert series() == zeros | {("a", "waiting"): 2, (OTHER, "queued"): 2}
+    assert shown(metrics, "hitl_runs_open_partial") == {(): 0}
+    metrics.show_runs(OpenRuns(counts={}, partial=True))
+    assert series() == zeros
+    assert shown(metrics, "hitl_runs_open_partial") == {(): 1}
 
 
 def test_the_first_decision_of_a_kind_is_shown_as_an_increase() -> None:

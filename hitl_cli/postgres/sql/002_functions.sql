@@ -181,24 +181,28 @@ BEGIN
   RETURN jsonb_build_object('status', 200, 'data', jsonb_build_object('promises', coalesce(found, '[]')));
 END $$;
 
--- task.search, by state, and by the tags and the id of the task's promise.
+-- task.search, by state, and by the tags and the id of the task's promise. The state is written into the text: only so is
+-- the index of those that are pending or acquired found.
 CREATE OR REPLACE FUNCTION hitl._search_tasks(q jsonb, now bigint) RETURNS jsonb LANGUAGE plpgsql AS $$
 DECLARE
   most int := coalesce((q->>'limit')::int, 100);
+  wanted text := q->>'state';
   found jsonb;
   n int;
 BEGIN
   IF most < 1 OR most > 10000 THEN
     RETURN jsonb_build_object('status', 400, 'why', 'limit must be from 1 to 10000');
   END IF;
-  SELECT jsonb_agg(j), count(*) INTO found, n FROM (
-    SELECT resonate._task_json(t) AS j FROM resonate.tasks t JOIN resonate.promises p ON p.id = t.id
-    WHERE (q->>'state' IS NULL OR t.state = q->>'state')
-      AND (q->>'state' IS NULL OR q->>'state' = 'fulfilled' OR p.timeout_at > now)
-      AND (q->>'idPrefix' IS NULL OR starts_with(t.id, q->>'idPrefix'))
-      AND p.tags @> coalesce(nullif(q->'tags', 'null'), '{}')
-      AND (q->>'cursor' IS NULL OR t.id COLLATE "C" > q->>'cursor')
-    ORDER BY t.id COLLATE "C" LIMIT most + 1) s;
+  EXECUTE format(
+    'SELECT jsonb_agg(j), count(*) FROM (
+      SELECT resonate._task_json(t) AS j FROM resonate.tasks t JOIN resonate.promises p ON p.id = t.id
+      WHERE %s AND ($1->>''idPrefix'' IS NULL OR starts_with(t.id, $1->>''idPrefix''))
+        AND p.tags @> coalesce(nullif($1->''tags'', ''null''), ''{}'')
+        AND ($1->>''cursor'' IS NULL OR t.id COLLATE "C" > $1->>''cursor'')
+      ORDER BY t.id COLLATE "C" LIMIT $3 + 1) s',
+    CASE WHEN wanted IS NULL THEN 'true'
+      ELSE format('t.state = %L', wanted) || CASE WHEN wanted = 'fulfilled' THEN '' ELSE ' AND p.timeout_at > $2' END END
+  ) INTO found, n USING q, now, most;
   IF n > most THEN
     found := found - most;
     RETURN jsonb_build_object('status', 200, 'data',
