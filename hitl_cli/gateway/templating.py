@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -49,6 +50,7 @@ class Renderer:
             iso=iso,
             rows=rows_of,
             told=_told,
+            code=_with_code,
             drawn_change=drawn_change,
             printable=printable,
             words=as_words,
@@ -69,7 +71,7 @@ class Renderer:
 def _told(error: HitlError | str, at: int | None = None) -> Markup:
     """Return an error as a sentence; its instant is a <time>, which the script writes in the reader's zone.
 
-    `at` is the instant of a text, which is not an error itself.
+    `at` is the instant of a text, which is not an error itself. What is between backticks is code.
     """
     text = str(error)
     text = text[:1].upper() + text[1:]
@@ -78,4 +80,12 @@ def _told(error: HitlError | str, at: int | None = None) -> Markup:
     before, found, after = text.partition(written) if written else (text, "", "")
     element = Markup('<time datetime="{}" data-at>{} UTC</time>')
     when = element.format(found, found[:16].replace("T", " ")) if found else Markup()
-    return Markup().join([before, when, after])
+    return Markup().join([_with_code(before), when, _with_code(after)])
+
+
+def _with_code(text: str) -> Markup:
+    """Return a text with what is between backticks as code."""
+    parts = re.split(r"`([^`\n]+)`", text)
+    return Markup().join(
+        Markup("<code>{}</code>").format(one) if at % 2 else one for at, one in enumerate(parts)
+    )

@@ -37,6 +37,15 @@ pytestmark = [pytest.mark.heavy, IN_A_BROWSER]
 
 PICTURES = Path(__file__).parents[2] / "docs" / "pictures"
 
+LEAST = 44
+"""CSS pixels of what one taps, as high as a finger needs it (WCAG 2.5.5). Links in a text are exempt."""
+
+SMALL = """least => [...document.querySelectorAll("a, button, input, select, summary, textarea")].filter(one => {
+    const high = [one, ...(one.labels || [])].map(each => each.getBoundingClientRect().height);
+    const inline = one.tagName === "A" && (getComputedStyle(one).display === "inline" || one.closest("td, th, .step"));
+    return one.offsetParent && !inline && !one.matches(".skip") && Math.max(...high) < least;
+}).map(one => one.outerHTML)"""
+
 LARGEST = 150_000
 """Bytes of a picture in the README."""
 
@@ -95,6 +104,8 @@ def test_a_page_is_accessible_and_fits_a_narrow_screen(
         details.click()
     check_accessible(page)
     check_narrow(page)
+    page.set_viewport_size({"width": PHONE.width, "height": PHONE.height})
+    assert page.evaluate(SMALL, LEAST) == []
 
 
 @pytest.mark.parametrize("dark", [False, True])

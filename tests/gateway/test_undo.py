@@ -62,7 +62,7 @@ def test_a_decision_leads_to_the_next_request_and_is_undone_there(visited: Visit
     page = browser.get("/r/a-3")
     assert "You rejected" in page.main
     assert "May a-2?" in page.main
-    assert "1 more wait" not in page.main  # those that are held do not wait
+    assert "1 more match" not in page.main  # those that are held do not wait
     assert "recorded in a moment" in browser.get("/r/a-1").main
     assert is_open(visited, "a-1")
     assert is_open(visited, "a-2")
@@ -91,7 +91,7 @@ def test_without_script_a_decision_is_made_at_once_and_offers_the_next(visited: 
     page = browser.get("/r/c-2").main
     assert 'rel="next" href="/r/c-3"' in page  # in the order of the inbox, and then from its beginning
     assert 'rel="next" href="/r/c-1"' in browser.get("/r/c-3").main
-    assert "2 more wait" in page
+    assert "2 more match your filter" in page
 
 
 def test_a_link_holds_and_undoes_its_own_request_only(visited: Visited) -> None:

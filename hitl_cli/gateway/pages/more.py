@@ -81,7 +81,7 @@ ACTIONS = (
     ),
     Action(
         name="ask-back",
-        summary="Ask the person who asks, before you decide",
+        summary="Ask a question before you decide",
         button="Send the question",
         offered=lambda inbox, seen: (
             "decide" in inbox.actor.may
