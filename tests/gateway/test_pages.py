@@ -40,11 +40,14 @@ PICTURES = Path(__file__).parents[2] / "docs" / "pictures"
 LEAST = 44
 """CSS pixels of what one taps, as high as a finger needs it (WCAG 2.5.5). Links in a text are exempt."""
 
-SMALL = """least => [...document.querySelectorAll("a, button, input, select, summary, textarea")].filter(one => {
-    const high = [one, ...(one.labels || [])].map(each => each.getBoundingClientRect().height);
-    const inline = one.tagName === "A" && (getComputedStyle(one).display === "inline" || one.closest("td, th, .step"));
-    return one.offsetParent && !inline && !one.matches(".skip") && Math.max(...high) < least;
-}).map(one => one.outerHTML)"""
+SMALL = """least => [...document.querySelectorAll("a, button, input, select, summary, textarea")]
+    .filter(one => {
+        const high = [one, ...(one.labels || [])].map(each => each.getBoundingClientRect().height);
+        const inline = getComputedStyle(one).display === "inline" || one.closest("td, th, .step");
+        const exempt = one.matches(".skip") || (one.tagName === "A" && inline);
+        return one.offsetParent && !exempt && Math.max(...high) < least;
+    })
+    .map(one => one.outerHTML)"""
 
 LARGEST = 150_000
 """Bytes of a picture in the README."""
