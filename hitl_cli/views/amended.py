@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from hitl_cli.format.times import iso
+from hitl_cli.views.document import document_of
 
 if TYPE_CHECKING:
     from hitl_cli.inbox.amend import Amended
@@ -26,14 +27,8 @@ class AmendedDocument(Struct, frozen=True, kw_only=True):
 
 def amended_document(done: Amended) -> AmendedDocument:
     """Return a request after a change."""
-    item = done.item
-    return AmendedDocument(
-        id=item.id,
-        changed=done.amendment is not None,
-        to=item.to,
-        deadline=iso(item.deadline),
-        **claim_fields(item),
-    )
+    claim = claim_fields(done.item)
+    return document_of(AmendedDocument, done.item, changed=done.amendment is not None, **claim)
 
 
 def claim_fields(item: RequestSummary) -> dict[str, str | None]:

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from hitl_cli.format.times import iso
 from hitl_cli.people.actor import PERMISSIONS, Permission
+from hitl_cli.views.document import document_of
 
 if TYPE_CHECKING:
     from hitl_cli.auth.links import Link
@@ -77,13 +78,7 @@ class LoginDocument(Struct, frozen=True, kw_only=True, rename={"person": "as"}):
 
 def login_document(made: Token, text: str) -> LoginDocument:
     """Return a token of a terminal, with its secret."""
-    return LoginDocument(
-        token=text,
-        id=made.id,
-        person=made.person,
-        can=permissions_of(made),
-        expires_at=iso(made.expires_at),
-    )
+    return document_of(LoginDocument, made, token=text, can=permissions_of(made))
 
 
 class LinkDocument(Struct, frozen=True, kw_only=True):
@@ -98,9 +93,7 @@ class LinkDocument(Struct, frozen=True, kw_only=True):
 
 def link_document(link: Link, url: str) -> LinkDocument:
     """Return a link for one person to answer one request."""
-    return LinkDocument(
-        url=url, request=link.request, person=link.person, ends_at=iso(link.ends_at), id=link.id
-    )
+    return document_of(LinkDocument, link, url=url)
 
 
 def key_document(key: Key) -> Json:

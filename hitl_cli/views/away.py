@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from hitl_cli.format.times import iso
+from hitl_cli.views.document import document_of
 
 if TYPE_CHECKING:
     from hitl_cli.people.away import Away
@@ -40,16 +40,9 @@ class AbsenceDocument(Struct, frozen=True, kw_only=True):
 
 def away_document(away: Away) -> AwayDocument:
     """Return what is recorded of a person."""
-    return AwayDocument(
-        person=away.person,
-        since=iso(away.since),
-        until=iso(away.until),
-        to=away.to,
-        by=away.by,
-        via=away.via,
-    )
+    return document_of(AwayDocument, away)
 
 
 def absence_document(absence: Absence) -> AbsenceDocument:
     """Return an assignee who is away."""
-    return AbsenceDocument(person=absence.person, until=iso(absence.until), deputies=absence.deputies)
+    return document_of(AbsenceDocument, absence)

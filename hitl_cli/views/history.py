@@ -16,6 +16,7 @@ from hitl_cli.format.times import iso
 from hitl_cli.inbox.history import Kind
 from hitl_cli.requests.editable import Change
 from hitl_cli.requests.question import Outcome
+from hitl_cli.views.document import document_of
 from hitl_cli.views.votes import VoteDocument, vote_document
 
 if TYPE_CHECKING:
@@ -73,13 +74,9 @@ class HistoryPage(Struct, frozen=True):
 
 def history_entry_document(entry: HistoryEntry) -> HistoryEntryDocument:
     """Return a decision, a vote, a comment, or another change of a request."""
-    known = msgspec.structs.asdict(entry)
-    del known["form"], known["editable"]
-    until = None if entry.until is None else iso(entry.until)
-    texts = {"asked_at": iso(entry.asked_at), "at": iso(entry.at), "until": until}
-    names = {"run": entry.workflow, "workflow_name": entry.function}
     votes = tuple(map(vote_document, entry.votes))
-    return HistoryEntryDocument(**known | texts | names | {"votes": votes})
+    names = {"run": entry.workflow, "workflow_name": entry.function}
+    return document_of(HistoryEntryDocument, entry, votes=votes, **names)
 
 
 def outcome_text(entry: HistoryEntry) -> str:

@@ -14,6 +14,7 @@ from hitl_cli.inbox.thread import ThreadEntry, ThreadKind
 from hitl_cli.requests.question import Priority, Refused
 from hitl_cli.views.amended import claim_fields
 from hitl_cli.views.away import AbsenceDocument, absence_document
+from hitl_cli.views.document import document_of
 
 if TYPE_CHECKING:
     from hitl_cli.inbox.request_summary import RequestSummary
@@ -107,7 +108,7 @@ def request_summary_document(item: RequestSummary, now: int) -> RequestSummaryDo
 
 def thread_entry_document(entry: ThreadEntry) -> ThreadEntryDocument:
     """Return what was asked back, or answered."""
-    return ThreadEntryDocument(**msgspec.structs.asdict(entry) | {"at": iso(entry.at)})
+    return document_of(ThreadEntryDocument, entry)
 
 
 def _document(item: RequestSummary) -> RequestSummaryDocument:
@@ -141,4 +142,4 @@ def _document(item: RequestSummary) -> RequestSummaryDocument:
 
 def refused_document(refused: Refused) -> RefusedDocument:
     """Return an answer that could not be used."""
-    return RefusedDocument(why=refused.why, data=refused.data, by=refused.by, at=iso(refused.at))
+    return document_of(RefusedDocument, refused)

@@ -16,6 +16,7 @@ from hitl_cli.requests.amendments import Amendment, AmendmentKind
 from hitl_cli.requests.editable import Change
 from hitl_cli.requests.question import Outcome, ProofKind, Question, Reassign, fields_of
 from hitl_cli.views.details import notified
+from hitl_cli.views.document import document_of
 from hitl_cli.views.pending import (
     RequestBaseDocument,
     ThreadEntryDocument,
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from hitl_cli.inbox.details import RequestDetails
     from hitl_cli.inbox.history import HistoryEntry
     from hitl_cli.notify.status import NotificationStatus
-    from hitl_cli.requests.use import Use
 
 NO_CONTACTS = Directory()
 
@@ -220,7 +220,7 @@ def request_details_document(
             "editable": known.get("editable"),
             "valid_for_s": None if item.asked.valid_for is None else item.asked.valid_for / 1_000,
             "once": item.asked.once,
-            "used": None if seen.used is None else _use_document(seen.used),
+            "used": None if seen.used is None else document_of(UseDocument, seen.used),
             "proof": item.asked.proof,
             "policy": item.asked.policy,
             "reassign": item.asked.reassign,
@@ -243,10 +243,7 @@ def request_details_document(
             "replaced_by": seen.replaced_by,
             "unknown_names": seen.unknown,
             "votes_cast": [vote_document(vote) for vote in seen.votes],
-            "comments": [
-                CommentDocument(by=one.by, via=one.via, at=iso(one.at), text=one.text)
-                for one in seen.comments
-            ],
+            "comments": [document_of(CommentDocument, one) for one in seen.comments],
             "thread": tuple(map(thread_entry_document, seen.thread)),
             "without_contact": () if seen.decision else _silent(seen, directory),
             "told": [_notification_document(one) for one in notified(seen)],
@@ -273,10 +270,7 @@ def stored_document(seen: RequestDetails, *, by_asker: bool) -> StoredDocument |
 
 def amendment_document(made: Amendment) -> AmendmentDocument:
     """Return what was changed about a request."""
-    until = None if made.until is None else iso(made.until)
-    return AmendmentDocument(
-        kind=made.kind, by=made.by, via=made.via, at=iso(made.at), to=made.to, until=until
-    )
+    return document_of(AmendmentDocument, made)
 
 
 def _offer_document(question: Question) -> dict[str, Any] | None:
@@ -294,54 +288,24 @@ def _silent(seen: RequestDetails, directory: Directory) -> tuple[str, ...]:
 def _notification_document(told: NotificationStatus) -> NotificationDocument:
     """Return a notification to one recipient."""
     last = told.last
-    return NotificationDocument(
-        who=told.who,
-        occasion=told.occasion,
-        since=iso(told.since),
+    return document_of(
+        NotificationDocument,
+        told,
         outcome=told.standing,
         at=None if last is None else iso(last.at),
         channel=None if last is None else last.channel,
         why=None if last is None else last.why,
         receipt=None if last is None else last.receipt,
         digest=last is not None and last.digest,
-        next_at=None if told.next_at is None else iso(told.next_at),
-        tries=[
-            DeliveryAttemptDocument(
-                at=iso(tried.at),
-                outcome=tried.outcome,
-                channel=tried.channel,
-                why=tried.why,
-                receipt=tried.receipt,
-            )
-            for tried in told.tries
-        ],
+        tries=[document_of(DeliveryAttemptDocument, tried) for tried in told.tries],
     )
 
 
 def _decision_document(seen: RequestDetails, made: HistoryEntry) -> DecisionDocument:
     """Return the outcome of a request."""
-    return DecisionDocument(
-        outcome=made.outcome,
-        by=made.by,
-        via=made.via,
-        at=iso(made.at),
-        waited_s=made.waited_ms // 1_000,
-        deadline=made.deadline,
-        choice=made.choice,
-        data=made.data,
-        reason=made.reason,
-        comment=made.comment,
-        deputy_for=made.deputy_for,
-        rule=made.rule,
-        changes=made.changes,
-        proof=tuple(ProofDocument(**msgspec.structs.asdict(one)) for one in seen.proof),
-        unproven=seen.unproven,
-    )
-
-
-def _use_document(use: Use) -> UseDocument:
-    """Return the use of an approval."""
-    return UseDocument(by=use.by, via=use.via, at=iso(use.at))
+    proof = tuple(document_of(ProofDocument, one) for one in seen.proof)
+    waited_s = made.waited_ms // 1_000
+    return document_of(DecisionDocument, made, waited_s=waited_s, proof=proof, unproven=seen.unproven)
 
 
 def _field_document(field: Field) -> dict[str, Any]:

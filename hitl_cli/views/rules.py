@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from hitl_cli.client.wire import Json, Verdict
-from hitl_cli.format.times import iso
 from hitl_cli.rules.rule import RuleState
+from hitl_cli.views.document import document_of
 
 if TYPE_CHECKING:
     from hitl_cli.rules.rule import Rule
@@ -40,15 +40,4 @@ class RulesDocument(Struct, frozen=True):
 
 def rule_document(rule: Rule) -> RuleDocument:
     """Return a rule."""
-    return RuleDocument(
-        id=rule.id,
-        by=rule.by,
-        verdict=rule.verdict,
-        where=rule.where,
-        asker=rule.asker,
-        workflow=rule.workflow,
-        reason=rule.reason,
-        state=rule.state,
-        created_at=iso(rule.created_at),
-        ends_at=iso(rule.ends_at),
-    )
+    return document_of(RuleDocument, rule)

@@ -13,6 +13,7 @@ from hitl_cli.engine.records import PromiseState
 from hitl_cli.format.times import iso
 from hitl_cli.runs.run import RunState
 from hitl_cli.runs.steps import Kind
+from hitl_cli.views.document import document_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -117,35 +118,28 @@ class RunWithSteps(RunDocument, frozen=True, kw_only=True):
 def workflow_document(one: ServedWorkflow) -> WorkflowDocument:
     """Return a workflow."""
     last = None if one.last_run is None else iso(one.last_run)
-    return WorkflowDocument(name=one.name, group=one.group, workers=one.workers, last_run=last)
+    return document_of(WorkflowDocument, one, last_run=last)
 
 
 def run_document(run: Run, now: int) -> RunDocument:
     """Return a run. `now` is ms since the epoch."""
-    return RunDocument(**_run_fields(run, now))
+    return document_of(RunDocument, run, **_run_fields(run, now))
 
 
 def run_with_steps(run: Run, nodes: Sequence[RunStep], now: int) -> RunWithSteps:
     """Return a run with its steps."""
-    return RunWithSteps(**_run_fields(run, now), steps=[step_document(node) for node in nodes])
+    steps = [step_document(node) for node in nodes]
+    return document_of(RunWithSteps, run, steps=steps, **_run_fields(run, now))
 
 
 def _run_fields(run: Run, now: int) -> dict[str, Json]:
-    """Return what is shown of a run, by the names of RunDocument."""
+    """Return the fields of a document that a run lacks, or that are shown in another way."""
     return {
-        "id": run.id,
         "run": run.id,
-        "workflow_name": run.function,
         "workflow": run.id,
-        "function": run.function,
-        "state": run.state,
-        "created_at": iso(run.created_at),
-        "deadline": iso(run.deadline),
+        "workflow_name": run.function,
+        "prompt": None,
         "age_s": max(now - run.created_at, 0) // 1_000,
-        "settled_at": None if run.settled_at is None else iso(run.settled_at),
-        "waits_for": run.waits_for,
-        "result": run.result,
-        "error": run.error,
         "failure": failure_document(run.failure),
     }
 
@@ -166,9 +160,7 @@ def step_document(node: RunStep, depth: int = 1) -> StepDocument:
         result=decode(promise.value) if promise.state == "resolved" else None,
         error=failure_in(promise.value).text if settled and promise.state != "resolved" else None,
         failure=failure_document(failure_in(promise.value) if promise.state == "rejected" else None),
-        retries=[
-            RetryDocument(error=one.error, where=one.where, again=iso(one.again)) for one in node.retries
-        ],
+        retries=[document_of(RetryDocument, one) for one in node.retries],
         steps=[document for child in inside for document in _step_documents(child, depth + 1)],
     )
 

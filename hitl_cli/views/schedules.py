@@ -9,7 +9,7 @@ from msgspec import Struct
 from hitl_cli.client.tags import TARGET_TAG
 from hitl_cli.client.wire import Json
 from hitl_cli.engine.records import CatchUp
-from hitl_cli.format.times import iso
+from hitl_cli.views.document import document_of
 
 if TYPE_CHECKING:
     from hitl_cli.runs.schedules import Schedule
@@ -38,16 +38,12 @@ class ScheduleDocument(Struct, frozen=True, kw_only=True):
 def schedule_document(schedule: Schedule) -> ScheduleDocument:
     """Return a schedule."""
     called = schedule.call
-    return ScheduleDocument(
-        id=schedule.id,
+    return document_of(
+        ScheduleDocument,
+        schedule,
         cron=schedule.fields,
-        timezone=schedule.timezone,
         workflow=called.func if called else None,
         args=called.args if called else [],
         kwargs=called.kwargs if called else {},
         target=schedule.promise_tags.get(TARGET_TAG),
-        created_at=iso(schedule.created_at),
-        next_run_at=iso(schedule.next_run_at),
-        last_run_at=None if schedule.last_run_at is None else iso(schedule.last_run_at),
-        catch_up=schedule.catch_up,
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from hitl_cli.client.wire import Json, Verdict
-from hitl_cli.format.times import iso
+from hitl_cli.views.document import document_of
 
 if TYPE_CHECKING:
     from hitl_cli.client.wire import Vote
@@ -28,5 +28,4 @@ class VoteDocument(Struct, frozen=True, kw_only=True):
 
 def vote_document(vote: Vote) -> VoteDocument:
     """Return a vote."""
-    fields = {name: getattr(vote, name) for name in VoteDocument.__struct_fields__}
-    return VoteDocument(**fields | {"at": iso(vote.at)})
+    return document_of(VoteDocument, vote)

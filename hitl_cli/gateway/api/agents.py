@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from hitl_cli.gateway.api.route import Call, Route
-from hitl_cli.gateway.error_responses import json_answer
+from hitl_cli.gateway.api.route import Call, delete, get, post
+from hitl_cli.inbox import Inbox
 from hitl_cli.inbox.deferrals import Deferral
 from hitl_cli.views.agents import DeferralDocument, DeferralsDocument, StateDocument
-
-if TYPE_CHECKING:
-    from aiohttp import web
 
 
 class DeferralsQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -33,93 +30,54 @@ class StateBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     state: str
 
 
-async def _defer(call: Call) -> web.Response:
+@post(
+    "/requests/{id}/deferral",
+    "Record that the session of a coding agent ended until a request of yours is decided.",
+    needs=("ask",),
+    status=201,
+)
+def _defer(call: Call[None, Deferral], inbox: Inbox) -> DeferralDocument:
     """Record that the session of a coding agent ended until a request of yours is decided."""
-    await call.inbox(lambda inbox: inbox.defer(call.id, call.body))
-    return json_answer(DeferralDocument(request=call.id), 201)
+    inbox.defer(call.id, call.body)
+    return DeferralDocument(request=call.id)
 
 
-async def _deferred(call: Call) -> web.Response:
+@get("/deferrals", "List the sessions on a machine that wait for requests of yours.", needs=("ask",))
+def _deferred(call: Call[DeferralsQuery, None], inbox: Inbox) -> DeferralsDocument:
     """Return the sessions on a machine that wait for requests of yours."""
-    found = await call.inbox(lambda inbox: inbox.deferred(call.query.host))
-    return json_answer(DeferralsDocument(list(found)))
+    return DeferralsDocument(list(inbox.deferred(call.query.host)))
 
 
-async def _take(call: Call) -> web.Response:
+@post(
+    "/requests/{id}/deferral/take",
+    "Take the session of a request of yours, to resume it. Only the first key takes it.",
+    needs=("ask",),
+)
+def _take(call: Call[None, TakeBody], inbox: Inbox) -> DeferralDocument:
     """Say whether you are the one that resumes the session of a request of yours: the first is."""
-    taken = await call.inbox(lambda inbox: inbox.take_deferred(call.id, call.body.key))
-    return json_answer(DeferralDocument(request=call.id, taken=taken))
+    return DeferralDocument(request=call.id, taken=inbox.take_deferred(call.id, call.body.key))
 
 
-async def _keep(call: Call) -> web.Response:
+@post(
+    "/agent-states/{id}",
+    "Keep the state of an agent's run of yours, in place of an earlier one.",
+    needs=("ask",),
+    status=201,
+)
+def _keep(call: Call[None, StateBody], inbox: Inbox) -> StateDocument:
     """Keep the state of an agent's run of yours, in place of an earlier one."""
-    await call.inbox(lambda inbox: inbox.keep_state(call.id, call.body.state))
-    return json_answer(StateDocument(run=call.id, state=call.body.state), 201)
+    inbox.keep_state(call.id, call.body.state)
+    return StateDocument(run=call.id, state=call.body.state)
 
 
-async def _kept(call: Call) -> web.Response:
+@get("/agent-states/{id}", "Get the state of an agent's run of yours.", needs=("ask",))
+def _kept(call: Call[None, None], inbox: Inbox) -> StateDocument:
     """Return the state of an agent's run of yours."""
-    found = await call.inbox(lambda inbox: inbox.kept_state(call.id))
-    return json_answer(StateDocument(run=call.id, state=found))
+    return StateDocument(run=call.id, state=inbox.kept_state(call.id))
 
 
-async def _forget(call: Call) -> web.Response:
+@delete("/agent-states/{id}", "End the state of an agent's run of yours.", needs=("ask",))
+def _forget(call: Call[None, None], inbox: Inbox) -> StateDocument:
     """End the state of an agent's run of yours."""
-    await call.inbox(lambda inbox: inbox.forget_state(call.id))
-    return json_answer(StateDocument(run=call.id, state=None))
-
-
-TABLE = [
-    Route(
-        method="POST",
-        path="/api/v1/requests/{id}/deferral",
-        handle=_defer,
-        needs=("ask",),
-        summary="Record that the session of a coding agent ended until a request of yours is decided.",
-        body=Deferral,
-        answers={201: DeferralDocument},
-    ),
-    Route(
-        method="POST",
-        path="/api/v1/requests/{id}/deferral/take",
-        handle=_take,
-        needs=("ask",),
-        summary="Take the session of a request of yours, to resume it. Only the first key takes it.",
-        body=TakeBody,
-        answers={200: DeferralDocument},
-    ),
-    Route(
-        method="GET",
-        path="/api/v1/deferrals",
-        handle=_deferred,
-        needs=("ask",),
-        summary="List the sessions on a machine that wait for requests of yours.",
-        query=DeferralsQuery,
-        answers={200: DeferralsDocument},
-    ),
-    Route(
-        method="POST",
-        path="/api/v1/agent-states/{id}",
-        handle=_keep,
-        needs=("ask",),
-        summary="Keep the state of an agent's run of yours, in place of an earlier one.",
-        body=StateBody,
-        answers={201: StateDocument},
-    ),
-    Route(
-        method="GET",
-        path="/api/v1/agent-states/{id}",
-        handle=_kept,
-        needs=("ask",),
-        summary="Get the state of an agent's run of yours.",
-        answers={200: StateDocument},
-    ),
-    Route(
-        method="DELETE",
-        path="/api/v1/agent-states/{id}",
-        handle=_forget,
-        needs=("ask",),
-        summary="End the state of an agent's run of yours.",
-        answers={200: StateDocument},
-    ),
-]
+    inbox.forget_state(call.id)
+    return StateDocument(run=call.id, state=None)

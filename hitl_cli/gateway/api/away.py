@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from hitl_cli.gateway.api.route import Call, Route
-from hitl_cli.gateway.error_responses import json_answer
+from hitl_cli.gateway.api.route import Call, delete, get, post
+from hitl_cli.inbox import Inbox
 from hitl_cli.views.away import AwayDocument, AwaysDocument, away_document
-
-if TYPE_CHECKING:
-    from aiohttp import web
-
-    from hitl_cli.inbox import Inbox
 
 type Instant = Annotated[datetime, Meta(tz=True, description="An instant with a time zone, in ISO 8601.")]
 
@@ -36,66 +31,26 @@ class AwayQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, r
     for_: str | None = None
 
 
-async def _list(call: Call) -> web.Response:
+@get("/away", "List who is away, and who stands in.", needs=("read",))
+def _list(call: Call[None, None], inbox: Inbox) -> AwaysDocument:  # noqa: ARG001
     """Return who is away now, or will be."""
-
-    def look(inbox: Inbox) -> AwaysDocument:
-        return AwaysDocument([away_document(one) for one in inbox.aways()])
-
-    return json_answer(await call.inbox(look))
+    return AwaysDocument([away_document(one) for one in inbox.aways()])
 
 
-async def _set(call: Call) -> web.Response:
+@post("/away", "Say that you are away, and who stands in for you.", needs=("decide",))
+def _set(call: Call[None, AwayBody], inbox: Inbox) -> AwayDocument:
     """Say that you are away, in place of what you have said before."""
-    body: AwayBody = call.body
-
-    def do(inbox: Inbox) -> AwayDocument:
-        since = None if body.from_ is None else _ms(body.from_)
-        return away_document(inbox.go_away(until=_ms(body.until), since=since, to=body.to, person=body.for_))
-
-    return json_answer(await call.inbox(do))
+    body = call.body
+    since = None if body.from_ is None else _ms(body.from_)
+    return away_document(inbox.go_away(until=_ms(body.until), since=since, to=body.to, person=body.for_))
 
 
-async def _end(call: Call) -> web.Response:
+@delete("/away", "Say that you are back.", needs=("decide",))
+def _end(call: Call[AwayQuery, None], inbox: Inbox) -> AwaysDocument:
     """Say that you are back. Returns who is still away."""
-    query: AwayQuery = call.query
-
-    def do(inbox: Inbox) -> AwaysDocument:
-        inbox.come_back(query.for_)
-        return AwaysDocument([away_document(one) for one in inbox.aways()])
-
-    return json_answer(await call.inbox(do))
+    inbox.come_back(call.query.for_)
+    return AwaysDocument([away_document(one) for one in inbox.aways()])
 
 
 def _ms(at: datetime) -> int:
     return round(at.timestamp() * 1_000)
-
-
-TABLE = [
-    Route(
-        method="GET",
-        path="/api/v1/away",
-        handle=_list,
-        needs=("read",),
-        summary="List who is away, and who stands in.",
-        answers={200: AwaysDocument},
-    ),
-    Route(
-        method="POST",
-        path="/api/v1/away",
-        handle=_set,
-        needs=("decide",),
-        summary="Say that you are away, and who stands in for you.",
-        body=AwayBody,
-        answers={200: AwayDocument},
-    ),
-    Route(
-        method="DELETE",
-        path="/api/v1/away",
-        handle=_end,
-        needs=("decide",),
-        summary="Say that you are back.",
-        query=AwayQuery,
-        answers={200: AwaysDocument},
-    ),
-]

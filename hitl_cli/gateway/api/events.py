@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from aiohttp import web
 from msgspec import Struct
 
-from hitl_cli.gateway.api.route import Call, Route
+from hitl_cli.gateway.api.route import Call, get
 from hitl_cli.gateway.context import gateway_of
 
 if TYPE_CHECKING:
@@ -42,7 +42,14 @@ class EventsQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
     for_: Literal["me"] | None = None
 
 
-async def _events(call: Call) -> web.StreamResponse:
+@get(
+    "/events",
+    "Stream changes of requests as server-sent events.",
+    needs=("read",),
+    answers={200: None},
+    media_type="text/event-stream",
+)
+async def _events(call: Call[EventsQuery, None]) -> web.StreamResponse:
     """Stream changes of requests until the client or the gateway closes the connection."""
     request = call.request
     return await tell(
@@ -102,17 +109,3 @@ def _hang_up(request: Request) -> None:
     """Close the connection of a reader that is too slow."""
     if request.transport is not None:
         request.transport.abort()
-
-
-TABLE = [
-    Route(
-        method="GET",
-        path="/api/v1/events",
-        handle=_events,
-        needs=("read",),
-        summary="Stream changes of requests as server-sent events.",
-        query=EventsQuery,
-        answers={200: None},
-        media_type="text/event-stream",
-    )
-]

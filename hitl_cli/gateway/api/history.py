@@ -12,8 +12,7 @@ from msgspec import Meta, Struct
 from hitl_cli.errors import BadQuery
 from hitl_cli.format.durations import parse_duration
 from hitl_cli.gateway.api.requests import Cursor, Duration, Limit, Name
-from hitl_cli.gateway.api.route import Call, Route, paged
-from hitl_cli.gateway.error_responses import json_answer
+from hitl_cli.gateway.api.route import Call, get
 from hitl_cli.inbox.history import HistoryFilter
 from hitl_cli.ledger import Ledger
 from hitl_cli.requests.question import Outcome
@@ -61,9 +60,10 @@ class StatsQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     since: Duration = "30d"
 
 
-async def _show_history(call: Call) -> web.Response:
+@get("/history", "List decisions, newest first.", needs=("read", "ask"))
+async def _show_history(call: Call[HistoryQuery, None]) -> HistoryPage:
     """Return the history of decisions."""
-    query: HistoryQuery = call.query
+    query = call.query
     ago_ms = None if query.since is None else parse_duration(query.since)
     if query.id is not None and query.cursor is not None:
         raise BadQuery("cursor cannot be used with id: the history of one id has no pages.")
@@ -76,10 +76,17 @@ async def _show_history(call: Call) -> web.Response:
         return inbox.history_page(wanted, limit=query.limit, after=query.cursor)
 
     found, following = await call.look_back(look)
-    return paged(call, HistoryPage([history_entry_document(entry) for entry in found], following))
+    return HistoryPage([history_entry_document(entry) for entry in found], following)
 
 
-async def _export_history(call: Call) -> web.StreamResponse:
+@get(
+    "/history.jsonl",
+    "Export the history, with what proves it.",
+    needs=("read",),
+    answers={200: None},
+    media_type=LINES_OF_JSON,
+)
+async def _export_history(call: Call[ExportQuery, None]) -> web.StreamResponse:
     """Return requests, decisions, votes and signatures as lines of JSON, which `hitl verify FILE` checks."""
     ago = [None if text is None else parse_duration(text) for text in (call.query.since, call.query.until)]
     pool = call.gateway.own_pool()  # it reads for long, with one client
@@ -102,40 +109,9 @@ async def _export_history(call: Call) -> web.StreamResponse:
         await asyncio.to_thread(pool.close)
 
 
-async def _show_stats(call: Call) -> web.Response:
+@get("/stats", "Get statistics of decisions: outcomes and times.", needs=("read",))
+async def _show_stats(call: Call[StatsQuery, None]) -> StatsDocument:
     """Return statistics of decisions: outcomes, and how long people take."""
     ago_ms = parse_duration(call.query.since)
     found = await call.look_back(lambda inbox: inbox.stats(ago_ms, MOST))
-    return json_answer(stats_document(found))
-
-
-TABLE = [
-    Route(
-        method="GET",
-        path="/api/v1/history.jsonl",
-        handle=_export_history,
-        needs=("read",),
-        summary="Export the history, with what proves it.",
-        query=ExportQuery,
-        answers={200: None},
-        media_type=LINES_OF_JSON,
-    ),
-    Route(
-        method="GET",
-        path="/api/v1/history",
-        handle=_show_history,
-        needs=("read", "ask"),
-        summary="List decisions, newest first.",
-        query=HistoryQuery,
-        answers={200: HistoryPage},
-    ),
-    Route(
-        method="GET",
-        path="/api/v1/stats",
-        handle=_show_stats,
-        needs=("read",),
-        summary="Get statistics of decisions: outcomes and times.",
-        query=StatsQuery,
-        answers={200: StatsDocument},
-    ),
-]
+    return stats_document(found)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import quote
 
 import msgspec
@@ -16,10 +16,11 @@ from hitl_cli.client.wire import fresh_id
 from hitl_cli.errors import BadQuery
 from hitl_cli.format.durations import parse_duration
 from hitl_cli.format.stable_ids import stable_id
-from hitl_cli.gateway.api.route import Call, Route, paged
+from hitl_cli.gateway.api.route import Call, delete, get, post
 from hitl_cli.gateway.decision_waiters import has_left
 from hitl_cli.gateway.error_responses import json_answer
 from hitl_cli.gateway.http_error import HttpError
+from hitl_cli.inbox import Inbox
 from hitl_cli.inbox.ask import new_id
 from hitl_cli.inbox.pending import RequestFilter, Sort, read_tags
 from hitl_cli.people.sight import Sight
@@ -38,12 +39,10 @@ from hitl_cli.views.pending import (
 from hitl_cli.views.request import RequestDetailsDocument, request_details_document, stored_document
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from aiohttp import ETag
 
-    from hitl_cli.inbox import Inbox
-    from hitl_cli.inbox.amend import Amended
     from hitl_cli.inbox.decide import DecisionResult
     from hitl_cli.inbox.details import RequestDetails
     from hitl_cli.inbox.request_summary import RequestSummary
@@ -139,16 +138,17 @@ class NoBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Nothing."""
 
 
-async def _list_requests(call: Call) -> web.Response:
+@get("/requests", "List open requests.", needs=("read", "ask"))
+async def _list_requests(call: Call[RequestsQuery, None]) -> RequestsPage:
     """Return open requests."""
-    query: RequestsQuery = call.query
+    query = call.query
     wanted = _filter_of(query, call.visitor.person)
 
     def look(inbox: Inbox) -> RequestsPage:
         found, following = inbox.page(wanted, sort=query.sort, limit=query.limit, after=query.cursor)
         return RequestsPage([request_summary_document(item, inbox.client.now()) for item in found], following)
 
-    return paged(call, await call.gateway.lists.run(call.actor, look))
+    return await call.gateway.lists.run(call.actor, look)
 
 
 def _filter_of(query: RequestsQuery, person: str) -> RequestFilter:
@@ -167,47 +167,58 @@ def _filter_of(query: RequestsQuery, person: str) -> RequestFilter:
     )
 
 
-async def _ask(call: Call) -> web.Response:
+@post(
+    "/requests",
+    "Create a request. Repeating the same id and content returns the existing request.",
+    needs=("ask",),
+    answers={200: RequestDetailsDocument, 201: RequestDetailsDocument},
+    repeatable=True,
+)
+def _ask(call: Call[None, QuestionInput], inbox: Inbox) -> web.Response:
     """Create a request, or return the existing one. Responds 201 if this request created it.
 
     Without an `id`, one is made from the Idempotency-Key, or at random. A token that may not start runs gets
     `ask-` before it. Another question with the same id is 409; `lines` say what differs.
     """
-    body: QuestionInput = call.body
     options = call.gateway.options
-    mark = await call.mark("ask")
+    mark = call.mark("ask")
     id = new_id(None if mark is None else mark.key)
-
-    def do(inbox: Inbox) -> tuple[RequestDetailsDocument, bool]:
-        asked = inbox.put(body, options.people, options.group, id=id)
-        return request_details_document(inbox.show(asked.id, whole=True), options.people), asked.fresh
-
-    document, created = await call.inbox(do)
+    asked = inbox.put(call.body, options.people, options.group, id=id)
+    document = _document(call, inbox, asked.id)
     headers = {
         "Location": f"/api/v1/requests/{quote(document.id, safe='')}",
         "ETag": f'"{_version(document)}"',
     }
-    return json_answer(document, 201 if created else 200, headers)
+    return json_answer(document, 201 if asked.fresh else 200, headers)
 
 
-async def _take_back(call: Call) -> web.Response:
+@delete("/requests/{id}", "Take back a request that was created without a run.", needs=("ask",))
+def _take_back(call: Call[None, None], inbox: Inbox) -> RequestDetailsDocument:
     """Cancel a request that was created without a run. One that is decided stays as it is."""
-
-    def do(inbox: Inbox) -> RequestDetailsDocument:
-        inbox.withdraw(inbox.asked(call.id))
-        return request_details_document(inbox.show(call.id, whole=True), call.gateway.options.people)
-
-    return json_answer(await call.inbox(do))
+    inbox.withdraw(inbox.asked(call.id))
+    return _document(call, inbox)
 
 
-async def _show_request(call: Call) -> web.Response:
+def _document(call: Call[Any, Any], inbox: Inbox, id: str | None = None) -> RequestDetailsDocument:
+    """Return the request in the path, or with an id."""
+    return request_details_document(inbox.show(id or call.id, whole=True), call.gateway.options.people)
+
+
+@get(
+    "/requests/{id}",
+    "Get a request by its id or key, open or decided, or wait until it is decided or asked back.",
+    needs=("read", "ask"),
+    answers={200: RequestDetailsDocument, 304: None},
+    conditional="If-None-Match",
+)
+async def _show_request(call: Call[RequestQuery, None]) -> web.Response:
     """Return a request, or 304 if it has not changed. With `wait`, wait until it is decided or asked back."""
     wait_s = _wait_s_of(call.query)
     id = await _until_decided(call, wait_s) if wait_s else None
     return await _shown(call, await _seen(call, id))
 
 
-async def _until_decided(call: Call, wait_s: float) -> str:
+async def _until_decided(call: Call[RequestQuery, None], wait_s: float) -> str:
     """Return the id of the request once it is decided or the time is up, or end if the client leaves.
 
     While it waits, it holds no thread, and it looks at the request once. A key or a run is the request that
@@ -229,7 +240,7 @@ async def _until_decided(call: Call, wait_s: float) -> str:
         id = item.id
 
 
-async def _named(call: Call, name: str) -> RequestSummary:
+async def _named(call: Call[RequestQuery, None], name: str) -> RequestSummary:
     """Return the request with a name, without its details."""
     return await call.inbox(lambda inbox: inbox.find(name, whole=True))
 
@@ -244,12 +255,12 @@ def _wait_s_of(query: RequestQuery) -> float:
     return wait_ms / 1_000
 
 
-async def _seen(call: Call, id: str | None = None) -> RequestDetails:
+async def _seen(call: Call[RequestQuery, None], id: str | None = None) -> RequestDetails:
     """Return the request in the path, or with an id."""
     return await call.inbox(lambda inbox: inbox.show(call.id if id is None else id, whole=True))
 
 
-async def _shown(call: Call, seen: RequestDetails) -> web.Response:
+async def _shown(call: Call[RequestQuery, None], seen: RequestDetails) -> web.Response:
     """Return a request as a response, or 304 if the client has this version."""
     document = request_details_document(seen, call.gateway.options.people)
     if call.query.stored:
@@ -272,13 +283,20 @@ def _is_among(known: str, tags: Sequence[ETag] | None) -> bool:
     return any(tag.value in (ANY, known) for tag in tags or ())
 
 
-async def _decide(call: Call) -> web.Response:
+@post(
+    "/requests/{id}/decision",
+    "Decide a request. Only the first decision is recorded; repeating it is not an error.",
+    needs=("decide",),
+    repeatable=True,
+    conditional="If-Match",
+)
+async def _decide(call: Call[None, DecisionInput]) -> DecisionResultDocument:
     """Decide a request. Responds 412 if it has changed since the `If-Match` version."""
-    mark = await call.mark(f"decide {call.id}")
+    mark = call.mark(f"decide {call.id}")
     known = call.request.if_match
     if mark is None and known is None:
         made = await call.gateway.decisions.decide(call.actor, call.id, call.body)
-        return json_answer(decision_result_document(made))
+        return decision_result_document(made)
 
     def decide(inbox: Inbox) -> DecisionResult:
         def expect(item: RequestSummary) -> None:
@@ -292,231 +310,101 @@ async def _decide(call: Call) -> web.Response:
             call.id, call.body, whole=True, mark=mark, expect=None if known is None else expect
         )
 
-    return json_answer(decision_result_document(await call.inbox(decide)))
+    return decision_result_document(await call.inbox(decide))
 
 
-async def _make_answer_url(call: Call) -> web.Response:
+@post(
+    "/requests/{id}/answer-url",
+    "Create a URL to which a program can post your answer, without a token.",
+    needs=("decide",),
+    status=201,
+)
+def _make_answer_url(call: Call[None, AnswerUrlBody], inbox: Inbox) -> LinkDocument:
     """Create a URL to which a program can post your answer to a request, without a token.
 
     It is for the person of the token alone, and for this request. It ends with the request, or earlier if
     `expires` says so. `hitl link revoke` revokes it.
     """
-    gateway, person = call.gateway, call.visitor.person
-    life_ms = None if call.body.expires is None else parse_duration(call.body.expires)
-    groups = call.actor.groups
-
-    def make(inbox: Inbox) -> links.Link:
-        return links.make(
-            inbox.client,
-            call.id,
-            person,
-            life_ms=life_ms,
-            kind=links.PROGRAM,
-            groups=groups,
-            whole=True,
-            sight=Sight(inbox.actor, acting="decide"),
-        )
-
-    link = await call.inbox(make)
+    gateway = call.gateway
+    link = links.make(
+        inbox.client,
+        call.id,
+        call.visitor.person,
+        life_ms=None if call.body.expires is None else parse_duration(call.body.expires),
+        kind=links.PROGRAM,
+        groups=call.actor.groups,
+        whole=True,
+        sight=Sight(inbox.actor, acting="decide"),
+    )
     url = links.url_of(gateway.url, link, gateway.keys(), links.PROGRAM)
-    return json_answer(link_document(link, url), 201)
+    return link_document(link, url)
 
 
-async def _use(call: Call) -> web.Response:
+@post("/requests/{id}/use", "Use up an approval that may be used once.", needs=("ask",))
+def _use(call: Call[None, UseBody], inbox: Inbox) -> RequestDetailsDocument:
     """Use up an approval that may be used once. Responds 409 if it was used before."""
-    body: UseBody = call.body
-    key = body.key or fresh_id()
-
-    def do(inbox: Inbox) -> RequestDetailsDocument:
-        inbox.consume(call.id, key)
-        return request_details_document(inbox.show(call.id, whole=True), call.gateway.options.people)
-
-    return json_answer(await call.inbox(do))
+    inbox.consume(call.id, call.body.key or fresh_id())
+    return _document(call, inbox)
 
 
-async def _ask_back(call: Call) -> web.Response:
+@post(
+    "/requests/{id}/ask-back",
+    "Ask the asker of a request something before you decide it. To repeat it changes nothing.",
+    needs=("decide",),
+    status=201,
+)
+def _ask_back(call: Call[None, ThreadBody], inbox: Inbox) -> ThreadEntryDocument:
     """Ask the asker of a request something before you decide it. Responds 409 if somebody else has."""
-    text = call.body.text
-    entry = await call.inbox(lambda inbox: inbox.ask_back(call.id, text, whole=True))
-    return json_answer(thread_entry_document(entry), 201)
+    return thread_entry_document(inbox.ask_back(call.id, call.body.text, whole=True))
 
 
-async def _answer_back(call: Call) -> web.Response:
+@post(
+    "/requests/{id}/answer-back",
+    "Answer what was asked back about a request of yours. To repeat it changes nothing.",
+    needs=("decide", "ask"),
+    status=201,
+)
+def _answer_back(call: Call[None, ThreadBody], inbox: Inbox) -> ThreadEntryDocument:
     """Answer what was asked back about a request of yours. Responds 409 if nothing is."""
-    text = call.body.text
-    entry = await call.inbox(lambda inbox: inbox.answer_back(call.id, text, whole=True))
-    return json_answer(thread_entry_document(entry), 201)
+    return thread_entry_document(inbox.answer_back(call.id, call.body.text, whole=True))
 
 
-async def _say(call: Call) -> web.Response:
+@post(
+    "/requests/{id}/comments",
+    "Comment on a request, open or decided.",
+    needs=("decide",),
+    status=201,
+    repeatable=True,
+)
+def _say(call: Call[None, CommentBody], inbox: Inbox) -> KeptCommentDocument:
     """Add a comment to a request."""
-    mark = await call.mark(f"comment {call.id}")
     text = call.body.comment
-    request = await call.inbox(lambda inbox: inbox.comment(call.id, text, whole=True, mark=mark))
-    document = KeptCommentDocument(id=request.id, state=request.state, by=call.visitor.person, comment=text)
-    return json_answer(document, 201)
+    request = inbox.comment(call.id, text, whole=True, mark=call.mark(f"comment {call.id}"))
+    return KeptCommentDocument(id=request.id, state=request.state, by=call.visitor.person, comment=text)
 
 
-async def _assign(call: Call) -> web.Response:
+@post("/requests/{id}/assign", "Assign an open request to others.", needs=("decide", "ask"))
+def _assign(call: Call[None, AssignBody], inbox: Inbox) -> AmendedDocument:
     """Assign a request to others, if its `reassign` lets you. They are notified."""
-    body: AssignBody = call.body
-    options = call.gateway.options
-    return await _amend(
-        call,
-        lambda inbox: inbox.assign(call.id, body.to, options.people, options.group, add=body.add, whole=True),
+    body, options = call.body, call.gateway.options
+    return amended_document(
+        inbox.assign(call.id, body.to, options.people, options.group, add=body.add, whole=True)
     )
 
 
-async def _claim(call: Call) -> web.Response:
+@post("/requests/{id}/claim", "Tell the others that you work on a request.", needs=("decide",))
+def _claim(call: Call[None, ClaimBody], inbox: Inbox) -> AmendedDocument:
     """Tell the others that you work on a request. They can still decide it, without `unless_claimed`."""
-    life_ms = parse_duration(call.body.for_)
-    return await _amend(call, lambda inbox: inbox.claim(call.id, life_ms, whole=True))
+    return amended_document(inbox.claim(call.id, parse_duration(call.body.for_), whole=True))
 
 
-async def _release(call: Call) -> web.Response:
+@post("/requests/{id}/release", "End the claim on a request.", needs=("decide", "ask"))
+def _release(call: Call[None, NoBody], inbox: Inbox) -> AmendedDocument:
     """End the claim on a request."""
-    return await _amend(call, lambda inbox: inbox.release(call.id, whole=True))
+    return amended_document(inbox.release(call.id, whole=True))
 
 
-async def _extend(call: Call) -> web.Response:
+@post("/requests/{id}/extend", "Move the deadline of an open request.", needs=("decide", "ask"))
+def _extend(call: Call[None, ExtendBody], inbox: Inbox) -> AmendedDocument:
     """Move the deadline of a request, as far as its author allows."""
-    by_ms = parse_duration(call.body.by)
-    return await _amend(call, lambda inbox: inbox.extend(call.id, by_ms, whole=True))
-
-
-async def _amend(call: Call, do: Callable[[Inbox], Amended]) -> web.Response:
-    return json_answer(amended_document(await call.inbox(do)))
-
-
-TABLE = [
-    Route(
-        method="GET",
-        path="/api/v1/requests",
-        handle=_list_requests,
-        needs=("read", "ask"),
-        summary="List open requests.",
-        query=RequestsQuery,
-        answers={200: RequestsPage},
-    ),
-    Route(
-        method="POST",
-        path="/api/v1/requests",
-        handle=_ask,
-        needs=("ask",),
-        summary="Create a request. Repeating the same id and content returns the existing request.",
-        body=QuestionInput,
-        answers={200: RequestDetailsDocument, 201: RequestDetailsDocument},
-        repeatable=True,
-    ),
-    Route(
-        method="GET",
-        path="/api/v1/requests/{id}",
-        handle=_show_request,
-        needs=("read", "ask"),
-        summary="Get a request by its id or key, open or decided, or wait until it is decided or asked back.",
-        query=RequestQuery,
-        answers={200: RequestDetailsDocument, 304: None},
-        conditional="If-None-Match",
-    ),
-    Route(
-        method="DELETE",
-        path="/api/v1/requests/{id}",
-        handle=_take_back,
-        needs=("ask",),
-        summary="Take back a request that was created without a run.",
-        answers={200: RequestDetailsDocument},
-    ),
-    Route(
-        method="POST",
-        path="/api/v1/requests/{id}/decision",
-        handle=_decide,
-        needs=("decide",),
-        summary="Decide a request. Only the first decision is recorded; repeating it is not an error.",
-        body=DecisionInput,
-        answers={200: DecisionResultDocument},
-        repeatable=True,
-        conditional="If-Match",
-    ),
-    Route(
-        method="POST",
-        path="/api/v1/requests/{id}/assign",
-        handle=_assign,
-        needs=("decide", "ask"),
-        summary="Assign an open request to others.",
-        body=AssignBody,
-        answers={200: AmendedDocument},
-    ),
-    Route(
-        method="POST",
-        path="/api/v1/requests/{id}/claim",
-        handle=_claim,
-        needs=("decide",),
-        summary="Tell the others that you work on a request.",
-        body=ClaimBody,
-        answers={200: AmendedDocument},
-    ),
-    Route(
-        method="POST",
-        path="/api/v1/requests/{id}/release",
-        handle=_release,
-        needs=("decide", "ask"),
-        summary="End the claim on a request.",
-        body=NoBody,
-        answers={200: AmendedDocument},
-    ),
-    Route(
-        method="POST",
-        path="/api/v1/requests/{id}/extend",
-        handle=_extend,
-        needs=("decide", "ask"),
-        summary="Move the deadline of an open request.",
-        body=ExtendBody,
-        answers={200: AmendedDocument},
-    ),
-    Route(
-        method="POST",
-        path="/api/v1/requests/{id}/answer-url",
-        handle=_make_answer_url,
-        needs=("decide",),
-        summary="Create a URL to which a program can post your answer, without a token.",
-        body=AnswerUrlBody,
-        answers={201: LinkDocument},
-    ),
-    Route(
-        method="POST",
-        path="/api/v1/requests/{id}/use",
-        handle=_use,
-        needs=("ask",),
-        summary="Use up an approval that may be used once.",
-        body=UseBody,
-        answers={200: RequestDetailsDocument},
-    ),
-    Route(
-        method="POST",
-        path="/api/v1/requests/{id}/comments",
-        handle=_say,
-        needs=("decide",),
-        summary="Comment on a request, open or decided.",
-        body=CommentBody,
-        answers={201: KeptCommentDocument},
-        repeatable=True,
-    ),
-    Route(
-        method="POST",
-        path="/api/v1/requests/{id}/ask-back",
-        handle=_ask_back,
-        needs=("decide",),
-        summary="Ask the asker of a request something before you decide it. To repeat it changes nothing.",
-        body=ThreadBody,
-        answers={201: ThreadEntryDocument},
-    ),
-    Route(
-        method="POST",
-        path="/api/v1/requests/{id}/answer-back",
-        handle=_answer_back,
-        needs=("decide", "ask"),
-        summary="Answer what was asked back about a request of yours. To repeat it changes nothing.",
-        body=ThreadBody,
-        answers={201: ThreadEntryDocument},
-    ),
-]
+    return amended_document(inbox.extend(call.id, parse_duration(call.body.by), whole=True))

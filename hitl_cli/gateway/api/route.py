@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from functools import cache
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from collections.abc import Callable, Mapping
+from functools import cache, partial
+from inspect import iscoroutinefunction
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args, get_type_hints, runtime_checkable
 
 import msgspec
 from aiohttp import web
@@ -32,14 +33,14 @@ LONGEST_KEY = 255
 """Characters of an Idempotency-Key."""
 
 
-class Call(Struct, frozen=True, kw_only=True):
-    """A parsed HTTP request. `query` and `body` have the types of the route."""
+class Call[Query, Body](Struct, frozen=True, kw_only=True):
+    """A parsed HTTP request. `query` and `body` have the types of the route; None for a route without."""
 
     request: Request
     gateway: Gateway
     visitor: Visitor
-    query: Any = None
-    body: Any = None
+    query: Query
+    body: Body
 
     @property
     def id(self) -> str:
@@ -59,7 +60,7 @@ class Call(Struct, frozen=True, kw_only=True):
         """Like `inbox`, for slow reads of history and statistics."""
         return await self.gateway.inbox(self.actor, work, pool=self.gateway.lookback)
 
-    async def mark(self, subject: str) -> IdempotencyMark | None:
+    def mark(self, subject: str) -> IdempotencyMark | None:
         """Return the idempotency mark of this request, if it has an Idempotency-Key. Raises BadInput."""
         given = self.request.headers.getall("Idempotency-Key", [])
         if not given:
@@ -76,12 +77,15 @@ class Route(Struct, frozen=True, kw_only=True):
 
     method: Literal["GET", "POST", "DELETE"]
     path: str
-    handle: Callable[[Call], Awaitable[StreamResponse]]
+    handle: Callable[..., Any]
+    """Returns a response, or what is sent as JSON. If it is not async, it runs in a thread, with an inbox."""
     needs: tuple[Permission, ...]
     """One of these permissions."""
     summary: str
-    query: type[Struct] | None = None
-    body: type[Struct] | None = None
+    query: type[Struct] | None
+    body: type[Struct] | None
+    status: int
+    """The status of what is sent as JSON."""
     answers: Mapping[int, Any]
     media_type: str = "application/json"
     repeatable: bool = False
@@ -90,6 +94,53 @@ class Route(Struct, frozen=True, kw_only=True):
     """The conditional header that it supports."""
 
 
+ROUTES: list[Route] = []
+"""The routes of all modules that are imported."""
+
+
+def _route(
+    method: Literal["GET", "POST", "DELETE"],
+    path: str,
+    summary: str,
+    *,
+    needs: tuple[Permission, ...],
+    status: int = 200,
+    answers: Mapping[int, Any] | None = None,
+    **more: Any,
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Add a route, whose types are the annotations of the decorated handler.
+
+    `answers` are the types of a handler that returns a response; `more` are other fields of Route.
+    """
+
+    def add(handle: Callable[..., Any]) -> Callable[..., Any]:
+        types = get_type_hints(handle)
+        query, body = (None if kind is type(None) else kind for kind in get_args(types["call"]))
+        ROUTES.append(
+            Route(
+                method=method,
+                path=f"/api/v1{path}",
+                handle=handle,
+                needs=needs,
+                summary=summary,
+                query=query,
+                body=body,
+                status=status,
+                answers=answers or {status: types["return"]},
+                **more,
+            )
+        )
+        return handle
+
+    return add
+
+
+get = partial(_route, "GET")
+post = partial(_route, "POST")
+delete = partial(_route, "DELETE")
+
+
+@runtime_checkable
 class Paged(Protocol):
     """A page of a list in views/."""
 
@@ -100,22 +151,37 @@ class Paged(Protocol):
 
 def served(route: Route) -> web.RouteDef:
     """Return the aiohttp route."""
+    in_thread = not iscoroutinefunction(route.handle)
 
     async def answer(request: Request) -> StreamResponse:
         gateway = gateway_of(request)
         visitor = gateway.access.visitor(request, *route.needs)
-        return await route.handle(
-            Call(
-                request=request,
-                gateway=gateway,
-                visitor=visitor,
-                query=_read_query(request, route.query),
-                body=await _read_body(request, route.body, visitor) if route.method == "POST" else None,
-            )
+        call = Call(
+            request=request,
+            gateway=gateway,
+            visitor=visitor,
+            query=_read_query(request, route.query),
+            body=await _read_body(request, route.body, visitor) if route.method == "POST" else None,
         )
+        if in_thread:
+            answered = await call.inbox(partial(route.handle, call))
+        else:
+            answered = await route.handle(call)
+        if isinstance(answered, StreamResponse):
+            return answered
+        return json_answer(answered, route.status, _links(request, gateway, answered))
 
     path = route.path.replace("{id}", "{id:[^/]+}")
     return web.get(path, answer) if route.method == "GET" else web.route(route.method, path, answer)
+
+
+def _links(request: Request, gateway: Gateway, answered: Any) -> dict[str, str]:
+    """Return the header with a link to the next page of a list."""
+    if not isinstance(answered, Paged) or answered.next is None:
+        return {}
+    target = request.rel_url.update_query(cursor=answered.next)
+    options = gateway.options
+    return {"Link": f'<{options.base}{options.without_base(str(target))}>; rel="next"'}
 
 
 # Reading
@@ -169,13 +235,3 @@ def read_json[T](raw: bytes, kind: type[T]) -> T:
         raise BadJson(f"invalid body: {said}.", problems=[(located(error)[0], said)]) from error
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise BadJson(f"the body is not JSON: {why_not_json(error)}.") from error
-
-
-def paged(call: Call, page: Paged) -> web.Response:
-    """Return a page of a list, with a link to the next one."""
-    headers = {}
-    if page.next is not None:
-        target = call.request.rel_url.update_query(cursor=page.next)
-        options = call.gateway.options
-        headers["Link"] = f'<{options.base}{options.without_base(str(target))}>; rel="next"'
-    return json_answer(page, headers=headers)

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from msgspec import Struct
 
 from hitl_cli.client.wire import Json
 from hitl_cli.format.durations import parse_duration
-from hitl_cli.gateway.api.route import Call, Route
-from hitl_cli.gateway.error_responses import json_answer
+from hitl_cli.gateway.api.route import Call, delete, get, post
+from hitl_cli.inbox import Inbox
 from hitl_cli.rules.rule import NewRule
 from hitl_cli.rules.rules import Rules, where_of
 from hitl_cli.views.rules import RuleDocument, RulesDocument, rule_document
-
-if TYPE_CHECKING:
-    from aiohttp import web
-
-    from hitl_cli.inbox import Inbox
 
 
 class RulesQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -42,19 +35,17 @@ class RuleBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, re
     workflow: str | None = None
 
 
-async def _list_rules(call: Call) -> web.Response:
+@get("/rules", "List standing rules.", needs=("read",))
+def _list_rules(call: Call[RulesQuery, None], inbox: Inbox) -> RulesDocument:
     """Return rules of everyone."""
-
-    def look(inbox: Inbox) -> RulesDocument:
-        found = Rules(inbox.client, inbox.actor).list(every=call.query.all)
-        return RulesDocument([rule_document(rule) for rule in found])
-
-    return json_answer(await call.inbox(look))
+    found = Rules(inbox.client, inbox.actor).list(every=call.query.all)
+    return RulesDocument([rule_document(rule) for rule in found])
 
 
-async def _add(call: Call) -> web.Response:
+@post("/rules", "Add a standing rule, which answers requests for you.", needs=("decide",), status=201)
+def _add(call: Call[None, RuleBody], inbox: Inbox) -> RuleDocument:
     """Add a rule of the token's person."""
-    body: RuleBody = call.body
+    body = call.body
     life_ms = parse_duration(body.for_)
     rule = NewRule(
         verdict="reject" if body.deny else "approve",
@@ -63,41 +54,13 @@ async def _add(call: Call) -> web.Response:
         workflow=body.workflow,
         reason=body.reason,
     )
-    made = await call.inbox(lambda inbox: Rules(inbox.client, inbox.actor).add(rule, life_ms=life_ms))
-    return json_answer(rule_document(made), 201)
+    return rule_document(Rules(inbox.client, inbox.actor).add(rule, life_ms=life_ms))
 
 
-async def _remove(call: Call) -> web.Response:
+@delete(
+    "/rules/{id}", "Remove a standing rule of yours. What it has decided stays decided.", needs=("decide",)
+)
+def _remove(call: Call[None, None], inbox: Inbox) -> RuleDocument:
     """Remove a rule of the token's person. One that has ended stays as it is."""
-    rule, _ = await call.inbox(lambda inbox: Rules(inbox.client, inbox.actor).remove(call.id))
-    return json_answer(rule_document(rule))
-
-
-TABLE = [
-    Route(
-        method="GET",
-        path="/api/v1/rules",
-        handle=_list_rules,
-        needs=("read",),
-        summary="List standing rules.",
-        query=RulesQuery,
-        answers={200: RulesDocument},
-    ),
-    Route(
-        method="POST",
-        path="/api/v1/rules",
-        handle=_add,
-        needs=("decide",),
-        summary="Add a standing rule, which answers requests for you.",
-        body=RuleBody,
-        answers={201: RuleDocument},
-    ),
-    Route(
-        method="DELETE",
-        path="/api/v1/rules/{id}",
-        handle=_remove,
-        needs=("decide",),
-        summary="Remove a standing rule of yours. What it has decided stays decided.",
-        answers={200: RuleDocument},
-    ),
-]
+    rule, _ = Rules(inbox.client, inbox.actor).remove(call.id)
+    return rule_document(rule)
