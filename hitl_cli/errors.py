@@ -65,6 +65,16 @@ class BadInput(HitlError):
         self.problems = tuple(problems)
 
 
+@contextmanager
+def naming(key: str) -> Iterator[None]:
+    """Begin what errors of the input in the block say with the key of a setting."""
+    try:
+        yield
+    except BadInput as error:
+        error.args = (f"{key}: {error}",)
+        raise
+
+
 class BadUsage(BadInput):
     """Options or arguments are missing, exclude each other, or have an unknown value."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,12 +18,13 @@ import msgspec
 from msgspec import Meta, Struct
 
 from hitl_cli import defaults, plugins
-from hitl_cli.client.connect import absolute, driver_of, file_url, shown_url
-from hitl_cli.errors import BadInput, BadSetting
+from hitl_cli.client.connect import absolute, check_supported, driver_of, file_url, shown_url
+from hitl_cli.errors import BadInput, BadSetting, naming
+from hitl_cli.format.json import to_json
 from hitl_cli.format.names import normalized
 from hitl_cli.format.stable_ids import stable_id
 from hitl_cli.format.toml import toml_name
-from hitl_cli.format.validation import in_words
+from hitl_cli.format.validation import in_words, way_to
 from hitl_cli.people.actor import check_person
 from hitl_cli.people.allowed_signers import allowed_signers
 from hitl_cli.people.callbacks import NO_CALLBACKS, CallbackSettings, check_callbacks
@@ -37,8 +38,8 @@ from hitl_cli.people.contacts import (
     WebhookSettings,
     check,
     check_anybody,
+    check_named,
     check_revoked,
-    check_roles,
     check_secrets,
     check_signers,
     is_http_url,
@@ -50,7 +51,7 @@ from hitl_cli.people.visibility import RoleSettings, Visibility, VisibilitySetti
 from hitl_cli.requests.demand import Demand
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from hitl_cli.people.groups import Groups
     from hitl_cli.people.live_directory import LiveDirectory
@@ -60,6 +61,14 @@ NAMES = ("hitl.toml", "pyproject.toml")
 
 EXAMPLES = {"people": 'email = "…"', "groups": 'members = ["…"]'}
 """An example line for the table of a person or a group, shown in errors."""
+
+SECRETS = frozenset(
+    ("server", "password", "secret", "client_secret", "token", "webhook", "slack", "apprise", "channels")
+)
+"""Settings whose values no error shows: they are secrets, or have one in them."""
+
+MOST_SHOWN = 60
+"""Most characters of a value that an error shows."""
 
 
 class MetricsSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -150,6 +159,8 @@ class Settings:
             if named := PASSWORD.match(url):
                 password = quote(self.secret(named["password"]) or "", safe="")
                 url = named["before"] + password + url[named.end() :]
+            with naming(f"server in {self._path}"):
+                check_supported(url)
             return Setting(_beside(url, self.folder), chosen.source)
         return chosen or Setting(file_url(data_folder() / "hitl.db"), "default")
 
@@ -191,9 +202,11 @@ class Settings:
         This is a claim and not a proof: anyone who can open the file can name anyone.
         """
         chosen = self._choose(flag, "--as", ("HITL_AS",), self._file.as_)
-        for name in (flag, None if chosen is None else chosen.value):
-            if name is not None:
-                check_person(name)
+        if flag is not None:
+            check_person(flag)
+        if chosen is not None:
+            with naming(f"as in {self._path}") if chosen.source == str(self._path) else nullcontext():
+                check_person(chosen.value)
         said = chosen or Setting(_login_name(), "operating system")
         return Setting(self.groups().name(said.value), said.source)
 
@@ -259,8 +272,11 @@ class Settings:
             revoked={key: round(at.timestamp() * 1_000) for key, at in file.revoked.items()},
             files=() if signers is None else (signers,),
         )
-        check_signers(found)
-        check_roles(found)
+        try:
+            check_signers(found)
+            check_named(found)
+        except BadInput as error:
+            raise BadSetting(f"{self._path}: {error}") from None
         return found
 
     def live_directory(self, changed: Callable[[Directory], None] | None = None) -> LiveDirectory:
@@ -278,17 +294,18 @@ class Settings:
         chosen = self._choose(flag, "--url", ("HITL_GATEWAY",), self._file.gateway)
         if chosen is None:
             return DEFAULT_GATEWAY
+        source = f"gateway in {self._path}" if chosen.source == str(self._path) else chosen.source
         if not is_http_url(chosen.value):
             raise BadSetting(
-                f"{chosen.value!r} ({chosen.source}) is not a gateway's URL: it must begin with https:// or http://."
+                f"{chosen.value!r} ({source}) is not a gateway's URL: it must begin with https:// or http://."
             )
         if not is_place(chosen.value):
             raise BadSetting(
-                f"{chosen.value!r} ({chosen.source}) is not a gateway's URL: give a host and, if needed, a"
+                f"{chosen.value!r} ({source}) is not a gateway's URL: give a host and, if needed, a"
                 " path of plain letters, without user, query or fragment, such as https://tools.example.org/hitl."
             )
         if (own := without_page(chosen.value)) is not None:
-            raise BadSetting(f"{chosen.value!r} ({chosen.source}) is the URL of a page: give {own}.")
+            raise BadSetting(f"{chosen.value!r} ({source}) is the URL of a page: give {own}.")
         return Setting(chosen.value.rstrip("/"), chosen.source)
 
     def gateway_file(self, server: str) -> Path:
@@ -512,25 +529,24 @@ def _contact_with_channels(entry: Any, shape: type[Contact]) -> Any:
 
 
 def _named(error: msgspec.ValidationError, table: Any) -> str:
-    """Return the error with the name of the entry, such as a person, which msgspec shows as `[...]`."""
-    said = in_words(error, _FileSettings)
-    shapes = {
-        "people": Contact,
-        "groups": GroupContact,
-        "hooks": HookSettings,
-        "policy": Demand,
-        "revoked": datetime,
-    }
-    for kind, shape in shapes.items():
-        place = f"{kind}[...]"
-        for name, entry in table[kind].items() if place in said else ():
-            try:
-                msgspec.convert(entry, shape)
-            except msgspec.ValidationError:
-                example = EXAMPLES.get(kind) if not isinstance(entry, dict) else None
-                hint = f": write [{kind}.{toml_name(name)}], and below it {example}" if example else ""
-                return said.replace(place, f"{kind}.{toml_name(name)}") + hint
-    return said
+    """Return the error with its key as TOML has it, and the value, unless it may be a secret."""
+    way = way_to(error, table, _FileSettings)
+    value = table
+    for key in way:
+        value = value[key]
+    place = "".join(f"[{key}]" if isinstance(key, int) else f".{toml_name(key)}" for key in way)[1:]
+    said = in_words(error, _FileSettings, named=place, value=_shown(value, way))
+    example = EXAMPLES.get(str(way[0])) if len(way) == len(("people", "NAME")) else None
+    hint = f": write [{place}], and below it {example}" if example and not isinstance(value, dict) else ""
+    return said + hint
+
+
+def _shown(value: Any, way: Sequence[str | int]) -> str:
+    """Return a value of the file for an error; nothing for a long one, and for what may be a secret."""
+    if not SECRETS.isdisjoint(way) or isinstance(value, (dict, list)):
+        return ""
+    shown = to_json(value) if isinstance(value, (bool, int, float)) else repr(str(value))
+    return shown if len(shown) <= MOST_SHOWN else ""
 
 
 def data_folder() -> Path:

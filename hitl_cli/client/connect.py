@@ -98,6 +98,13 @@ def driver_of(url: str) -> Driver:
     return driver
 
 
+def check_supported(url: str) -> None:
+    """Raise BadServer for a URL of which there is no driver."""
+    scheme = split_url(url).scheme
+    if scheme not in _FORMS and plugins.find("hitl.servers", scheme) is None:
+        raise BadServer(_unsupported(url, scheme))
+
+
 def _unsupported(url: str, scheme: str) -> str:
     """Return why there is no driver for a URL, and what to write instead. A password in it is not shown."""
     from difflib import get_close_matches

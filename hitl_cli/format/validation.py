@@ -13,7 +13,7 @@ from hitl_cli.errors import BadInput
 from hitl_cli.format.json import why_not_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 _KINDS = {
     "array": "a list",
@@ -28,6 +28,8 @@ _KINDS = {
 _PLACE = re.compile(r" - at `(?:key in )?\$\.?(.*)`$")
 _EXPECTED = re.compile(r"Expected `(.+?)`, got `(.+?)`")
 _RANGE = re.compile(r"Expected `(int|float)` (>=|<=|>|<) (.+)")
+_LENGTH = re.compile(r"Expected `(str|array)` of length (>=|<=) (\d+)")
+_PART = re.compile(r"[^.[\]]+|\[.*?\]")
 _BOUNDS = {">=": "at least", "<=": "at most", ">": "more than", "<": "less than"}
 _ENUM = re.compile(r"Invalid enum value (.+)")
 _UNKNOWN = re.compile(r"Object contains unknown field `(.+)`")
@@ -68,34 +70,84 @@ def in_document(error: Exception, shape: Any, field: str = "field") -> str:
     return why_not_json(error)
 
 
+def way_to(error: msgspec.ValidationError, document: Any, shape: Any) -> list[str | int]:
+    """Return the keys that lead to the value which an error is about.
+
+    msgspec writes `[...]` for the key of an entry: it is the one with which alone the error is the same.
+    """
+
+    def is_alone(name: str | int) -> bool:
+        try:
+            msgspec.convert(_with_one(document, way, name), shape)
+        except msgspec.ValidationError as other:
+            return str(other) == str(error)
+        return False
+
+    way: list[str | int] = []
+    at = document
+    for part in _PART.findall(found[1] if (found := _PLACE.search(str(error))) else ""):
+        if part == "[...]":
+            way.append(next(filter(is_alone, at if isinstance(at, dict) else range(len(at)))))
+        else:
+            way.append(int(part[1:-1]) if part[0] == "[" else part)
+        at = at[way[-1]]
+    return way
+
+
+def _with_one(document: Any, way: Sequence[str | int], name: str | int) -> Any:
+    """Return a document, in which a table or a list has one of its entries only."""
+    if not way:
+        return {name: document[name]} if isinstance(document, dict) else [document[name]]
+    inner = _with_one(document[way[0]], way[1:], name)
+    if isinstance(document, dict):
+        return {**document, way[0]: inner}
+    return [inner if number == way[0] else one for number, one in enumerate(document)]
+
+
 def in_words(
-    error: msgspec.ValidationError, shape: Any = None, *, field: str = "setting", table: str = "a table"
+    error: msgspec.ValidationError,
+    shape: Any = None,
+    *,
+    field: str = "setting",
+    table: str = "a table",
+    named: str | None = None,
+    value: str = "",
 ) -> str:
     """Return what is wrong and where; `shape` is the expected type, for suggestions.
 
-    `field` is what a value with a name is called, and `table` what several of them are.
+    `field` is what a value with a name is called, and `table` what several of them are. `named` is the place
+    with all names, and `value` what stands there, if it is to be shown.
     """
     said = str(error)
     place = found[1] if (found := _PLACE.search(said)) else ""
     what = _PLACE.sub("", said)
-    where = place or "it"
+    shown = place if named is None else named
+    where = shown or "it"
     if match := _EXPECTED.fullmatch(what):
-        return f"{where} must be {_kinds(match[1], table)}, not {_kinds(match[2], table)}"
+        given = f" ({value})" if value else ""
+        kinds = _one_of(allowed) if (allowed := _allowed(shape, place)) else _kinds(match[1], table)
+        return f"{where} must be {kinds}, not {_kinds(match[2], table)}{given}"
     if match := _RANGE.fullmatch(what):
-        return f"{where} must be {_KINDS[match[1]]}, {_BOUNDS[match[2]]} {match[3]}"
+        given = f", not {value}" if value else ""
+        return f"{where} must be {_KINDS[match[1]]}, {_BOUNDS[match[2]]} {match[3]}{given}"
+    if match := _LENGTH.fullmatch(what):
+        if match[2] == ">=" and match[3] == "1":
+            return f"{where} must not be empty"
+        unit = "characters" if match[1] == "str" else "entries"
+        return f"{where} must be {_KINDS[match[1]]} of {_BOUNDS[match[2]]} {match[3]} {unit}"
     if _URL.fullmatch(what):
         return f"{where} must be a URL, such as https://example.org/page"
     if match := _ENUM.fullmatch(what):
-        allowed = [] if shape is None else sorted(map(str, getattr(_at(shape, place), "values", ())))
+        allowed = _allowed(shape, place)
         return f"{where} cannot be {match[1]}" + (f": use {_one_of(allowed)}" if allowed else "")
     if match := _UNKNOWN.fullmatch(what):
         known = [] if shape is None else _names(_at(shape, place))
         near = get_close_matches(match[1], known, n=1)
         hint = f" (did you mean {near[0]}?)" if near else f" (known: {', '.join(known)})" if known else ""
-        return f"{f'{place} has' if place else 'there is'} no {field} {match[1]}{hint}"
+        return f"{f'{shown} has' if shown else 'there is'} no {field} {match[1]}{hint}"
     if match := _MISSING.fullmatch(what):
         return f"{where} lacks {match[1]}"
-    return f"{place}: {what}" if place else what
+    return f"{shown}: {what}" if shown else what
 
 
 def _kinds(names: str, table: str) -> str:
@@ -103,6 +155,11 @@ def _kinds(names: str, table: str) -> str:
     words = _KINDS | {"object": table}
     several = names.removesuffix(" | null").split(" | ")
     return " or ".join(words.get(name, name) for name in several)
+
+
+def _allowed(shape: Any, place: str) -> list[str]:
+    """Return the values that alone are allowed at a place; none if others are, too."""
+    return [] if shape is None else sorted(map(str, getattr(_at(shape, place), "values", ())))
 
 
 def _one_of(names: list[str]) -> str:
@@ -117,7 +174,7 @@ def _names(kind: Any) -> list[str]:
 def _at(shape: Any, place: str) -> Any:
     """Return the msgspec.inspect type at a path such as `groups.ops.members[0]`."""
     kind: Any = msgspec.inspect.type_info(shape)
-    for part in re.findall(r"[^.[\]]+|\[.*?\]", place):
+    for part in _PART.findall(place):
         kind = _plain(kind)
         own = next((one.type for one in getattr(kind, "fields", ()) if one.encode_name == part), None)
         kind = own or getattr(kind, "value_type", None) or getattr(kind, "item_type", None)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from hitl_cli.errors import BadInput
+from hitl_cli.errors import BadInput, naming
 from hitl_cli.format.durations import parse_duration
 from hitl_cli.format.public_keys import public_key
 
@@ -38,10 +38,11 @@ class CheckpointSettings(Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 def check_checkpoints(settings: CheckpointSettings, contacts: Mapping[str, Contact]) -> None:
     """Raise BadInput for settings that are not valid; `contacts` are the people and groups."""
-    _ = settings.known
+    with naming("checkpoints.keys"):
+        _ = settings.known
     if settings.every is not None:
-        if parse_duration(settings.every) <= 0:
-            raise BadInput("checkpoints.every must be a duration such as 1d.")
+        with naming("checkpoints.every"):
+            parse_duration(settings.every)
         if not (settings.keys and (settings.file or settings.command or settings.to)):
             raise BadInput(
                 "checkpoints.every needs keys, and file, command or to: where a checkpoint is kept."

@@ -16,12 +16,13 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from hitl_cli import plugins
-from hitl_cli.errors import BadInput, BadSetting
+from hitl_cli.errors import BadInput, BadSetting, naming
 from hitl_cli.format.durations import parse_duration
 from hitl_cli.format.mail_headers import is_address, mailbox
 from hitl_cli.format.names import folded, normalized
 from hitl_cli.format.passkeys import are_verified_here, passkey
 from hitl_cli.format.public_keys import fingerprint, public_key
+from hitl_cli.format.toml import toml_name
 from hitl_cli.people.allowed_signers import AllowedSigner
 from hitl_cli.people.callbacks import NO_CALLBACKS, CallbackSettings
 from hitl_cli.people.checkpoints import CheckpointSettings
@@ -246,12 +247,12 @@ def check(
     for name, contact in people.items():
         if is_group(name):
             raise BadSetting(f"people.{name} is a group's name: write [groups.{bare_name(name)}].")
-        _check_contact(f"people.{name}", contact)
+        _check_contact(f"people.{toml_name(name)}", contact)
     for name, group in groups.items():
         for other in ("slack_user", "oidc", "ssh", "passkeys", "deputies"):
             if getattr(group, other):
                 raise BadSetting(f"groups.{name}.{other} is not possible: {other} is for people only.")
-        _check_contact(f"groups.{name}", group)
+        _check_contact(f"groups.{toml_name(name)}", group)
     if email is not None:
         _check_email(email)
     for name in hooks:
@@ -263,9 +264,14 @@ def check(
 def _check_unique(people: Mapping[str, Contact]) -> None:
     """Raise BadSetting if two people have the same id elsewhere."""
     for key in ("slack_user", "oidc"):
-        ids = [id for contact in people.values() if (id := getattr(contact, key))]
-        if twice := next((id for id in ids if ids.count(id) > 1), None):
-            raise BadSetting(f"{key} {twice} is set for two people; it must be unique.")
+        owners: dict[str, str] = {}
+        for name, contact in people.items():
+            id = getattr(contact, key)
+            if id and (other := owners.setdefault(id, name)) != name:
+                raise BadSetting(
+                    f"people.{other}.{key} and people.{name}.{key} are both {id!r}, but one account is one"
+                    " person: it must not be set for two people."
+                )
 
 
 def check_revoked(revoked: Mapping[str, datetime]) -> None:
@@ -297,16 +303,23 @@ def key_owners(groups: Groups) -> Iterator[tuple[str, str]]:
         yield from ((person, passkey(line).fingerprint) for line in lines)
 
 
-def check_roles(directory: Directory) -> None:
-    """Raise BadSetting for a role or a deputy that is not in the settings, and so would be nobody."""
+def check_named(directory: Directory) -> None:
+    """Raise BadSetting for who has a role, or is a deputy or to approve, and is not in the settings."""
     roles = directory.visibility.roles
     for role in roles.__struct_fields__:
         for name in getattr(roles, role):
             if directory.members.unknown((name,)):
                 raise BadSetting(f"roles.{role}: {unknown_people((name,), directory.members)}")
+    for pattern, demand in directory.policy.items():
+        named = () if isinstance(demand.approvals, int) else tuple(demand.approvals)
+        if unknown := directory.members.unknown(named):
+            said = unknown_people(unknown, directory.members)
+            raise BadSetting(f"policy.{toml_name(pattern)}.approvals: {said}")
     for person, contact in directory.people.items():
         if unknown := directory.members.unknown(contact.deputies):
-            raise BadSetting(f"people.{person}.deputies: {unknown_people(unknown, directory.members)}")
+            raise BadSetting(
+                f"people.{toml_name(person)}.deputies: {unknown_people(unknown, directory.members)}"
+            )
 
 
 def check_anybody(directory: Directory) -> None:
@@ -345,10 +358,8 @@ def _check_contact(key: str, contact: Contact) -> None:
         )
     _check_keys(key, contact)
     if contact.digest is not None:
-        try:
+        with naming(f"{key}.digest is not valid"):
             parse_duration(contact.digest)
-        except BadInput as error:
-            raise BadSetting(f"{key}.digest is not valid: {error}") from error
     _check_channels(key, contact)
 
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from msgspec import Meta, Struct
 
 from hitl_cli import defaults
-from hitl_cli.errors import BadSetting
+from hitl_cli.errors import BadSetting, naming
 from hitl_cli.format.durations import parse_duration
 from hitl_cli.format.names import folded
 from hitl_cli.people.actor import Permission
@@ -25,8 +25,8 @@ EMAIL = "email"
 LOCAL = ("127.0.0.1", "::1", "localhost")
 """The hosts that may use http: what is sent to them stays on this machine."""
 
-SESSION_MS = range(60_000, defaults.SESSION_MS + 1)
-"""How long a session may last."""
+SESSION_MS = (60_000, defaults.SESSION_MS)
+"""How long a session may last, at least and at most."""
 
 
 LOGIN_MS = 365 * 86_400_000
@@ -64,17 +64,22 @@ class OidcSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 def check_oidc(settings: OidcSettings, groups: Collection[str]) -> None:
     """Raise BadSetting for a provider or a mapping that is not valid; `groups` are those of the settings."""
     if not is_safe_url(settings.issuer) or urlsplit(settings.issuer).query:
-        raise BadSetting("oidc.issuer must be an https:// URL without query and fragment.")
+        raise BadSetting(
+            f"oidc.issuer is {settings.issuer!r}: it must be an https:// URL without query and fragment."
+        )
     if "openid" not in settings.scopes:
         raise BadSetting('oidc.scopes must have "openid".')
     if bad := next((one for one in settings.scopes if not re.fullmatch(r"[!#-\[\]-~]+", one)), None):
         raise BadSetting(f"oidc.scopes has {bad!r}, which is not a scope.")
     if "read" not in settings.can:
         raise BadSetting('oidc.can must have "read": without it nobody can use the page.')
-    if settings.session_ms not in SESSION_MS:
-        raise BadSetting(f"oidc.session is {settings.session}: it must be from 1m to 12h.")
-    if parse_duration(settings.login) > LOGIN_MS:
-        raise BadSetting(f"oidc.login is {settings.login}: it must be at most 365d.")
+    for key, at_least, at_most, words in (
+        ("session", *SESSION_MS, "from 1m to 12h"),
+        ("login", 1, LOGIN_MS, "at most 365d"),
+    ):
+        with naming(f"oidc.{key}"):
+            if not at_least <= parse_duration(said := getattr(settings, key)) <= at_most:
+                raise BadSetting(f"{said!r} must be {words}.")
     for value, group in settings.groups.items():
         if folded(bare_name(group)) not in map(folded, groups):
             raise BadSetting(

@@ -18,12 +18,20 @@ if TYPE_CHECKING:
     from hitl_cli.people.contacts import Directory
     from tests.conftest import Hitl
 
+OIDC = '[oidc]\nissuer = "https://id.example.org"\nclient_id = "hitl"\n'
 SECRET = "whsec_" + base64.b64encode(bytes(32)).decode()
 
 
 def directory(folder: Path, text: str, **env: str) -> Directory:
     (folder / "hitl.toml").write_text(text)
     return Settings(env, folder).directory()
+
+
+def used(folder: Path, text: str) -> None:
+    """Use all settings."""
+    directory(folder, text)
+    Settings({}, folder).server()
+    Settings({}, folder).person()
 
 
 def test_a_person_is_reached_in_the_order_that_is_set(tmp_path: Path) -> None:
@@ -88,12 +96,26 @@ def test_a_person_is_reached_in_the_order_that_is_set(tmp_path: Path) -> None:
         ('[hooks.slack]\nkind = "slack"\nsecret = "hunter2"', "hooks.slack.secret is not Slack's"),
         ('[webhooks]\nsecret = "hunter2"', "webhooks.secret is not valid"),
         ('[people.reviewer]\nslack = "$SLACK"', "$SLACK, which is not set"),
-        ('gateway = "hitl.example.org"', "is not a gateway's URL"),
+        ('gateway = "hitl.example.org"', "'hitl.example.org' (gateway in "),
+        ('gateway = "https://hitl.example.org/r/x"', "'https://hitl.example.org/r/x' (gateway in "),
+        ('server = "nonsense"', "hitl.toml: 'nonsense' is not the address of a server"),
+        ('server = "ftp://x"', "hitl.toml: ftp:// is not a supported server"),
+        ('as = "group:ops"', "hitl.toml: 'group:ops' is the name of a group"),
+        ('[people."a b"]\nemail = "x"', "people.\"a b\".email is 'x'"),
+        ('[people.a]\noidc = "U1"\n[people.b]\noidc = "U1"', "people.a.oidc and people.b.oidc are both 'U1'"),
+        ('[people.a]\n[roles]\nauditor = ["b"]', "roles.auditor: b is not in the settings"),
+        ('[policy]\n"x-*" = { approvals = { "group:b" = 1 } }', 'policy."x-*".approvals: group:b is not in'),
+        ('[checkpoints]\nkeys = ["nonsense"]', "checkpoints.keys: "),
+        ('[checkpoints]\nevery = "often"', "checkpoints.every: 'often' is not a duration"),
+        (OIDC + 'session = "often"', "oidc.session: 'often' is not a duration"),
+        (OIDC + 'session = "30d"', "oidc.session: '30d' must be from 1m to 12h"),
+        (OIDC + 'login = "900d"', "oidc.login: '900d' must be at most 365d"),
+        (OIDC.replace("https", "ftp"), "oidc.issuer is 'ftp://"),
     ],
 )
 def test_a_mistake_is_told_with_the_key(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(BadInput) as caught:
-        directory(tmp_path, text)
+        used(tmp_path, text)
     assert said in str(caught.value)
     assert "hitl.toml" in str(caught.value)
     assert "hunter2" not in str(caught.value)

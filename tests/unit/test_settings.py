@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
 from hitl_cli.client.connect import driver_of
 from hitl_cli.errors import BadInput, BadSetting
-from hitl_cli.settings import Settings
+from hitl_cli.settings import SECRETS, Settings, _FileSettings, convert
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
 
 def test_a_flag_wins_over_the_environment_over_the_file_over_the_default(tmp_path: Path) -> None:
@@ -126,3 +128,90 @@ def test_a_user_without_a_home_is_told_so(tmp_path: Path, monkeypatch: pytest.Mo
             refused()
     assert settings.person().value == f"uid {os.getuid()}"
     assert settings.server("sqlite:////x.db").value == "sqlite:////x.db"
+
+
+# Errors of a file
+
+NAME = "a b"
+"""A name in a table, such as that of a person."""
+
+type Way = tuple[str | int, ...]
+
+
+def places(kind: Any, way: Way = ()) -> Iterator[tuple[Way, Any]]:
+    """Yield each place of a settings file, and the type of what stands there."""
+    yield way, kind
+    for one in getattr(kind, "types", ()):
+        if not isinstance(one, msgspec.inspect.NoneType):
+            yield from ((at, inner) for at, inner in places(one, way) if at != way)
+    for field in getattr(kind, "fields", ()):
+        yield from places(field.type, (*way, field.encode_name))
+    if value := getattr(kind, "value_type", None):
+        yield from places(value, (*way, NAME))
+    if item := getattr(kind, "item_type", None) or next(iter(getattr(kind, "item_types", ())), None):
+        yield from places(item, (*way, 0))
+
+
+PLACES = [*places(msgspec.inspect.type_info(_FileSettings))]
+
+
+def told(way: Way, value: Any) -> str:
+    """Return what is said of a file with a value at one place alone."""
+    for key in reversed(way):
+        value = [value] if isinstance(key, int) else {key: value}
+    with pytest.raises(BadSetting) as caught:
+        convert(value, Path("hitl.toml"))
+    return str(caught.value)
+
+
+def key_of(way: Way) -> str:
+    """Return a place as it is written in TOML."""
+    text = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in way)[1:]
+    return text.replace(NAME, f'"{NAME}"')
+
+
+def allowed_at(kind: Any) -> list[str]:
+    """Return words of which an error has to have all, for what is allowed."""
+    kinds = [one for one in getattr(kind, "types", [kind]) if not isinstance(one, msgspec.inspect.NoneType)]
+    words = {"Str": "a text", "Int": "a whole number", "Bool": "true or false", "DateTime": "a date and time"}
+    words |= {"List": "a list", "VarTuple": "a list", "FrozenSet": "a list", "Set": "a list"}
+    return [
+        text
+        for one in kinds
+        for text in getattr(one, "values", [words.get(type(one).__name__.removesuffix("Type"), "a table")])
+    ]
+
+
+@pytest.mark.parametrize(
+    ("way", "kind"), PLACES[1:], ids=lambda one: key_of(one) if isinstance(one, tuple) else ""
+)
+def test_a_wrong_value_is_told_with_its_whole_key_and_with_what_is_allowed(way: Way, kind: Any) -> None:
+    takes_numbers = "a whole number" in allowed_at(kind)
+    said = told(way, "qqq" if takes_numbers else 98765)
+    assert f"{key_of(way)} must be" in said
+    assert all(word in said for word in allowed_at(kind))
+    assert (("'qqq'" if takes_numbers else "98765") in said) is SECRETS.isdisjoint(way)
+    if values := getattr(kind, "values", ()):
+        said = told(way, "qqq")
+        assert f"{key_of(way)} cannot be 'qqq'" in said
+        assert all(value in said for value in values)
+    for least in [kind.ge] if getattr(kind, "ge", None) is not None else []:
+        assert f"{key_of(way)} must be a whole number, at least {least}, not {least - 1}" in told(
+            way, least - 1
+        )
+    if getattr(kind, "min_length", None):
+        assert f"{key_of(way)} must not be empty" in told(way, "")
+
+
+@pytest.mark.parametrize(
+    ("way", "kind"),
+    [one for one in PLACES if isinstance(one[1], msgspec.inspect.StructType)],
+    ids=lambda one: key_of(one) if isinstance(one, tuple) else "",
+)
+def test_an_unknown_name_is_told_with_its_table_and_with_what_is_known(way: Way, kind: Any) -> None:
+    said = told((*way, "qqq"), 1)
+    assert "no setting qqq" in said
+    assert not way or f"{key_of(way)} has no setting" in said
+    assert all(field.encode_name in said for field in kind.fields)
+    near = kind.fields[0].encode_name
+    assert f"did you mean {near}?" in told((*way, f"{near}x"), 1)
