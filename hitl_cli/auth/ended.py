@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from hitl_cli.client.protocol import as_promise, search
+from hitl_cli.client.protocol import search, send
 from hitl_cli.client.records import alone
 from hitl_cli.client.wire import Audit, decode_as, fresh_id
 from hitl_cli.format.stable_ids import stable_id
@@ -61,7 +61,7 @@ def end(client: Client, subject: str, *, life_ms: int, by: str, via: str) -> Non
     create = alone(
         PREFIX + fresh_id(), {"subject": subject}, headers, until=now + life_ms, tags={ENDED_TAG: "1"}
     )
-    as_promise(client.call_many([create])[0])
+    send(client, create)
 
 
 def ends(client: Client) -> Ends:

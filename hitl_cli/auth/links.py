@@ -17,8 +17,8 @@ from hitl_cli.auth import signed_token
 from hitl_cli.auth.ended import ends, is_ended, person_subject
 from hitl_cli.auth.signed_token import TokenFields
 from hitl_cli.auth.signing_keys import LONGEST_LIFE_MS
-from hitl_cli.client.protocol import as_promise, get_promise, search
-from hitl_cli.client.records import closing, under
+from hitl_cli.client.protocol import get_promise, search
+from hitl_cli.client.records import store, under
 from hitl_cli.client.tags import ORIGIN_TAG, REVOKED_TAG
 from hitl_cli.client.wire import Audit, audit_of, child_id, decode_as, fresh_id
 from hitl_cli.errors import BadInput, Conflict, NotFound, TimedOut
@@ -261,7 +261,7 @@ def _revoke(client: Client, request: Promise, what: _Revocation, *, by: str, via
     audit = Audit(id=fresh_id(), by=by, via=via, at=client.now())
     own = f"r{what.link or audit.id}"
     create = under(request, child_id(request.id, own), REVOKED_TAG, msgspec.to_builtins(what), audit)
-    as_promise(client.call_many([create, closing(create)])[0])
+    store(client, create)
     return request
 
 

@@ -11,8 +11,8 @@ from hitl_cli.auth import signed_token
 from hitl_cli.auth.ended import ends, is_ended, person_subject
 from hitl_cli.auth.links import LinkExpired, LinkInvalid, fresh_link_id
 from hitl_cli.auth.signed_token import TokenFields
-from hitl_cli.client.protocol import as_promise, get_promise
-from hitl_cli.client.records import alone, closing
+from hitl_cli.client.protocol import get_promise
+from hitl_cli.client.records import alone, store
 from hitl_cli.client.wire import fresh_id, headers_of
 from hitl_cli.people.contacts import Address
 from hitl_cli.people.groups import NO_GROUPS
@@ -89,7 +89,7 @@ def use_once(client: Client, id: str, ends_at: int, by: str) -> bool:
     """Use up an id, which is valid until an instant. Returns whether this call was the first to do so."""
     mark = fresh_id()
     create = alone(PREFIX + id, None, {"hitl:start": mark, "hitl:by": by}, until=ends_at)
-    kept = as_promise(client.call_many([create, closing(create)])[0])
+    kept = store(client, create)
     return headers_of(kept.param).get("hitl:start") == mark
 
 

@@ -19,9 +19,9 @@ from hitl_cli.auth import signed_token, tokens
 from hitl_cli.auth.ended import ends, is_ended, person_subject
 from hitl_cli.auth.sign_in import use_once
 from hitl_cli.auth.signed_token import TokenFields
-from hitl_cli.client.protocol import as_promise, get_promise
+from hitl_cli.client.protocol import get_promise, send
 from hitl_cli.client.records import alone
-from hitl_cli.client.wire import Audit, audit_in, decode, fresh_id, headers_of
+from hitl_cli.client.wire import Audit, audit_in, decode_as, fresh_id, headers_of
 from hitl_cli.errors import BadInput
 from hitl_cli.people.actor import Permission  # noqa: TC001 - msgspec reads the annotation
 from hitl_cli.people.groups import NO_GROUPS
@@ -120,7 +120,7 @@ def allow(client: Client, typed: str, grant: Grant, via: str) -> None:
     audit = Audit(id=fresh_id(), by=grant.person, via=via, at=client.now())
     until = client.now() + DEVICE_MS
     create = alone(PREFIX + typed, msgspec.to_builtins(grant), audit.headers(), until=until)
-    kept = as_promise(client.call_many([create])[0])
+    kept = send(client, create)
     if audit_in(headers_of(kept.param)).id != audit.id:
         raise LoginRefused("this code was already used: run `hitl login --device` again.")
 
@@ -151,10 +151,9 @@ def token_for_device(
     promise = get_promise(client, PREFIX + device.typed)
     if promise is None:
         return None
-    try:
-        grant = msgspec.convert(decode(promise.param), Grant)
-    except msgspec.ValidationError as error:
-        raise LoginRefused("this code was already used: run `hitl login --device` again.") from error
+    grant = decode_as(promise.param, Grant)
+    if grant is None:
+        raise LoginRefused("this code was already used: run `hitl login --device` again.")
     return _token(client, grant, device.typed, promise.created_at, life_ms)
 
 

@@ -14,9 +14,9 @@ from msgspec import Meta, Struct
 
 from hitl_cli import defaults
 from hitl_cli.auth.ended import end, ends, is_ended, person_subject, token_subject
-from hitl_cli.client.protocol import ProtocolRequest, as_promise, get_promise, search
-from hitl_cli.client.records import alone
-from hitl_cli.client.wire import Audit, audit_in, decode, error_value, fresh_id, headers_of
+from hitl_cli.client import records
+from hitl_cli.client.protocol import get_promise, search, send
+from hitl_cli.client.wire import Audit, audit_in, decode_as, headers_of
 from hitl_cli.errors import BadUsage, HitlError, NotFound
 from hitl_cli.people.actor import PERMISSIONS, Permission, check_person
 from hitl_cli.people.groups import NO_GROUPS
@@ -106,10 +106,10 @@ def create(
         subjects=subjects,
     )
     headers = Audit(by=by, at=now).headers()
-    create = alone(
+    create = records.alone(
         PREFIX + id, msgspec.to_builtins(said), headers, until=now + life_ms, tags={TOKEN_TAG: "1"}
     )
-    kept = _token_in(as_promise(client.call_many([create])[0]))
+    kept = _token_in(send(client, create))
     assert kept is not None
     return kept, f"hitl_{id}_{secret}"
 
@@ -140,9 +140,8 @@ def check(client: Client, text: str) -> Token:
     form = FORM.fullmatch(text)
     promise = get_promise(client, PREFIX + form[1]) if form is not None else None
     token = _token_in(promise) if promise is not None else None
-    if form is None or promise is None or token is None:
-        raise TokenRefused("this token is not known here.")
-    if not hmac.compare_digest(_said_in(promise).hash, _digest(form[2])):
+    said = decode_as(promise.param, _Said) if promise is not None else None
+    if form is None or token is None or said is None or not hmac.compare_digest(said.hash, _digest(form[2])):
         raise TokenRefused("this token is not known here.")
     subjects = (person_subject(token.person, NO_GROUPS), *token.subjects)
     if token.state == "valid" and is_ended(ends(client), subjects, token.created_at):
@@ -153,18 +152,12 @@ def check(client: Client, text: str) -> Token:
     return token
 
 
-def _said_in(promise: Promise) -> _Said:
-    """Return the data of a token's promise. Raises msgspec.ValidationError."""
-    return msgspec.convert(decode(promise.param), _Said)
-
-
 def _token_in(promise: Promise) -> Token | None:
     """Return the token in a promise; None if it is not a valid one."""
     if promise.tags.get(TOKEN_TAG) != "1" or not promise.id.startswith(PREFIX) or promise.is_run:
         return None
-    try:
-        said = _said_in(promise)
-    except msgspec.ValidationError:
+    said = decode_as(promise.param, _Said)
+    if said is None:
         return None
     ended: TokenState = "expired" if promise.state == "rejected_timedout" else "revoked"
     return Token(
@@ -200,9 +193,6 @@ def revoke(client: Client, id: str, *, by: str) -> bool:
     token = _token_in(promise) if promise is not None else None
     if token is None:
         raise NotFound(f"no token {named!r}. To see all tokens, run `hitl token list`.")
-    audit = Audit(id=fresh_id(), by=by, via="cli", at=client.now())
-    value = error_value("revoked", audit.headers())
-    settle = {"id": PREFIX + named, "state": "rejected_canceled", "value": value}
-    settled = as_promise(client.call_many([ProtocolRequest("promise.settle", settle)])[0])
+    fresh = records.end(client, PREFIX + named, "revoked", by=by, via="cli")
     end(client, token_subject(named), life_ms=defaults.SESSION_MS, by=by, via="cli")
-    return audit_in(headers_of(settled.value)).id == audit.id
+    return fresh

@@ -229,6 +229,19 @@ def call(client: Client, kind: str, **data: Any) -> ProtocolResponse:
     return client.call_many([ProtocolRequest(kind, data)])[0]
 
 
+def send(client: Client, *requests: ProtocolRequest) -> Promise:
+    """Carry out requests together, and return the promise that the first of them responds with.
+
+    The others may fail.
+    """
+    return as_promise(client.call_many(requests)[0])
+
+
+def send_all(client: Client, requests: Sequence[ProtocolRequest]) -> list[Promise]:
+    """Carry out requests together, and return the promises that they respond with."""
+    return [as_promise(answer) for answer in client.call_many(requests)] if requests else []
+
+
 def refused(answer: ProtocolResponse) -> HitlError:
     """Return the error that a response stands for."""
     match answer.status:

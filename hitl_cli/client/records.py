@@ -5,15 +5,16 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from hitl_cli.client.protocol import ProtocolRequest, search, search_many
+from hitl_cli.client.protocol import ProtocolRequest, search, search_many, send
 from hitl_cli.client.tags import SAID_TAG, lineage
-from hitl_cli.client.wire import Audit, encode
+from hitl_cli.client.wire import Audit, audit_of, encode, error_value, fresh_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from hitl_cli.client.protocol import Client
     from hitl_cli.client.wire import Json, Promise
+    from hitl_cli.engine.records import PromiseState, Value
 
 
 SEPARATELY = 8
@@ -45,6 +46,28 @@ def alone(
     )
 
 
+def store(client: Client, create: ProtocolRequest) -> Promise:
+    """Store a record that is not pending, and return it: the one that was stored first under its id."""
+    return send(client, create, closing(create))
+
+
+def settle(client: Client, id: str, state: PromiseState, value: Value) -> Promise:
+    """Settle a promise, and return it as it was settled first."""
+    return send(client, settling(id, state, value))
+
+
+def end(client: Client, id: str, why: str, *, by: str, via: str) -> bool:
+    """Cancel a record of its own. Returns whether it was pending until now."""
+    audit = Audit(id=fresh_id(), by=by, via=via, at=client.now())
+    settled = settle(client, id, "rejected_canceled", error_value(why, audit.headers()))
+    return audit_of(settled).id == audit.id
+
+
+def settling(id: str, state: PromiseState, value: Value) -> ProtocolRequest:
+    """Return the promise.settle of a promise."""
+    return ProtocolRequest("promise.settle", {"id": id, "state": state, "value": value})
+
+
 def closing(create: ProtocolRequest) -> ProtocolRequest:
     """Return the promise.settle that closes a record, so that it is not pending."""
     return closing_id(create.data["id"])
@@ -52,7 +75,7 @@ def closing(create: ProtocolRequest) -> ProtocolRequest:
 
 def closing_id(id: str) -> ProtocolRequest:
     """Return the promise.settle that closes the record with an id."""
-    return ProtocolRequest("promise.settle", {"id": id, "state": "resolved", "value": encode(None, None)})
+    return settling(id, "resolved", encode(None))
 
 
 def records_of_many(client: Client, tag: str, ids: Sequence[str]) -> dict[str, list[Promise]]:

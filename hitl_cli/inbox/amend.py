@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from msgspec.structs import replace
 
-from hitl_cli.client.protocol import ProtocolRequest, as_promise, get_promise
+from hitl_cli.client.protocol import ProtocolRequest, get_promise, send, send_all
 from hitl_cli.client.records import closing
 from hitl_cli.client.tags import TARGET_TAG
 from hitl_cli.client.wire import Audit, fresh_id
@@ -164,7 +164,7 @@ def notify_assigned(client: Client, done: Amended, directory: Directory, group: 
         return
     promise, run = item.promise, item.run
     target = run.tags[TARGET_TAG] if run is not None and run.is_run else address_of(group)
-    as_promise(client.call_many([notice.create(target, promise.timeout_at, promise.origin)])[0])
+    send(client, notice.create(target, promise.timeout_at, promise.origin))
 
 
 # Extending
@@ -274,12 +274,12 @@ def _record(
         look = ProtocolRequest("promise.get", {"id": item.id})
         held = item.claim
         ends = [] if said.kind == "claim" else [closing(create)]  # that of a claim is pending while it holds
-        *_, promise = map(as_promise, client.call_many([create, *ends, look]))
+        *_, promise = send_all(client, [create, *ends, look])
         item = replace(item, promise=promise, now=client.now())
         known = amendments_of_many(client, [item.id])[item.id]
         item = spelled_by(actor.groups, amended(item, known))
         own = next((one for one in item.amendments if one.id == audit.id), None)
         if own is not None:
             if held is not None and item.claim != held:
-                as_promise(client.call_many([closing_of(item.id, held.number)])[0])
+                send(client, closing_of(item.id, held.number))
             return Amended(item=item, amendment=own)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Struct
 
-from hitl_cli.client.protocol import ProtocolRequest, as_promise, get_promise, get_promises
+from hitl_cli.client.protocol import ProtocolRequest, get_promise, get_promises, send, send_all
 from hitl_cli.client.tags import DEADLINE_TAG, lineage
 from hitl_cli.client.waiting import wait_until
 from hitl_cli.client.wire import (
@@ -168,7 +168,7 @@ def ask(
         ),
         "tags": {**found, **EXTERNAL, **lineage(id, scope="global")},
     }
-    promise = as_promise(client.call_many([ProtocolRequest("promise.create", data)])[0])
+    promise = send(client, ProtocolRequest("promise.create", data))
     sight = Sight(actor)
     if not sight.among(client, [promise]):
         raise Conflict(f"the id {id} is taken. Nothing was changed: use another.", code="already-exists")
@@ -265,8 +265,7 @@ def notify(client: Client, posted: StandaloneRequest, directory: Directory, grou
         creates.append(notice.create(target, promise.timeout_at, promise.origin))
     if posted.question.callback is not None:
         creates.append(callback_of(promise.id).create(target, callback_ends_at(promise), promise.origin))
-    for answer in client.call_many(creates) if creates else ():
-        as_promise(answer)
+    send_all(client, creates)
     return told
 
 
@@ -484,4 +483,4 @@ def withdraw(client: Client, actor: Actor, posted: StandaloneRequest) -> Promise
         )
     audit = Audit(id=fresh_id(), by=actor.person, via=actor.via, at=client.now())
     value = error_value("withdrawn by the requester", audit.headers())
-    return as_promise(client.call_many([cancel_request(posted.id, value)])[0])
+    return send(client, cancel_request(posted.id, value))

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from hitl_cli.client.protocol import as_promise
-from hitl_cli.client.records import closing, under
+from hitl_cli.client.records import store, under
 from hitl_cli.client.tags import COMMENT_TAG
 from hitl_cli.client.wire import Audit, audit_in, child_id, decode, fresh_id, headers_of, said_at
 from hitl_cli.errors import BadAnswer
@@ -49,7 +48,7 @@ def add_comment(
     own = fresh_id() if mark is None else mark.key
     audit = Audit(id=own, by=actor.person, via=actor.via, at=client.now())
     create = under(request, child_id(request.id, f"c{own}"), COMMENT_TAG, {"comment": text}, audit)
-    kept = comment_in(as_promise(client.call_many([create, closing(create)])[0]))
+    kept = comment_in(store(client, create))
     if kept is None or kept.text != text:
         raise IdempotencyKeyReused
 

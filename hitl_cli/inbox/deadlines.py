@@ -14,8 +14,8 @@ from itertools import takewhile
 from math import inf
 from typing import TYPE_CHECKING
 
-from hitl_cli.client.protocol import ProtocolRequest, as_promise, get_promises
-from hitl_cli.client.records import closing
+from hitl_cli.client.protocol import get_promises
+from hitl_cli.client.records import closing, settle
 from hitl_cli.client.tags import EXTEND_TAG
 from hitl_cli.client.wire import Audit, fresh_id
 from hitl_cli.inbox.pending import EVERYTHING, RequestFilter, blocking_pages
@@ -61,8 +61,7 @@ def settle_overdue(client: Client, promise: Promise) -> Promise:
         create = create_request(promise, AmendmentInput(kind="expire"), audit, number)
         client.call_many([create, closing(create)])
     state, value = settled_by_deadline(promise.id, question, deadline_of(promise, known))
-    settle = ProtocolRequest("promise.settle", {"id": promise.id, "state": state, "value": value})
-    return as_promise(client.call_many([settle])[0])
+    return settle(client, promise.id, state, value)
 
 
 class DueRequests:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Struct
 
-from hitl_cli.client.protocol import as_promise, get_promises, search
-from hitl_cli.client.protocol import call as call_one
+from hitl_cli.client.protocol import ProtocolRequest, get_promises, search, send
+from hitl_cli.client.records import settle
 from hitl_cli.client.tags import lineage
 from hitl_cli.client.wire import audit_of, child_id, decode_as, encode, headers_of
 from hitl_cli.errors import BadInput, NotAllowed, NotFound
@@ -78,7 +78,7 @@ def defer(client: Client, actor: Actor, item: RequestSummary, said: Deferral) ->
         "param": encode(msgspec.structs.asdict(said) | {"request": item.id}),
         "tags": {DEFERRED_TAG: "1"} | lineage(own, scope="local", origin=item.id, parent=item.id),
     }
-    as_promise(call_one(client, "promise.create", **data))
+    send(client, ProtocolRequest("promise.create", data))
 
 
 def deferred(client: Client, actor: Actor, host: str) -> list[DeferredSession]:
@@ -106,8 +106,7 @@ def take(client: Client, actor: Actor, item: RequestSummary, key: str) -> bool:
     if promise is None or _said_in(promise) is None or not _is_own(actor, item.promise):
         raise NotFound(f"no session waits for {item.id}.")
     value = encode(None, {"hitl:id": key, "hitl:by": actor.person, "hitl:via": actor.via})
-    settled = as_promise(call_one(client, "promise.settle", id=own, state="resolved", value=value))
-    return headers_of(settled.value).get("hitl:id") == key
+    return headers_of(settle(client, own, "resolved", value).value).get("hitl:id") == key
 
 
 def _is_own(actor: Actor, request: Promise) -> bool:

@@ -19,8 +19,8 @@ import msgspec
 from msgspec import Struct
 
 from hitl_cli import defaults
-from hitl_cli.client.protocol import ProtocolRequest, as_promise, get_promises, search
-from hitl_cli.client.records import alone
+from hitl_cli.client.protocol import get_promises, search, send
+from hitl_cli.client.records import alone, settle
 from hitl_cli.client.wire import Audit, audit_in, check_size, decode_as, encode, fresh_id, headers_of
 from hitl_cli.errors import Conflict, HitlError, NotFound, Unreachable
 from hitl_cli.inbox.decide import rehearse
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from hitl_cli.client.protocol import Client
     from hitl_cli.client.wire import Promise
+    from hitl_cli.engine.records import PromiseState
     from hitl_cli.inbox.decide import Said
     from hitl_cli.inbox.request_summary import RequestSummary
     from hitl_cli.people.groups import Groups
@@ -127,7 +128,7 @@ def hold(
         tags={HELD_TAG: "1"},
     )
     check_size(item.id, create.data["param"])
-    return _held_in(as_promise(client.call_many([create])[0]))
+    return _held_in(send(client, create))
 
 
 def held(client: Client, actor: Actor, ids: Iterable[str]) -> list[Held]:
@@ -202,11 +203,10 @@ def drop(client: Client, person: str, groups: Groups) -> None:
             _ended(client, one, "rejected", _Failure(f"{one.by} was removed."))
 
 
-def _ended(client: Client, one: Held, state: str, value: _Failure | None) -> Held:
+def _ended(client: Client, one: Held, state: PromiseState, value: _Failure | None) -> Held:
     """Settle the promise of a held decision, and return the decision as it is then."""
     said = encode(None if value is None else msgspec.to_builtins(value))
-    settle = ProtocolRequest("promise.settle", {"id": one.id, "state": state, "value": said})
-    return _held_in(as_promise(client.call_many([settle])[0])) or one
+    return _held_in(settle(client, one.id, state, said)) or one
 
 
 def _held_in(promise: Promise) -> Held | None:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from hitl_cli import defaults
-from hitl_cli.client.protocol import ProtocolRequest, as_promise, search
-from hitl_cli.client.records import alone
-from hitl_cli.client.wire import Audit, check_size, decode_as, encode, fresh_id, headers_of
+from hitl_cli.client.protocol import search, send, send_all
+from hitl_cli.client.records import alone, closing_id
+from hitl_cli.client.wire import Audit, check_size, decode_as, fresh_id, headers_of
 from hitl_cli.errors import BadName
 from hitl_cli.format.json import to_json
 from hitl_cli.format.stable_ids import stable_id
@@ -52,8 +52,8 @@ def keep(client: Client, actor: Actor, run: str, state: str) -> None:
         tags={STATE_TAG: _mark(actor, run)},
     )
     check_size(f"the run {run}", create.data["param"])
-    as_promise(client.call_many([create])[0])
-    _settle(client, [promise for promise, _ in before])
+    send(client, create)
+    _end(client, before)
 
 
 def kept(client: Client, actor: Actor, run: str) -> str | None:
@@ -64,7 +64,7 @@ def kept(client: Client, actor: Actor, run: str) -> str | None:
 
 def forget(client: Client, actor: Actor, run: str) -> None:
     """End the state of an actor's run, if there is one. Raises BadName."""
-    _settle(client, [promise for promise, _ in _found(client, actor, run)])
+    _end(client, _found(client, actor, run))
 
 
 def _found(client: Client, actor: Actor, run: str) -> list[tuple[Promise, _Kept]]:
@@ -83,11 +83,5 @@ def _mark(actor: Actor, run: str) -> str:
     return stable_id(to_json([actor.groups.key(actor.person), run]).encode(), 32)
 
 
-def _settle(client: Client, promises: list[Promise]) -> None:
-    value = encode(None)
-    settles = [
-        ProtocolRequest("promise.settle", {"id": one.id, "state": "resolved", "value": value})
-        for one in promises
-    ]
-    for answer in client.call_many(settles) if settles else ():
-        as_promise(answer)
+def _end(client: Client, found: list[tuple[Promise, _Kept]]) -> None:
+    send_all(client, [closing_id(promise.id) for promise, _ in found])

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
 
-from hitl_cli.client.protocol import as_promise, get_promise, get_promises, search
+from hitl_cli.client.protocol import get_promise, get_promises, search, send
 from hitl_cli.client.records import closing_id, under
 from hitl_cli.client.tags import ASKED_BACK_TAG, TARGET_TAG, THREAD_TAG
 from hitl_cli.client.wire import Audit, audit_in, child_id, decode, fresh_id, headers_of, said_at
@@ -103,7 +103,7 @@ def _say(
     more = {ASKED_BACK_TAG: "1"} if kind == "ask-back" else {}
     create = under(item.promise, entry_id(item.id, number), THREAD_TAG, {kind: text}, audit, more)
     ended = [entry_id(item.id, at) for at in (number, number - 1)] if kind == "answer-back" else []
-    kept = as_promise(client.call_many([create, *map(closing_id, ended)])[0])
+    kept = send(client, create, *map(closing_id, ended))
     entry = entry_in(kept)
     if entry is None:  # another tool has taken the id
         raise _asked_before(item.id, last)
@@ -122,7 +122,7 @@ def _notify(client: Client, item: RequestSummary, entry: ThreadEntry, names: tup
     target = None if asked is None else asked.tags.get(TARGET_TAG)
     if target is not None and names:
         notice = notification_of(entry, names)
-        as_promise(client.call_many([notice.create(target, item.promise.timeout_at, item.promise.origin)])[0])
+        send(client, notice.create(target, item.promise.timeout_at, item.promise.origin))
 
 
 def notification_of(entry: ThreadEntry, names: tuple[str, ...]) -> Notification:

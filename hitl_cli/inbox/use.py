@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from hitl_cli.client.protocol import as_promise, get_promise
-from hitl_cli.client.records import closing, under
+from hitl_cli.client.protocol import get_promise
+from hitl_cli.client.records import store, under
 from hitl_cli.client.tags import USED_TAG
 from hitl_cli.client.wire import Audit, decode, fresh_id
 from hitl_cli.errors import BadInput, Conflict, NotCovered
@@ -46,7 +46,7 @@ def consume(client: Client, actor: Actor, item: RequestSummary, key: str) -> Use
         own = Use(by=actor.person, via=actor.via, at=now, key=key)
         audit = Audit(id=fresh_id(), by=own.by, via=own.via, at=now)
         create = under(promise, use_id(item.id), USED_TAG, msgspec.to_builtins(own), audit)
-        before = as_promise(client.call_many([create, closing(create)])[0])
+        before = store(client, create)
     use = _use_in(before)
     check_use(item.id, use, key)
     return use

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import Struct
 
-from hitl_cli.client.protocol import ProtocolRequest, as_promise
-from hitl_cli.client.records import closing, records_of_many, under
+from hitl_cli.client.protocol import send
+from hitl_cli.client.records import records_of_many, settling, store, under
 from hitl_cli.client.tags import VOTE_TAG
 from hitl_cli.client.wire import (
     Audit,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
-    from hitl_cli.client.protocol import Client
+    from hitl_cli.client.protocol import Client, ProtocolRequest
     from hitl_cli.client.wire import Json, Promise
     from hitl_cli.forms.reading import Difference
     from hitl_cli.inbox.request_summary import RequestSummary
@@ -235,10 +235,8 @@ def settle_request(request: Promise, vote: Vote, audit: Audit) -> ProtocolReques
     """
     audit = msgspec.structs.replace(audit, choice=vote.choice)
     if vote.verdict == "approve":
-        value, state = encode(vote.data, audit.headers()), "resolved"
-    else:
-        value, state = error_value(vote.reason or NO_REASON, audit.headers()), "rejected"
-    return ProtocolRequest("promise.settle", {"id": request.id, "state": state, "value": value})
+        return settling(request.id, "resolved", encode(vote.data, audit.headers()))
+    return settling(request.id, "rejected", error_value(vote.reason or NO_REASON, audit.headers()))
 
 
 def complete(client: Client, request: Promise, tallied: Tally) -> Promise:
@@ -249,7 +247,7 @@ def complete(client: Client, request: Promise, tallied: Tally) -> Promise:
     deciding = tallied.deciding
     assert deciding is not None
     audit = msgspec.structs.replace(deciding.audit, votes=tallied.votes)
-    return as_promise(client.call_many([settle_request(request, deciding.vote, audit)])[0])
+    return send(client, settle_request(request, deciding.vote, audit))
 
 
 def votes_of(client: Client, id: str) -> list[RecordedVote]:
@@ -322,7 +320,7 @@ def record_vote(
     while True:
         number += 1
         create = create_request(request, vote, audit, number)
-        kept = as_promise(client.call_many([create, closing(create)])[0])
+        kept = store(client, create)
         said = _recorded_vote_in(kept, request.id)
         if said is None:
             continue

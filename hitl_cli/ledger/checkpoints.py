@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hitl_cli.client.protocol import as_promise, search, search_pages
-from hitl_cli.client.records import alone, closing
+from hitl_cli.client.protocol import search, search_pages, send
+from hitl_cli.client.records import alone, store
 from hitl_cli.client.tags import CHECKPOINT_PREFIX, LOG_TAG
 from hitl_cli.client.wire import decode_as, fresh_id
 from hitl_cli.errors import NotFound
@@ -43,7 +43,7 @@ def make(
     own = f"{CHECKPOINT_PREFIX}{fresh_id()}" if id is None else id
     tags = {LOG_TAG: "checkpoint" if pruned is None else "pruned"}
     create = alone(own, signed, None, until=client.now() + LIFE_MS, tags=tags)
-    kept = as_promise(client.call_many([create] if id else [create, closing(create)])[0])
+    kept = send(client, create) if id else store(client, create)
     return signed if decode_as(kept.param, Checkpoint) == signed else None
 
 

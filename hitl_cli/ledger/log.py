@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from hitl_cli.client.protocol import as_promise, get_promises
-from hitl_cli.client.records import alone, closing
+from hitl_cli.client.protocol import get_promises
+from hitl_cli.client.records import alone, store
 from hitl_cli.client.tags import LOG_PREFIX, LOG_TAG
 from hitl_cli.client.wire import decode_as, fresh_id
 from hitl_cli.errors import Conflict, WrongHistory
@@ -246,7 +246,7 @@ class Log:
         """Store a piece. Raises Raced if another process has stored one there."""
         until = self._client.now() + LIFE_MS
         create = alone(_id(piece.start), piece, None, until=until, tags={LOG_TAG: "piece"})
-        kept = as_promise(self._client.call_many([create, closing(create)])[0])
+        kept = store(self._client, create)
         if decode_as(kept.param, Piece) != piece:
             raise Raced("another process makes a checkpoint.")
         self._kept.pop(piece.start, None)

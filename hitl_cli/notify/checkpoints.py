@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from hitl_cli.client.protocol import as_promise, get_promise
+from hitl_cli.client.protocol import get_promise, send
 from hitl_cli.client.records import closing_id
 from hitl_cli.client.tags import CHECKPOINT_PREFIX
 from hitl_cli.client.wire import decode_as
@@ -84,7 +84,7 @@ class CheckpointMaker:
         if made is None or signed_with(made, settings.known) is None:
             return  # another process has made it, or somebody else wrote a promise with this id
         hand_over(made, directory)
-        as_promise(client.call_many([closing_id(id)])[0])
+        send(client, closing_id(id))
         logger.info("checkpoint of the history made: %s leaves, root %s", f"{made.size:,}", made.root)
         self._done, self._complaint = id, ""
 

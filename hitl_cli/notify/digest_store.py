@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Struct
 
-from hitl_cli.client.protocol import as_promise, get_promise, search
-from hitl_cli.client.records import closing, under
+from hitl_cli.client.protocol import get_promise, search, send
+from hitl_cli.client.records import store, under
 from hitl_cli.client.tags import DIGEST
 from hitl_cli.client.wire import Audit, child_id, decode_as
 from hitl_cli.format.durations import parse_duration
@@ -58,11 +58,10 @@ def gather(client: Client, notice: Notification, who: str, window: str, target: 
     ends_at = (now // window_ms + 1) * window_ms
     id = f"hitl-digest-{short_stable_id(who)}-{ends_at}"  # works for any name
     spec = RunSpec(id=id, workflow=DIGEST, args=[who, ends_at])
-    digest = as_promise(client.call_many([create_request(spec, target, ends_at + LIFE_MS, id)])[0])
+    digest = send(client, create_request(spec, target, ends_at + LIFE_MS, id))
     entry_id = child_id(id, f"e{short_stable_id(notice.id)}")
     entry = under(digest, entry_id, GATHERED_TAG, msgspec.to_builtins(notice), Audit())
-    for answer in client.call_many([entry, closing(entry)]):
-        as_promise(answer)
+    store(client, entry)
     return DigestEntry(digest=id, left_ms=ends_at - now)
 
 

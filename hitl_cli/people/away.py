@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from hitl_cli.client.protocol import as_promise, search
+from hitl_cli.client.protocol import search, send, send_all
 from hitl_cli.client.records import alone, closing_id
 from hitl_cli.client.wire import Audit, audit_in, decode_as, fresh_id, headers_of
 from hitl_cli.format.stable_ids import short_stable_id
@@ -86,7 +86,7 @@ def set_away(client: Client, groups: Groups, said: AwayInput, *, until: int, by:
         id = f"{PREFIX}{of}-{number}"
         data = msgspec.to_builtins(said)
         create = alone(id, data, headers, until=until, tags={AWAY_TAG: "1", OF_TAG: of})
-        kept = as_promise(client.call_many([create])[0])
+        kept = send(client, create)
         if audit_in(headers_of(kept.param)).id == own:
             break
     _close(client, of, below=number)
@@ -106,8 +106,7 @@ def _close(client: Client, of: str, *, below: int | None) -> bool:
         for promise in search(client, state="pending", tags={OF_TAG: of})
         if (number := _number_of(promise.id, of)) and (below is None or number < below)
     ]
-    for answer in client.call_many(list(map(closing_id, found))) if found else ():
-        as_promise(answer)
+    send_all(client, list(map(closing_id, found)))
     for known in list(_KNOWN.values()):  # those of other threads, too: who says it sees it at once
         known.forget()
     return bool(found)

@@ -10,18 +10,9 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 from msgspec import Struct
 
-from hitl_cli.client.protocol import ProtocolRequest, as_promise, get_promise, search
-from hitl_cli.client.records import alone
-from hitl_cli.client.wire import (
-    Audit,
-    Json,
-    Verdict,
-    audit_in,
-    decode,
-    error_value,
-    fresh_id,
-    headers_of,
-)
+from hitl_cli.client.protocol import get_promise, search, send
+from hitl_cli.client.records import alone, end
+from hitl_cli.client.wire import Audit, Json, Verdict, audit_in, decode_as, fresh_id, headers_of
 from hitl_cli.errors import NotFound
 from hitl_cli.rules.matching import matches
 
@@ -81,7 +72,7 @@ def create(client: Client, rule: NewRule, *, life_ms: int, by: str, via: str) ->
     own, now = PREFIX + fresh_id()[:ID_DIGITS], client.now()
     headers = Audit(by=by, via=via, at=now).headers()
     create = alone(own, msgspec.to_builtins(rule), headers, until=now + life_ms, tags={RULE_TAG: "1"})
-    kept = _rule_in(as_promise(client.call_many([create])[0]))
+    kept = _rule_in(send(client, create))
     assert kept is not None
     return kept
 
@@ -109,22 +100,15 @@ def no_rule(id: str) -> NotFound:
 
 def remove(client: Client, rule: Rule, *, by: str, via: str) -> bool:
     """Remove a rule. Returns whether it was valid until now."""
-    audit = Audit(id=fresh_id(), by=by, via=via, at=client.now())
-    value = error_value("removed", audit.headers())
-    settle = {"id": PREFIX + rule.id, "state": "rejected_canceled", "value": value}
-    settled = as_promise(client.call_many([ProtocolRequest("promise.settle", settle)])[0])
-    return audit_in(headers_of(settled.value)).id == audit.id
+    return end(client, PREFIX + rule.id, "removed", by=by, via=via)
 
 
 def _rule_in(promise: Promise) -> Rule | None:
     """Return the rule in a promise; None if it is not a valid one."""
     by = audit_in(headers_of(promise.param)).by
     own = promise.id.startswith(PREFIX) and promise.tags.get(RULE_TAG) == "1"
-    if not own or by is None or promise.is_call or promise.is_blocking:
-        return None
-    try:
-        said = msgspec.convert(decode(promise.param), NewRule)
-    except msgspec.ValidationError:
+    said = decode_as(promise.param, NewRule)
+    if not own or by is None or said is None or promise.is_call or promise.is_blocking:
         return None
     ended: RuleState = "expired" if promise.state == "rejected_timedout" else "removed"
     return Rule(

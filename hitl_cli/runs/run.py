@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -10,10 +10,15 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from hitl_cli import defaults
 from hitl_cli.client.failure import Failure, failure_in
 from hitl_cli.client.protocol import ProtocolRequest
+from hitl_cli.client.records import settling
 from hitl_cli.client.tags import CHECKPOINT_PREFIX, LOG_PREFIX, TARGET_TAG, lineage
 from hitl_cli.client.wire import Call, Json, Promise, decode, encode
 from hitl_cli.errors import BadName
 from hitl_cli.tracing import caller_headers
+
+if TYPE_CHECKING:
+    from hitl_cli.engine.records import Value
+
 
 type RunState = Literal["running", "waiting", "completed", "failed", "canceled", "expired"]
 
@@ -173,6 +178,6 @@ def error_text(promise: Promise) -> str:
     return "its deadline passed" if promise.state == "rejected_timedout" else failure_in(promise.value).text
 
 
-def cancel_request(id: str, value: object) -> ProtocolRequest:
+def cancel_request(id: str, value: Value) -> ProtocolRequest:
     """Return the request that cancels one promise."""
-    return ProtocolRequest("promise.settle", {"id": id, "state": "rejected_canceled", "value": value})
+    return settling(id, "rejected_canceled", value)

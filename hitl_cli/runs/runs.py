@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from hitl_cli import defaults
 from hitl_cli.client.paging import page_of
-from hitl_cli.client.protocol import PAGE, as_promise, get_promise, pages, search
+from hitl_cli.client.protocol import PAGE, as_promise, get_promise, pages, search, send
 from hitl_cli.client.tags import ORIGIN_TAG
 from hitl_cli.client.waiting import wait_until
 from hitl_cli.client.wire import Audit, audit_of, decode, error_value, fresh_id, headers_of, same_json
@@ -182,7 +182,7 @@ class Runs:
             raise NotFound(f"{id} is not a run but a step of {promise.origin}.")
         audit = Audit(id=fresh_id(), by=self._actor.person, via=self._actor.via, at=self._client.now())
         value = error_value(reason or "canceled", audit.headers())
-        settled = as_promise(self._client.call_many([cancel_request(id, value)])[0])
+        settled = send(self._client, cancel_request(id, value))
         run = run_of(settled)
         if run.state == "expired":
             raise TimedOut(
