@@ -306,12 +306,7 @@ def as_page(answer: ProtocolResponse) -> Page:
 
 def get_promises(client: Client, ids: Sequence[str]) -> dict[str, Promise]:
     """Return the promises that exist, by id."""
-    if not ids:
-        return {}
-    answers = client.call_many([ProtocolRequest("promise.get", {"id": id}) for id in ids])
-    return {
-        id: as_promise(answer) for id, answer in zip(ids, answers, strict=True) if answer.status != NO_SUCH
-    }
+    return get_and_search(client, ids, ())[0]
 
 
 def get_promise(client: Client, id: str) -> Promise | None:
@@ -390,9 +385,32 @@ def search_many(client: Client, wanted: Sequence[Mapping[str, str]]) -> list[lis
 
 def search_each(client: Client, queries: Sequence[Mapping[str, Any]]) -> list[list[Promise]]:
     """Return the same for each of several queries."""
+    return get_and_search(client, (), queries)[1]
+
+
+def get_and_search(
+    client: Client, ids: Sequence[str], queries: Sequence[Mapping[str, Any]]
+) -> tuple[dict[str, Promise], list[list[Promise]]]:
+    """Return the promises that exist, by id, and the result of each search, in one round trip."""
+    found, answers = search_beside(
+        client, queries, [ProtocolRequest("promise.get", {"id": id}) for id in ids]
+    )
+    return {
+        id: as_promise(answer) for id, answer in zip(ids, answers, strict=True) if answer.status != NO_SUCH
+    }, found
+
+
+def search_beside(
+    client: Client, queries: Sequence[Mapping[str, Any]], others: Sequence[ProtocolRequest]
+) -> tuple[list[list[Promise]], list[ProtocolResponse]]:
+    """Return all promises that match each query, and the responses to other requests.
+
+    It takes one round trip if each query finds few.
+    """
     searches = [ProtocolRequest("promise.search", {**query, "limit": PAGE}) for query in queries]
-    first = [as_page(answer) for answer in client.call_many(searches)] if searches else []
+    answers = client.call_many([*others, *searches]) if others or searches else []
+    first = map(as_page, answers[len(others) :])
     return [
-        search(client, **query) if page.cursor else _current(client, page.promises)
+        search(client, **query) if page.cursor else _current(client, page.promises, query.get("state"))
         for query, page in zip(queries, first, strict=True)
-    ]
+    ], answers[: len(others)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from hitl_cli.client.protocol import ProtocolRequest, search, search_many, send
+from hitl_cli.client.protocol import ProtocolRequest, get_and_search, send
 from hitl_cli.client.tags import SAID_TAG, lineage
 from hitl_cli.client.wire import Audit, audit_of, encode, error_value, fresh_id
 
@@ -80,9 +80,23 @@ def closing_id(id: str) -> ProtocolRequest:
 
 def records_of_many(client: Client, tag: str, ids: Sequence[str]) -> dict[str, list[Promise]]:
     """Return the records with a tag under each of several requests, in one round trip."""
-    if len(ids) > SEPARATELY and client.capabilities.plain:
-        found: dict[str, list[Promise]] = {id: [] for id in ids}
-        for promise in search(client, tags={SAID_TAG: "1"}):
-            found.get(promise.tags.get(tag, ""), []).append(promise)
-        return found
-    return dict(zip(ids, search_many(client, [{tag: id} for id in ids]), strict=True))
+    found = promises_and_records(client, (), {tag: ids})[1]
+    return {id: found[tag, id] for id in ids}
+
+
+def promises_and_records(
+    client: Client, ids: Sequence[str], tagged: Mapping[str, Sequence[str]]
+) -> tuple[dict[str, Promise], dict[tuple[str, str], list[Promise]]]:
+    """Return promises by their ids, and records by a tag and their request, in one round trip.
+
+    `tagged` has the requests for each tag.
+    """
+    records: dict[tuple[str, str], list[Promise]] = {(tag, id): [] for tag in tagged for id in tagged[tag]}
+    if len(records) > SEPARATELY and client.capabilities.plain:
+        found, [said] = get_and_search(client, ids, [{"tags": {SAID_TAG: "1"}}])
+        for record in said:
+            for tag in tagged:
+                records.get((tag, record.tags.get(tag, "")), []).append(record)
+        return found, records
+    found, lists = get_and_search(client, ids, [{"tags": {tag: id}} for tag, id in records])
+    return found, dict(zip(records, lists, strict=True))

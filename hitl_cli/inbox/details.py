@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import Struct
 
-from hitl_cli.client.protocol import search
+from hitl_cli.client.protocol import search_each
 from hitl_cli.client.tags import AMENDS_TAG, COMMENT_TAG, ORIGIN_TAG, THREAD_TAG, VOTE_TAG
 from hitl_cli.client.wire import Promise, Vote, audit_of, tagged
 from hitl_cli.format.names import folded
@@ -20,6 +20,7 @@ from hitl_cli.inbox.request_summary import RequestSummary
 from hitl_cli.inbox.thread import ThreadEntry, open_question, thread_in
 from hitl_cli.inbox.use import use_of
 from hitl_cli.inbox.votes import count, leading, too_few_people, votes_in
+from hitl_cli.people.away import AWAY_TAG, keep_aways
 from hitl_cli.people.groups import unknown_people
 from hitl_cli.proof.checking import Checked, check_decision, deciding_votes
 from hitl_cli.proof.signing import too_few_sign
@@ -98,7 +99,7 @@ def details(
     With a `sight`, other requests of its run are left out as far as they may not be seen.
     """
     promise = item.promise
-    every = search(client, tags={ORIGIN_TAG: promise.origin})
+    every = _lineage_of(client, promise)
     below = every if sight is None else sight.lineage(item.run, every)
     item = spelled_by(groups, amended(item, amendments_in(item.id, tagged(every, AMENDS_TAG, item.id))))
     votes = audit_of(promise).votes
@@ -133,6 +134,17 @@ def details(
         proof=proof,
         unproven=why_unproven(item, groups, proof or None),
     )
+
+
+def _lineage_of(client: Client, promise: Promise) -> list[Promise]:
+    """Return all promises of a request's run. For an open request, who is away is read with them."""
+    wanted: list[dict[str, Any]] = [{"tags": {ORIGIN_TAG: promise.origin}}]
+    if promise.state == "pending":
+        wanted.append({"state": "pending", "tags": {AWAY_TAG: "1"}})
+    every, *away = search_each(client, wanted)
+    for records in away:
+        keep_aways(client, records)
+    return every
 
 
 def _with_thread(item: RequestSummary, thread: Sequence[ThreadEntry]) -> RequestSummary:

@@ -38,6 +38,7 @@ from hitl_cli.client.wire import EXTERNAL, Promise
 from hitl_cli.engine.records import Value
 from hitl_cli.format.json import to_json
 from hitl_cli.inbox.amendments import amended, claimed
+from hitl_cli.inbox.beside import Beside
 from hitl_cli.inbox.open_figures import OpenRow, open_figures, open_row
 from hitl_cli.inbox.pending import (
     AFTER,
@@ -274,7 +275,8 @@ class OpenRequests:
         if row.item is None or row.spelled is None:
             found = get_promises(self._client, [row.id]).values()
             opened = [promise for promise in found if promise.state == "pending"]
-            return next(iter(described(self._client, opened, groups, back=self._back)), None)
+            beside = Beside(self._client, self._back, self._claims)
+            return next(iter(described(self._client, opened, groups, beside)), None)
         item = claimed(row.spelled, self._claims.get(row.id))
         item = msgspec.structs.replace(item, now=max(now, item.now), asked_back=self._back.get(row.id))
         return with_absences(item, groups)
@@ -332,7 +334,7 @@ class OpenRequests:
             self._move(row, place_by_deadline(now.promise, now.amendments))
         large = {row.id: row for row in rows if row.item is None and row.amendable}
         promises = list(get_promises(self._client, list(large)).values()) if large else ()
-        for now in described(self._client, promises, NO_GROUPS):
+        for now in described(self._client, promises, NO_GROUPS, Beside(self._client)):
             large[now.id].counted = open_row(now)
             self._move(large[now.id], place_by_deadline(now.promise, now.amendments))
         several = [(row, row.item) for row in rows if row.item is not None and row.item.asked.several]

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 from fnmatch import fnmatchcase
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 from msgspec import Struct
 
 from hitl_cli.client.paging import ordered, page_of
-from hitl_cli.client.protocol import PAGE, get_promises, pages, search, search_page
-from hitl_cli.client.tags import EXTEND_TAG, RESERVED_TAGS
+from hitl_cli.client.protocol import PAGE, get_promises, pages, search_each, search_page
+from hitl_cli.client.records import promises_and_records
+from hitl_cli.client.tags import AMENDS_TAG, EXTEND_TAG, RESERVED_TAGS, VOTE_TAG
 from hitl_cli.client.wire import EXTERNAL, GLOBAL
 from hitl_cli.errors import BadInput, BadName, BadUsage
-from hitl_cli.inbox.amendments import with_amendments, with_claims
+from hitl_cli.inbox.amendments import amended, claimed, with_amendments
+from hitl_cli.inbox.beside import Beside
 from hitl_cli.inbox.permission import is_mine, waits_for
 from hitl_cli.inbox.request_summary import RequestSummary
-from hitl_cli.inbox.thread import NO_THREADS, open_questions
-from hitl_cli.inbox.votes import complete, count, votes_of_many
+from hitl_cli.inbox.votes import complete, count, votes_in, votes_of_many
 from hitl_cli.people.deputies import absences_among
 from hitl_cli.people.groups import NO_GROUPS, in_one_form, spelled
-from hitl_cli.requests.amendment_records import amendments_of_many
+from hitl_cli.requests.amendment_records import amendments_in, amendments_of_many
 from hitl_cli.requests.amendments import deadline_of
 from hitl_cli.requests.demand import raised
 from hitl_cli.requests.private import question_without_private, without_private
@@ -40,8 +42,7 @@ if TYPE_CHECKING:
     from hitl_cli.client.paging import Place
     from hitl_cli.client.protocol import Client, Page, Reader
     from hitl_cli.client.wire import Promise
-    from hitl_cli.inbox.thread import ThreadEntry
-    from hitl_cli.inbox.votes import Tally
+    from hitl_cli.inbox.votes import RecordedVote, Tally
     from hitl_cli.people.groups import Groups
     from hitl_cli.people.sight import Sight
     from hitl_cli.requests.amendments import Amendment
@@ -53,6 +54,8 @@ SOON_MS = 86_400_000
 
 FEW = 50
 """Promises to read at a time at least, if a filter may drop some."""
+
+NO_RUNS: Mapping[str, Promise] = MappingProxyType({})
 
 AFTER = "after:"
 """Prefix of a cursor that names the last request of the page before."""
@@ -99,12 +102,12 @@ def pending(
     """
     found: list[RequestSummary] = []
     seen = sight is None or sight.all
-    back = open_questions(client)
+    beside = Beside(client)
     all_are_wanted = seen and msgspec.structs.replace(wanted, tags={}) == EVERYTHING  # the server knows tags
     size = PAGE if limit is None else limit + 1 if all_are_wanted else max(limit + 1, FEW)
     runs: dict[str, Promise] = {}
-    for page in pages(_in_order(client, wanted, sort, runs, sight), size):
-        for item in _fitting(client, wanted, groups, runs, sight, back, page):
+    for page in pages(_in_order(client, wanted, sort, runs, sight, beside), size):
+        for item in _fitting(client, wanted, groups, runs, sight, beside, page):
             if len(found) == limit:
                 return found, True
             found.append(item)
@@ -123,8 +126,9 @@ def page_of_pending(
 ) -> tuple[list[RequestSummary], str | None]:
     """Return a page of open requests, as `paging.page_of` does."""
     runs: dict[str, Promise] = {}
-    keep = partial(_fitting, client, wanted, groups, runs, sight, open_questions(client))
-    read = _in_order(client, wanted, sort, runs, sight)
+    beside = Beside(client)
+    keep = partial(_fitting, client, wanted, groups, runs, sight, beside)
+    read = _in_order(client, wanted, sort, runs, sight, beside)
     hides = sight is not None and not sight.all
     return page_of(read, keep, order=order_of(sort), limit=limit, after=after, hides=hides)
 
@@ -153,8 +157,9 @@ def order_of(sort: Sort) -> str:
 def settle_complete(client: Client, groups: Groups) -> None:
     """Settle pending requests whose votes decide them, because the last voter's process died."""
     for page in blocking_pages(client, RequestFilter(tags={QUORUM_TAG: "1"})):
-        items = [demanded(item, groups) for item in _with_runs(client, page, {})]
-        for item, tallied in zip(items, _tallies(client, items, groups), strict=True):
+        found, cast = _with_records(client, page, {})
+        items = [demanded(item, groups) for item in found]
+        for item, tallied in zip(items, _tallies(client, items, groups, cast), strict=True):
             if tallied is not None and tallied.deciding is not None:
                 complete(client, item.promise, tallied)
 
@@ -179,22 +184,20 @@ def _fitting(
     groups: Groups,
     runs: Mapping[str, Promise],
     sight: Sight | None,
-    back: Mapping[str, ThreadEntry],
+    beside: Beside,
     promises: Sequence[Promise],
 ) -> list[RequestSummary]:
-    """Return the promises that match a filter and may be seen, as requests.
-
-    `runs` need not be read again; `back` has what was asked back.
-    """
+    """Return the promises that match a filter and may be seen, as requests. `runs` need not be read again."""
     person = wanted.person
     asked = [
         promise
         for promise in promises
-        if promise.is_blocking and (person is None or promise.id in back or _asks(promise, person, groups))
+        if promise.is_blocking
+        and (person is None or promise.id in beside.back or _asks(promise, person, groups))
     ]
     return [
         item
-        for item in described(client, asked, groups, runs, back)
+        for item in described(client, asked, groups, beside, runs)
         if fits(item, wanted, groups) and (sight is None or sees(sight, item))
     ]
 
@@ -256,13 +259,18 @@ def _is_of(item: RequestSummary, glob: str) -> bool:
 
 
 def _in_order(
-    client: Client, wanted: RequestFilter, sort: Sort, runs: dict[str, Promise], sight: Sight | None
+    client: Client,
+    wanted: RequestFilter,
+    sort: Sort,
+    runs: dict[str, Promise],
+    sight: Sight | None,
+    beside: Beside,
 ) -> Reader:
     """Return a reader of the promises that may match, in an order. Runs that it finds are added to `runs`.
 
     Cursors of a list that is ordered here have ids, so it has only what may be seen.
     """
-    oldest_first = _oldest_first(client, wanted, runs, sight)
+    oldest_first = _oldest_first(client, wanted, runs, sight, beside)
     if sort == "age":
         return oldest_first
     every = [promise for page in pages(oldest_first) for promise in page if promise.is_blocking]
@@ -280,7 +288,11 @@ def blocking_pages(client: Client, wanted: RequestFilter = EVERYTHING) -> Iterat
 
 
 def _oldest_first(
-    client: Client, wanted: RequestFilter, runs: dict[str, Promise], sight: Sight | None = None
+    client: Client,
+    wanted: RequestFilter,
+    runs: dict[str, Promise],
+    sight: Sight | None = None,
+    beside: Beside | None = None,
 ) -> Reader:
     """Return a reader of the open promises that may match, oldest first, and maybe others.
 
@@ -290,26 +302,39 @@ def _oldest_first(
     """
     can = client.capabilities
     if can.open and can.order:
-        return partial(_after, client, EXTERNAL | wanted.tags, sight)
-    every: dict[str, Promise] = {}
-    for base in [EXTERNAL] if can.open else [EXTERNAL, GLOBAL]:
-        found = search(client, state="pending", tags=base | wanted.tags)
-        every |= {promise.id: promise for promise in found if promise.is_blocking}
-        runs |= {promise.id: promise for promise in found if promise.is_run}
-    found = list(every.values())
+        return partial(_after, client, EXTERNAL | wanted.tags, sight, beside)
+    if beside is not None:
+        found = beside.pending()
+    else:
+        bases = [EXTERNAL] if can.open else [EXTERNAL, GLOBAL]
+        searches = search_each(client, [{"state": "pending", "tags": base | wanted.tags} for base in bases])
+        found = list({promise.id: promise for some in searches for promise in some}.values())
+    runs |= {promise.id: promise for promise in found if promise.is_run}
+    tags = wanted.tags.items()
+    found = [promise for promise in found if promise.is_blocking and tags <= promise.tags.items()]
     return ordered(found if sight is None else sight.among(client, found), _place_by_age)
 
 
-def _after(client: Client, tags: dict[str, str], sight: Sight | None, size: int, cursor: str | None) -> Page:
+def _after(
+    client: Client,
+    tags: dict[str, str],
+    sight: Sight | None,
+    beside: Beside | None,
+    size: int,
+    cursor: str | None,
+) -> Page:
     """Return a page of open promises, oldest first, from a cursor of the server or after a request."""
+    query: dict[str, Any] = {"state": "pending", "tags": tags}
     if cursor is not None and cursor.startswith(AFTER):
         after = cursor.removeprefix(AFTER)
         if sight is not None and not sight.all:
             found = get_promises(client, [after])
             if not sight.among(client, list(found.values())):
                 raise BadInput("invalid cursor.", code="bad-cursor")
-        return search_page(client, size, None, state="pending", tags=tags, after=after)
-    return search_page(client, size, cursor, state="pending", tags=tags)
+        query["after"], cursor = after, None
+    if beside is not None:
+        return beside.page(size, cursor, **query)
+    return search_page(client, size, cursor, **query)
 
 
 def _place_by_age(promise: Promise) -> Place:
@@ -332,36 +357,61 @@ def described(
     client: Client,
     promises: Sequence[Promise],
     groups: Groups,
-    runs: Mapping[str, Promise] | None = None,
-    back: Mapping[str, ThreadEntry] = NO_THREADS,
+    beside: Beside,
+    runs: Mapping[str, Promise] = NO_RUNS,
 ) -> list[RequestSummary]:
     """Return the promises as requests, with their runs, approvals, claims and what was asked back."""
-    found = with_claims(client, _with_runs(client, promises, runs or {}))
-    items = [with_absences(with_question(spelled_by(groups, item), back), groups) for item in found]
+    found, cast = _with_records(client, promises, runs)
+    items = []
+    for each in found:
+        item = spelled_by(groups, claimed(each, beside.claims.get(each.id)))
+        if item.id in beside.back:
+            item = msgspec.structs.replace(item, asked_back=beside.back[item.id])
+        items.append(with_absences(item, groups))
     return [
         item if tallied is None else with_votes(item, tallied.leading_by)
-        for item, tallied in zip(items, _tallies(client, items, groups), strict=True)
+        for item, tallied in zip(items, _tallies(client, items, groups, cast), strict=True)
     ]
 
 
-def with_question(item: RequestSummary, back: Mapping[str, ThreadEntry]) -> RequestSummary:
-    """Return a request with what was asked back about it."""
-    return msgspec.structs.replace(item, asked_back=back[item.id]) if item.id in back else item
-
-
-def _with_runs(
+def _with_records(
     client: Client, promises: Sequence[Promise], known: Mapping[str, Promise]
-) -> list[RequestSummary]:
-    """Return the promises as requests, with their runs; those that are known are not read."""
-    runs = {**known, **get_promises(client, sorted({promise.origin for promise in promises} - known.keys()))}
-    items = [_as_asked(client, promise, runs.get(promise.origin)) for promise in promises]
-    return with_amendments(client, items)
+) -> tuple[list[RequestSummary], dict[str, list[RecordedVote]]]:
+    """Return the promises as requests with their runs and amendments, and their votes, in one round trip.
+
+    Runs that are known are not read.
+    """
+    asked = {promise.id: question_of(promise) for promise in promises}
+    tagged = {
+        AMENDS_TAG: [id for id, question in asked.items() if question and question.can_be_amended],
+        VOTE_TAG: [id for id, question in asked.items() if question and question.several],
+    }
+    origins = sorted({promise.origin for promise in promises} - known.keys())
+    found, records = promises_and_records(client, origins, tagged)
+    runs, now = {**known, **found}, client.now()
+    items = []
+    for promise in promises:
+        run = runs.get(promise.origin)
+        item = RequestSummary(promise=promise, question=asked[promise.id], run=run, now=now)
+        if (changes := records.get((AMENDS_TAG, item.id))) is not None:
+            item = amended(item, amendments_in(item.id, changes))
+        items.append(item)
+    return items, {id: votes_in(id, records[VOTE_TAG, id]) for id in tagged[VOTE_TAG]}
 
 
-def _tallies(client: Client, items: Sequence[RequestSummary], groups: Groups) -> list[Tally | None]:
-    """Return the tally of each request that needs several approvals; None for the others."""
-    ballots = votes_of_many(client, [item.id for item in items if item.asked.several])
-    return [count(item, ballots[item.id], groups) if item.id in ballots else None for item in items]
+def _tallies(
+    client: Client,
+    items: Sequence[RequestSummary],
+    groups: Groups,
+    cast: Mapping[str, Sequence[RecordedVote]],
+) -> list[Tally | None]:
+    """Return the tally of each request that needs several approvals; None for the others.
+
+    `cast` are the votes that are read already. Those are missing for which only the policy wants several.
+    """
+    several = {item.id for item in items if item.asked.several}
+    ballots = {**cast, **votes_of_many(client, sorted(several - cast.keys()))}
+    return [count(item, ballots[item.id], groups) if item.id in several else None for item in items]
 
 
 def with_votes(item: RequestSummary, taken: Mapping[str, int]) -> RequestSummary:

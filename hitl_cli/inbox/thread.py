@@ -184,8 +184,12 @@ def open_question(thread: Iterable[ThreadEntry]) -> ThreadEntry | None:
 
 def open_questions(client: Client) -> Mapping[str, ThreadEntry]:
     """Return the questions that are not answered, by request. One search, and a look-up if there are any."""
-    found = search(client, state="pending", tags={ASKED_BACK_TAG: "1"})
-    asked = [entry for promise in found if (entry := entry_in(promise)) is not None]
+    return open_questions_in(client, search(client, state="pending", tags={ASKED_BACK_TAG: "1"}))
+
+
+def open_questions_in(client: Client, promises: Iterable[Promise]) -> Mapping[str, ThreadEntry]:
+    """Return the questions among promises that are not answered, by request. A look-up if there are any."""
+    asked = [entry for promise in promises if (entry := entry_in(promise)) is not None]
     answers = [entry_id(entry.request, entry.number + 1) for entry in asked]
     answered = get_promises(client, answers) if answers else {}  # whoever answered may have died since
     return {

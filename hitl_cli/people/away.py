@@ -118,8 +118,11 @@ def _number_of(id: str, of: str) -> int | None:
 
 
 def _records(client: Client) -> list[Away]:
-    found = search(client, state="pending", tags={AWAY_TAG: "1"})
-    return [away for promise in found if (away := _away_in(promise)) is not None]
+    return _aways_in(search(client, state="pending", tags={AWAY_TAG: "1"}))
+
+
+def _aways_in(promises: Iterable[Promise]) -> list[Away]:
+    return [away for promise in promises if (away := _away_in(promise)) is not None]
 
 
 def _away_in(promise: Promise) -> Away | None:
@@ -163,6 +166,10 @@ class _Records:
                 self._found = _records(client)
             self._read_at, self._version = time.monotonic(), version
         return self._found
+
+    def keep(self, promises: Iterable[Promise]) -> None:
+        """Take what has just been read with something else."""
+        self._found, self._read_at, self._version = _aways_in(promises), time.monotonic(), None
 
     def forget(self) -> None:
         """Read them again when they are asked for."""
@@ -216,6 +223,11 @@ MOST_MADE = 16
 def read_aways(client: Client) -> None:
     """Read who is away, so that the next question costs nothing."""
     _known(client).now()
+
+
+def keep_aways(client: Client, promises: Iterable[Promise]) -> None:
+    """Take who is away from all pending promises with AWAY_TAG, so that the next question costs nothing."""
+    _known(client).keep(promises)
 
 
 def _known(client: Client) -> _Records:

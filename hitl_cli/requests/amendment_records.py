@@ -56,9 +56,13 @@ def closing_of(id: str, number: int) -> ProtocolRequest:
 
 def claims(client: Client) -> dict[str, Amendment]:
     """Return the claims that hold now, by the ids of their requests, in one round trip."""
-    now = client.now()
+    return claims_in(search(client, state="pending", tags={CLAIM_TAG: "1"}), client.now())
+
+
+def claims_in(records: Iterable[Promise], now: int) -> dict[str, Amendment]:
+    """Return the claims among promises that hold now, by the ids of their requests."""
     found: dict[str, Amendment] = {}
-    for record in search(client, state="pending", tags={CLAIM_TAG: "1"}):
+    for record in records:
         id = record.tags.get(AMENDS_TAG, "")
         one = _amendment_in(record, id)
         if one is not None and claim_of([one], now) and (id not in found or found[id].number < one.number):

@@ -206,20 +206,43 @@ def test_who_has_no_name_that_can_stand_on_it_decides_nothing(client: Client, pe
 # How often the server is asked
 
 
+def counted(client: Client, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """Return the kinds of the requests of each round trip that follows."""
+    asked: list[list[str]] = []
+    call_many: Callable[[Sequence[ProtocolRequest]], list[ProtocolResponse]] = client.call_many
+
+    def counting(requests: Sequence[ProtocolRequest]) -> list[ProtocolResponse]:
+        asked.append([one.kind for one in requests])
+        return call_many(requests)
+
+    monkeypatch.setattr(client, "call_many", counting)
+    return asked
+
+
 def test_an_answer_takes_one_look_and_one_change(hitl: Hitl, monkeypatch: pytest.MonkeyPatch) -> None:
     with hitl.client() as client:
         request(client, "r:1")
-        asked: list[list[str]] = []
-        call_many: Callable[[Sequence[ProtocolRequest]], list[ProtocolResponse]] = client.call_many
-
-        def counted(requests: Sequence[ProtocolRequest]) -> list[ProtocolResponse]:
-            asked.append([one.kind for one in requests])
-            return call_many(requests)
-
-        monkeypatch.setattr(client, "call_many", counted)
+        asked = counted(client, monkeypatch)
         person = inbox(client, "read", "decide")
         person.decide("r:1", YES)
         assert asked == [["promise.get", "promise.get"], ["promise.settle"]]
         asked.clear()
         person.show("r:1")
         assert asked == [["promise.get", "promise.get"], ["promise.search"]]
+
+
+def test_a_list_and_a_request_take_two_looks(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With votes, other assignees, claims and who is away."""
+    request(client, "q", to=("ada", "eve"), approvals=2, reassign="assignees")
+    request(client, "plain", to=("eve",))
+    ada, eve = inbox(client, "read", "decide"), inbox(client, "read", "decide", person="eve")
+    ada.decide("q", YES)
+    eve.claim("plain")
+    eve.go_away(until=client.now() + HOUR_MS, to="bob")
+    asked = counted(client, monkeypatch)
+    [q, plain] = inbox(client, "read").list()[0]
+    assert (q.votes, [one.person for one in q.away], plain.claim and plain.claim.by) == (1, ["eve"], "eve")
+    assert asked == [["promise.search"] * 4, ["promise.get"] * 2 + ["promise.search"] * 2]
+    asked.clear()
+    inbox(client, "read").show("plain")
+    assert asked == [["promise.get"], ["promise.search"] * 2]
