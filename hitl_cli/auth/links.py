@@ -196,8 +196,8 @@ def open_link(client: Client, link: Link, groups: Groups, *, clock: Callable[[],
         if request is not None and request.expired_at is not None:
             raise _used(request, client.now())
         raise LinkExpired("this link has expired. Ask for a new one, or sign in.")
-    revoked = any(_revokes(one, link, groups) for one in search(client, tags={REVOKED_TAG: link.request}))
-    if revoked or is_ended(ends(client), [person_subject(link.person, groups)], link.made_at):
+    ended = is_ended(ends(client), [person_subject(link.person, groups)], link.made_at)
+    if ended or is_revoked(client, link, groups):
         raise LinkExpired("this link was revoked. Ask for a new one, or sign in.")
     if item is None or request is None or not request.is_blocking:
         raise NotFound("the request of this link was deleted.")
@@ -263,6 +263,11 @@ def _revoke(client: Client, request: Promise, what: _Revocation, *, by: str, via
     create = under(request, child_id(request.id, own), REVOKED_TAG, msgspec.to_builtins(what), audit)
     store(client, create)
     return request
+
+
+def is_revoked(client: Client, link: Link, groups: Groups) -> bool:
+    """Whether a link was revoked."""
+    return any(_revokes(one, link, groups) for one in search(client, tags={REVOKED_TAG: link.request}))
 
 
 def _revokes(promise: Promise, link: Link, groups: Groups) -> bool:

@@ -1,6 +1,6 @@
 """Ends everything with which a person can act: sessions, tokens, links. By all gateways, within seconds.
 
-Their decisions that can still be undone are not made.
+Their decisions that can still be undone are not made (hitl_cli/auth/held_decisions.py).
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from hitl_cli.auth import tokens
 from hitl_cli.auth.ended import end, person_subject
 from hitl_cli.auth.signing_keys import LONGEST_LIFE_MS
-from hitl_cli.inbox import held
 
 if TYPE_CHECKING:
     from hitl_cli.auth.tokens import Token
@@ -24,6 +23,5 @@ def remove(client: Client, person: str, groups: Groups, *, by: str, via: str) ->
     What is made for them later is valid: whether they may sign in again is for the settings to say.
     """
     end(client, person_subject(person, groups), life_ms=LONGEST_LIFE_MS, by=by, via=via)
-    held.drop(client, person, groups)
     own = [one for one in tokens.list_tokens(client) if groups.same(one.person, person)]
     return [one for one in own if one.state == "valid" and tokens.revoke(client, one.id, by=by)]

@@ -6,6 +6,9 @@ it makes it. If that has died, the housekeeping of any worker or gateway does. I
 
 To undo it is to cancel that promise. The server's clock says whether that was in time: what is canceled
 before `DUE_MS` is seen by everyone who would make it. So a decision is either undone or made, never both.
+
+It is made by the rules of that moment: not if the person's token, link or sign-in was ended meanwhile. Nor is
+one made that nobody made within `LOST_MS`: after a backup is restored, nobody knows whether it was undone.
 """
 
 from __future__ import annotations
@@ -13,6 +16,8 @@ from __future__ import annotations
 import logging
 import math
 import re
+from collections.abc import Callable
+from itertools import batched
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -23,15 +28,17 @@ from hitl_cli.client.protocol import get_promises, search, send
 from hitl_cli.client.records import alone, settle
 from hitl_cli.client.wire import Audit, audit_in, check_size, decode_as, encode, fresh_id, headers_of
 from hitl_cli.errors import Conflict, HitlError, NotFound, Unreachable
+from hitl_cli.format.durations import UNITS_MS
 from hitl_cli.inbox.decide import rehearse
 from hitl_cli.inbox.inbox import Inbox
 from hitl_cli.inbox.review_queue import HOLD_MS
-from hitl_cli.people.actor import Actor
+from hitl_cli.inbox.together import WantedDecision, decide_together
+from hitl_cli.people.actor import Actor, Credential
 from hitl_cli.people.idempotency import mark_of
 from hitl_cli.requests.decision_input import DecisionInput
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable, Sequence
 
     from hitl_cli.client.protocol import Client
     from hitl_cli.client.wire import Promise
@@ -54,17 +61,37 @@ DUE_MS = HOLD_MS + 1_000
 LEFT_MS = 2 * DUE_MS
 """After this time the process that took a decision has died, and others make it."""
 
+LOST_MS = UNITS_MS["h"]
+"""After this time nobody makes it: it is of a restored backup, or the server was away for so long."""
+
 LONGEST_TITLE = 200
 """Characters of a request's title that are kept with a decision."""
 
+TOGETHER = 100
+"""Decisions of many that are made at a time."""
+
+FAILURES = 50
+"""Decisions of many of which is kept why they could not be made."""
+
 type Standing = Literal["held", "undone", "made", "failed"]
+
+type Ended = Callable[[Client, Held, Groups], str | None]
+"""Says why a held decision must not be made any more (hitl_cli/auth/held_decisions.py); None if it may."""
+
+
+class Failed(Struct, frozen=True):
+    """One of many decisions that could not be made: its request, and why."""
+
+    request: str
+    problem: str
 
 
 class Held(Struct, frozen=True, kw_only=True):
     """A held decision. `since` is in ms since the epoch; `problem` is why it could not be made.
 
-    `title` is that of the request. `groups` are those of the person by their sign-in, which only the gateway
-    knows that took the decision.
+    `title` is that of the request. `many` are the ids if it is on many requests at once, `failed` those of
+    which it could not be made, at most FAILURES of `failures`. `groups` are those of the person by their
+    sign-in, which only the gateway knows that took the decision, and `credential` is what they acted with.
     """
 
     id: str
@@ -74,9 +101,13 @@ class Held(Struct, frozen=True, kw_only=True):
     via: str
     since: int
     said: DecisionInput
+    many: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
+    credential: Credential | None = None
     standing: Standing = "held"
     problem: str | None = None
+    failed: tuple[Failed, ...] = ()
+    failures: int = 0
 
     @property
     def until(self) -> int:
@@ -84,19 +115,28 @@ class Held(Struct, frozen=True, kw_only=True):
         return self.since + HOLD_MS
 
 
-class _Stored(Struct, frozen=True, kw_only=True):
+class _Stored(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The data of its promise."""
 
     request: str
     title: str
     said: DecisionInput
+    many: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
+    credential: Credential | None = None
 
 
 class _Failure(Struct, frozen=True):
     """The value of the promise of a decision that could not be made."""
 
     problem: str
+
+
+class _Made(Struct, frozen=True, omit_defaults=True):
+    """The value of the promise of a decision on many requests: which could not be made."""
+
+    failed: tuple[Failed, ...] = ()
+    failures: int = 0
 
 
 def hold(
@@ -110,15 +150,37 @@ def hold(
     if expect is not None:
         expect(item)
     given = rehearse(item, actor, said)
-    now = client.now()
-    short = item.deadline - now <= LEFT_MS
-    if item.promise.state != "pending" or short or item.asked.proof or given.for_ is not msgspec.UNSET:
+    if not can_be_held(item, client.now()) or given.for_ is not msgspec.UNSET:
         return None
+    return _created(client, actor, given, (item,))
+
+
+def can_be_held(item: RequestSummary, now: int) -> bool:
+    """Whether a decision on a request can wait: it needs no signature, and the deadline is not near."""
+    return item.promise.state == "pending" and item.deadline - now > LEFT_MS and not item.asked.proof
+
+
+def hold_many(client: Client, actor: Actor, items: Sequence[RequestSummary], said: DecisionInput) -> Held:
+    """Hold one decision on many requests, which can be held, and return it. See Inbox.hold_many."""
+    return _created(client, actor, said, items, tuple(item.id for item in items))
+
+
+def _created(
+    client: Client,
+    actor: Actor,
+    said: DecisionInput,
+    items: Sequence[RequestSummary],
+    many: tuple[str, ...] = (),
+) -> Held:
+    """Create the promise of a held decision, and return it. Raises TooLarge."""
+    first, now = items[0], client.now()
     stored = _Stored(
-        request=item.id,
-        title=(item.asked.title or item.id)[:LONGEST_TITLE],
-        said=given,
+        request=first.id,
+        title=(first.asked.title or first.id)[:LONGEST_TITLE],
+        said=said,
+        many=many,
         groups=actor.groups.joined_by(actor.person),
+        credential=actor.credential,
     )
     create = alone(
         f"{PREFIX}{fresh_id()}",
@@ -127,8 +189,10 @@ def hold(
         until=now + defaults.DEADLINE_MS,
         tags={HELD_TAG: "1"},
     )
-    check_size(item.id, create.data["param"])
-    return _held_in(send(client, create))
+    check_size(first.id, create.data["param"])
+    made = _held_in(send(client, create))
+    assert made is not None
+    return made
 
 
 def held(client: Client, actor: Actor, ids: Iterable[str]) -> list[Held]:
@@ -139,7 +203,7 @@ def held(client: Client, actor: Actor, ids: Iterable[str]) -> list[Held]:
     return [one for one in every if one is not None and actor.groups.same(one.by, actor.person)]
 
 
-def undo(client: Client, actor: Actor, id: str) -> Held:
+def undo(client: Client, actor: Actor, id: str, ended: Ended) -> Held:
     """Undo a held decision, and return it. Raises NotFound, and Conflict if it is too late."""
     own = held(client, actor, [id])
     if not own:
@@ -150,22 +214,30 @@ def undo(client: Client, actor: Actor, id: str) -> Held:
         one = _ended(client, one, "rejected_canceled", None)
     if one.standing == "undone":
         return one
-    one = make(client, one, actor.groups)  # too late
+    if not one.many:
+        one = make(client, one, actor.groups, ended)  # too late
     if one.standing == "failed":
         raise Conflict(f"this decision did not count: {one.problem}", code="already-decided")
     raise Conflict("it is too late to undo this decision: it is recorded.", code="already-decided")
 
 
-def make(client: Client, one: Held, groups: Groups) -> Held:
+def make(client: Client, one: Held, groups: Groups, ended: Ended) -> Held:
     """Make a held decision that is due, unless it is made or undone, and return it. Raises Unreachable."""
     [now] = held(client, Actor(person=one.by, via=one.via, groups=groups), [one.id]) or [one]
     if now.standing in ("made", "undone", "failed"):
         return now
+    problem = ended(client, one, groups)
+    if client.now() - one.since > LOST_MS:
+        problem = "nobody recorded it for an hour, so that it may have been undone. Decide again."
+    if problem is not None:
+        logger.warning("the decision of %s on %s was not recorded: %s", one.by, one.request, problem)
+        return _ended(client, one, "rejected", _Failure(problem))
     actor = Actor(person=one.by, via=one.via, groups=groups.with_joined(one.by, one.groups))
-    body = msgspec.json.encode(one.said)
-    mark = mark_of(one.id, one.by, one.request, body)
+    if one.many:
+        failed = _made_together(client, actor, one)
+        return _ended(client, one, "resolved", _Made(failed[:FAILURES], len(failed)))
     try:
-        Inbox(client, actor).decide(one.request, one.said, whole=True, mark=mark)
+        _make_one(client, actor, one, one.request)
     except Unreachable:
         raise
     except HitlError as error:
@@ -173,7 +245,34 @@ def make(client: Client, one: Held, groups: Groups) -> Held:
     return _ended(client, one, "resolved", None)
 
 
-def make_left(client: Client, groups: Groups) -> float:
+def _make_one(client: Client, actor: Actor, one: Held, request: str) -> None:
+    """Make a held decision on one request, once, whoever makes it."""
+    mark = mark_of(one.id, one.by, request, msgspec.json.encode(one.said))
+    Inbox(client, actor).decide(request, one.said, whole=True, mark=mark)
+
+
+def _made_together(client: Client, actor: Actor, one: Held) -> tuple[Failed, ...]:
+    """Make a held decision on many requests, and return those of which it could not be made.
+
+    If another has made some of them and died, they are repeated, which is not an error.
+    """
+    failed: list[Failed] = []
+    for some in batched(one.many, TOGETHER):
+        wanted = [WantedDecision(actor, id, one.said) for id in some]
+        for id, result in zip(some, decide_together(client, wanted), strict=True):
+            try:
+                if isinstance(result, Exception):
+                    raise result
+                if result is None:  # such as a vote
+                    _make_one(client, actor, one, id)
+            except Unreachable:
+                raise
+            except HitlError as error:
+                failed.append(Failed(id, str(error)))
+    return tuple(failed)
+
+
+def make_left(client: Client, groups: Groups, ended: Ended) -> float:
     """Make the held decisions that a process left when it died.
 
     Return in how many seconds another may be left. Raises Unreachable.
@@ -187,7 +286,7 @@ def make_left(client: Client, groups: Groups) -> float:
             next_s = min(next_s, left_ms / 1_000)
             continue
         try:
-            make(client, one, groups)
+            make(client, one, groups, ended)
         except Unreachable:
             raise
         except Exception:  # one that cannot be made must not keep the others from it
@@ -195,15 +294,7 @@ def make_left(client: Client, groups: Groups) -> float:
     return next_s
 
 
-def drop(client: Client, person: str, groups: Groups) -> None:
-    """End the held decisions of a person who is removed, so that none is made."""
-    for promise in search(client, state="pending", tags={HELD_TAG: "1"}):
-        one = _held_in(promise)
-        if one is not None and groups.same(one.by, person):
-            _ended(client, one, "rejected", _Failure(f"{one.by} was removed."))
-
-
-def _ended(client: Client, one: Held, state: PromiseState, value: _Failure | None) -> Held:
+def _ended(client: Client, one: Held, state: PromiseState, value: _Failure | _Made | None) -> Held:
     """Settle the promise of a held decision, and return the decision as it is then."""
     said = encode(None if value is None else msgspec.to_builtins(value))
     return _held_in(settle(client, one.id, state, said)) or one
@@ -219,6 +310,7 @@ def _held_in(promise: Promise) -> Held | None:
     if said is None or audit.by is None or not promise.id.startswith(PREFIX):
         return None
     failed = decode_as(promise.value, _Failure) if promise.state == "rejected" else None
+    made = decode_as(promise.value, _Made) if promise.state == "resolved" and said.many else None
     return Held(
         id=promise.id,
         request=said.request,
@@ -227,9 +319,13 @@ def _held_in(promise: Promise) -> Held | None:
         via=audit.via or "web",
         since=promise.created_at,
         said=said.said,
+        many=said.many,
         groups=said.groups,
+        credential=said.credential,
         standing=_standing_of(promise),
         problem=None if failed is None else failed.problem,
+        failed=() if made is None else made.failed,
+        failures=0 if made is None else made.failures,
     )
 
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from hitl_cli.inbox.decide import DecisionResult, Said, Settling
     from hitl_cli.inbox.deferrals import Deferral, DeferredSession
     from hitl_cli.inbox.details import RequestDetails
-    from hitl_cli.inbox.held import Held
+    from hitl_cli.inbox.held import Ended, Held
     from hitl_cli.inbox.history import HistoryEntry, HistoryFilter
     from hitl_cli.inbox.open_figures import OpenFigures
     from hitl_cli.inbox.open_requests import OpenRequests
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from hitl_cli.people.contacts import Directory
     from hitl_cli.people.idempotency import IdempotencyMark
     from hitl_cli.proof.signing import Signer
+    from hitl_cli.requests.decision_input import DecisionInput
     from hitl_cli.requests.question import Digest, Question
     from hitl_cli.requests.question_input import QuestionInput
     from hitl_cli.requests.use import Use
@@ -221,17 +222,28 @@ class Inbox:
 
         return held(self.client, self.actor, ids)
 
-    def undo(self, id: str) -> Held:
+    def hold_many(self, requests: Sequence[RequestSummary], said: DecisionInput) -> Held:
+        """Hold one decision on many requests, which are planned (`bulk.plan`) and can be held.
+
+        Raises BadInput, TooLarge (too many of them).
+        """
+        from hitl_cli.inbox.held import hold_many
+
+        check_person(self.actor.person)
+        self.actor.require("decide", request=self.actor.only)
+        return hold_many(self.client, self.actor, requests, said)
+
+    def undo(self, id: str, ended: Ended) -> Held:
         """Undo a held decision of the actor. Raises NotFound, and Conflict if it is too late."""
         from hitl_cli.inbox.held import undo
 
-        return undo(self.client, self.actor, id)
+        return undo(self.client, self.actor, id, ended)
 
-    def make_held(self, held: Held) -> Held:
-        """Make a held decision that is due, unless it is undone or made. Raises Unreachable."""
+    def make_held(self, held: Held, ended: Ended) -> Held:
+        """Make a held decision that is due, unless it is undone, made or `ended`. Raises Unreachable."""
         from hitl_cli.inbox.held import make
 
-        return make(self.client, held, self.actor.groups)
+        return make(self.client, held, self.actor.groups, ended)
 
     def begin(self, request: RequestSummary, said: Said) -> DecisionResult | Settling:
         """Do what `decide` does, but return what settles the request, for several decisions at once."""

@@ -21,12 +21,25 @@ LONGEST_NAME = 200
 """Most characters of a person's name."""
 
 
+class Credential(Struct, frozen=True, kw_only=True):
+    """What somebody acts with. Once it is ended (hitl_cli/auth/ended.py), what it has begun is not done.
+
+    `made_at` is in ms since the epoch. `subjects` are what ends it besides the person's removal; `link` is
+    the id of a link.
+    """
+
+    made_at: int
+    subjects: tuple[str, ...] = ()
+    link: str | None = None
+
+
 class Actor(Struct, frozen=True, kw_only=True):
     """A person, and the front end that they act through.
 
     `person` is changed to the name that the settings have for them. `via` is stored with each decision
     (`cli`, `web`, `api`, `link`, …). `groups` are the people and groups of the settings. `only` is the id of
-    the single request that a link is for; None means any request.
+    the single request that a link is for; None means any request. `credential` is None where nobody needs to
+    sign in, and behind a proxy that does it.
 
     Permissions: `read` to see requests, runs and decisions, as far as the settings show them to this person
     (`[visibility]`, `[roles]`), `decide` to decide and comment, `start` to start and cancel runs (and `ask`),
@@ -39,6 +52,7 @@ class Actor(Struct, frozen=True, kw_only=True):
     may: frozenset[Permission] = EVERYTHING
     groups: Groups = NO_GROUPS
     only: str | None = None
+    credential: Credential | None = None
 
     def __post_init__(self) -> None:
         """Replace an alias of the person, such as their e-mail address, by their name."""

@@ -12,6 +12,7 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
+from hitl_cli.auth.held_decisions import why_ended
 from hitl_cli.errors import HitlError, Unreachable, logged
 from hitl_cli.inbox.deadlines import DueRequests
 from hitl_cli.inbox.held import make_left
@@ -61,7 +62,7 @@ class Housekeeper(PeriodicThread):
                 client = client or self._open_client()
                 if time.monotonic() >= round_at:
                     settle_complete(client, self._directory().members)
-                    next_s = make_left(client, self._directory().members)
+                    next_s = make_left(client, self._directory().members, why_ended)
                     if self._unheard is not None:
                         self._unheard.look(client)
                     self._checkpoints.look(client)

@@ -7,9 +7,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hitl_cli.auth import tokens
-from hitl_cli.auth.links import PROGRAM, make, url_of
+from hitl_cli.auth.held_decisions import why_ended
+from hitl_cli.auth.links import PROGRAM, make, revoke_all, url_of
 from hitl_cli.auth.sign_in import link_for, sign
+from hitl_cli.client.protocol import search
 from hitl_cli.gateway.auth.endings import BELIEVED_S
+from hitl_cli.inbox import Inbox
+from hitl_cli.inbox.held import HELD_TAG
+from hitl_cli.people.actor import Actor
+from hitl_cli.people.groups import NO_GROUPS
 from hitl_cli.requests.question import Question
 from tests.cli.requests import put
 from tests.conftest import Hitl, wait_until
@@ -118,3 +124,25 @@ def is_refused(browser: Browser, token: str) -> bool:
     """Whether the gateway refuses a token."""
     headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
     return browser.ask("GET", "/api/v1/me", headers=headers).status == 401
+
+
+def test_a_held_decision_ends_with_the_token_or_the_link_that_it_was_made_with(
+    gateways: tuple[Visited, Visited],
+) -> None:
+    here, _ = gateways
+    browser, token = by_token(here, "reviewer")
+    guest = Browser(here.address)
+    for id in ("held-token", "held-link"):
+        put(here.hitl, id, Question(prompt="?"))
+    assert browser.answer("/r/held-token", hold="1").status == 303
+    assert guest.answer(here.link("held-link", "reviewer"), hold="1").status == 303
+    with here.hitl.client() as client:
+        ids = [one.id for one in search(client, state="pending", tags={HELD_TAG: "1"})]
+        every = Inbox(client, Actor(person="reviewer", via="web")).held(ids)
+        assert {one.request: why_ended(client, one, NO_GROUPS) for one in every} == {
+            "held-token": None,
+            "held-link": None,
+        }
+        tokens.revoke(client, token.id, by="ops")
+        revoke_all(client, "held-link", None, by="ops", via="cli")
+        assert all(why_ended(client, one, NO_GROUPS) for one in every)

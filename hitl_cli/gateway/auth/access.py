@@ -27,7 +27,7 @@ from hitl_cli.gateway.auth.redirects import HOME, local_path
 from hitl_cli.gateway.auth.sessions import Cookies
 from hitl_cli.gateway.http_error import HttpError
 from hitl_cli.gateway.options import Options
-from hitl_cli.people.actor import Actor, Permission, check_person
+from hitl_cli.people.actor import Actor, Credential, Permission, check_person
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -119,10 +119,11 @@ class AuthContext(Struct, frozen=True, kw_only=True):
         may: frozenset[Permission] = PERSON,
         signed_in: bool = False,
         groups: Groups | None = None,
+        credential: Credential | None = None,
     ) -> Visitor:
         """Return a visitor with the person's name and groups from the settings, unless `groups` are given."""
         known = self.options.people.members if groups is None else groups
-        actor = Actor(person=person, via=via, may=may, groups=known)
+        actor = Actor(person=person, via=via, may=may, groups=known, credential=credential)
         return Visitor(actor=actor, session=session, signed_in=signed_in)
 
 
@@ -249,10 +250,17 @@ class Access:
         visitor.actor.require(*any_of, request=visitor.actor.only)
         return visitor
 
-    def actor(self, person: str, via: str, may: frozenset[Permission], only: str | None = None) -> Actor:
+    def actor(
+        self,
+        person: str,
+        via: str,
+        may: frozenset[Permission],
+        only: str | None = None,
+        credential: Credential | None = None,
+    ) -> Actor:
         """Return a person who acts through the gateway, with their groups from the settings."""
         groups = self._options.people.members
-        return Actor(person=person, via=via, may=may, groups=groups, only=only)
+        return Actor(person=person, via=via, may=may, groups=groups, only=only, credential=credential)
 
     def csrf(self, visitor: Visitor) -> str:
         """Return the CSRF token of a visitor's forms."""

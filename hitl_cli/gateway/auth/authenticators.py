@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from hitl_cli.auth.ended import TOKEN_SUBJECT, person_subject
+from hitl_cli.auth.ended import TOKEN_SUBJECT, person_subject, token_subject
 from hitl_cli.errors import BadInput
 from hitl_cli.gateway.auth.rate_limit import is_within
 from hitl_cli.gateway.http_error import HttpError
-from hitl_cli.people.actor import EVERYTHING, check_person
+from hitl_cli.people.actor import EVERYTHING, Credential, check_person
 
 if TYPE_CHECKING:
     from aiohttp.web import Request
@@ -33,7 +33,10 @@ class TokenAuthenticator:
         groups = None
         if token.groups:
             groups = context.memberships.groups(token.person, token.created_at, token.groups)
-        return context.visitor(token.person, "api", session=None, may=token.can, groups=groups)
+        credential = Credential(made_at=token.created_at, subjects=(token_subject(token.id), *token.subjects))
+        return context.visitor(
+            token.person, "api", session=None, may=token.can, groups=groups, credential=credential
+        )
 
 
 class LoopbackAuthenticator:
@@ -97,6 +100,7 @@ class SessionAuthenticator:
             may=session.can,
             signed_in=True,
             groups=context.memberships.groups(session.person, session.began_at, session.groups),
+            credential=Credential(made_at=session.began_at, subjects=session.subjects),
         )
         person = person_subject(visitor.person, visitor.actor.groups)
         subjects = (person, session.subject, *session.subjects)

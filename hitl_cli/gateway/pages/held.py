@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from hitl_cli.auth.held_decisions import why_ended
 from hitl_cli.format.durations import UNITS_MS
 from hitl_cli.format.markdown import as_words
 from hitl_cli.gateway.context import gateway_of
@@ -62,11 +63,13 @@ class Told(Struct, frozen=True, kw_only=True):
     @property
     def pending(self) -> set[str]:
         """The ids of the requests whose decisions are held."""
-        return {one.request for one in self.every if one.standing == "held"}
+        held = (one for one in self.every if one.standing == "held")
+        return {id for one in held for id in (one.request, *one.many)}
 
     def on(self, request: str) -> Held | None:
         """Return the held decision on a request."""
-        return next((one for one in self.every if one.request == request and one.standing == "held"), None)
+        found = (one for one in self.every if one.standing == "held")
+        return next((one for one in found if request in (one.many or (one.request,))), None)
 
 
 def is_wanted(request: Request, form: Any) -> bool:
@@ -106,7 +109,12 @@ def title_of(held: Held) -> str:
 async def _make(gateway: Gateway, visitor: Visitor, held: Held) -> None:
     """Make a decision when it is due. If the gateway ends before, housekeeping does."""
     await asyncio.sleep(DUE_MS / 1_000)
-    await gateway.inbox(visitor.actor, lambda inbox: inbox.make_held(held))
+    pool = gateway.own_pool() if held.many else None  # others do not wait for it
+    try:
+        await gateway.inbox(visitor.actor, lambda inbox: inbox.make_held(held, why_ended), pool=pool)
+    finally:
+        if pool is not None:
+            pool.close()
 
 
 def _ids_in(request: Request) -> Sequence[str]:

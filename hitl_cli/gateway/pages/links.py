@@ -22,6 +22,7 @@ from hitl_cli.gateway.pages import request as request_page
 from hitl_cli.gateway.pages.queries import form_text
 from hitl_cli.gateway.pages.rendering import page
 from hitl_cli.gateway.pages.sign_in import kept_in
+from hitl_cli.people.actor import Credential
 
 if TYPE_CHECKING:
     from aiohttp.web import Request
@@ -88,7 +89,8 @@ async def _opened(request: Request) -> tuple[Visitor, RequestSummary]:
     gateway = gateway_of(request)
     token = request.match_info["token"]
     link = links.link_in(token, gateway.keys())
-    actor = gateway.access.actor(link.person, "link", PERSON, only=link.request)
+    credential = Credential(made_at=link.made_at, link=link.id)
+    actor = gateway.access.actor(link.person, "link", PERSON, only=link.request, credential=credential)
     item = await gateway.bridge.run(links.open_link, link, actor.groups, clock=gateway.clock)
     visitor = Visitor(actor=actor, session=token)
     request[VISITOR] = visitor

@@ -14,6 +14,7 @@ import msgspec
 from aiohttp import web
 from msgspec import UNSET
 
+from hitl_cli.auth.held_decisions import why_ended
 from hitl_cli.errors import (
     BadAnswer,
     BadInput,
@@ -189,7 +190,7 @@ async def _undo(
     gateway = gateway_of(request)
     gateway.access.check_csrf(visitor, form_text(form, "csrf"))
     own = form_text(form, "held")
-    undone = await gateway.inbox(visitor.actor, lambda inbox: inbox.undo(own))
+    undone = await gateway.inbox(visitor.actor, lambda inbox: inbox.undo(own, why_ended))
     where = f"{address_of(undone.request)}?{urlencode({'undone': undone.id})}"
     return web.Response(status=SEE_OTHER, headers={"Location": where})
 
