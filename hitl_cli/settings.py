@@ -47,7 +47,7 @@ from hitl_cli.people.contacts import (
 )
 from hitl_cli.people.gateway_file import SUFFIX, is_place, running, without_page
 from hitl_cli.people.oidc_settings import OidcSettings, check_oidc
-from hitl_cli.people.visibility import RoleSettings, Visibility, VisibilitySettings
+from hitl_cli.people.visibility import RoleSettings, Visibility, VisibilitySettings, check_visibility
 from hitl_cli.requests.demand import Demand
 
 if TYPE_CHECKING:
@@ -497,6 +497,7 @@ def convert(table: Any, path: Path) -> _FileSettings:
     try:
         check(settings.people, settings.groups, settings.email, settings.hooks)
         check_revoked(settings.revoked)
+        check_visibility(settings.visibility)
         check_callbacks(settings.callbacks)
         if settings.oidc is not None:
             check_oidc(settings.oidc, settings.groups)

@@ -482,7 +482,8 @@ async def taken(
         deadline = deadline_of(request, await amendments_in_run(ctx, question, request))
         if decision.at >= instant(deadline):  # another tool, which does not know of it
             decision = decision_by_deadline(request.id, question, deadline)
-    return refusal(form, decision, question) or decision
+    private = bool(question.private or people_of(ctx).visibility.settings.private)
+    return refusal(form, decision, question, private=private) or decision
 
 
 async def until_answered(ctx: Context, question: Question, request: PromiseRecord) -> None:

@@ -47,8 +47,8 @@ def refused_before(ctx: Context, step: str) -> Refused | None:
     return None if asked is None else asked.refused
 
 
-def refusal(form: Any, decision: Decision[Any], question: Question) -> Refused | None:
-    """Return why an answer is refused; None if it fits.
+def refusal(form: Any, decision: Decision[Any], question: Question, *, private: bool) -> Refused | None:
+    """Return why an answer is refused; None if it fits. No log says why if parts of it may be `private`.
 
     Raises DoesNotFit if the answer came from the deadline, or was refused too often.
     """
@@ -64,7 +64,7 @@ def refusal(form: Any, decision: Decision[Any], question: Question) -> Refused |
     logger.warning(
         "%s: the data of the decision does not fit, so it is asked again: %s",
         decision.id,
-        "its form has private parts" if question.private else why,
+        "parts of it may be private" if private else why,
         extra=about,
     )
     at = round(decision.at.timestamp() * 1_000)

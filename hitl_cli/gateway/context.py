@@ -101,7 +101,7 @@ class Gateway:
         self.stopping = asyncio.Event()
         """Set when the gateway stops; ends the streams."""
         self._going_on: set[asyncio.Task[None]] = set()
-        self.feed = EventBroadcaster(self._open, clock, self.stopping)
+        self.feed = EventBroadcaster(self._open, clock, self.stopping, lambda: self.options.people.visibility)
         self.waiters = DecisionWaiters(self.feed, self.bridge, self.go_on, self.stopping)
         """The HTTP requests that wait for a decision."""
         self.mcp = McpEndpoint(self)

@@ -22,6 +22,7 @@ from hitl_cli.errors import HitlError, logged
 from hitl_cli.gateway.http_error import HttpError
 from hitl_cli.inbox.watch import Change, watch_inbox
 from hitl_cli.people.sight import Sight
+from hitl_cli.people.visibility import EVERYONE
 from hitl_cli.views.events import change_document
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from hitl_cli.client.protocol import Client
     from hitl_cli.inbox.watch import InboxWatch
     from hitl_cli.people.actor import Actor
+    from hitl_cli.people.visibility import Visibility
 
 logger = logging.getLogger(__name__)
 
@@ -110,9 +112,14 @@ class EventBroadcaster:
     """The event stream of a gateway. All methods but the watcher's run in its event loop."""
 
     def __init__(
-        self, open_client: Callable[[], Client], clock: Callable[[], int], stopping: asyncio.Event
+        self,
+        open_client: Callable[[], Client],
+        clock: Callable[[], int],
+        stopping: asyncio.Event,
+        visibility: Callable[[], Visibility] = lambda: EVERYONE,
     ) -> None:
         """`clock` returns ms since the epoch. The streams end once `stopping` is set."""
+        self._visibility = visibility
         self._open_client = open_client
         self._clock = clock
         self._stopping = stopping
@@ -259,8 +266,9 @@ class EventBroadcaster:
             events = [self.event("look")]
         else:
             events = [
-                msgspec.structs.replace(self.event(f"request.{one.kind}", change_document(one)), change=one)
+                msgspec.structs.replace(self.event(f"request.{one.kind}", change_document(told)), change=one)
                 for one in found
+                for told in (one.told(self._visibility()),)
             ]
         self._call(self._deliver, events)
 

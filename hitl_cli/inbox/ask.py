@@ -173,7 +173,8 @@ def ask(
     if not sight.among(client, [promise]):
         raise Conflict(f"the id {id} is taken. Nothing was changed: use another.", code="already-exists")
     asked = _asked_by(promise)
-    if asked.private and sight.shown(client, [promise])[0] is not promise:
+    known = sight.asked(promise, None)
+    if known is not None and known.private and sight.shown(client, [promise])[0] is not promise:
         raise Conflict(f"request {id} already exists, of another.", code="question-differs")
     if not same_question(asked, own, actor.groups):
         raise _otherwise(promise.id, asked, own, actor.groups)

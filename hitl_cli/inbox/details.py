@@ -117,7 +117,7 @@ def details(
     told = item if sight is None else shown(sight, item)
     root = told.run or told.promise
     if told.hidden:
-        votes = tuple(vote_without_private(item.asked, vote) for vote in votes)
+        votes = tuple(vote_without_private(told.asked, vote) for vote in votes)
     return RequestDetails(
         unknown=unknown,
         hint=" ".join(hints) or None,

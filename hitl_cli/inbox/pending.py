@@ -135,10 +135,14 @@ def page_of_pending(
 
 def shown(sight: Sight, item: RequestSummary) -> RequestSummary:
     """Return a request that may be seen, as it may be seen: maybe without its private parts."""
-    question = item.question
-    if question is None or sight.sees_private(item.promise, question, item.amendments):
+    if item.question is None:
         return item
-    promise, run = without_private(item.promise), item.run
+    question = sight.actor.groups.visibility.asked(item.question, item.promise, item.run)
+    if sight.sees_private(item.promise, question, item.amendments):
+        return (
+            item if question is item.question else msgspec.structs.replace(item, question=question, memo=None)
+        )
+    promise, run = without_private(item.promise, question), item.run
     return msgspec.structs.replace(
         item,
         promise=promise,

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from hitl_cli.client.protocol import Client, Page
     from hitl_cli.people.actor import Actor
     from hitl_cli.people.sight import Sight
+    from hitl_cli.people.visibility import Visibility
 
 MOST = 500
 """Changes of a kind to report one by one. With more, readers should load the list."""
@@ -123,6 +124,13 @@ class Change(Struct, frozen=True, kw_only=True):
             return True
         return bool(self.away) and sight.actor.reads and self._is_for_deputy(sight.actor)
 
+    def told(self, visibility: Visibility) -> Change:
+        """Return the change without what the settings say is private, as everyone is told of it."""
+        asked = visibility.asked(self.question, self.promise, self.run)
+        if not self.changes or asked is self.question:
+            return self
+        return replace(self, changes=decision_of(without_private(self.promise, asked), None).changes)
+
     @property
     def _starter(self) -> str | None:
         return None if self.run is None else asker_of(self.run, None)
@@ -156,7 +164,7 @@ def watch_inbox(client: Client, sight: Sight | None = None) -> InboxWatch:
     """Return a watcher of changes on a client's server, as far as they may be seen."""
     can = client.capabilities
     watch = IndexedWatch(client) if can.sort and can.open and can.order else _PolledWatch(client)
-    return watch if sight is None or sight.all else _Seeing(watch, sight)
+    return watch if sight is None else _Seeing(watch, sight)
 
 
 class _Seeing(InboxWatch):
@@ -174,7 +182,10 @@ class _Seeing(InboxWatch):
     def look(self) -> list[Change] | None:
         """Return the changes since the last call; None if there are too many. Raises Unreachable."""
         found = self._inner.look()
-        return None if found is None else [one for one in found if one.seen_by(self._sight)]
+        if found is None:
+            return None
+        visibility = self._sight.actor.groups.visibility
+        return [one.told(visibility) for one in found if one.seen_by(self._sight)]
 
 
 class Seen(NamedTuple):
@@ -209,7 +220,7 @@ def _change(seen: Seen, question: Question, run: Promise | None, amendments: Seq
     if kind == "asked":
         by = asker_of(promise, None)
     elif kind == "decided":
-        entry = decision_of(without_private(promise), None)
+        entry = decision_of(without_private(promise, question), None)
         by, outcome, changes = entry.by, entry.outcome, entry.changes
     return Change(
         kind=kind,

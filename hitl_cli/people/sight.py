@@ -142,10 +142,15 @@ class Sight:
 
         return [promise for promise in promises if is_seen(promise)]
 
+    def asked(self, promise: Promise, run: Promise | None) -> Question | None:
+        """Return what a request asks, with all its private parts; None for what is none, or is not valid."""
+        question = question_of(promise) if promise.is_blocking else None
+        return None if question is None else self._groups.visibility.asked(question, promise, run)
+
     def sees_private(
         self, promise: Promise, question: Question | None, amendments: Sequence[Amendment]
     ) -> bool:
-        """Whether the actor may see all parts of a request that they may see."""
+        """Whether the actor may see all parts of a request that they may see. `question` is of `asked`."""
         return (
             question is None
             or not question.private
@@ -159,14 +164,21 @@ class Sight:
     ) -> list[Promise]:
         """Return what `among` does, as the actor may see it: maybe without the private parts."""
         seen = self.among(client, promises, known)
-        private = {one.id: question for one in seen if (question := _private_in(one)) is not None}
+        runs = known or {}
+        if self._groups.visibility.settings.private:  # which are by the workflow
+            runs = {**runs, **get_promises(client, sorted({one.origin for one in seen} - runs.keys()))}
+        private = {
+            one.id: question
+            for one in seen
+            if (question := self.asked(one, runs.get(one.origin))) is not None and question.private
+        }
         if not private:
             return seen
         amended = amendments_of_many(client, [id for id, one in private.items() if one.can_be_amended])
         return [
             one
             if one.id not in private or self.sees_private(one, private[one.id], amended.get(one.id, ()))
-            else without_private(one)
+            else without_private(one, private[one.id])
             for one in seen
         ]
 
@@ -179,7 +191,7 @@ class Sight:
         hidden: dict[str, Promise] = {}
         partly: dict[str, Question] = {}
         for one in below:
-            question = question_of(one) if one.is_blocking else None
+            question = self.asked(one, root)
             if not one.is_blocking or (self.all and (question is None or not question.private)):
                 continue
             amendments = amendments_in(one.id, tagged(below, AMENDS_TAG, one.id))
@@ -199,7 +211,7 @@ class Sight:
             voted = partly.get(one.tags.get(VOTE_TAG, ""))
             if voted is not None:
                 return vote_record_without_private(voted, one)
-            return without_private(one) if one.id in partly else one
+            return without_private(one, partly[one.id]) if one.id in partly else one
 
         return [shown(one) for one in below if not (under and one.id.startswith(under))]
 
@@ -229,12 +241,6 @@ class Sight:
         if known is None:
             known = self._same[name] = self._groups.same(self.actor.person, name)
         return known
-
-
-def _private_in(promise: Promise) -> Question | None:
-    """Return what a request with private parts asks; None for any other promise."""
-    question = question_of(promise) if promise.is_blocking else None
-    return question if question is not None and question.private else None
 
 
 def _emptied(promise: Promise) -> Promise:

@@ -7,19 +7,33 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
+
+from hitl_cli.errors import BadSetting
+from hitl_cli.format.toml import toml_name
+from hitl_cli.requests.demand import names_known_by
+from hitl_cli.requests.question import is_private_path
+
+if TYPE_CHECKING:
+    from hitl_cli.client.wire import Promise
+    from hitl_cli.requests.question import Question
 
 type Audience = Literal["everyone", "assigned"]
 """Who sees a request: everyone who signs in, or only those that it concerns."""
 
 
 class VisibilitySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[visibility]`: the audience of requests and runs, and that of workflows, by a glob."""
+    """`[visibility]`: the audience of requests and runs, and that of workflows, by a glob.
+
+    `private` are the parts of requests that only their assignees see, by a glob for the workflow.
+    """
 
     default: Audience = "everyone"
     workflows: Mapping[str, Audience] = {}
+    private: Mapping[str, tuple[str, ...]] = {}
 
 
 class RoleSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -47,6 +61,30 @@ class Visibility(Struct, frozen=True, kw_only=True):
             return self.settings.default == "everyone"
         fitting = {known[glob] for name in names for glob in known if fnmatchcase(name, glob)}
         return "assigned" not in (fitting or {self.settings.default})
+
+    def asked(self, question: Question, promise: Promise, run: Promise | None) -> Question:
+        """Return what a request asks, with the private parts of the settings beside its author's."""
+        known = self.settings.private
+        if not known:
+            return question
+        names = names_known_by(promise, run)
+        more = [
+            path for glob in known if any(fnmatchcase(name, glob) for name in names) for path in known[glob]
+        ]
+        return (
+            replace(question, private=tuple(dict.fromkeys((*question.private, *more)))) if more else question
+        )
+
+
+def check_visibility(settings: VisibilitySettings) -> None:
+    """Raise BadSetting for a private part that no request has."""
+    for glob, paths in settings.private.items():
+        for path in paths:
+            if not is_private_path(path):
+                raise BadSetting(
+                    f"visibility.private.{toml_name(glob)} has {path!r}, which is no part of a request: write"
+                    " details, arguments or form, and a path into it, such as details.iban or form.salary."
+                )
 
 
 EVERYONE = Visibility()

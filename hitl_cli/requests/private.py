@@ -12,7 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from hitl_cli.client.wire import audit_of, decode, encode, headers_of
-from hitl_cli.requests.question import Instead, question_of
+from hitl_cli.requests.question import Instead
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,10 +27,9 @@ NAMED = ("properties", "patternProperties", "$defs", "definitions", "dependentSc
 """What in a form has names of the author."""
 
 
-def without_private(promise: Promise) -> Promise:
-    """Return a request without its private parts; the same one if it has none."""
-    question = question_of(promise)
-    if question is None or not question.private:
+def without_private(promise: Promise, question: Question) -> Promise:
+    """Return a request without the private parts of its question; the same one if it has none."""
+    if not question.private:
         return promise
     value = promise.value
     if value is not None:

@@ -306,11 +306,17 @@ def sensible(question: Question) -> Question:
 PRIVATE_PARTS = ("details", "arguments", "form")
 
 
+def is_private_path(path: str) -> bool:
+    """Whether a path is one into a part of a request that can be private."""
+    part, *keys = path.split(".")
+    return part in PRIVATE_PARTS and all(keys)
+
+
 def _check_private(question: Question) -> None:
     """Raise BadInput for a private part that is none, or that everyone would see."""
     for path in question.private:
         part, *keys = path.split(".")
-        if part not in PRIVATE_PARTS or not all(keys) or not _leads(part, getattr(question, part), keys):
+        if not is_private_path(path) or not _leads(part, getattr(question, part), keys):
             raise not_askable(
                 f"private has {path!r}, which is no part of it: write details, arguments or form, and a path"
                 " into it, such as details.iban or form.salary.",

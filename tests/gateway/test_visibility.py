@@ -44,11 +44,16 @@ if TYPE_CHECKING:
 DAY_MS = 86_400_000
 
 PEOPLE = ("stranger", "asker", "assignee", "member", "starter", "auditor", "operator")
+PRIVATE = ("details.inner.a", "arguments.amount", "form.size")
+"""Private parts: of one request by its author, of another by the settings."""
+
 DIRECTORY = Directory(
     people={name: Contact() for name in PEOPLE},
     groups={"ops": GroupContact(members=("member",)), "desk": GroupContact(members=("operator",))},
     visibility=Visibility(
-        settings=VisibilitySettings(default="assigned", workflows={"lunch*": "everyone"}),
+        settings=VisibilitySettings(
+            default="assigned", workflows={"lunch*": "everyone"}, private={"lunch-1": PRIVATE}
+        ),
         roles=RoleSettings(auditor=("auditor",), operator=("group:desk",)),
     ),
 )
@@ -122,10 +127,10 @@ def fill(client: Client) -> str:
         arguments={"amount": INNER, "to": "x"},
         form={"type": "object", "properties": {"size": {"type": "string", "default": INNER}}},
         approvals=2,
-        private=("details.inner.a", "arguments.amount", "form.size"),
     )
     for id, voters in (("lunch-1", ["assignee"]), ("lunch-2", ["assignee", "member"])):
-        asker.ask(lunch, id=id, deadline_ms=DAY_MS)
+        private = () if id == "lunch-1" else PRIVATE
+        asker.ask(msgspec.structs.replace(lunch, private=private), id=id, deadline_ms=DAY_MS)
         for voter in voters:
             inbox_of(client, voter).decide(id, DecisionInput(verdict="approve", data={"size": INNER}))
     starter = Actor(person="starter", via="test", groups=DIRECTORY.members)

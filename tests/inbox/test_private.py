@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from hitl_cli.client.protocol import get_promise
 from hitl_cli.errors import BadInput, Conflict, NotAllowed
@@ -20,7 +21,7 @@ from hitl_cli.ledger.files import ExportCheck
 from hitl_cli.people.actor import Actor
 from hitl_cli.people.contacts import Directory
 from hitl_cli.people.groups import groups_of
-from hitl_cli.people.visibility import RoleSettings, Visibility
+from hitl_cli.people.visibility import RoleSettings, Visibility, VisibilitySettings
 from hitl_cli.requests.decision_input import DecisionInput
 from hitl_cli.requests.private import without_private
 from hitl_cli.requests.question import Question, Refused, sensible
@@ -53,11 +54,30 @@ def client(hitl: Hitl) -> Iterator[Client]:
         yield client
 
 
+BY_SETTINGS = replace(
+    GROUPS,
+    visibility=Visibility(
+        settings=VisibilitySettings(private={"rai*": (*ASKED.private, "arguments.amount")}),
+        roles=GROUPS.visibility.roles,
+    ),
+)
+"""The same parts are private by the settings, and no author has named them."""
+
+
+@pytest.fixture(params=["author", "settings"])
+def _said(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the author name the private parts, or the settings."""
+    if request.param == "settings":
+        monkeypatch.setattr(f"{__name__}.GROUPS", BY_SETTINGS)
+
+
 def inbox(client: Client, person: str, **more: Any) -> Inbox:
     return Inbox(client, Actor(person=person, via="test", groups=GROUPS, **more))
 
 
 def put(client: Client, question: Question = ASKED, id: str = "raise", by: str = "asker") -> None:
+    if GROUPS is BY_SETTINGS:
+        question = replace(question, private=())
     inbox(client, by).ask(question, id=id, deadline_ms=DAY_MS)
 
 
@@ -87,6 +107,7 @@ def _data_of(value: Any) -> str:
     return " ".join(str(base64.b64decode(one)) for one in found)
 
 
+@pytest.mark.usefixtures("_said")
 def test_only_assignees_the_asker_and_auditors_see_them(client: Client) -> None:
     put(client)
     inbox(client, "lead").decide(
@@ -104,6 +125,7 @@ def test_only_assignees_the_asker_and_auditors_see_them(client: Client) -> None:
     assert asked.details == {"name": "A", "people": [{"id": 1}]}
 
 
+@pytest.mark.usefixtures("_said")
 def test_changed_arguments_votes_and_their_digest_tell_nothing(client: Client) -> None:
     question = Question(
         prompt="Pay?",
@@ -114,6 +136,8 @@ def test_changed_arguments_votes_and_their_digest_tell_nothing(client: Client) -
         private=("arguments.amount",),
     )
     put(client, question)
+    watch = inbox(client, "other").watch()
+    watch.start()
     for person in ("lead", "boss"):
         assert texts(client, "other").count("7001") == 0
         said = DecisionInput(verdict="approve", data={"amount": 7_003, "to": "B"})
@@ -122,13 +146,16 @@ def test_changed_arguments_votes_and_their_digest_tell_nothing(client: Client) -
     assert not any(secret in seen for secret in ("7001", "7003"))
     shown = inbox(client, "other").show("raise")
     assert shown.item.asked.arguments_digest is None
+    told = watch.look() or []
+    assert [[change.path for change in one.changes] for one in told if one.kind == "decided"] == [["to"]]
     assert {vote.by: vote.data for vote in shown.votes} == {"lead": {"to": "B"}, "boss": {"to": "B"}}
     assert shown.decision is not None
     assert [change.path for change in shown.decision.changes] == ["to"]
 
 
+@pytest.mark.usefixtures("_said")
 def test_who_may_move_its_deadline_or_assign_it_is_not_shown_them(client: Client) -> None:
-    put(client, msgspec.structs.replace(ASKED, reassign="anyone", extend=DAY_MS))
+    put(client, replace(ASKED, reassign="anyone", extend=DAY_MS))
     other = inbox(client, "other")
     told = [
         other.extend("raise", 1_000),
@@ -139,9 +166,10 @@ def test_who_may_move_its_deadline_or_assign_it_is_not_shown_them(client: Client
     assert "7001" not in f"{told} {_data_of(told)}"
 
 
+@pytest.mark.usefixtures("_said")
 def test_a_list_in_memory_does_not_show_them_in_an_answer_that_was_refused(client: Client) -> None:
     refused = Refused(why="not 7001", data={"salary": 7_001, "note": "y"}, by="lead", at=1)
-    put(client, msgspec.structs.replace(ASKED, refused=refused))
+    put(client, replace(ASKED, refused=refused))
     known = OpenRequests(client)
     for _ in known.load():
         pass
@@ -151,16 +179,16 @@ def test_a_list_in_memory_does_not_show_them_in_an_answer_that_was_refused(clien
             assert ("7001" in repr(request_summary_document(item, 0))) == sees
 
 
+@pytest.mark.usefixtures("_said")
 def test_a_repeated_ask_of_another_tells_no_difference(client: Client) -> None:
     put(client)
     with pytest.raises(Conflict) as refused:
-        inbox(client, "other").ask(
-            msgspec.structs.replace(ASKED, details=None, private=()), id="raise", deadline_ms=1
-        )
+        inbox(client, "other").ask(replace(ASKED, details=None, private=()), id="raise", deadline_ms=1)
     assert refused.value.code == "question-differs"
     assert "7001" not in f"{refused.value} {refused.value.lines}"
 
 
+@pytest.mark.usefixtures("_said")
 def test_what_is_proven_is_proven_to_those_who_see_it(client: Client) -> None:
     put(client)
     put(client, Question(prompt="Lunch?", to=("lead",)), id="lunch")
@@ -218,7 +246,7 @@ def test_a_promise_without_private_parts_stays_as_it_is(client: Client) -> None:
     put(client, Question(prompt="Lunch?", to=("lead",)))
     promise = get_promise(client, "raise")
     assert promise is not None
-    assert without_private(promise) is promise
+    assert without_private(promise, Question(prompt="Lunch?")) is promise
 
 
 def test_hitl_ask_takes_them(hitl: Hitl) -> None:
