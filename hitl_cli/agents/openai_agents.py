@@ -9,6 +9,8 @@ result = await run_with_approval(agent, "Clean up", id="clean-1", to="reviewer")
 from __future__ import annotations
 
 import json
+from contextvars import ContextVar
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hitl_cli.agents.call_request import (
@@ -21,11 +23,10 @@ from hitl_cli.agents.call_request import (
     question,
     used,
 )
-from hitl_cli.agents.openai_tools import changed_arguments, editable
 from hitl_cli.agents.run_states import FolderStates, PlaceOfRun, States
 from hitl_cli.client.wire import fresh_id
 from hitl_cli.errors import extra
-from hitl_cli.python_api.server_states import ServerStates
+from hitl_cli.python_api.backend import ServerStates
 
 with extra("openai-agents"):
     from agents import Runner, RunState
@@ -33,7 +34,7 @@ with extra("openai-agents"):
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from agents import Agent, RunResult, ToolApprovalItem
+    from agents import Agent, FunctionTool, RunResult, ToolApprovalItem
     from resonate.context import Context
 
     from hitl_cli.format.durations import Duration
@@ -43,6 +44,9 @@ if TYPE_CHECKING:
 __all__ = ["FolderStates", "ServerStates", "States", "editable", "run_in_workflow", "run_with_approval"]
 
 FRAMEWORK = "openai-agents"
+
+_changed: ContextVar[dict[str, Any]] = ContextVar("changed", default={})  # noqa: B039 - it is never changed
+"""The arguments that people have approved instead of those of a call, by the id of the call."""
 
 
 async def run_with_approval(
@@ -137,6 +141,26 @@ async def run_in_workflow(
     return ended["output"]
 
 
+def editable(tool: FunctionTool) -> FunctionTool:
+    """Return a tool whose arguments a person may change. The model is told with which it was called.
+
+        agent = Agent(name="cleaner", tools=[editable(delete)])
+
+    The SDK lets nobody change a call that waits, so the tool itself takes the arguments that were approved.
+    """
+    invoke = tool.on_invoke_tool
+
+    async def with_approved(ctx: Any, given: str) -> Any:
+        changed = _changed.get().get(ctx.tool_call_id)
+        if changed is None:
+            return await invoke(ctx, given)
+        text = json.dumps(changed)
+        return f"A person has changed the arguments to {text}. Result: {await invoke(ctx, text)}"
+
+    with_approved.schema = tool.params_json_schema  # type: ignore[attr-defined]
+    return replace(tool, on_invoke_tool=with_approved)
+
+
 async def _resumed(
     agent: Agent[Any],
     state: RunState[Any, Any],
@@ -176,7 +200,7 @@ def _tell(state: RunState[Any, Any], items: Sequence[ToolApprovalItem], said: Se
         else:
             state.approve(item)
     changed = {one.call: one.changed for one in said if one.why is None and one.changed is not None}
-    changed_arguments.set(changed_arguments.get() | changed)
+    _changed.set(_changed.get() | changed)
 
 
 def _call(item: ToolApprovalItem, run: str) -> FrameworkCall:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import quote
 
-from hitl_cli.python_api.server_states import ServerStates
+from hitl_cli.python_api.backend import ServerStates
 
 if TYPE_CHECKING:
     from collections.abc import Callable

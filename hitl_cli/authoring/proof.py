@@ -18,7 +18,7 @@ from hitl_cli.inbox.proof import unproven, why_unproven
 from hitl_cli.inbox.request_summary import RequestSummary
 from hitl_cli.people.contacts import NotificationSettings
 from hitl_cli.people.groups import NO_GROUPS, Groups
-from hitl_cli.requests.amendment_records import amendments_of_many
+from hitl_cli.requests.amendments import amendments_of_many
 from hitl_cli.requests.decision import KeptDecision, decision_on
 from hitl_cli.requests.demand import raised, strengthened
 from hitl_cli.requests.question import WORKFLOW_TAG, Question, outcome_of, question_of, sensible

@@ -27,13 +27,14 @@ from hitl_cli.people.actor import check_person
 from hitl_cli.people.contacts import recipients
 from hitl_cli.people.groups import as_asked, bare_name, check_known, everyone_in
 from hitl_cli.people.quorum import approvals, voice_of
-from hitl_cli.requests.amendment_records import (
+from hitl_cli.requests.amendments import (
+    Amendment,
     AmendmentInput,
     amendments_of_many,
+    assignees_of,
     closing_of,
     create_request,
 )
-from hitl_cli.requests.amendments import Amendment, assignees_of
 from hitl_cli.requests.notification import Notification
 from hitl_cli.runs.run import address_of
 

@@ -9,8 +9,7 @@ import msgspec
 from hitl_cli.errors import Conflict
 from hitl_cli.format.shell import command
 from hitl_cli.format.times import iso
-from hitl_cli.requests.amendment_records import amendments_of_many, claims
-from hitl_cli.requests.amendments import Amendment, assignees_of, is_overdue
+from hitl_cli.requests.amendments import Amendment, amendments_of_many, assignees_of, claims, is_overdue
 from hitl_cli.requests.decision import settled_by_deadline
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from hitl_cli.client.protocol import PAGE, ProtocolRequest, as_page, search, sea
 from hitl_cli.client.tags import ASKED_BACK_TAG, CLAIM_TAG
 from hitl_cli.inbox.thread import NO_THREADS, open_questions_in
 from hitl_cli.people.away import AWAY_TAG, keep_aways
-from hitl_cli.requests.amendment_records import claims_in
+from hitl_cli.requests.amendments import claims_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

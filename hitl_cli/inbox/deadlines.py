@@ -19,8 +19,13 @@ from hitl_cli.client.records import closing, settle
 from hitl_cli.client.tags import EXTEND_TAG
 from hitl_cli.client.wire import Audit, fresh_id
 from hitl_cli.inbox.pending import EVERYTHING, RequestFilter, blocking_pages
-from hitl_cli.requests.amendment_records import AmendmentInput, amendments_of_many, create_request
-from hitl_cli.requests.amendments import deadline_of, is_overdue
+from hitl_cli.requests.amendments import (
+    AmendmentInput,
+    amendments_of_many,
+    create_request,
+    deadline_of,
+    is_overdue,
+)
 from hitl_cli.requests.decision import VIA_DEADLINE, settled_by_deadline
 from hitl_cli.requests.question import question_of
 

@@ -42,7 +42,7 @@ from hitl_cli.inbox.votes import (
 )
 from hitl_cli.people.groups import Groups, in_words
 from hitl_cli.proof.statement import statement_of
-from hitl_cli.requests.amendment_records import amendments_of_many
+from hitl_cli.requests.amendments import amendments_of_many
 from hitl_cli.requests.decision_input import DecisionInput, check_data
 from hitl_cli.requests.editable import Change, answer_form, changed, is_as_asked
 from hitl_cli.requests.question import fields_of, question_of

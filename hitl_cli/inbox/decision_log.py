@@ -1,4 +1,4 @@
-"""One log line for each decision: who, what, through which front end.
+"""One log line for each decision: who, what, through which front end; and spans, in the trace of its run.
 
 A process logs what it records itself, and a worker what its runs go on with. Processes that serve show the
 lines (hitl_cli/cli/logs.py); a command that decides does not.
@@ -9,10 +9,13 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
+from hitl_cli import tracing
 from hitl_cli.engine.wall_clock import now_ms
-from hitl_cli.inbox.decision_traces import trace_decision
+from hitl_cli.tracing import HEADER, trace_in
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from hitl_cli.inbox.decide import DecisionResult
     from hitl_cli.requests.decision import Decision
 
@@ -21,11 +24,13 @@ logger = logging.getLogger("hitl_cli.decisions")
 seen_logger = logging.getLogger("hitl_cli.decisions.seen")
 """Logs decisions that others have recorded. `hitl dev` turns it off: its own gateway has logged them."""
 
+REQUEST = "request"
+
 
 def log_decision(result: DecisionResult) -> DecisionResult:
     """Log a decision or a vote that was recorded now, and return it. Its trace gets a span."""
     if result.fresh:
-        trace_decision(result, now_ms())
+        _trace_decision(result, now_ms())
     if result.fresh and logger.isEnabledFor(logging.INFO):
         audit = result.audit
         outcome = "approved" if result.verdict == "approve" else "rejected"
@@ -57,3 +62,38 @@ def _log(
     who = "" if by is None else f" by {by}"
     through = f" by the rule {rule}" if rule else f" via {via or 'another tool'}"
     log.info("%s: %s %s%s%s", event, id, outcome, who, through, extra=extra)
+
+
+# Spans
+
+
+def trace_request(
+    id: str, headers: Mapping[str, str] | None, asked_at: int, decided_at: int, outcome: str, via: str | None
+) -> None:
+    """Make the span of a request, from when it was asked until it was decided (ms since the epoch)."""
+    tracer = tracing.current()
+    caller = trace_in((headers or {}).get(HEADER))
+    if tracer is not None and caller is not None:
+        about = {"hitl.request.id": id, "hitl.outcome": outcome, "hitl.via": via or ""}
+        tracer.emit(REQUEST, caller.of(id), caller, asked_at, decided_at, about)
+
+
+def _trace_decision(result: DecisionResult, now: int) -> None:
+    """Make the span of a decision or a vote, below that of its request; and of a request without a run."""
+    tracer = tracing.current()
+    if tracer is None:
+        return
+    promise = result.promise
+    headers = (promise.param.headers if promise.param is not None else None) or {}
+    caller = tracer.trace_of(promise.id, promise.created_at, headers.get(HEADER))
+    request = caller.of(promise.id)
+    at = promise.settled_at or now
+    about = {
+        "hitl.request.id": promise.id,
+        "hitl.verdict": result.verdict,
+        "hitl.via": result.audit.via or "",
+    }
+    name = "decision" if result.settled else "vote"
+    tracer.emit(name, request.of(f"{promise.id} {result.audit.id}"), request, at, at, about)
+    if result.settled and promise.origin == promise.id:  # no worker does it
+        tracer.emit(REQUEST, request, caller, promise.created_at, at, about)

@@ -24,7 +24,7 @@ from hitl_cli.people.away import AWAY_TAG, keep_aways
 from hitl_cli.people.groups import unknown_people
 from hitl_cli.proof.checking import Checked, check_decision, deciding_votes
 from hitl_cli.proof.signing import too_few_sign
-from hitl_cli.requests.amendment_records import amendments_in
+from hitl_cli.requests.amendments import amendments_in
 from hitl_cli.requests.private import vote_without_private
 from hitl_cli.requests.question import question_of, replaced_by
 from hitl_cli.requests.use import Use

@@ -27,8 +27,7 @@ from hitl_cli.inbox.comments import comment_in
 from hitl_cli.inbox.thread import ThreadKind, thread_in
 from hitl_cli.inbox.votes import votes_in
 from hitl_cli.people.groups import NO_GROUPS
-from hitl_cli.requests.amendment_records import amendments_in
-from hitl_cli.requests.amendments import AmendmentKind
+from hitl_cli.requests.amendments import AmendmentKind, amendments_in
 from hitl_cli.requests.decision import decision_by_deadline
 from hitl_cli.requests.editable import Change, approved_arguments, changed
 from hitl_cli.requests.question import (

@@ -58,7 +58,7 @@ from hitl_cli.inbox.votes import RecordedVote, count, votes_of_many
 from hitl_cli.inbox.watch import IndexedWatch
 from hitl_cli.people.away import read_aways
 from hitl_cli.people.groups import NO_GROUPS, Groups, is_among
-from hitl_cli.requests.amendment_records import amendments_of_many, claims
+from hitl_cli.requests.amendments import amendments_of_many, claims
 from hitl_cli.requests.editable import kind_of_approval
 from hitl_cli.requests.question import KEY_TAG, PLAIN, WORKFLOW_TAG, own_tags, question_of
 

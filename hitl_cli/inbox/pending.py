@@ -23,8 +23,7 @@ from hitl_cli.inbox.request_summary import RequestSummary
 from hitl_cli.inbox.votes import complete, count, votes_in, votes_of_many
 from hitl_cli.people.deputies import absences_among
 from hitl_cli.people.groups import NO_GROUPS, in_one_form, spelled
-from hitl_cli.requests.amendment_records import amendments_in, amendments_of_many
-from hitl_cli.requests.amendments import deadline_of
+from hitl_cli.requests.amendments import amendments_in, amendments_of_many, deadline_of
 from hitl_cli.requests.demand import raised
 from hitl_cli.requests.private import question_without_private, without_private
 from hitl_cli.requests.question import (

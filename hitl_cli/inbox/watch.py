@@ -32,8 +32,7 @@ from hitl_cli.inbox.votes import votes_of_many
 from hitl_cli.people.away import deputized, with_deputies
 from hitl_cli.people.deputies import represented
 from hitl_cli.people.groups import NO_GROUPS, Absence
-from hitl_cli.requests.amendment_records import amendments_of_many, claims
-from hitl_cli.requests.amendments import Amendment, asked_from_now_on, ever_asked
+from hitl_cli.requests.amendments import Amendment, amendments_of_many, asked_from_now_on, claims, ever_asked
 from hitl_cli.requests.editable import Change as ArgumentChange
 from hitl_cli.requests.private import without_private
 from hitl_cli.requests.question import (

@@ -48,8 +48,7 @@ from hitl_cli.people.contacts import (
     recipients,
 )
 from hitl_cli.people.deputies import absences_among, may_stand_in
-from hitl_cli.requests.amendment_records import amendments_of_many
-from hitl_cli.requests.amendments import Amendment, assignees_of
+from hitl_cli.requests.amendments import Amendment, amendments_of_many, assignees_of
 from hitl_cli.requests.notification import NOTIFICATION_LIFE_MS, Notification, outcome_notification
 from hitl_cli.requests.question import Question
 from hitl_cli.sdk import context as sdk

@@ -15,8 +15,7 @@ from hitl_cli.client.tags import AMENDS_TAG, PARENT_TAG, VOTE_TAG
 from hitl_cli.client.wire import audit_of, child_id, tagged
 from hitl_cli.people.deputies import represented
 from hitl_cli.people.groups import is_among
-from hitl_cli.requests.amendment_records import amendments_in, amendments_of_many
-from hitl_cli.requests.amendments import asked_from_now_on
+from hitl_cli.requests.amendments import amendments_in, amendments_of_many, asked_from_now_on
 from hitl_cli.requests.demand import names_known_by
 from hitl_cli.requests.private import vote_record_without_private, without_private
 from hitl_cli.requests.question import asker_of, question_of

@@ -109,6 +109,29 @@ class Backend(Protocol):
         """Close all connections."""
 
 
+class ServerStates:
+    """Keeps the state of each run of an agent on the server, beside the requests of who asks.
+
+    It is there for any machine, and through a gateway. The calls block, and may come from any thread.
+    """
+
+    def __init__(self, backend: Backend) -> None:
+        """`backend` is where the requests are."""
+        self._backend = backend
+
+    def load(self, run: str) -> str | None:
+        """Return the state of a run; None if there is none. Raises BadName."""
+        return self._backend.kept_state(run)
+
+    def save(self, run: str, state: str) -> None:
+        """Keep the state of a run, in place of an earlier one. Raises BadName, TooLarge."""
+        self._backend.keep_state(run, state)
+
+    def forget(self, run: str) -> None:
+        """End the state of a run, if there is one. Raises BadName."""
+        self._backend.forget_state(run)
+
+
 def check_is_id(name: str, id: str, key: str | None) -> None:
     """Raise NotFound if a request was found by its key: whoever asks may choose any key.
 

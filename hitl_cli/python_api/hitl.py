@@ -18,8 +18,7 @@ from hitl_cli.format.canonical_json import check_finite
 from hitl_cli.format.durations import Duration, duration_ms
 from hitl_cli.format.validation import in_document, located
 from hitl_cli.python_api.async_waits import AsyncWaits
-from hitl_cli.python_api.backend import Wanted, backend_of
-from hitl_cli.python_api.server_states import ServerStates
+from hitl_cli.python_api.backend import ServerStates, Wanted, backend_of
 from hitl_cli.requests.decision import with_place, with_question
 from hitl_cli.requests.demand import MOST_ASKED, Demand, OnUnproven, ids_to_ask
 from hitl_cli.requests.question import not_askable

@@ -33,8 +33,7 @@ def exists(url: str) -> bool:
 
 def worker_link(url: str, token: str | None, terms: WorkerTerms) -> WorkerLink:
     """Return a worker's connections to the server. Raises BadServer."""
-    from hitl_cli.sdk.http_connections import EventStream, Requests
-    from hitl_cli.sdk.http_source import FilteringSource
+    from hitl_cli.sdk.http_connections import EventStream, FilteringSource, Requests
     from hitl_cli.sdk.worker_link import WorkerLink
 
     _check(url)
