@@ -11,21 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, NoReturn
 
 import msgspec
-import typer
 
 from hitl_cli import defaults
 from hitl_cli.cli.completion import complete_assignee
-from hitl_cli.cli.context import (
-    acting,
-    handling,
-    inbox_of,
-    is_remote,
-    open_client,
-    reached_gateway,
-    read_stdin,
-)
+from hitl_cli.cli.context import AsPerson, handling, inbox_of, is_remote, read_stdin
 from hitl_cli.cli.decide import read_file
-from hitl_cli.cli.options import AsJson, Proof, Server, Token, Who, argument, flag, value
+from hitl_cli.cli.options import AsJson, Proof, argument, flag, value
 from hitl_cli.cli.output import is_terminal, note, note_unknown, print_json, silence_stdout
 from hitl_cli.cli.render.table import on_terminal
 from hitl_cli.client.wire import fresh_id
@@ -67,7 +58,6 @@ from hitl_cli.requests.question import (
 from hitl_cli.requests.question_input import offer_of
 from hitl_cli.rules.matching import TOOL
 from hitl_cli.runs.run import check_id
-from hitl_cli.settings import Settings
 from hitl_cli.views.decision import answer_document
 
 if TYPE_CHECKING:
@@ -95,7 +85,7 @@ LEAVING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def ask(
-    ctx: typer.Context,
+    ctx: AsPerson,
     prompt: Annotated[
         str | None,
         argument(
@@ -189,14 +179,11 @@ def ask(
     cancel_on_exit: Annotated[
         bool, flag("Cancel the request if this command ends before an answer.", "--cancel-on-exit")
     ] = False,
-    who: Who = None,
     as_json: AsJson = False,
-    server: Server = None,
-    token: Token = None,
 ) -> None:
     """Ask a person, wait for the answer and print it. Exits 0 for yes, 1 for no, 5 for no answer."""
-    settings = Settings()
-    me = acting(ctx, server, token, settings, who)
+    settings = ctx.settings
+    me = ctx.actor()
     timeout_s = None if timeout is None else parse_duration(timeout) / 1_000
     if no_wait and (timeout is not None or cancel_on_exit):
         raise BadUsage("--no-wait cannot be combined with --timeout or --cancel-on-exit.")
@@ -235,7 +222,7 @@ def ask(
     leaving = _Leaving(CANCEL_GRACE_S if cancel_on_exit else GRACE_S)
     with (
         handling(LEAVING, leaving),
-        open_client(ctx, server, token, settings, creates=prompt is not None) as client,
+        ctx.client(creates=prompt is not None) as client,
     ):
         inbox = inbox_of(client, me)
         put = partial(
@@ -244,8 +231,8 @@ def ask(
         for own in ids_to_ask(new_id() if id is None else id):
             posted = _existing(inbox, own, question.digest) if prompt is None else put(id=own)
             queued = prompt is not None and inbox.notify(posted, contacts, group)
-            command = _Command(posted.id, server or ctx.obj["server"])
-            gateway = reached_gateway(ctx, server, settings)
+            command = _Command(posted.id, ctx.given_server)
+            gateway = ctx.gateway
             _tell(posted, command, client.now(), gateway and page_of(gateway, posted.id))
             _tell_who_is_not_notified(inbox, posted, contacts, group if queued else None, leaving)
             promise = posted.promise if no_wait else _wait(inbox, posted, command, timeout_s, leaving)

@@ -5,11 +5,9 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from hitl_cli.cli.completion import complete_person
-from hitl_cli.cli.context import inbox_of, opened
-from hitl_cli.cli.options import AsJson, Server, Token, Who, flag, value
+from hitl_cli.cli.context import AsPerson, inbox_of
+from hitl_cli.cli.options import AsJson, flag, value
 from hitl_cli.cli.output import note, note_unknown, print_json
 from hitl_cli.cli.render.table import Column, filled, print_table
 from hitl_cli.errors import BadInput, BadUsage
@@ -27,7 +25,7 @@ DAY = len("2026-12-24")
 
 
 def away(
-    ctx: typer.Context,
+    ctx: AsPerson,
     until: Annotated[
         str | None,
         value("WHEN", "Until when: a day, whose end is meant, an instant or a duration.", "--until"),
@@ -40,17 +38,14 @@ def away(
     person: Annotated[
         str | None, value("NAME", "For this person, as an operator.", "--for", complete=complete_person)
     ] = None,
-    who: Who = None,
     as_json: AsJson = False,
-    server: Server = None,
-    token: Token = None,
 ) -> None:
     """Say that you are away, and who stands in for you. Without options, show who is away."""
     if until is None and (since is not None or to is not None):
         raise BadUsage("--until is missing: it says until when you are away.")
     if end and until is not None:
         raise BadUsage("--end and --until cannot be combined.")
-    with opened(inbox_of, ctx, server, token, who) as (inbox, client):
+    with ctx.opened(inbox_of) as (inbox, client):
         now = client.now()
         if end:
             ended, name = inbox.come_back(person), person or inbox.actor.person

@@ -6,8 +6,8 @@ import codecs
 import signal
 import sys
 from contextlib import contextmanager
-from functools import cache
-from typing import TYPE_CHECKING, BinaryIO, TypeGuard
+from functools import cache, cached_property
+from typing import TYPE_CHECKING, BinaryIO, ClassVar, TypeGuard
 
 import typer
 
@@ -27,36 +27,112 @@ if TYPE_CHECKING:
     from hitl_cli.runs import Runs
 
 
-def named_server(
-    ctx: typer.Context, settings: Settings, server: str | None, token: str | None
-) -> tuple[Setting, str | None]:
-    """Return the server and its token, from options before or after the command, or from the settings.
+class CommandContext(typer.Context):
+    """The context of a command of hitl: its settings, server and person.
 
-    Raises BadUsage if an option gives a token for a server that takes none.
+    A command whose `ctx` is one of the kinds below takes the options in `shared` too, after its own. They are
+    read here and are no parameters of its function.
     """
-    given = ctx.obj or {}
-    url, token = settings.server(server or given.get("server")), token or given.get("token")
-    check_takes(url.value, token)
-    return url, settings.token(token)
+
+    shared: ClassVar[tuple[str, ...]] = ()
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The settings, as they are when they are first asked for."""
+        return Settings()
+
+    @property
+    def given_server(self) -> str | None:
+        """The server on the command line, before or after the command."""
+        return self._given("server")
+
+    @property
+    def given_token(self) -> str | None:
+        """The token on the command line, before or after the command."""
+        return self._given("token")
+
+    @property
+    def who(self) -> str | None:
+        """The person on the command line."""
+        return self._given("who")
+
+    def _given(self, name: str) -> str | None:
+        text: str | None = self.params.get(name) or (self.obj or {}).get(name)
+        return text
+
+    def server(self) -> tuple[Setting, str | None]:
+        """Return the server and its token, from options before or after the command, or from the settings.
+
+        Raises BadUsage if an option gives a token for a server that takes none.
+        """
+        url, token = self.settings.server(self.given_server), self.given_token
+        check_takes(url.value, token)
+        return url, self.settings.token(token)
+
+    def client(self, *, creates: bool = False) -> Client:
+        """Return a client of the server. A missing database is created only if `creates` is true."""
+        url, token = self.server()
+        return gateway_at(url.value, token) or (connect if creates else connect_existing)(url.value, token)
+
+    @property
+    def gateway(self) -> str | None:
+        """The URL of the gateway, from the settings or running on this machine; None if unknown."""
+        url, token = self.server()
+        return url.value.rstrip("/") if gateway_at(url.value, token) else self.settings.reached(url.value)
+
+    def actor(self, via: str = "cli") -> Actor:
+        """Return the person who acts: at a gateway the one who has signed in. Raises BadUsage."""
+        url, token = self.server()
+        remote = gateway_at(url.value, token)
+        if remote is None:
+            return actor_from(self.settings, self.who, via)
+        _check_nobody_else(remote, self.who)
+        return inbox_of(remote, Actor(person="", via=via)).actor
+
+    @contextmanager
+    def opened[T](
+        self, make: Callable[[Client, Actor], T], *, creates: bool = False
+    ) -> Iterator[tuple[T, Client]]:
+        """Open what `make` returns, such as `inbox_of`, for the person who acts."""
+        actor = actor_from(self.settings, self.who)
+        with self.client(creates=creates) as client:
+            _check_nobody_else(client, self.who)
+            yield make(client, actor), client
 
 
-def open_client(
+class AtFile(CommandContext):
+    """A command at a database file, or at another server that needs no token: --server."""
+
+    shared = ("server",)
+
+
+class AtServer(CommandContext):
+    """A command at a server: --server and --token."""
+
+    shared = ("server", "token")
+
+
+class AsPerson(CommandContext):
+    """A command of a person at a server: --as, --server and --token."""
+
+    shared = ("who", "server", "token")
+
+
+@contextmanager
+def opened[T](
+    make: Callable[[Client, Actor], T],
     ctx: typer.Context,
-    server: str | None,
-    token: str | None,
-    settings: Settings | None = None,
+    server: str | None = None,
+    token: str | None = None,
+    who: str | None = None,
     *,
     creates: bool = False,
-) -> Client:
-    """Return a client of the server that the options, the environment or a settings file names.
-
-    `settings` are the settings that the command has read already. A missing database is created only if
-    `creates` is true.
-    """
-    url, chosen_token = named_server(ctx, settings or Settings(), server, token)
-    return gateway_at(url.value, chosen_token) or (connect if creates else connect_existing)(
-        url.value, chosen_token
-    )
+) -> Iterator[tuple[T, Client]]:
+    """Open what `make` returns, such as `Inbox`, in a plugin's command, which declares the options itself."""
+    place = AsPerson(ctx.command, obj=ctx.obj)
+    place.params = {"server": server, "token": token, "who": who}
+    with place.opened(make, creates=creates) as found:
+        yield found
 
 
 @cache
@@ -124,64 +200,15 @@ def is_remote(client: Client) -> TypeGuard[RemoteClient]:
     return module is not None and isinstance(client, module.RemoteClient)
 
 
-def reached_gateway(ctx: typer.Context, server: str | None, settings: Settings | None = None) -> str | None:
-    """Return the URL of the gateway, from the settings or running on this machine; None if unknown."""
-    known = settings or Settings()
-    url = named_server(ctx, known, server, None)[0].value
-    return url.rstrip("/") if gateway_at(url, known.token(given_token(ctx))) else known.reached(url)
-
-
-def given_token(ctx: typer.Context) -> str | None:
-    """Return the token on the command line, before or after the command."""
-    token: str | None = ctx.params.get("token") or (ctx.obj or {}).get("token")
-    return token
-
-
 def actor_from(settings: Settings, who: str | None = None, via: str = "cli") -> Actor:
     """Return the person who acts, from `--as` or the settings, with their groups."""
     return Actor(person=settings.person(who).value, via=via, groups=settings.groups())
-
-
-def acting(
-    ctx: typer.Context,
-    server: str | None,
-    token: str | None,
-    settings: Settings,
-    who: str | None,
-    via: str = "cli",
-) -> Actor:
-    """Return the person who acts: at a gateway the one who has signed in. Raises BadUsage."""
-    url, chosen_token = named_server(ctx, settings, server, token)
-    remote = gateway_at(url.value, chosen_token)
-    if remote is None:
-        return actor_from(settings, who, via)
-    _check_nobody_else(remote, who)
-    return inbox_of(remote, Actor(person="", via=via)).actor
 
 
 def _check_nobody_else(client: Client, who: str | None) -> None:
     """Raise BadUsage if a person is named who is not the one that has signed in to a gateway."""
     if who is not None and is_remote(client) and not client.me.groups.same(who, client.me.person):
         raise BadUsage(f"you are signed in at {client.name} as {client.me.person}: leave out --as.")
-
-
-@contextmanager
-def opened[T](
-    make: Callable[[Client, Actor], T],
-    ctx: typer.Context,
-    server: str | None,
-    token: str | None,
-    who: str | None = None,
-    settings: Settings | None = None,
-    *,
-    creates: bool = False,
-) -> Iterator[tuple[T, Client]]:
-    """Open what `make` returns, such as `inbox_of`, for the person who acts."""
-    known = settings or Settings()
-    actor = actor_from(known, who)
-    with open_client(ctx, server, token, known, creates=creates) as client:
-        _check_nobody_else(client, who)
-        yield make(client, actor), client
 
 
 @contextmanager

@@ -8,13 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
-import typer
 from msgspec import UNSET
 
 from hitl_cli.cli.bulk import Dry, Match, Stdin, Yes, answer_many, named
-from hitl_cli.cli.completion import complete_promise
-from hitl_cli.cli.context import given_stdin, inbox_of, opened, read_stdin, without_mark
-from hitl_cli.cli.options import AsJson, Server, Sign, SshKey, Token, Who, argument, flag, value
+from hitl_cli.cli.context import AsPerson, given_stdin, inbox_of, read_stdin, without_mark
+from hitl_cli.cli.options import AsJson, Id, Ids, Sign, SshKey, argument, flag, value
 from hitl_cli.cli.output import is_terminal, note, print_json
 from hitl_cli.cli.render.decision import sentence
 from hitl_cli.errors import BadAnswer, BadInput, BadJson, BadUsage, TooLarge
@@ -24,7 +22,6 @@ from hitl_cli.inbox.votes import differing_votes
 from hitl_cli.requests.decision_input import MAX_ANSWER_BYTES, MAX_COMMENT_BYTES, DecisionInput
 from hitl_cli.requests.editable import answer_form, changed
 from hitl_cli.requests.question import PLAIN, question_of
-from hitl_cli.settings import Settings
 from hitl_cli.views.decision import KeptCommentDocument, decision_result_document
 
 if TYPE_CHECKING:
@@ -35,11 +32,8 @@ if TYPE_CHECKING:
     from hitl_cli.inbox.request_summary import RequestSummary
     from hitl_cli.people.actor import Actor
     from hitl_cli.proof.signing import Signer
+    from hitl_cli.settings import Settings
 
-WHAT = "A request: its id, an id prefix, its key, or a run with one open request."
-
-Ids = Annotated[list[str] | None, argument("ID...", WHAT, complete=complete_promise)]
-Id = Annotated[str, argument("ID", WHAT, complete=complete_promise)]
 Data = Annotated[
     str | None, value("JSON|@FILE|-", "Data for the workflow. Default: true. - reads stdin.", "--data")
 ]
@@ -52,7 +46,7 @@ Anyway = Annotated[bool, flag("Decide it even if somebody else has claimed it.",
 
 
 def approve(
-    ctx: typer.Context,
+    ctx: AsPerson,
     ids: Ids = None,
     data: Data = None,
     fields: Fields = None,
@@ -67,10 +61,7 @@ def approve(
     anyway: Anyway = False,
     sign: Sign = False,
     key: SshKey = None,
-    who: Who = None,
     as_json: AsJson = False,
-    server: Server = None,
-    token: Token = None,
 ) -> None:
     """Approve a request. On a terminal, asks for each field of its form."""
     if stdin and data == "-":
@@ -86,7 +77,7 @@ def approve(
         fields,
     )
     one = ids is not None and len(ids) == 1 and not (stdin or match or dry)
-    with deciding(ctx, server, token, who, sign=sign, key=key, several=not (one or dry)) as inbox:
+    with deciding(ctx, sign=sign, key=key, several=not (one or dry)) as inbox:
         if ids is not None and one:
             _answer_one(inbox, ids[0], _or_asked_for(inbox, answer), as_json=as_json)
             return
@@ -95,7 +86,7 @@ def approve(
 
 
 def reject(
-    ctx: typer.Context,
+    ctx: AsPerson,
     ids: Ids = None,
     reason: Annotated[str | None, value("TEXT", "Reason, which the workflow gets.")] = None,
     comment: Comment = None,
@@ -106,15 +97,12 @@ def reject(
     anyway: Anyway = False,
     sign: Sign = False,
     key: SshKey = None,
-    who: Who = None,
     as_json: AsJson = False,
-    server: Server = None,
-    token: Token = None,
 ) -> None:
     """Reject a request. The workflow gets the reason."""
     answer = DecisionInput(verdict="reject", reason=reason, comment=comment, unless_claimed=not anyway)
     one = ids is not None and len(ids) == 1 and not (stdin or match or dry)
-    with deciding(ctx, server, token, who, sign=sign, key=key, several=not (one or dry)) as inbox:
+    with deciding(ctx, sign=sign, key=key, several=not (one or dry)) as inbox:
         if ids is not None and one:
             _answer_one(inbox, ids[0], answer, as_json=as_json)
             return
@@ -123,7 +111,7 @@ def reject(
 
 
 def answer(
-    ctx: typer.Context,
+    ctx: AsPerson,
     id: Id,
     text: Annotated[str, argument("ANSWER", "A choice, the requested value, or yes or no.")],
     data: Data = None,
@@ -132,29 +120,23 @@ def answer(
     anyway: Anyway = False,
     sign: Sign = False,
     key: SshKey = None,
-    who: Who = None,
     as_json: AsJson = False,
-    server: Server = None,
-    token: Token = None,
 ) -> None:
     """Answer a request with one of its choices, or with the value that it asks for."""
     said = _with_data(DecisionInput(answer=text, comment=comment, unless_claimed=not anyway), data, fields)
-    with deciding(ctx, server, token, who, sign=sign, key=key) as inbox:
+    with deciding(ctx, sign=sign, key=key) as inbox:
         _answer_one(inbox, id, _or_asked_for(inbox, said), as_json=as_json)
 
 
 def comment(
-    ctx: typer.Context,
+    ctx: AsPerson,
     id: Id,
     text: Annotated[str, argument("TEXT", "The comment. - reads stdin.")],
-    who: Who = None,
     as_json: AsJson = False,
-    server: Server = None,
-    token: Token = None,
 ) -> None:
     """Add a comment to a request without deciding it."""
     said = read_stdin(MAX_COMMENT_BYTES + 1).strip() if text == "-" else text
-    with opened(inbox_of, ctx, server, token, who) as (inbox, _):
+    with ctx.opened(inbox_of) as (inbox, _):
         request, person = inbox.comment(id, said), inbox.actor.person
         if as_json:
             print_json(KeptCommentDocument(id=request.id, state=request.state, by=person, comment=said))
@@ -163,19 +145,10 @@ def comment(
 
 
 @contextmanager
-def deciding(
-    ctx: typer.Context,
-    server: str | None,
-    token: str | None,
-    who: str | None,
-    *,
-    sign: bool,
-    key: Path | None,
-    several: bool = False,
-) -> Iterator[Inbox]:
+def deciding(ctx: AsPerson, *, sign: bool, key: Path | None, several: bool = False) -> Iterator[Inbox]:
     """Open the inbox of the person who decides, and signs if they want to; `several` decisions each."""
-    settings = Settings()
-    with opened(inbox_of, ctx, server, token, who, settings) as (inbox, _):
+    settings = ctx.settings
+    with ctx.opened(inbox_of) as (inbox, _):
         inbox.signer = signer_of(settings, inbox.actor, sign=sign, key=key)
         chosen = None if inbox.signer is None or not several else settings.ssh_key(key)
         if chosen is not None:

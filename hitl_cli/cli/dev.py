@@ -14,9 +14,10 @@ import typer
 
 from hitl_cli import defaults, tracing
 from hitl_cli.cli import worker
+from hitl_cli.cli.context import AtServer
 from hitl_cli.cli.gateway import SignIn, options_of
 from hitl_cli.cli.logs import LogJson, observed, say_serving, wants_json
-from hitl_cli.cli.options import Port, Server, Token, flag
+from hitl_cli.cli.options import Port, flag
 from hitl_cli.cli.output import hyperlink
 from hitl_cli.cli.serving import listening
 from hitl_cli.errors import BadInput
@@ -45,7 +46,7 @@ HOST = "127.0.0.1"
 
 
 def dev(
-    ctx: typer.Context,
+    ctx: AtServer,
     app: worker.Apps = None,
     port: Port = defaults.GATEWAY_PORT,
     group: worker.WorkersGroup = None,
@@ -54,8 +55,6 @@ def dev(
     sign_in: SignIn = False,
     log_json: LogJson = False,
     no_reload: Annotated[bool, flag("Do not restart the worker when a file changes.", "--no-reload")] = False,
-    server: Server = None,
-    token: Token = None,
 ) -> None:
     """Run a worker and the inbox page in one terminal. Press Ctrl-C to stop, twice to stop immediately.
 
@@ -64,17 +63,15 @@ def dev(
     from hitl_cli.sdk.contract import check_sdk
 
     check_sdk()  # before other modules import the names that it checks
-    from hitl_cli.gateway.background import BackgroundGateway
+    from hitl_cli.gateway.background import background_gateway
     from hitl_cli.worker.reload import Supervised
 
     supervised = Supervised.here()
-    works = worker.worker_options(
-        ctx, app=app or [], group=group, concurrency=concurrency, lease=lease, server=server, token=token
-    )
+    works = worker.worker_options(ctx, app=app or [], group=group, concurrency=concurrency, lease=lease)
 
     def options() -> Options:
         return msgspec.structs.replace(
-            options_of(ctx, host=HOST, port=port, url=None, server=server, token=token),
+            options_of(ctx, host=HOST, port=port, url=None),
             example_routes=True,
             sign_in=sign_in,
             group=works.group,
@@ -88,7 +85,7 @@ def dev(
         return
     with listening(HOST, port, log_json=log_json):
         tracing.start("dev")
-        gateway = BackgroundGateway(serves)
+        gateway = background_gateway(serves)
         gateway.start()
     url = gateway.url if serves.url == f"http://{HOST}:{port}" else serves.url
     try:

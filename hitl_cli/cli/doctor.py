@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 from msgspec.structs import replace
 
-from hitl_cli.cli.context import named_server
-from hitl_cli.cli.options import AsJson, Server, Token, flag
+from hitl_cli.cli.context import AtServer
+from hitl_cli.cli.options import AsJson, flag
 from hitl_cli.cli.output import print_json
 from hitl_cli.cli.render.table import colored
 from hitl_cli.client.connect import shown_url
@@ -21,15 +21,13 @@ WAY_COLORS = {"closed": "green", "unknown": "yellow", "open": "red"}
 
 
 def doctor(
-    ctx: typer.Context,
+    ctx: AtServer,
     full: Annotated[bool, flag("Check the whole database file, even if it is large.", "--full")] = False,
     as_agent: Annotated[
         bool,
         flag("Try each way in which a program here could decide a request by itself.", "--as-agent"),
     ] = False,
     as_json: AsJson = False,
-    server: Server = None,
-    token: Token = None,
 ) -> None:
     """Check the settings, the server and the workers, and suggest fixes. Changes nothing."""
     from hitl_cli.admin.checkpoint_checks import examine_checkpoints
@@ -37,8 +35,8 @@ def doctor(
     from hitl_cli.admin.hook_checks import examine_hooks
     from hitl_cli.admin.notify_checks import examine_people
 
-    settings = Settings()
-    url, chosen_token = named_server(ctx, settings, server, token)
+    settings = ctx.settings
+    url, chosen_token = ctx.server()
     if as_agent:
         _print_ways_out(settings, url.value, chosen_token, as_json=as_json)
         return

@@ -7,12 +7,11 @@ import logging
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
-import typer
 
 from hitl_cli import defaults, tracing
-from hitl_cli.cli.context import named_server
+from hitl_cli.cli.context import AtServer
 from hitl_cli.cli.logs import LogJson, Metrics, say_serving, wants_json
-from hitl_cli.cli.options import Port, Server, Token, flag, value
+from hitl_cli.cli.options import Port, flag, value
 from hitl_cli.cli.serving import listening, on_stop_signals
 from hitl_cli.client.connect import shown_url
 from hitl_cli.errors import BadUsage
@@ -32,7 +31,7 @@ AccessLog = Annotated[
 
 
 def gateway(
-    ctx: typer.Context,
+    ctx: AtServer,
     host: Annotated[
         str, value("ADDRESS", "Address to listen on. Addresses other than localhost require sign-in.")
     ] = "127.0.0.1",
@@ -66,8 +65,6 @@ def gateway(
     log_json: LogJson = False,
     access_log: AccessLog = False,
     metrics: Metrics = None,
-    server: Server = None,
-    token: Token = None,
 ) -> None:
     """Serve the inbox page for people and the HTTP API for programs."""
     import ipaddress
@@ -81,7 +78,7 @@ def gateway(
     except ValueError as error:
         raise BadUsage(f"--trust-from is not an address or a network: {error}.") from error
     options = msgspec.structs.replace(
-        options_of(ctx, host=host, port=port, url=url, server=server, token=token),
+        options_of(ctx, host=host, port=port, url=url),
         example_routes=example_routes,
         plain_links=plain_links,
         mcp=not no_mcp,
@@ -108,15 +105,13 @@ def _tell_where_mails_lead(options: Options) -> None:
             logger.warning("%s", one)
 
 
-def options_of(
-    ctx: typer.Context, *, host: str, port: int, url: str | None, server: str | None, token: str | None
-) -> Options:
+def options_of(ctx: AtServer, *, host: str, port: int, url: str | None) -> Options:
     """Return the options of a gateway, from the command line and the settings. Raises BadInput."""
     from hitl_cli.gateway.options import Options
 
     settings = Settings()
     live = settings.live_directory()
-    named, chosen_token = named_server(ctx, settings, server, token)
+    named, chosen_token = ctx.server()
     reached = settings.gateway(url)
     shown = f"[{host}]" if ":" in host else host
     return Options(

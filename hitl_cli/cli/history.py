@@ -5,10 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import typer
-
-from hitl_cli.cli.context import inbox_of, opened
-from hitl_cli.cli.options import AsJson, Every, Matching, Server, Token, argument, flag, number, value
+from hitl_cli.cli.context import AtServer, inbox_of
+from hitl_cli.cli.options import AsJson, Every, Matching, argument, flag, number, value
 from hitl_cli.cli.output import note, print_json
 from hitl_cli.cli.render.states import OUTCOME_COLORS
 from hitl_cli.cli.render.table import Cell, Column, filled, print_table
@@ -34,7 +32,7 @@ DEFAULT_LIMIT = 25
 
 
 def show_history(
-    ctx: typer.Context,
+    ctx: AtServer,
     id: Annotated[
         str | None, argument("ID", "A request, a run or a key: show its decisions, votes and comments.")
     ] = None,
@@ -59,8 +57,6 @@ def show_history(
     as_json: AsJson = False,
     as_csv: Annotated[bool, flag("Print CSV with a header row.", "--csv")] = False,
     excel: Annotated[bool, flag("With --csv: add the byte-order mark that Excel needs.", "--excel")] = False,
-    server: Server = None,
-    token: Token = None,
 ) -> None:
     """Show decisions: who answered what, when and why. The newest are first."""
     if as_json and as_csv:
@@ -70,7 +66,7 @@ def show_history(
     head = csv_head(excel=excel)
     ago_ms = parse_duration(since) if since else None
     most = None if every else limit or (None if id else DEFAULT_LIMIT)
-    with opened(inbox_of, ctx, server, token) as (inbox, client):
+    with ctx.opened(inbox_of) as (inbox, client):
         from_ms = None if ago_ms is None else max(client.now() - ago_ms, 0)
         wanted = HistoryFilter(by=by, since=from_ms, workflow=workflow, outcome=outcome)
         if id is not None:

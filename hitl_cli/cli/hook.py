@@ -11,9 +11,9 @@ import typer
 
 from hitl_cli.agents.decide_call import HookOptions, decide_call
 from hitl_cli.agents.tool_call import read_call
-from hitl_cli.cli.context import given_stdin, named_server, open_client
+from hitl_cli.cli.context import AtFile, AtServer, given_stdin
 from hitl_cli.cli.logs import LogJson, log_to_stderr, wants_json
-from hitl_cli.cli.options import Proof, Server, Token, argument, family, flag, value
+from hitl_cli.cli.options import Proof, argument, family, flag, value
 from hitl_cli.cli.output import note
 from hitl_cli.errors import TooLarge
 from hitl_cli.format.durations import parse_duration
@@ -21,7 +21,6 @@ from hitl_cli.format.json import to_json
 from hitl_cli.format.shell import quoted
 from hitl_cli.people.actor import LONGEST_NAME
 from hitl_cli.python_api.backend import backend_of
-from hitl_cli.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,7 +60,7 @@ Then = Annotated[
 
 @app.command()
 def claude(
-    ctx: typer.Context,
+    ctx: AtServer,
     to: To = None,
     wait: Wait = "9m",
     then: Then = "ask",
@@ -69,19 +68,15 @@ def claude(
     proof: Proof = None,
     gateway: Gateway = None,
     log_json: LogJson = False,
-    server: Server = None,
-    token: Token = None,
 ) -> None:
     """Answer a hook of Claude Code (PreToolUse or PermissionRequest): JSON on stdin and stdout."""
     options = HookOptions(to=tuple(to or ()), deadline=deadline, proof=proof, wait=wait, then=then)
-    if wants_json(log_json):
-        log_to_stderr(as_json=True)
-    _answer("claude", options, _place(ctx, "claude", gateway, server, token))
+    _answer(ctx, "claude", options, gateway, log_json=log_json)
 
 
 @app.command()
 def codex(
-    ctx: typer.Context,
+    ctx: AtServer,
     to: To = None,
     wait: Wait = "9m",
     then: Annotated[
@@ -91,19 +86,15 @@ def codex(
     proof: Proof = None,
     gateway: Gateway = None,
     log_json: LogJson = False,
-    server: Server = None,
-    token: Token = None,
 ) -> None:
     """Answer a hook of Codex (PreToolUse or PermissionRequest): JSON on stdin and stdout."""
     options = HookOptions(to=tuple(to or ()), deadline=deadline, proof=proof, wait=wait, then=then)
-    if wants_json(log_json):
-        log_to_stderr(as_json=True)
-    _answer("codex", options, _place(ctx, "codex", gateway, server, token))
+    _answer(ctx, "codex", options, gateway, log_json=log_json)
 
 
 @app.command()
 def install(
-    ctx: typer.Context,
+    ctx: AtFile,
     agent: Annotated[Literal["claude"], argument("[AGENT]", "The agent: claude.")] = "claude",
     matcher: Annotated[str, value("REGEX", "Tools to ask about.")] = MATCHER,
     to: To = None,
@@ -117,14 +108,13 @@ def install(
     ] = "PreToolUse",
     user: Annotated[bool, flag("Whose settings to write.", "--user/--project")] = False,
     dry_run: Annotated[bool, flag("Show the change, and write nothing.", "--dry-run")] = False,
-    server: Server = None,
 ) -> None:
     """Put the hook into the settings of Claude Code, and show what changes. Other settings stay."""
     from hitl_cli.agents import claude_settings
 
     path = claude_settings.settings_path(user=user)
     wait_s = parse_duration(wait) // 1_000
-    given = {"--gateway": gateway, "--server": server or ctx.obj["server"], "--wait": wait, "--then": then}
+    given = {"--gateway": gateway, "--server": ctx.given_server, "--wait": wait, "--then": then}
     given["--proof"] = proof
     options = [*(f"--to {quoted(name)}" for name in to or ())]
     options += [f"{name} {quoted(text)}" for name, text in given.items() if text is not None]
@@ -149,7 +139,7 @@ def uninstall(
 
 @app.command()
 def resume(
-    ctx: typer.Context,
+    ctx: AtServer,
     more: Annotated[
         list[str] | None,
         argument("[-- OPTION...]", "Options for the agent, e.g. -- --model opus."),
@@ -160,8 +150,6 @@ def resume(
     ] = None,
     once: Annotated[bool, flag("Resume what is decided now, wait for it, and exit.", "--once")] = False,
     gateway: Gateway = None,
-    server: Server = None,
-    token: Token = None,
 ) -> None:
     """Resume sessions of `claude -p` that were deferred, each once, when a person has decided.
 
@@ -171,9 +159,9 @@ def resume(
     from hitl_cli.python_api.server_backend import ServerBackend
 
     if gateway is None:
-        with open_client(ctx, server, token, creates=True):
+        with ctx.client(creates=True):
             pass  # the server exists, or is created
-    backend = _place(ctx, "claude", gateway, server, token)()
+    backend = _place(ctx, "claude", gateway)()
     pause = backend.client().wait if isinstance(backend, ServerBackend) else time.sleep
     try:
         resume_sessions(backend, [program, *(more or [])], logs, once=once, pause=pause)
@@ -181,9 +169,7 @@ def resume(
         backend.close()
 
 
-def _place(
-    ctx: typer.Context, agent: AgentName, gateway: str | None, server: str | None, token: str | None
-) -> Callable[[], Backend]:
+def _place(ctx: AtServer, agent: AgentName, gateway: str | None) -> Callable[[], Backend]:
     """Return what opens the place to ask at: a failure there must refuse the call, not end the hook.
 
     On a server the agent asks under a name of its own, so that a rule of its user can answer.
@@ -191,26 +177,28 @@ def _place(
 
     def opened() -> Backend:
         if gateway is not None:
-            return backend_of(None, gateway, token or ctx.obj["token"], None)
+            return backend_of(None, gateway, ctx.given_token, None)
         from hitl_cli.python_api.server_backend import settings_backend
 
-        settings = Settings()
-        url, _ = named_server(ctx, settings, server, token)
-        name = f"{agent} ({settings.person().value}"
-        given = token or ctx.obj["token"]
-        return settings_backend(url.value, given, f"{name[: LONGEST_NAME - 1]})", settings)
+        url, _ = ctx.server()
+        name = f"{agent} ({ctx.settings.person().value}"
+        return settings_backend(url.value, ctx.given_token, f"{name[: LONGEST_NAME - 1]})", ctx.settings)
 
     return opened
 
 
-def _answer(agent: AgentName, options: HookOptions, open_backend: Callable[[], Backend]) -> None:
+def _answer(
+    ctx: AtServer, agent: AgentName, options: HookOptions, gateway: str | None, *, log_json: bool
+) -> None:
     """Read a call from stdin, ask, and print the answer. Bad input exits with 2, which blocks the call."""
+    if wants_json(log_json):
+        log_to_stderr(as_json=True)
     for duration in (options.wait, options.deadline):
         parse_duration(duration)
     raw = given_stdin().read(STDIN_MAX + 1)
     if len(raw) > STDIN_MAX:
         raise TooLarge(f"the call is too large to be asked: at most {STDIN_MAX:,} bytes are allowed.")
-    answer = decide_call(open_backend, agent, read_call(raw), options)
+    answer = decide_call(_place(ctx, agent, gateway), agent, read_call(raw), options)
     if answer is not None:
         print(to_json(answer))
 

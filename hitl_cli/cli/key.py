@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from hitl_cli.auth import signing_keys
-from hitl_cli.cli.context import named_server
-from hitl_cli.cli.options import AsJson, Server, family, flag
+from hitl_cli.cli.context import AtFile
+from hitl_cli.cli.options import AsJson, family, flag
 from hitl_cli.cli.output import print_json
 from hitl_cli.cli.render.table import Column, print_table
 from hitl_cli.engine.wall_clock import now_ms
 from hitl_cli.format.times import local_minute
-from hitl_cli.settings import Settings
 from hitl_cli.views.auth import key_document
 
 if TYPE_CHECKING:
@@ -24,12 +21,11 @@ app = family("key", "Manage the keys that sign links and sessions of the inbox p
 
 @app.command()
 def rotate(
-    ctx: typer.Context,
+    ctx: AtFile,
     forget: Annotated[bool, flag("Revoke all older keys. Ends every link and session.", "--forget")] = False,
-    server: Server = None,
 ) -> None:
     """Create a new signing key. Existing links and sessions stay valid until they expire."""
-    path = _key_file(ctx, server)
+    path = _key_file(ctx)
     kept = signing_keys.rotate(path, now_ms(), forget=forget).keys
     old = len(kept) - 1
     said = f"{old} older {'key stays' if old == 1 else 'keys stay'} valid until its signatures expire"
@@ -37,9 +33,9 @@ def rotate(
 
 
 @app.command("list")
-def list_(ctx: typer.Context, as_json: AsJson = False, server: Server = None) -> None:
+def list_(ctx: AtFile, as_json: AsJson = False) -> None:
     """List valid signing keys (never the secrets). The first one signs."""
-    found = signing_keys.load_keys(_key_file(ctx, server), now_ms()).keys
+    found = signing_keys.load_keys(_key_file(ctx), now_ms()).keys
     if as_json:
         print_json([key_document(key) for key in found])
         return
@@ -56,8 +52,6 @@ def list_(ctx: typer.Context, as_json: AsJson = False, server: Server = None) ->
     )
 
 
-def _key_file(ctx: typer.Context, server: str | None) -> Path:
+def _key_file(ctx: AtFile) -> Path:
     """Return the key file of a server."""
-    settings = Settings()
-    url, _ = named_server(ctx, settings, server, None)
-    return settings.keys(url.value)
+    return ctx.settings.keys(ctx.server()[0].value)

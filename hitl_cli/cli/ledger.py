@@ -7,69 +7,55 @@ from pathlib import Path
 from typing import Annotated
 
 import msgspec
-import typer
 
 from hitl_cli.cli.completion import complete_promise
-from hitl_cli.cli.context import ledger_of, opened
-from hitl_cli.cli.options import CheckpointKey, Server, Token, argument, flag, value
+from hitl_cli.cli.context import AtServer, ledger_of
+from hitl_cli.cli.options import CheckpointKey, argument, flag, value
 from hitl_cli.errors import BadInput
 from hitl_cli.format.durations import parse_duration
 from hitl_cli.format.terminal import printable_json
 from hitl_cli.proof.checkpoint import read_checkpoint
-from hitl_cli.settings import Settings
 
 
-def checkpoint(
-    ctx: typer.Context,
-    key: CheckpointKey = None,
-    server: Server = None,
-    token: Token = None,
-) -> None:
+def checkpoint(ctx: AtServer, key: CheckpointKey = None) -> None:
     """Sign a summary of all decisions so far, and print it. Keep it elsewhere, for `hitl verify`."""
-    settings = Settings()
-    with opened(ledger_of, ctx, server, token, settings=settings) as (ledger, _):
-        print(msgspec.json.encode(ledger.checkpoint(settings.checkpoint_signer(key))).decode())
+    with ctx.opened(ledger_of) as (ledger, _):
+        print(msgspec.json.encode(ledger.checkpoint(ctx.settings.checkpoint_signer(key))).decode())
 
 
 def export(
-    ctx: typer.Context,
+    ctx: AtServer,
     since: Annotated[str | None, value("DURATION", "Only from the last DURATION, e.g. 30d.")] = None,
     until: Annotated[str | None, value("DURATION", "Only what is older than DURATION.")] = None,
-    server: Server = None,
-    token: Token = None,
 ) -> None:
     """Print the history as lines of JSON, which `hitl verify FILE` checks on any machine."""
-    settings = Settings()
-    with opened(ledger_of, ctx, server, token, settings=settings) as (ledger, client):
+    with ctx.opened(ledger_of) as (ledger, client):
         now = client.now()
         ago = [None if text is None else max(now - parse_duration(text), 0) for text in (since, until)]
-        for line in ledger.export(settings.checkpoint_keys, *ago):
+        for line in ledger.export(ctx.settings.checkpoint_keys, *ago):
             print(printable_json(line.decode()), end="")
 
 
 def receipt(
-    ctx: typer.Context,
+    ctx: AtServer,
     id: Annotated[str, argument("ID", "A decided request.", complete=complete_promise)],
     as_html: Annotated[bool, flag("Print a page of HTML instead of JSON.", "--html")] = False,
     checkpoint: Annotated[
         Path | None, value("FILE", "Prove that this checkpoint has the decision. Default: the latest one.")
     ] = None,
-    server: Server = None,
-    token: Token = None,
 ) -> None:
     """Print proof of one decision, which `hitl verify FILE` checks on any machine."""
-    settings = Settings()
     against = None
     if checkpoint is not None:
         try:
             against = read_checkpoint(checkpoint.read_bytes(), str(checkpoint))
         except OSError as error:
             raise BadInput(f"{checkpoint} cannot be read: {error.strerror}.", code="bad-file") from error
-    with opened(ledger_of, ctx, server, token, settings=settings) as (ledger, _):
-        made = ledger.receipt(id, settings.checkpoint_keys, against)
+    with ctx.opened(ledger_of) as (ledger, _):
+        made = ledger.receipt(id, ctx.settings.checkpoint_keys, against)
     if as_html:
         from hitl_cli.ledger.page import receipt_page
 
-        sys.stdout.write(receipt_page(made, settings.groups(), settings.checkpoint_keys))
+        sys.stdout.write(receipt_page(made, ctx.settings.groups(), ctx.settings.checkpoint_keys))
     else:
         print(printable_json(msgspec.json.encode(made).decode()))

@@ -9,18 +9,15 @@ import sys
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
 
-import typer
-
 from hitl_cli.auth import links
 from hitl_cli.auth.signing_keys import load_keys
-from hitl_cli.cli.completion import complete_person, complete_promise
-from hitl_cli.cli.context import named_server, open_client, reached_gateway
-from hitl_cli.cli.options import AsJson, Family, Server, Token, Who, argument, family, flag, value
+from hitl_cli.cli.completion import complete_person
+from hitl_cli.cli.context import AsPerson, AtServer, CommandContext
+from hitl_cli.cli.options import AsJson, Family, Id, argument, family, flag, value
 from hitl_cli.cli.output import is_terminal, note, print_json
 from hitl_cli.engine.http.hosts import is_loopback
 from hitl_cli.errors import BadInput, BadUsage
 from hitl_cli.format.durations import format_age, parse_duration
-from hitl_cli.settings import Settings
 from hitl_cli.views.auth import link_document
 
 if TYPE_CHECKING:
@@ -54,15 +51,8 @@ app = family(
 
 @app.command()
 def create(
-    ctx: typer.Context,
-    id: Annotated[
-        str,
-        argument(
-            "ID",
-            "A request: its id, an id prefix, its key, or a run with one open request.",
-            complete=complete_promise,
-        ),
-    ],
+    ctx: AtServer,
+    id: Id,
     person: Annotated[
         str, value("PERSON", "Person who answers with the link.", "--for", complete=complete_person)
     ],
@@ -72,16 +62,14 @@ def create(
     ] = False,
     qr: Annotated[bool, flag("Also print a QR code, on stderr.", "--qr")] = False,
     as_json: AsJson = False,
-    server: Server = None,
-    token: Token = None,
 ) -> None:
     """Create a link with which a person answers a request. Anyone with the link can answer as that person."""
-    settings = Settings()
+    settings = ctx.settings
     if post and qr:
         raise BadUsage("--post and --qr cannot be given together: nobody scans a URL without a page.")
-    gateway = reached_gateway(ctx, server, settings)
+    gateway = ctx.gateway
     life_ms = parse_duration(expires) if expires is not None else None
-    client, keys = _opened(ctx, settings, server, token)
+    client, keys = _opened(ctx)
     with client:
         kind = links.PROGRAM if post else links.PAGE
         link = links.make(client, id, person, life_ms=life_ms, groups=settings.groups(), kind=kind)
@@ -102,20 +90,17 @@ def create(
 
 @app.command()
 def revoke(
-    ctx: typer.Context,
+    ctx: AsPerson,
     what: Annotated[str, argument("LINK|ID", "A link, or a request to revoke all its links.")],
     person: Annotated[
         str | None,
         value("PERSON", "With a request: only the links of this person.", "--for", complete=complete_person),
     ] = None,
-    who: Who = None,
-    server: Server = None,
-    token: Token = None,
 ) -> None:
     """Revoke a link, or all links of a request."""
-    settings = Settings()
-    by, groups = settings.person(who).value, settings.groups()
-    client, keys = _opened(ctx, settings, server, token)
+    settings = ctx.settings
+    by, groups = settings.person(ctx.who).value, settings.groups()
+    client, keys = _opened(ctx)
     with client:
         link = _link_named(what, keys)
         if link is not None and person is not None and not groups.same(person, link.person):
@@ -130,13 +115,10 @@ def revoke(
     print(f"{said} for {request.id} revoked{ended}")
 
 
-def _opened(
-    ctx: typer.Context, settings: Settings, server: str | None, token: str | None
-) -> tuple[Client, Keys]:
+def _opened(ctx: CommandContext) -> tuple[Client, Keys]:
     """Return a client of the server, and its signing keys."""
-    url, _ = named_server(ctx, settings, server, token)
-    client = open_client(ctx, server, token, settings)
-    return client, load_keys(settings.keys(url.value), client.now())
+    client = ctx.client()
+    return client, load_keys(ctx.settings.keys(ctx.server()[0].value), client.now())
 
 
 def _link_named(text: str, keys: Keys) -> Link | None:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hitl_cli.admin import maintenance
-from hitl_cli.cli.context import named_server
-from hitl_cli.cli.options import AsJson, CheckpointKey, Server, flag, value
+from hitl_cli.cli.context import AtFile
+from hitl_cli.cli.options import AsJson, CheckpointKey, flag, value
 from hitl_cli.cli.output import is_terminal, note, print_json
 from hitl_cli.client.connect import absolute
 from hitl_cli.errors import BadInput, NotDone
@@ -20,7 +20,6 @@ from hitl_cli.format.durations import format_duration, parse_duration
 from hitl_cli.format.sizes import format_size
 from hitl_cli.format.terminal import printable
 from hitl_cli.format.times import local
-from hitl_cli.settings import Settings
 from hitl_cli.views.maintenance import backup_document, prune_document
 
 if TYPE_CHECKING:
@@ -41,14 +40,13 @@ KEPT: dict[Reason, str] = {
 
 
 def backup(
-    ctx: typer.Context,
+    ctx: AtFile,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Path of the copy.", dir_okay=False)],
     force: Annotated[bool, flag("Replace FILE if it exists.", "--force")] = False,
     as_json: AsJson = False,
-    server: Server = None,
 ) -> None:
     """Copy the database to FILE while it is in use, and verify the copy."""
-    url, _ = named_server(ctx, Settings(), server, None)
+    url, _ = ctx.server()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that cleanup runs
     say = _seldom()
     made = maintenance.back_up(
@@ -65,18 +63,16 @@ def backup(
 
 
 def prune(
-    ctx: typer.Context,
+    ctx: AtFile,
     older: Annotated[str, value("DURATION", "Only runs that finished more than DURATION ago, e.g. 90d.")],
     dry_run: Annotated[bool, flag("Show what would be deleted, without deleting.", "--dry-run")] = False,
     yes: Annotated[bool, flag("Skip the confirmation.", "--yes", "-y")] = False,
     key: CheckpointKey = None,
     as_json: AsJson = False,
-    server: Server = None,
 ) -> None:
     """Delete old finished runs with all their steps, and free the disk space."""
     older_ms = parse_duration(older)
-    settings = Settings()
-    url, _ = named_server(ctx, settings, server, None)
+    url, _ = ctx.server()
     asks = not (yes or dry_run)
     if asks and not is_terminal(sys.stdin):
         raise BadInput(
@@ -97,7 +93,7 @@ def prune(
         url.value,
         older_ms,
         lambda runs: say(lambda: f"{runs:,} runs deleted so far"),
-        signer=settings.checkpoint_signer(key),
+        signer=ctx.settings.checkpoint_signer(key),
     )
     _show(removed, older_ms, as_json=as_json, done=True)
 

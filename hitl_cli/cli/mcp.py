@@ -10,11 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
-from hitl_cli.cli.context import handling, named_server
+from hitl_cli.cli.context import AtServer, handling
 from hitl_cli.cli.logs import LogJson, log_to_stderr, wants_json
-from hitl_cli.cli.options import Proof, Server, Token, Who, value
+from hitl_cli.cli.options import Proof, Who, value
 from hitl_cli.cli.output import note
 from hitl_cli.client.connect import connect, driver_of
 from hitl_cli.client.protocol import get_promise
@@ -38,7 +36,7 @@ VIA = "mcp"
 
 
 def mcp(
-    ctx: typer.Context,
+    ctx: AtServer,
     to: Annotated[
         list[str] | None,
         value("WHO", "Assignee, if the agent names none: a person or group:NAME (repeatable)."),
@@ -55,8 +53,6 @@ def mcp(
         str | None, value("URL", "Ask at this gateway, with a token from `hitl token`. (HITL_TOKEN)")
     ] = None,
     log_json: LogJson = False,
-    server: Server = None,
-    token: Token = None,
 ) -> None:
     """Serve tools with which an agent asks people (MCP, on stdin and stdout). No tool decides."""
     require_mcp()
@@ -66,7 +62,7 @@ def mcp(
         parse_duration(duration)
     if sys.stdin is not None and sys.stdin.isatty():
         note("hitl mcp speaks MCP on stdin and stdout: an agent starts it. Ctrl-C stops it.")
-    backend, page = _place(ctx, who, gateway, server, token)
+    backend, page = _place(ctx, who, gateway)
     with handling((signal.SIGINT, signal.SIGTERM), _exit):
         asyncio.run(_serve(backend, page, tuple(to or ()), deadline, parse_duration(wait) / 1_000, proof))
 
@@ -78,21 +74,21 @@ def _exit(number: int, frame: FrameType | None) -> None:
 
 
 def _place(
-    ctx: typer.Context, who: str | None, gateway: str | None, server: str | None, token: str | None
+    ctx: AtServer, who: str | None, gateway: str | None
 ) -> tuple[Backend, Callable[[str], str | None]]:
     """Return where to ask, as one who may only ask, and what tells the page of a request."""
-    settings = Settings()
+    settings = ctx.settings
     if gateway is not None:
         from hitl_cli.python_api.gateway_backend import GatewayBackend
 
         if who is not None:
             raise BadUsage("--as and --gateway cannot be given together: the token says who asks.")
-        given = settings.gateway_token(token or ctx.obj["token"])
+        given = settings.gateway_token(ctx.given_token)
         _check(lambda: check_may_ask(gateway, given))
         return GatewayBackend(gateway, given, settings.groups()), partial(page_of, gateway.rstrip("/"))
     from hitl_cli.python_api.server_backend import ServerBackend
 
-    url, chosen = named_server(ctx, settings, server, token)
+    url, chosen = ctx.server()
     if driver_of(url.value).file(url.value) is None:
         _check(lambda: _check_answers(url.value, chosen))
     person = check_person(settings.person(who).value)

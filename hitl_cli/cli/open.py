@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
-
 from hitl_cli.cli.completion import complete_promise
-from hitl_cli.cli.context import inbox_of, opened, reached_gateway
+from hitl_cli.cli.context import CommandContext, inbox_of
 from hitl_cli.cli.options import argument, value
 from hitl_cli.cli.output import note
 from hitl_cli.errors import Unreachable
 from hitl_cli.people.gateway_file import page_of
-from hitl_cli.settings import Settings
 
 PATIENCE_S = 3.0
 """How long to wait for the gateway."""
 
 
 def open_page(
-    ctx: typer.Context,
+    ctx: CommandContext,
     id: Annotated[
         str | None,
         argument(
@@ -33,13 +30,13 @@ def open_page(
     """Open the inbox page or one request in a browser, and print its URL."""
     import webbrowser
 
-    settings = Settings()
-    gateway = settings.gateway(url).value if url else reached_gateway(ctx, None, settings)
+    settings = ctx.settings
+    gateway = settings.gateway(url).value if url else ctx.gateway
     gateway = gateway or settings.gateway().value
     if not _is_gateway(gateway):
         raise Unreachable(f"no gateway answers at {gateway}: start one with `hitl gateway` or `hitl dev`.")
     if id is not None and url is None:
-        with opened(inbox_of, ctx, None, None, settings=settings) as (inbox, _):
+        with ctx.opened(inbox_of) as (inbox, _):
             id = inbox.find(id).id
     page = f"{gateway}/" if id is None else page_of(gateway, id)
     print(page, flush=True)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from inspect import unwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from typer.core import TyperGroup
+import typer.main
+from typer.core import TyperCommand, TyperGroup
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 CONTEXT = {"help_option_names": ["-h", "--help"]}
 """Settings of all commands."""
@@ -41,6 +43,17 @@ def number(metavar: str, about: str, *names: str, least: int, most: int | None =
 
     return typer.Option(*names, metavar=metavar, help=about, callback=checked)
 
+
+def _open_requests(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+    from hitl_cli.cli.completion import complete_promise
+
+    return complete_promise(ctx, incomplete)
+
+
+_REQUEST = "A request: its id, an id prefix, its key, or a run with one open request."
+
+Ids = Annotated[list[str] | None, argument("ID...", _REQUEST, complete=_open_requests)]
+Id = Annotated[str, argument("ID", _REQUEST, complete=_open_requests)]
 
 Server = Annotated[
     str | None,
@@ -119,6 +132,39 @@ CheckpointKey = Annotated[
 Who = Annotated[str | None, value("WHO", "Act as this person. Default: your login name. (HITL_AS)", "--as")]
 
 
+def _shared(who: Who = None, server: Server = None, token: Token = None) -> None:
+    """Declare the options that kinds of contexts share (hitl_cli/cli/context.py)."""
+
+
+class SharingCommand(TyperCommand):
+    """A command that takes the options which the class of its `ctx` shares, too."""
+
+    def __init__(self, *, callback: Any, params: Any, **settings: Any) -> None:
+        command = unwrap(callback)
+        kind: Any = getattr(command, "__globals__", {}).get(command.__annotations__.get("ctx"))
+        self._shared: Sequence[str] = getattr(kind, "shared", ())
+        super().__init__(callback=callback, params=_with_shared(params, self._shared), **settings)
+        if hasattr(kind, "shared"):
+            self.context_class = kind
+
+    def invoke(self, ctx: Any) -> Any:
+        """Call the function of the command with its own options."""
+        own = {name: given for name, given in ctx.params.items() if name not in self._shared}
+        return ctx.invoke(self.callback, **own)
+
+
+def _with_shared(params: Sequence[Any], names: Sequence[str]) -> list[Any]:
+    """Return the parameters of a command with the shared ones at the end, but --json after --as."""
+    if not names:
+        return list(params)
+    app = typer.Typer(add_completion=False)
+    app.command()(_shared)
+    shared: Any = typer.main.get_command(app)
+    who, *place = [param if param.name in names else None for param in shared.params]
+    last = [param for param in params if param.name == "as_json" and param is params[-1]]
+    return [param for param in [*params[: len(params) - len(last)], who, *last, *place] if param]
+
+
 class Family(TyperGroup):
     """A group of commands; without a command it shows its help."""
 
@@ -127,6 +173,12 @@ class Family(TyperGroup):
         return super().parse_args(ctx, args if args or ctx.resilient_parsing else ["--help"])
 
 
+class _Commands(typer.Typer):
+    def command(self, name: str | None = None, **settings: Any) -> Any:
+        """Add the decorated function as a command."""
+        return super().command(name, cls=SharingCommand, **settings)
+
+
 def family(name: str, about: str, kind: type[Family] = Family) -> typer.Typer:
     """Return a group of commands, such as `hitl token`."""
-    return typer.Typer(name=name, cls=kind, help=about, add_completion=False, context_settings=CONTEXT)
+    return _Commands(name=name, cls=kind, help=about, add_completion=False, context_settings=CONTEXT)

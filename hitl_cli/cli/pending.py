@@ -6,11 +6,9 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from hitl_cli.cli.completion import complete_assignee
-from hitl_cli.cli.context import acting, inbox_of, open_client, reached_gateway
-from hitl_cli.cli.options import AsJson, Every, Limit, Matching, Server, Token, Who, flag, value
+from hitl_cli.cli.context import AsPerson, inbox_of
+from hitl_cli.cli.options import AsJson, Every, Limit, Matching, flag, value
 from hitl_cli.cli.output import note, print_json
 from hitl_cli.cli.render.table import Cell, Column, console, filled, lines, on_terminal, print_table
 from hitl_cli.client.waiting import wait_until
@@ -21,7 +19,6 @@ from hitl_cli.format.terminal import printable_json
 from hitl_cli.inbox.pending import SOON_MS, RequestFilter, read_tags
 from hitl_cli.people.gateway_file import page_of
 from hitl_cli.requests.question import GROUP, PRIORITIES
-from hitl_cli.settings import Settings
 from hitl_cli.views.pending import request_summary_document
 
 if TYPE_CHECKING:
@@ -71,7 +68,7 @@ SortBy = Annotated[
 
 
 def pending(
-    ctx: typer.Context,
+    ctx: AsPerson,
     mine: Annotated[bool, flag("Only requests that you may answer now.", "--mine", "-m")] = False,
     to: To = None,
     asker: Annotated[str | None, value("WHO", "Only requests from this person.", "--from")] = None,
@@ -89,14 +86,10 @@ def pending(
     limit: Limit = DEFAULT_LIMIT,
     every: Every = False,
     watch: Annotated[bool, flag("Keep running, and show changes as they happen.", "--watch")] = False,
-    who: Who = None,
     as_json: AsJson = False,
-    server: Server = None,
-    token: Token = None,
 ) -> None:
     """List open requests, oldest first."""
-    settings = Settings()
-    me = acting(ctx, server, token, settings, who)
+    me = ctx.actor()
     wanted = RequestFilter(
         workflow=None if workflow is None else _checked_name("--workflow", workflow),
         to=asked_names(to, mine=mine),
@@ -108,13 +101,13 @@ def pending(
         priority=None if priority is None else checked_word("--priority", priority, PRIORITIES),
     )
     by = checked_word("--sort", sort, list(FIRST))
-    with open_client(ctx, server, token, settings) as client:
+    with ctx.client() as client:
         inbox = inbox_of(client, me)
 
         def look() -> tuple[list[RequestSummary], bool]:
             return inbox.list(wanted, sort=by, limit=None if every else limit)
 
-        gateway = reached_gateway(ctx, server, settings)
+        gateway = ctx.gateway
         if watch:
             _keep_showing(client, look, by, gateway, as_json=as_json)
             return

@@ -9,15 +9,20 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+from hitl_cli.auth.removal import remove as remove_person
+from hitl_cli.cli.completion import complete_person
+from hitl_cli.cli.context import AtServer
 from hitl_cli.cli.options import AsJson, Family, argument, family, value
 from hitl_cli.cli.output import note, print_json
-from hitl_cli.cli.people_remove import remove
 from hitl_cli.cli.render.table import Column, print_table
 from hitl_cli.errors import BadInput, BadUsage, NotFound
 from hitl_cli.format.public_keys import fingerprint, public_key
+from hitl_cli.format.shell import quoted
+from hitl_cli.format.terminal import printable
 from hitl_cli.format.toml import toml_list, toml_name
 from hitl_cli.people.actor import check_person
 from hitl_cli.people.contacts import key_owners
+from hitl_cli.people.groups import unknown_people
 from hitl_cli.settings import Settings
 from hitl_cli.views.people import people_documents
 
@@ -120,6 +125,35 @@ def revoke(
     )
 
 
+@app.command()
+def remove(
+    ctx: AtServer,
+    name: Annotated[str, argument("NAME", "The person.", complete=complete_person)],
+    as_json: AsJson = False,
+) -> None:
+    """End a person's sessions, tokens and links at all gateways, within seconds."""
+    settings = ctx.settings
+    groups = settings.groups()
+    person = groups.name(check_person(name))
+    with ctx.client(creates=True) as client:
+        revoked = remove_person(client, person, groups, by=settings.person().value, via="cli")
+    if as_json:
+        print_json({"person": person, "tokens": [one.id for one in revoked]})
+    else:
+        count = f"{len(revoked)} {'token' if len(revoked) == 1 else 'tokens'} revoked"
+        print(printable(f"{person}: {count}; sessions and links of before have ended"))
+    if groups.unknown([person]):
+        note(printable(unknown_people([person], groups)))
+        return
+    note(
+        printable(
+            f"{person} can sign in again until you remove them from {settings.path or 'hitl.toml'} and"
+            " disable their account at your sign-in provider. Their requests:"
+            f" hitl pending --to {quoted(person)}"
+        )
+    )
+
+
 def _instant(text: str) -> datetime:
     """Return an instant; without a zone it is in that of this machine. Raises BadUsage."""
     try:
@@ -154,6 +188,3 @@ def _print(settings: Settings, table: str, line: str) -> None:
 
 def _file(settings: Settings) -> str:
     return str(settings.path or "hitl.toml")
-
-
-app.command()(remove)

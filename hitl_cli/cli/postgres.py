@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hitl_cli.cli.context import named_server
-from hitl_cli.cli.options import AsJson, Server, family, flag, value
+from hitl_cli.cli.context import AtFile
+from hitl_cli.cli.options import AsJson, family, flag, value
 from hitl_cli.cli.output import print_json
 from hitl_cli.client.connect import shown_url, split_url
 from hitl_cli.errors import BadServer
 from hitl_cli.format.terminal import printable
-from hitl_cli.settings import Settings
 
 if TYPE_CHECKING:
     from hitl_cli.postgres.schema import Installed
@@ -24,13 +23,12 @@ app = family("postgres", "Install and check hitl's schema in a PostgreSQL databa
 
 @app.command()
 def install(
-    ctx: typer.Context,
+    ctx: AtFile,
     print_sql: Annotated[bool, flag("Print the SQL for psql, and change nothing.", "--print")] = False,
     role: Annotated[
         str,
         value("ROLE", "Database role of workers and people, or a role that theirs is a member of.", "--role"),
     ] = "resonate_worker",
-    server: Server = None,
 ) -> None:
     """Add hitl's schema to a database that has resonate-pg, or upgrade it. Connect as its owner."""
     _need_psycopg()
@@ -39,17 +37,17 @@ def install(
     if print_sql:
         print(schema.printed(role), end="")
         return
-    found = schema.install(_url(ctx, server), role)
+    found = schema.install(_url(ctx), role)
     print(printable(f"{found.name} has version {found.version} of hitl's schema; {role} may use it"))
 
 
 @app.command()
-def status(ctx: typer.Context, as_json: AsJson = False, server: Server = None) -> None:
+def status(ctx: AtFile, as_json: AsJson = False) -> None:
     """Show the versions that a database has, and any problems. Exits 1 if there are problems."""
     _need_psycopg()
     from hitl_cli.postgres import schema
 
-    found = schema.inspect(_url(ctx, server))
+    found = schema.inspect(_url(ctx))
     if as_json:
         print_json(_document(found))
     else:
@@ -83,9 +81,9 @@ def _lines(found: Installed) -> list[str]:
     return [*lines, *(f"problem: {problem}" for problem in found.problems)]
 
 
-def _url(ctx: typer.Context, server: str | None) -> str:
+def _url(ctx: AtFile) -> str:
     """Return the URL of the database. Raises BadServer for another kind of server."""
-    url = named_server(ctx, Settings(), server, None)[0].value
+    url = ctx.server()[0].value
     if split_url(url).scheme not in SCHEMES:
         raise BadServer(f"{shown_url(url)} is not a PostgreSQL server: pass -S postgresql://host/database.")
     return url

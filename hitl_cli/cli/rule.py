@@ -8,8 +8,8 @@ import msgspec
 import typer
 
 from hitl_cli.cli.completion import offered
-from hitl_cli.cli.context import opened
-from hitl_cli.cli.options import AsJson, Server, Token, argument, family, flag, value
+from hitl_cli.cli.context import AtServer
+from hitl_cli.cli.options import AsJson, argument, family, flag, value
 from hitl_cli.cli.output import note, print_json
 from hitl_cli.cli.render.table import Cell, Column, print_table
 from hitl_cli.errors import BadUsage
@@ -40,7 +40,7 @@ def _complete_rule(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]
 
 @app.command()
 def add(
-    ctx: typer.Context,
+    ctx: AtServer,
     tool: Annotated[str | None, value("NAME", "Tool of the agent, e.g. Bash.")] = None,
     match: Annotated[
         str | None, value("PATTERN", "The command, file or URL. * stands for plain arguments.")
@@ -56,10 +56,8 @@ def add(
     workflow: Annotated[
         str | None, value("NAME", "Only what this workflow asks.", "--workflow", "-w")
     ] = None,
-    who: Who = None,
+    who: Who = None,  # noqa: ARG001 - read from the context
     as_json: AsJson = False,
-    server: Server = None,
-    token: Token = None,
 ) -> None:
     """Add a rule that answers for you. It answers only what you may answer, and nothing that you ask."""
     given = [_assignment(one) for one in where or ()]
@@ -73,7 +71,7 @@ def add(
         reason=reason,
     )
     life_ms = parse_duration(duration)
-    with opened(Rules, ctx, server, token, who, creates=True) as (rules, _):
+    with ctx.opened(Rules, creates=True) as (rules, _):
         made = rules.add(rule, life_ms=life_ms)
     if as_json:
         print_json(rule_document(made))
@@ -84,14 +82,12 @@ def add(
 
 @app.command("list")
 def list_(
-    ctx: typer.Context,
+    ctx: AtServer,
     every: Annotated[bool, flag("Show also rules that have ended.", "--all", "-a")] = False,
     as_json: AsJson = False,
-    server: Server = None,
-    token: Token = None,
 ) -> None:
     """List the rules that are valid now."""
-    with opened(Rules, ctx, server, token) as (rules, _):
+    with ctx.opened(Rules) as (rules, _):
         found = rules.list(every=every)
     if as_json:
         print_json([rule_document(rule) for rule in found])
@@ -116,14 +112,12 @@ def list_(
 
 @app.command()
 def remove(
-    ctx: typer.Context,
+    ctx: AtServer,
     id: Annotated[str, argument("ID", "Id of the rule.", complete=_complete_rule)],
-    who: Who = None,
-    server: Server = None,
-    token: Token = None,
+    who: Who = None,  # noqa: ARG001 - read from the context
 ) -> None:
     """End a rule of yours now. What it has decided stays decided."""
-    with opened(Rules, ctx, server, token, who) as (rules, _):
+    with ctx.opened(Rules) as (rules, _):
         rule, fresh = rules.remove(id)
     print(printable(f"rule {rule.id} {'removed' if fresh else f'has ended before: {rule.state}'}"))
 

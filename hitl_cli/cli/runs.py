@@ -8,17 +8,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
-import typer
 from msgspec import UNSET, UnsetType
 
 from hitl_cli import defaults
 from hitl_cli.cli.completion import complete_run
 from hitl_cli.cli.context import (
+    AsPerson,
+    AtServer,
     actor_from,
     given_stdin,
     inbox_of,
-    opened,
-    reached_gateway,
     runs_of,
     without_mark,
 )
@@ -29,9 +28,6 @@ from hitl_cli.cli.options import (
     Group,
     Kwarg,
     Limit,
-    Server,
-    Token,
-    Who,
     Workflow,
     argument,
     flag,
@@ -50,7 +46,6 @@ from hitl_cli.format.validation import in_words
 from hitl_cli.people.gateway_file import page_of, run_page
 from hitl_cli.runs.run import RunSpec, RunState, check_id, given_args
 from hitl_cli.runs.workflows import missing
-from hitl_cli.settings import Settings
 from hitl_cli.views.runs import run_document, run_with_steps
 from hitl_cli.views.steps import retry_text
 
@@ -73,7 +68,7 @@ RunId = Annotated[str, argument("ID", "Id of the run, or of a request of `hitl a
 
 
 def start(
-    ctx: typer.Context,
+    ctx: AsPerson,
     id: Annotated[str | None, argument("ID", "Id for the run, of your choice.")] = None,
     args: Annotated[
         list[str] | None, argument("[ARG]...", "Arguments, as JSON or text. Default: the id.")
@@ -92,13 +87,10 @@ def start(
             "--stdin",
         ),
     ] = False,
-    who: Who = None,
     as_json: AsJson = False,
-    server: Server = None,
-    token: Token = None,
 ) -> None:
     """Start a run of a workflow. With the id of an existing run, prints the result of that run."""
-    settings = Settings()
+    settings = ctx.settings
     name = settings.workflow(workflow).value
     group = settings.group(group).value
     deadline_ms = parse_duration(deadline)
@@ -116,7 +108,7 @@ def start(
     else:
         given, named = read_arguments(args, kwarg, exact, no_args=no_args)
         specs = [RunSpec(id=id, workflow=name, args=given, kwargs=named)]
-    with opened(runs_of, ctx, server, token, who, settings, creates=True) as (runs, client):
+    with ctx.opened(runs_of, creates=True) as (runs, client):
         if stdin:
             every = runs.start_many(specs, group=group, deadline_ms=deadline_ms)
             _finish_many(client, every, specs, group, as_json=as_json)
@@ -130,7 +122,7 @@ def start(
             print_json(run_document(started.run, client.now()))
         else:
             print(f"run {started.run.id} {_how_started(started)}")
-            _tell_pages(runs, started, reached_gateway(ctx, server, settings))
+            _tell_pages(runs, started, ctx.gateway)
 
 
 def _tell_pages(runs: Runs, started: Started, gateway: str | None) -> None:
@@ -248,7 +240,7 @@ def tell_no_worker(client: Client, group: str, names: Sequence[str], what: str =
 
 
 def status(
-    ctx: typer.Context,
+    ctx: AtServer,
     id: Annotated[
         str | None, argument("[ID]", "Show this run with its steps.", complete=complete_run)
     ] = None,
@@ -265,14 +257,12 @@ def status(
     limit: Limit = DEFAULT_LIMIT,
     debug: Debug = False,
     as_json: AsJson = False,
-    server: Server = None,
-    token: Token = None,
 ) -> None:
     """List runs, newest first, or show one run with its steps."""
     debug = debug or bool(os.environ.get("HITL_DEBUG"))
     if state is not None and state not in RUN_COLORS:
         raise BadUsage(f"{state!r} is not a state: use one of {', '.join(RUN_COLORS)}.")
-    with opened(runs_of, ctx, server, token) as (runs, client):
+    with ctx.opened(runs_of) as (runs, client):
         if id is not None:
             tree, now = runs.steps(id), client.now()
             if as_json:
@@ -363,19 +353,17 @@ def _print_lines(lines: Sequence[Line]) -> None:
 
 
 def wait(
-    ctx: typer.Context,
+    ctx: AtServer,
     id: RunId,
     timeout: Annotated[
         str | None, value("DURATION", "Stop waiting after DURATION (exit 5). The run continues.")
     ] = None,
     as_json: AsJson = False,
-    server: Server = None,
-    token: Token = None,
 ) -> None:
     """Wait for a run to finish, and print its result as JSON."""
     timeout_s = None if timeout is None else parse_duration(timeout) / 1_000
-    settings = Settings()
-    with opened(runs_of, ctx, server, token, settings=settings) as (runs, client):
+    settings = ctx.settings
+    with ctx.opened(runs_of) as (runs, client):
         ended = _wait_showing(runs, runs.show(id), timeout_s)
         if ended.kind == "request" and ended.state == "completed":
             from hitl_cli.inbox.proof import check_proven
@@ -409,16 +397,13 @@ def _finish(run: Run, *, as_json: bool) -> None:
 
 
 def cancel(
-    ctx: typer.Context,
+    ctx: AsPerson,
     id: RunId,
     reason: Annotated[str | None, value("TEXT", "Reason, stored with the run.")] = None,
-    who: Who = None,
     as_json: AsJson = False,
-    server: Server = None,
-    token: Token = None,
 ) -> None:
     """Cancel a run and its open requests, or a request of `hitl ask`."""
-    with opened(runs_of, ctx, server, token, who) as (runs, client):
+    with ctx.opened(runs_of) as (runs, client):
         done = runs.cancel(id, reason)
         if as_json:
             print_json(run_document(done.run, client.now()))

@@ -7,14 +7,12 @@ from typing import Annotated, Literal
 import typer
 
 from hitl_cli.cli.completion import offered
-from hitl_cli.cli.context import actor_from, opened
+from hitl_cli.cli.context import AtServer, actor_from
 from hitl_cli.cli.options import (
     Args,
     AsJson,
     Group,
     Kwarg,
-    Server,
-    Token,
     Workflow,
     argument,
     family,
@@ -45,7 +43,7 @@ def _complete_schedule(ctx: typer.Context, incomplete: str) -> list[tuple[str, s
 
 @app.command()
 def add(
-    ctx: typer.Context,
+    ctx: AtServer,
     id: Annotated[str, argument("NAME", "Name for the schedule, of your choice.")],
     cron: Annotated[
         str, argument("CRON", "Cron expression in quotes: minute, hour, day of month, month, day of week.")
@@ -67,11 +65,9 @@ def add(
         value("WHICH", "Missed times to run later: last (only the last one) or all."),
     ] = "last",
     as_json: AsJson = False,
-    server: Server = None,
-    token: Token = None,
 ) -> None:
     """Add a schedule that starts a run at the times of a cron expression."""
-    settings = Settings()
+    settings = ctx.settings
     given, named = read_arguments(args, kwarg, exact, no_args=no_args)
     spec = ScheduleSpec(
         id=id,
@@ -84,7 +80,7 @@ def add(
         deadline_ms=parse_duration(deadline),
         catch_up=catch_up,
     )
-    with opened(Schedules, ctx, server, token, settings=settings, creates=True) as (schedules, client):
+    with ctx.opened(Schedules, creates=True) as (schedules, client):
         added = schedules.add(spec)
         tell_no_worker(client, spec.group, [spec.workflow], "a scheduled run")
         if as_json:
@@ -96,9 +92,9 @@ def add(
 
 
 @app.command("list")
-def list_(ctx: typer.Context, as_json: AsJson = False, server: Server = None, token: Token = None) -> None:
+def list_(ctx: AtServer, as_json: AsJson = False) -> None:
     """List the schedules by name."""
-    with opened(Schedules, ctx, server, token) as (schedules, client):
+    with ctx.opened(Schedules) as (schedules, client):
         found = schedules.list()
         now = client.now()
     if as_json:
@@ -124,13 +120,10 @@ def list_(ctx: typer.Context, as_json: AsJson = False, server: Server = None, to
 
 @app.command()
 def remove(
-    ctx: typer.Context,
-    id: Annotated[str, argument("NAME", "Name of the schedule.", complete=_complete_schedule)],
-    server: Server = None,
-    token: Token = None,
+    ctx: AtServer, id: Annotated[str, argument("NAME", "Name of the schedule.", complete=_complete_schedule)]
 ) -> None:
     """Remove a schedule. Runs that it has started continue."""
-    with opened(Schedules, ctx, server, token) as (schedules, _):
+    with ctx.opened(Schedules) as (schedules, _):
         schedules.remove(id)
     print(f"schedule {id} removed")
 

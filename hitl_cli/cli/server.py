@@ -6,22 +6,19 @@ import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from hitl_cli.cli.context import named_server
+from hitl_cli.cli.context import AtFile
 from hitl_cli.cli.logs import LogJson, say_serving, wants_json
-from hitl_cli.cli.options import Port, Server, flag, value
+from hitl_cli.cli.options import Port, flag, value
 from hitl_cli.cli.serving import listening, on_stop_signals
 from hitl_cli.client.connect import driver_of, named_trace, shown_url
 from hitl_cli.errors import BadInput, BadServer, BadUsage, Unreachable
-from hitl_cli.settings import Settings
 
 if TYPE_CHECKING:
     from hitl_cli.engine.http.app import Options
 
 
 def server(
-    ctx: typer.Context,
+    ctx: AtFile,
     host: Annotated[
         str,
         value("ADDRESS", "Address to listen on. Addresses other than localhost require --auth-publickey."),
@@ -43,10 +40,9 @@ def server(
         bool, flag("Allow the debug.* requests of the protocol, to test clients.", "--debug")
     ] = False,
     log_json: LogJson = False,
-    server: Server = None,
 ) -> None:
     """Serve the database file over HTTP, to clients and workers of any Resonate SDK."""
-    url, _ = named_server(ctx, Settings(), server, None)
+    url, _ = ctx.server()
     path = driver_of(url.value).file(url.value)
     if path is None:
         raise BadServer(

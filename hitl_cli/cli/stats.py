@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from hitl_cli.cli.context import inbox_of, opened
-from hitl_cli.cli.options import AsJson, Server, Token, value
+from hitl_cli.cli.context import AtServer, inbox_of
+from hitl_cli.cli.options import AsJson, value
 from hitl_cli.cli.output import print_json
 from hitl_cli.cli.render.table import Cell, Column, on_terminal, print_table
 from hitl_cli.format.durations import format_age, format_duration, parse_duration
@@ -29,15 +27,13 @@ EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
 def show_stats(
-    ctx: typer.Context,
+    ctx: AtServer,
     since: Annotated[str, value("DURATION", "Only decisions from the last DURATION.")] = DEFAULT_SINCE,
     as_json: AsJson = False,
-    server: Server = None,
-    token: Token = None,
 ) -> None:
     """Show how long people take to decide, and the outcomes."""
     ago_ms = parse_duration(since)
-    with opened(inbox_of, ctx, server, token) as (inbox, _):
+    with ctx.opened(inbox_of) as (inbox, _):
         found = inbox.stats(ago_ms)
     if as_json:
         print_json(stats_document(found))

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from hitl_cli.cli.context import inbox_of, opened, read_stdin
-from hitl_cli.cli.decide import Id
-from hitl_cli.cli.options import AsJson, Server, Token, Who, argument
+from hitl_cli.cli.context import AsPerson, inbox_of, read_stdin
+from hitl_cli.cli.options import AsJson, Id, argument
 from hitl_cli.cli.output import print_json
 from hitl_cli.format.terminal import printable
 from hitl_cli.requests.decision_input import MAX_COMMENT_BYTES
@@ -19,30 +16,24 @@ if TYPE_CHECKING:
 
 
 def ask_back(
-    ctx: typer.Context,
+    ctx: AsPerson,
     id: Id,
     text: Annotated[str, argument("TEXT", "The question. - reads stdin.")],
-    who: Who = None,
     as_json: AsJson = False,
-    server: Server = None,
-    token: Token = None,
 ) -> None:
     """Ask the person who asks, before you decide. The request waits for their answer."""
-    with opened(inbox_of, ctx, server, token, who) as (inbox, _):
+    with ctx.opened(inbox_of) as (inbox, _):
         _print(inbox.ask_back(id, _text(text)), "asked back by", as_json=as_json)
 
 
 def answer_back(
-    ctx: typer.Context,
+    ctx: AsPerson,
     id: Id,
     text: Annotated[str, argument("TEXT", "The answer. - reads stdin.")],
-    who: Who = None,
     as_json: AsJson = False,
-    server: Server = None,
-    token: Token = None,
 ) -> None:
     """Answer what was asked back about a request of yours. It comes back to its assignees."""
-    with opened(inbox_of, ctx, server, token, who) as (inbox, _):
+    with ctx.opened(inbox_of) as (inbox, _):
         _print(inbox.answer_back(id, _text(text)), "answered by", as_json=as_json)
 
 

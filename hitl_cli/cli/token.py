@@ -8,15 +8,14 @@ import typer
 
 from hitl_cli.auth import tokens
 from hitl_cli.cli.completion import offered
-from hitl_cli.cli.context import open_client
-from hitl_cli.cli.options import AsJson, Server, Token, argument, family, value
+from hitl_cli.cli.context import AtServer
+from hitl_cli.cli.options import AsJson, argument, family, value
 from hitl_cli.cli.output import note, print_json
 from hitl_cli.cli.render.table import Cell, Column, print_table
 from hitl_cli.format.durations import format_age, parse_duration
 from hitl_cli.format.terminal import printable
 from hitl_cli.format.times import local, local_minute
 from hitl_cli.people.actor import PERMISSIONS
-from hitl_cli.settings import Settings
 from hitl_cli.views.auth import permissions_of, token_document
 
 app = family("token", "Manage API tokens, which programs use at the gateway.")
@@ -32,7 +31,7 @@ def _complete_token(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]
 
 @app.command()
 def create(
-    ctx: typer.Context,
+    ctx: AtServer,
     person: Annotated[str, value("WHO", "Person that the token acts as.", "--as")],
     can: Annotated[
         list[str],
@@ -44,15 +43,12 @@ def create(
     ],
     expires: Annotated[str, value("DURATION", "How long the token is valid.")] = "90d",
     as_json: AsJson = False,
-    server: Server = None,
-    token: Token = None,
 ) -> None:
     """Create a token and print it. It is shown only once."""
-    settings = Settings()
     life_ms = parse_duration(expires)
-    with open_client(ctx, server, token, settings, creates=True) as client:
-        named = settings.groups().name(person)
-        made, text = tokens.create(client, named, can, life_ms=life_ms, by=settings.person().value)
+    with ctx.client(creates=True) as client:
+        named = ctx.settings.groups().name(person)
+        made, text = tokens.create(client, named, can, life_ms=life_ms, by=ctx.settings.person().value)
     if as_json:
         print_json({**token_document(made), "token": text})
         return
@@ -61,9 +57,9 @@ def create(
 
 
 @app.command("list")
-def list_(ctx: typer.Context, as_json: AsJson = False, server: Server = None, token: Token = None) -> None:
+def list_(ctx: AtServer, as_json: AsJson = False) -> None:
     """List tokens, oldest first. Secrets are never shown."""
-    with open_client(ctx, server, token) as client:
+    with ctx.client() as client:
         found = tokens.list_tokens(client)
         now = client.now()
     if as_json:
@@ -88,14 +84,10 @@ def list_(ctx: typer.Context, as_json: AsJson = False, server: Server = None, to
 
 @app.command()
 def revoke(
-    ctx: typer.Context,
-    id: Annotated[str, argument("ID", "Id of the token.", complete=_complete_token)],
-    server: Server = None,
-    token: Token = None,
+    ctx: AtServer, id: Annotated[str, argument("ID", "Id of the token.", complete=_complete_token)]
 ) -> None:
     """Revoke a token. Every gateway rejects it within seconds."""
-    settings = Settings()
-    with open_client(ctx, server, token, settings) as client:
-        fresh = tokens.revoke(client, id, by=settings.person().value)
+    with ctx.client() as client:
+        fresh = tokens.revoke(client, id, by=ctx.settings.person().value)
     shown = printable(id if len(id) <= tokens.ID_BYTES * 2 else id[5 : 5 + tokens.ID_BYTES * 2])
     print(f"token {shown} {'revoked' if fresh else 'was already revoked or expired'}")

@@ -6,8 +6,8 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 import typer
-from typer.core import TyperCommand
 
+from hitl_cli.cli.options import SharingCommand
 from hitl_cli.errors import BadUsage
 from hitl_cli.format.shell import quoted
 
@@ -27,7 +27,7 @@ _ANSWERING = {"ask": "an approval", "wait": "a run that completed"}
 """Commands whose exit code 0 means something; help must not look like it."""
 
 
-class Command(TyperCommand):
+class Command(SharingCommand):
     """A command whose help is not a success: in `hitl ask "$PROMPT" && deploy`, PROMPT may be --help."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

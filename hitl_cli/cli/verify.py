@@ -12,8 +12,8 @@ import msgspec
 import typer
 
 from hitl_cli.cli.completion import complete_promise
-from hitl_cli.cli.context import actor_from, inbox_of, ledger_of, open_client
-from hitl_cli.cli.options import AsJson, Server, Token, argument, value
+from hitl_cli.cli.context import AtServer, actor_from, inbox_of, ledger_of
+from hitl_cli.cli.options import AsJson, argument, value
 from hitl_cli.cli.output import note
 from hitl_cli.cli.render.request import proof_line
 from hitl_cli.cli.render.table import Cell, Column, print_table
@@ -43,7 +43,7 @@ type Item = Verified | Finding
 
 
 def verify(
-    ctx: typer.Context,
+    ctx: AtServer,
     what: Annotated[
         list[str] | None,
         argument(
@@ -61,11 +61,9 @@ def verify(
         value("FILE", "Check that nothing has changed since this checkpoint (repeatable)."),
     ] = None,
     as_json: AsJson = False,
-    server: Server = None,
-    token: Token = None,
 ) -> None:
     """Check who signed decisions, with the public keys of the settings. Exits 1 if one is wrong."""
-    settings = Settings()
+    settings = ctx.settings
     checkpoints = [read_checkpoint(_content(path), str(path)) for path in checkpoint or ()]
     files = [Path(name) for name in what or () if _is_file(name)]
     names = [name for name in what or () if not _is_file(name)]
@@ -79,7 +77,7 @@ def verify(
         _show(items, reports, as_json=as_json, whole=True)
         return
     actor = actor_from(settings)
-    with _telling_of_files(names), open_client(ctx, server, token, settings) as client:
+    with _telling_of_files(names), ctx.client() as client:
         inbox, ledger = inbox_of(client, actor), ledger_of(client, actor)
         groups, keys = settings.groups(), settings.checkpoint_keys
         now = client.now()

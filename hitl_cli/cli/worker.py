@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
-from hitl_cli.cli.context import named_server
+from hitl_cli.cli.context import AtServer
 from hitl_cli.cli.logs import LogJson, Metrics, observed, say, say_serving, wants_json
-from hitl_cli.cli.options import Server, Token, flag, number, value
+from hitl_cli.cli.options import flag, number, value
 from hitl_cli.cli.output import hyperlink, note
 from hitl_cli.cli.render.table import Column, colored, print_table
 from hitl_cli.client.failure import GIVEN_REASON
@@ -80,7 +80,7 @@ Lease = Annotated[
 
 
 def worker(
-    ctx: typer.Context,
+    ctx: AtServer,
     app: Apps = None,
     group: WorkersGroup = None,
     concurrency: Concurrency = 64,
@@ -94,8 +94,6 @@ def worker(
         bool,
         flag("Before an upgrade: list the open requests that this code would change, and exit.", "--check"),
     ] = False,
-    server: Server = None,
-    token: Token = None,
 ) -> None:
     """Run workflows. Press Ctrl-C to finish current steps and stop, twice to stop immediately."""
     from hitl_cli.sdk.contract import check_sdk
@@ -105,9 +103,7 @@ def worker(
     from hitl_cli.worker.process import run_worker
 
     log_json = wants_json(log_json)
-    options = worker_options(
-        ctx, app=app or [], group=group, concurrency=concurrency, lease=lease, server=server, token=token
-    )
+    options = worker_options(ctx, app=app or [], group=group, concurrency=concurrency, lease=lease)
     options = msgspec.structs.replace(
         options,
         exit_when_lost_s=None if exit_when_lost is None else parse_duration(exit_when_lost) / 1_000,
@@ -148,14 +144,7 @@ def report_changes(options: WorkerOptions, *, as_json: bool) -> None:
 
 
 def worker_options(
-    ctx: typer.Context,
-    *,
-    app: list[str],
-    group: str | None,
-    concurrency: int,
-    lease: str,
-    server: str | None,
-    token: str | None,
+    ctx: AtServer, *, app: list[str], group: str | None, concurrency: int, lease: str
 ) -> WorkerOptions:
     """Return the options of a worker, from the command line and the settings. Raises BadInput."""
     lease_ms = parse_duration(lease)
@@ -166,7 +155,7 @@ def worker_options(
 
     settings = Settings()
     live = settings.live_directory(tell_shortcomings)
-    url, chosen_token = named_server(ctx, settings, server, token)
+    url, chosen_token = ctx.server()
     if not app and settings.folder is not None:
         sys.path.insert(0, str(settings.folder))  # modules in a settings file are relative to it
     return WorkerOptions(

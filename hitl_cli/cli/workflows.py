@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import typer
-
-from hitl_cli.cli.context import opened, runs_of
-from hitl_cli.cli.options import AsJson, Server, Token
+from hitl_cli.cli.context import AtServer, runs_of
+from hitl_cli.cli.options import AsJson
 from hitl_cli.cli.output import note, print_json
 from hitl_cli.cli.render.table import Column, print_table
 from hitl_cli.format.durations import format_age
 from hitl_cli.views.runs import workflow_document
 
 
-def workflows(
-    ctx: typer.Context, as_json: AsJson = False, server: Server = None, token: Token = None
-) -> None:
+def workflows(ctx: AtServer, as_json: AsJson = False) -> None:
     """List the workflows of running workers and of recent runs."""
-    with opened(runs_of, ctx, server, token) as (runs, client):
+    with ctx.opened(runs_of) as (runs, client):
         found, now = runs.workflows(), client.now()
     if as_json:
         print_json([workflow_document(one) for one in found])

@@ -8,13 +8,13 @@ from __future__ import annotations
 import asyncio
 import hmac
 import logging
-import threading
 from typing import TYPE_CHECKING
 
 from aiohttp import web
 
 from hitl_cli.engine.http.hosts import host_of, is_loopback
 from hitl_cli.engine.http.listener import listen
+from hitl_cli.engine.http.serving_thread import ServingThread
 from hitl_cli.errors import HitlError, logged
 
 if TYPE_CHECKING:
@@ -32,11 +32,14 @@ CONNECTIONS_MAX = 64
 IDLE_S = 75.0
 """Longer than Prometheus' usual interval, so that it keeps its connection."""
 
+STOP_S = 1.0
+"""How long to wait for a scrape that is being answered."""
+
 SCRAPE_S = 8.0
 """Timeout for a scrape: less than Prometheus' own of 10 s, so that its error is ours."""
 
 
-class MetricsListener:
+class MetricsListener(ServingThread):
     """Serves from `start` to `stop`, at `url`."""
 
     def __init__(
@@ -49,42 +52,16 @@ class MetricsListener:
         self._options = options
         self._text = text
         self._away = away
-        self._ready = threading.Event()
-        self._failure: OSError | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._stop = asyncio.Event()
-        self._thread = threading.Thread(target=self._run, name="metrics", daemon=True)
-        self.url = ""
-
-    def start(self) -> None:
-        """Start, and return once it serves. Raises OSError if it cannot listen."""
-        self._thread.start()
-        self._ready.wait()
-        if self._failure is not None:
-            raise self._failure
-
-    def stop(self) -> None:
-        """Stop serving."""
-        if self._loop is not None and self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._stop.set)
-            self._thread.join(1)
+        self._ended = asyncio.Event()
+        super().__init__("metrics", self._listen, self._ended.set, STOP_S)
 
     # In the thread
 
-    def _run(self) -> None:
-        asyncio.run(self._serve())
-
-    async def _serve(self) -> None:
-        self._loop = asyncio.get_running_loop()
+    async def _listen(self, announce: Callable[[str], None]) -> None:
         http = web.Server(self._handle, access_log=None, keepalive_timeout=IDLE_S)
-        try:
-            listener, self.url = await listen(http, self._options.host, self._options.port, CONNECTIONS_MAX)
-        except OSError as error:
-            self._failure = error
-            return
-        finally:
-            self._ready.set()
-        await self._stop.wait()
+        listener, url = await listen(http, self._options.host, self._options.port, CONNECTIONS_MAX)
+        announce(url)
+        await self._ended.wait()
         listener.close()
         await http.shutdown(0)
 

@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hitl_cli.cli.context import acting, inbox_of, open_client
+from hitl_cli.cli.context import AsPerson, inbox_of
 from hitl_cli.cli.decide import signer_of
-from hitl_cli.cli.options import Matching, Server, Sign, SshKey, Token, Who, flag
+from hitl_cli.cli.options import Matching, Sign, SshKey, flag
 from hitl_cli.cli.output import is_terminal, note
 from hitl_cli.cli.pending import FIRST, SortBy, Tagged, To, asked_names, checked_word
 from hitl_cli.errors import BadUsage
 from hitl_cli.inbox.pending import RequestFilter, read_tags
 from hitl_cli.people.actor import check_person
-from hitl_cli.settings import Settings
 
 if TYPE_CHECKING:
     from hitl_cli.cli.review.session import ReviewSession
@@ -27,7 +26,7 @@ UNDRAWABLE = ("", "dumb", "unknown")
 
 
 def review(
-    ctx: typer.Context,
+    ctx: AsPerson,
     mine: Annotated[
         bool, flag("Only requests that you may answer now (the default).", "--mine", "-m")
     ] = False,
@@ -38,9 +37,6 @@ def review(
     every: Annotated[bool, flag("Include requests that only others may answer.", "--all", "-a")] = False,
     sign: Sign = False,
     key: SshKey = None,
-    who: Who = None,
-    server: Server = None,
-    token: Token = None,
 ) -> None:
     """Answer open requests one at a time with single keys. Each decision can be undone for 5 s."""
     if not is_terminal(sys.stdin, sys.stdout) or os.environ.get("TERM", "dumb").lower() in UNDRAWABLE:
@@ -54,8 +50,7 @@ def review(
     def tell(text: str) -> None:
         desk.tell(text)
 
-    settings = Settings()
-    me = acting(ctx, server, token, settings, who, via="review")
+    me = ctx.actor(via="review")
     check_person(me.person)
     wanted = RequestFilter(
         workflow=workflow,
@@ -63,13 +58,13 @@ def review(
         person=None if every and not mine else me.person,
         tags=read_tags(tags or [], "--tag"),
     )
-    signer = signer_of(settings, me, sign=sign, key=key, tell=tell, quiet=True)
+    signer = signer_of(ctx.settings, me, sign=sign, key=key, tell=tell, quiet=True)
     look = Look(me, wanted, checked_word("--sort", sort, list(FIRST)), every, signer)
-    with open_client(ctx, server, token, settings) as client:
+    with ctx.client() as client:
         # An unreachable server is reported before the screen opens.
         offered(inbox_of(client, me), look, limit=1)
     desk = ReviewSession(
-        lambda: open_client(ctx, server, token, settings),
+        ctx.client,
         look,
         draw,
         lambda: time.monotonic_ns() // 1_000_000,
