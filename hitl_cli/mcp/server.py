@@ -121,9 +121,8 @@ class _Tools:
             "history": self._history,
         }
 
-    async def list(self, context: Context, params: types.PaginatedRequestParams) -> types.ListToolsResult:
+    async def list(self, _context: Context, _params: types.PaginatedRequestParams) -> types.ListToolsResult:
         """Return the tools."""
-        del context, params
         return self._listed
 
     async def call(self, context: Context, params: types.CallToolRequestParams) -> HandlerResult:
@@ -203,32 +202,26 @@ class _Tools:
             return await self.settled(desk, id, decision)
         return _result(pending_answer(id, self._options.page(id), (await desk.show(id)).asked_back))
 
-    async def _answer_back(self, context: Context, desk: Desk, given: AnswerBackArguments) -> HandlerResult:
-        del context
+    async def _answer_back(self, _context: Context, desk: Desk, given: AnswerBackArguments) -> HandlerResult:
         await desk.answer_back(given.id, given.answer)
         return _result(pending_answer(given.id, self._options.page(given.id)))
 
-    async def _consume(self, context: Context, desk: Desk, given: ConsumeArguments) -> HandlerResult:
-        del context
+    async def _consume(self, _context: Context, desk: Desk, given: ConsumeArguments) -> HandlerResult:
         await desk.use(given.id, given.key or fresh_id())
         decision = await desk.decision(given.id, 0)
         assert decision is not None  # only an approval can be used
         return await self.settled(desk, given.id, decision)
 
-    async def _take_back(self, context: Context, desk: Desk, given: IdArguments) -> HandlerResult:
-        del context
+    async def _take_back(self, _context: Context, desk: Desk, given: IdArguments) -> HandlerResult:
         return await self.settled(desk, given.id, await desk.take_back(given.id))
 
-    async def _pending(self, context: Context, desk: Desk, given: ListArguments) -> HandlerResult:
-        del context
+    async def _pending(self, _context: Context, desk: Desk, given: ListArguments) -> HandlerResult:
         return _result(Entries([open_entry(one) for one in await desk.pending(given.limit)]))
 
-    async def _show(self, context: Context, desk: Desk, given: IdArguments) -> HandlerResult:
-        del context
+    async def _show(self, _context: Context, desk: Desk, given: IdArguments) -> HandlerResult:
         return _result(shown_request(await desk.show(given.id), self._options.page(given.id)))
 
-    async def _history(self, context: Context, desk: Desk, given: ListArguments) -> HandlerResult:
-        del context
+    async def _history(self, _context: Context, desk: Desk, given: ListArguments) -> HandlerResult:
         return _result(Entries([decided_entry(one) for one in await desk.history(given.limit)]))
 
     async def _permission(

@@ -6,6 +6,7 @@ It keeps nothing: a task is read from its request each time, so it outlives this
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,8 @@ from pydantic import Field
 from hitl_cli.errors import Conflict, HitlError, NotFound
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from mcp.server.context import ServerRequestContext
     from mcp.server.lowlevel import Server
 
@@ -56,10 +59,19 @@ def serve(
 ) -> None:
     """Serve the methods of the extension. `settled` returns what the tool returns for a decision."""
 
-    async def get(context: ServerRequestContext[Any, Any], params: TaskParams) -> dict[str, Any]:
+    @contextmanager
+    def at(context: ServerRequestContext[Any, Any]) -> Iterator[Desk]:
+        """Give the desk of a client that declared the extension. An error there is one of the protocol."""
         require_client_extension(context, EXTENSION)
-        desk, id = desk_of(context), params.task_id
         try:
+            yield desk_of(context)
+        except HitlError as error:
+            code = types.INVALID_PARAMS if isinstance(error, NotFound | Conflict) else types.INTERNAL_ERROR
+            raise MCPError(code, str(error), {"code": error.code}) from error
+
+    async def get(context: ServerRequestContext[Any, Any], params: TaskParams) -> dict[str, Any]:
+        id = params.task_id
+        with at(context) as desk:
             decision = await desk.decision(id, 0)
             shown = await desk.show(id)
             if decision is None:
@@ -67,26 +79,18 @@ def serve(
             if shown.decision is not None and shown.decision.outcome == "canceled":
                 return _task(shown, "cancelled", None)
             result = await settled(desk, id, decision)
-        except HitlError as error:
-            raise _refused(error) from error
         said = result.model_dump(by_alias=True, mode="json", exclude_none=True)
         return _task(shown, "completed", None) | {"result": said}
 
     async def update(context: ServerRequestContext[Any, Any], params: TaskParams) -> types.EmptyResult:
         """Acknowledge: a task never asks its client for anything."""
-        require_client_extension(context, EXTENSION)
-        try:
-            await desk_of(context).show(params.task_id)
-        except HitlError as error:
-            raise _refused(error) from error
+        with at(context) as desk:
+            await desk.show(params.task_id)
         return types.EmptyResult()
 
     async def cancel(context: ServerRequestContext[Any, Any], params: TaskParams) -> types.EmptyResult:
-        require_client_extension(context, EXTENSION)
-        try:
-            await desk_of(context).take_back(params.task_id)
-        except HitlError as error:
-            raise _refused(error) from error
+        with at(context) as desk:
+            await desk.take_back(params.task_id)
         return types.EmptyResult()
 
     server.extensions[EXTENSION] = {}
@@ -109,10 +113,3 @@ def _task(shown: RequestDetailsDocument, status: str, url: str | None) -> dict[s
         "ttlMs": round((end - begun).total_seconds() * 1_000),
         "pollIntervalMs": POLL_MS,
     } | (waits if status == "working" else {})
-
-
-def _refused(error: HitlError) -> MCPError:
-    """Return an error of the protocol."""
-    known = isinstance(error, NotFound | Conflict)
-    code = types.INVALID_PARAMS if known else types.INTERNAL_ERROR
-    return MCPError(code, str(error), {"code": error.code})

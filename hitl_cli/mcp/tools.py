@@ -17,6 +17,7 @@ from hitl_cli.format.validation import in_document, located
 from hitl_cli.requests.demand import stronger
 from hitl_cli.requests.question import Priority, ProofKind
 from hitl_cli.requests.question_input import Approvals, QuestionInput
+from hitl_cli.views.document import document_of
 from hitl_cli.views.pending import ThreadEntryDocument
 from hitl_cli.views.request import CommentDocument
 
@@ -382,42 +383,16 @@ def answer(shown: RequestDetailsDocument, decision: Decision[Any]) -> Answer:
 def shown_request(document: RequestDetailsDocument, url: str | None) -> Shown:
     """Return a request."""
     made = document.decision
-    return Shown(
-        id=document.id,
-        state=_state_of(document),
-        prompt=document.prompt,
-        created_at=document.created_at,
-        deadline=document.deadline,
-        to=document.to,
-        details=document.details,
-        arguments=document.arguments,
-        choices=document.choices,
-        form=document.form,
-        approvals=document.approvals,
-        approvals_by=document.approvals_by,
-        votes=document.votes,
-        votes_by=document.votes_by,
-        comments=document.comments,
-        thread=document.thread,
-        by=None if made is None else made.by,
-        choice=None if made is None else made.choice,
-        data=None if made is None or made.data is True else made.data,
-        reason=None if made is None else made.reason,
-        comment=None if made is None else made.comment,
-        url=url if made is None else None,
-    )
+    if made is None:
+        return document_of(Shown, document, state="pending", url=url)
+    said = {name: getattr(made, name) for name in ("by", "choice", "reason", "comment")}
+    data = None if made.data is True else made.data
+    return document_of(Shown, document, state=_state_of(document), data=data, **said)
 
 
 def open_entry(document: RequestSummaryDocument) -> Entry:
     """Return an open request of a list."""
-    return Entry(
-        id=document.id,
-        state="pending",
-        title=document.prompt,
-        at=document.created_at,
-        to=document.to,
-        deadline=document.deadline,
-    )
+    return document_of(Entry, document, title=document.prompt, at=document.created_at)
 
 
 def decided_entry(document: HistoryEntryDocument) -> Entry:

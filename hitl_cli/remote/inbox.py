@@ -38,7 +38,7 @@ from hitl_cli.remote.calls import (
 )
 from hitl_cli.remote.pages import read_pages
 from hitl_cli.requests.question import PLAIN
-from hitl_cli.requests.question_input import OfferInput, QuestionInput
+from hitl_cli.requests.question_input import ASKED, OfferInput, QuestionInput
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -348,30 +348,14 @@ def _as_input(
 ) -> QuestionInput:
     """Return a question as a program puts it."""
     offer = question.offer
-    return QuestionInput(
-        prompt=question.prompt,
-        id=id,
-        details=question.details,
-        arguments=question.arguments,
-        editable=question.editable,
-        form=question.form,
-        choices=question.choices,
-        to=question.to,
-        reassign=question.reassign,
-        extend=None if question.extend is None else f"{question.extend}ms",
-        approvals=question.approvals_by or question.approvals,
-        allow_self=question.allow_self,
-        deadline=f"{deadline_ms}ms",
-        valid_for=None if question.valid_for is None else f"{question.valid_for}ms",
-        once=question.once,
-        proof=question.proof,
-        on_deadline=question.on_deadline,
-        key=key,
-        priority=question.priority,
-        tags=dict(tags),
-        link=question.link,
-        digest=question.digest,
-        callback=question.callback,
-        private=question.private,
-        offer=None if offer is None else OfferInput(where=offer.where, longest=f"{offer.longest}ms"),
-    )
+    given = {
+        "id": id,
+        "key": key,
+        "tags": dict(tags),
+        "deadline": f"{deadline_ms}ms",
+        "approvals": question.approvals_by or question.approvals,
+        "extend": None if question.extend is None else f"{question.extend}ms",
+        "valid_for": None if question.valid_for is None else f"{question.valid_for}ms",
+        "offer": None if offer is None else OfferInput(where=offer.where, longest=f"{offer.longest}ms"),
+    }
+    return QuestionInput(**{name: getattr(question, name) for name in ASKED} | given)

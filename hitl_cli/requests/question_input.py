@@ -150,29 +150,18 @@ class QuestionInput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     def question(self, as_asked: Callable[[Sequence[str]], tuple[str, ...]] = tuple) -> Question:
         """Return the question; `as_asked` writes names as a request stores them."""
-        return Question(
-            prompt=self.prompt,
-            details=self.details,
-            arguments=self.arguments,
-            editable=self.editable,
-            form=self.form,
-            choices=self.choices,
-            to=as_asked(self.to),
-            reassign=self.reassign,
-            extend=self.extend_ms,
-            **quorum_of(_named_by(as_asked, self.approvals)),
-            allow_self=self.allow_self,
-            on_deadline=self.on_deadline,
-            once=self.once,
-            valid_for=self.valid_for_ms,
-            proof=self.proof,
-            priority=self.priority,
-            link=self.link,
-            digest=self.digest,
-            callback=self.callback,
-            private=self.private,
-            offer=offer_of(self.offer),
-        )
+        given = {
+            "to": as_asked(self.to),
+            "extend": self.extend_ms,
+            "valid_for": self.valid_for_ms,
+            "offer": offer_of(self.offer),
+        }
+        quorum = quorum_of(_named_by(as_asked, self.approvals))
+        return Question(**{name: getattr(self, name) for name in ASKED} | given | quorum)
+
+
+ASKED = tuple(name for name in QuestionInput.__struct_fields__ if name in Question.__struct_fields__)
+"""The fields of a request to create that its question has, too."""
 
 
 def as_used(asked: QuestionInput | Demand | None) -> tuple[Question | Demand | None, list[str]]:

@@ -10,7 +10,6 @@ from hitl_cli.views.document import document_of
 
 if TYPE_CHECKING:
     from hitl_cli.people.away import Away
-    from hitl_cli.people.groups import Absence
 
 
 class AwayDocument(Struct, frozen=True, kw_only=True):
@@ -41,8 +40,3 @@ class AbsenceDocument(Struct, frozen=True, kw_only=True):
 def away_document(away: Away) -> AwayDocument:
     """Return what is recorded of a person."""
     return document_of(AwayDocument, away)
-
-
-def absence_document(absence: Absence) -> AbsenceDocument:
-    """Return an assignee who is away."""
-    return document_of(AbsenceDocument, absence)

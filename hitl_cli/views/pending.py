@@ -11,9 +11,9 @@ from hitl_cli.client.wire import Json
 from hitl_cli.engine.records import PromiseState
 from hitl_cli.format.times import iso
 from hitl_cli.inbox.thread import ThreadEntry, ThreadKind
-from hitl_cli.requests.question import Priority, Refused
+from hitl_cli.requests.question import Priority
 from hitl_cli.views.amended import claim_fields
-from hitl_cli.views.away import AbsenceDocument, absence_document
+from hitl_cli.views.away import AbsenceDocument
 from hitl_cli.views.document import document_of
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def request_summary_document(item: RequestSummary, now: int) -> RequestSummaryDo
         known = memo["document"] = _document(item)
     age_s = max(now - item.created_at, 0) // 1_000
     back = None if item.asked_back is None else thread_entry_document(item.asked_back)
-    away = tuple(map(absence_document, item.away))
+    away = tuple(document_of(AbsenceDocument, one) for one in item.away)
     return msgspec.structs.replace(known, age_s=age_s, asked_back=back, away=away, **claim_fields(item))
 
 
@@ -134,12 +134,7 @@ def _document(item: RequestSummary) -> RequestSummaryDocument:
         has_form=asked.form is not None,
         tags=item.tags,
         replaces=asked.replaces,
-        refused=None if asked.refused is None else refused_document(asked.refused),
+        refused=None if asked.refused is None else document_of(RefusedDocument, asked.refused),
         run=item.workflow,
         workflow_name=item.function,
     )
-
-
-def refused_document(refused: Refused) -> RefusedDocument:
-    """Return an answer that could not be used."""
-    return document_of(RefusedDocument, refused)

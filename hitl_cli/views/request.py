@@ -12,7 +12,7 @@ from hitl_cli.format.times import iso
 from hitl_cli.format.urls import host_of
 from hitl_cli.people.contacts import Directory, without_contact
 from hitl_cli.proof.checking import ProofState
-from hitl_cli.requests.amendments import Amendment, AmendmentKind
+from hitl_cli.requests.amendments import AmendmentKind
 from hitl_cli.requests.editable import Change
 from hitl_cli.requests.question import Outcome, ProofKind, Question, Reassign, fields_of
 from hitl_cli.views.details import notified
@@ -206,7 +206,9 @@ def request_details_document(
     item, question = seen.item, seen.item.question
     known = {} if question is None else msgspec.to_builtins(question)
     listed = msgspec.structs.asdict(request_summary_document(item, item.now))
-    return RequestDetailsDocument(
+    return document_of(
+        RequestDetailsDocument,
+        item.asked,
         **listed
         | {
             "state": seen.promise.state,
@@ -214,30 +216,20 @@ def request_details_document(
             "prompt": known.get("prompt"),
             "readable": question is not None,
             "param": None if known else decode(seen.promise.param),
-            "details": known.get("details"),
-            "arguments": known.get("arguments"),
-            "arguments_digest": known.get("argumentsDigest"),
-            "editable": known.get("editable"),
             "valid_for_s": None if item.asked.valid_for is None else item.asked.valid_for / 1_000,
-            "once": item.asked.once,
             "used": None if seen.used is None else document_of(UseDocument, seen.used),
-            "proof": item.asked.proof,
-            "policy": item.asked.policy,
-            "reassign": item.asked.reassign,
             "extend_s": None if item.asked.extend is None else item.asked.extend / 1_000,
-            "amendments": tuple(amendment_document(one) for one in item.amendments if one.kind != "expire"),
-            "private": item.asked.private,
+            "amendments": tuple(
+                document_of(AmendmentDocument, one) for one in item.amendments if one.kind != "expire"
+            ),
             "hidden": item.hidden,
             "offer": _offer_document(item.asked),
-            "form": known.get("form"),
             "fields": [_field_document(field) for field in fields_of(item.asked)],
-            "allow_self": item.asked.allow_self,
             "on_deadline": known.get("onDeadline", "expire"),
             "escalate": [
                 EscalationDocument(at=iso(item.created_at + step.after), to=step.to)
                 for step in item.asked.escalate
             ],
-            "link": known.get("link"),
             "digest": known.get("digest"),
             "callback": None if item.asked.callback is None else host_of(item.asked.callback),
             "replaced_by": seen.replaced_by,
@@ -249,7 +241,7 @@ def request_details_document(
             "told": [_notification_document(one) for one in notified(seen)],
             "before": [step_document(node) for node in seen.before],
             "decision": None if seen.decision is None else _decision_document(seen, seen.decision),
-        }
+        },
     )
 
 
@@ -266,11 +258,6 @@ def stored_document(seen: RequestDetails, *, by_asker: bool) -> StoredDocument |
     return StoredDocument(
         promise=promise, run=None if run is None else msgspec.structs.replace(run, value=None)
     )
-
-
-def amendment_document(made: Amendment) -> AmendmentDocument:
-    """Return what was changed about a request."""
-    return document_of(AmendmentDocument, made)
 
 
 def _offer_document(question: Question) -> dict[str, Any] | None:

@@ -20,6 +20,13 @@ if TYPE_CHECKING:
     from hitl_cli.notify.messages import Message, MessageItem
     from hitl_cli.people.contacts import Directory
 
+_ASKED = (
+    *("prompt", "details", "arguments", "arguments_digest", "editable", "form", "choices"),
+    *("approvals", "approvals_by", "proof", "priority", "link"),
+)
+_KNOWN = ("url", "answer_url", "outcome", "by", "reason", "choice", "changes", "asked_back")
+"""The fields of the question, and of the message's item, that are copied."""
+
 
 async def send(message: Message, to: str, directory: Directory) -> None:
     """Post a message to a URL, signed if the settings have a secret. Raises DeliveryFailed."""
@@ -65,28 +72,10 @@ def _request_document(item: MessageItem) -> dict[str, Any]:
         "run": item.workflow,
         "workflow": item.workflow,
         "title": item.title,
-        "prompt": question.prompt,
-        "details": question.details,
-        "arguments": question.arguments,
-        "arguments_digest": question.arguments_digest,
-        "editable": question.editable,
-        "form": question.form,
-        "choices": question.choices,
+        **{name: getattr(question, name) for name in _ASKED},
         "to": question.asked_at(0),
-        "approvals": question.approvals,
-        "approvals_by": question.approvals_by,
-        "proof": question.proof,
-        "priority": question.priority,
-        "link": question.link,
         "asker": item.asker,
         "asked_at": iso(item.asked_at),
         "deadline": iso(item.deadline),
-        "url": item.url,
-        "answer_url": item.answer_url,
-        "outcome": item.outcome,
-        "by": item.by,
-        "reason": item.reason,
-        "choice": item.choice,
-        "changes": item.changes,
-        "asked_back": item.asked_back,
+        **{name: getattr(item, name) for name in _KNOWN},
     }
