@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
@@ -111,6 +111,11 @@ class Client(ABC):
 
     name: str
     """The server's URL, without secrets."""
+
+    @cached_property
+    def kept(self) -> dict[str, Any]:
+        """What modules keep of the server as long as the client is there, each under a key of its own."""
+        return {}
 
     @property
     @abstractmethod

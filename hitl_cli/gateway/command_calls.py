@@ -20,11 +20,11 @@ from hitl_cli.gateway.http_error import HttpError
 from hitl_cli.inbox import Inbox
 from hitl_cli.people.actor import PERMISSIONS
 from hitl_cli.people.contacts import without_contact
-from hitl_cli.people.groups import Groups, as_asked
+from hitl_cli.people.groups import as_asked
 from hitl_cli.proof.signing import signed_before, usable_keys
 from hitl_cli.proof.statement import asked_digest
 from hitl_cli.remote import calls
-from hitl_cli.remote.calls import CALLS, Begun, Me, Page
+from hitl_cli.remote.calls import CALLS, Begun, Me, OwnGroups, Page
 from hitl_cli.runs import Runs
 
 if TYPE_CHECKING:
@@ -241,11 +241,11 @@ def _plainly(done: Amended) -> Amended:
     return replace(done, item=_bare(done.item))
 
 
-def _own(actor: Actor) -> Groups:
+def _own(actor: Actor) -> OwnGroups:
     """Return of the settings what a person needs on their machine: themselves, and the names of groups."""
     groups = actor.groups
     key = groups.key(actor.person)
-    return Groups(
+    return OwnGroups(
         spelled={name: person for name, person in groups.spelled.items() if person == actor.person},
         groups=groups.groups,
         members={name: members & {key} for name, members in groups.members.items()},

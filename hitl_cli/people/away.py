@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary, ref
 
 import msgspec
 from msgspec import Struct
@@ -107,8 +106,7 @@ def _close(client: Client, of: str, *, below: int | None) -> bool:
         if (number := _number_of(promise.id, of)) and (below is None or number < below)
     ]
     send_all(client, list(map(closing_id, found)))
-    for known in list(_KNOWN.values()):  # those of other threads, too: who says it sees it at once
-        known.forget()
+    _Records.said += 1  # for the clients of all threads: who says it sees it at once
     return bool(found)
 
 
@@ -142,38 +140,30 @@ def _away_in(promise: Promise) -> Away | None:
 class _Records:
     """The records on a client's server. They are read again a while later, if something was committed."""
 
+    said = 0
+    """How often this process has recorded something."""
+
     def __init__(self, client: Client) -> None:
-        self._client = ref(client)  # or the client would never be collected
+        self.client = client
         self._read_at = 0.0
-        self._version: int | None = None
+        self._read: tuple[int, int | None] | None = None
         self._found: list[Away] = []
         self.made: dict[int, tuple[Groups, Groups]] = {}
         """Groups, and the same with deputies, by the identity of the first."""
 
-    @property
-    def client(self) -> Client:
-        """The client, which is there as long as it is asked."""
-        found = self._client()
-        assert found is not None
-        return found
-
     def now(self) -> list[Away]:
         """Return those that hold now, or later. Raises Unreachable."""
-        if time.monotonic() - self._read_at > FRESH_S:
-            client = self.client
-            version = client.version() if client.capabilities.serial else None
-            if not self._read_at or version is None or version != self._version:
-                self._found = _records(client)
-            self._read_at, self._version = time.monotonic(), version
+        if self._read is None or self._read[0] != _Records.said or time.monotonic() - self._read_at > FRESH_S:
+            version = self.client.version() if self.client.capabilities.serial else None
+            state = _Records.said, version
+            if version is None or state != self._read:
+                self._found = _records(self.client)
+            self._read_at, self._read = time.monotonic(), state
         return self._found
 
     def keep(self, promises: Iterable[Promise]) -> None:
         """Take what has just been read with something else."""
-        self._found, self._read_at, self._version = _aways_in(promises), time.monotonic(), None
-
-    def forget(self) -> None:
-        """Read them again when they are asked for."""
-        self._read_at = 0.0
+        self._found, self._read_at, self._read = _aways_in(promises), time.monotonic(), (_Records.said, None)
 
 
 class _Absent(Standing):
@@ -214,8 +204,6 @@ class _Absent(Standing):
         self._stands_in = by_deputy(self._away, self._groups)
 
 
-_KNOWN: WeakKeyDictionary[Client, _Records] = WeakKeyDictionary()
-
 MOST_MADE = 16
 """Groups that are kept for a client."""
 
@@ -231,9 +219,7 @@ def keep_aways(client: Client, promises: Iterable[Promise]) -> None:
 
 
 def _known(client: Client) -> _Records:
-    found = _KNOWN.get(client)
-    if found is None:
-        found = _KNOWN[client] = _Records(client)
+    found: _Records = client.kept.get(AWAY_TAG) or client.kept.setdefault(AWAY_TAG, _Records(client))
     return found
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -40,21 +41,18 @@ class Absence(Struct, frozen=True, kw_only=True):
     deputies: tuple[str, ...] = ()
 
 
-class Standing:
-    """Who is away now, and who stands in for whom: nobody."""
+class Standing(ABC):
+    """Who is away now, and who stands in for whom."""
 
     @property
+    @abstractmethod
     def away(self) -> tuple[Absence, ...]:
         """Those who are away now."""
-        return ()
 
     @property
+    @abstractmethod
     def stands_in(self) -> Mapping[str, tuple[Absence, ...]]:
         """The same by the key of each deputy."""
-        return {}
-
-
-NOBODY_AWAY = Standing()
 
 
 class Groups(Struct, frozen=True, kw_only=True):
@@ -83,19 +81,17 @@ class Groups(Struct, frozen=True, kw_only=True):
     policy: Policy = {}
     visibility: Visibility = EVERYONE
     deputies: Mapping[str, frozenset[str]] = {}
-    standing: Any = None
+    standing: Standing | None = None
 
     @property
     def away(self) -> tuple[Absence, ...]:
         """Those who are away now."""
-        found: Standing = self.standing or NOBODY_AWAY
-        return found.away
+        return () if self.standing is None else self.standing.away
 
     @property
     def stands_in(self) -> Mapping[str, tuple[Absence, ...]]:
         """Those who are away now, by the key of each of their deputies."""
-        found: Standing = self.standing or NOBODY_AWAY
-        return found.stands_in
+        return {} if self.standing is None else self.standing.stands_in
 
     def name(self, name: str) -> str:
         """Return the name of the person or group that a name means. Every name that comes in passes here.

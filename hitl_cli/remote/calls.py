@@ -6,6 +6,7 @@ new fields have defaults. Programs use the rest of the API.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -22,7 +23,7 @@ from hitl_cli.inbox.pending import RequestFilter, Sort
 from hitl_cli.inbox.request_summary import RequestSummary
 from hitl_cli.inbox.stats import Stats
 from hitl_cli.inbox.thread import ThreadEntry
-from hitl_cli.people.actor import Permission
+from hitl_cli.people.actor import Actor, Permission
 from hitl_cli.people.away import Away
 from hitl_cli.people.groups import Groups
 from hitl_cli.requests.decision_input import DecisionInput
@@ -218,12 +219,26 @@ class Page[T](Struct, frozen=True, kw_only=True):
     next: str | None
 
 
+class OwnGroups(Struct, frozen=True, kw_only=True):
+    """The names of all groups; of people, only the caller, the groups they are in and their keys."""
+
+    spelled: Mapping[str, str] = {}
+    groups: Mapping[str, str] = {}
+    members: Mapping[str, frozenset[str]] = {}
+    ssh: Mapping[str, tuple[str, ...]] = {}
+
+
 class Me(Struct, frozen=True, kw_only=True):
-    """Who calls. `groups` are the names of all groups; of people, only the caller."""
+    """Who calls."""
 
     person: str
     may: frozenset[Permission]
-    groups: Groups
+    groups: OwnGroups
+
+    def actor(self, via: Via) -> Actor:
+        """Return the caller as an actor of this process."""
+        groups = Groups(**msgspec.structs.asdict(self.groups))
+        return Actor(person=self.person, via=via, may=self.may, groups=groups)
 
 
 class Begun(Struct, frozen=True, kw_only=True):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hitl_cli.client.protocol import ProtocolRequest, ProtocolResponse
+    from hitl_cli.people.actor import Actor
     from hitl_cli.remote.calls import Via
 
 POLL_S = 2.0
@@ -53,10 +54,10 @@ class RemoteClient(Client):
         return answer.result
 
     @cached_property
-    def me(self) -> Me:
+    def me(self) -> Actor:
         """Who this is at the gateway."""
         found: Me = self.ask("me", Nothing())
-        return found
+        return found.actor("cli")
 
     @property
     def capabilities(self) -> Capabilities:

@@ -16,7 +16,6 @@ from hitl_cli.inbox.amend import CLAIM_MS, Amended
 from hitl_cli.inbox.decide import check_signs, vote_of
 from hitl_cli.inbox.inbox import Inbox
 from hitl_cli.inbox.pending import EVERYTHING
-from hitl_cli.people.actor import Actor
 from hitl_cli.proof.statement import asked_digest, statement_of
 from hitl_cli.remote.calls import (
     MOST,
@@ -70,10 +69,8 @@ class RemoteInbox(Inbox):
     def __init__(self, client: RemoteClient, via: Via = "cli") -> None:
         self._remote = client
         self._via = via
-        me = client.me
-        actor = Actor(person=me.person, via=via, may=me.may, groups=me.groups)
-        super().__init__(client, actor)
-        self.actor = actor  # the gateway knows who is away
+        super().__init__(client, client.me)
+        self.actor = msgspec.structs.replace(client.me, via=via)  # the gateway knows who is away
 
     def _ask(self, name: str, args: Any) -> Any:
         return self._remote.ask(name, args, self._via)

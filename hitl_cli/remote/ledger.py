@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from hitl_cli.ledger import Ledger
 from hitl_cli.ledger.files import ExportCheck
-from hitl_cli.people.actor import Actor
 from hitl_cli.people.groups import NO_GROUPS
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ class RemoteLedger(Ledger):
 
     def __init__(self, client: RemoteClient) -> None:
         self._remote = client
-        super().__init__(client, Actor(person=client.me.person, via="cli", may=client.me.may))
+        super().__init__(client, client.me)
 
     def verify(self, groups: Groups, since: int | None, until: int | None = None) -> Iterator[Verified]:
         """Yield what decisions are worth; `groups` are the people of these settings."""

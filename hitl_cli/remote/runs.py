@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from hitl_cli import defaults
 from hitl_cli.client.waiting import wait_until
 from hitl_cli.errors import Conflict
-from hitl_cli.people.actor import Actor
 from hitl_cli.remote.calls import Begun, Cancel, Named, Nothing, StartRuns, Steps, WantedRuns
 from hitl_cli.remote.pages import read_pages
 from hitl_cli.runs.runs import Runs, still_open
@@ -32,8 +31,7 @@ class RemoteRuns(Runs):
 
     def __init__(self, client: RemoteClient) -> None:
         self._remote = client
-        me = client.me
-        super().__init__(client, Actor(person=me.person, via="cli", may=me.may, groups=me.groups))
+        super().__init__(client, client.me)
 
     def start(
         self,
