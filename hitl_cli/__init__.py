@@ -9,11 +9,10 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from hitl_cli.authoring.workflow import workflow
-
 if TYPE_CHECKING:
     from hitl_cli.authoring.ask import Asked, PendingDecision, ask, ask_all, digest_of
     from hitl_cli.authoring.link import link_to
+    from hitl_cli.authoring.workflow import workflow
     from hitl_cli.client.wire import Vote
     from hitl_cli.errors import BadInput, HitlError, NotAllowed, NotCovered, QuestionChanged, Unproven
     from hitl_cli.python_api.hitl import AsyncHitl, Hitl
@@ -64,6 +63,7 @@ _MODULES = {
     "ask_all": "authoring.ask",
     "digest_of": "authoring.ask",
     "link_to": "authoring.link",
+    "workflow": "authoring.workflow",
 }
 
 

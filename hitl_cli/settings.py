@@ -123,7 +123,7 @@ class Setting(Struct, frozen=True):
 SERVER_DIGITS = 16
 """Digits of the hash that names a server which is not a file."""
 
-PASSWORD = re.compile(r"(?P<before>\w+://[^/?#@:]*:)(?P<password>\$\w+)(?=@)")
+_IN_URL = r"(?P<before>\w+://[^/?#@:]*:)(?P<password>\$\w+)(?=@)"
 """The beginning of a URL whose password is in an environment variable."""
 
 DEFAULT_GATEWAY = Setting("http://127.0.0.1:5001", "default")
@@ -156,7 +156,7 @@ class Settings:
         chosen = self._choose(flag, "--server", ("HITL_SERVER", "RESONATE_URL"), self._file.server)
         if chosen is not None and chosen.source == str(self._path):
             url = self.secret(chosen.value) or ""
-            if named := PASSWORD.match(url):
+            if named := re.match(_IN_URL, url):
                 password = quote(self.secret(named["password"]) or "", safe="")
                 url = named["before"] + password + url[named.end() :]
             with naming(f"server in {self._path}"):
@@ -318,7 +318,11 @@ class Settings:
     def reached(self, server: str) -> str | None:
         """Return the URL of a server's gateway: as set, or as a running one announces; None if unknown."""
         said = self.gateway()
-        return running(self.gateway_file(server)) if said is DEFAULT_GATEWAY else said.value
+        if said is not DEFAULT_GATEWAY:
+            return said.value
+        if driver_of(server).file(server) is None and not any(data_folder().glob(f"*{SUFFIX}")):
+            return None  # without the hash, whose library takes longer to load than a list
+        return running(self.gateway_file(server))
 
     def contacts(self) -> Directory:
         """Return the people, groups and their contacts, without secrets and mail settings."""
@@ -474,6 +478,8 @@ def _table_in(path: Path) -> dict[str, Any] | None:
     """Return the settings in a file, or None where it has none."""
     try:
         text = path.read_text(encoding="utf-8-sig")  # editors on Windows write a mark
+        if path.name != "hitl.toml" and not _may_have_settings(text):
+            return None
         import tomllib
 
         content = tomllib.loads(text)
@@ -485,6 +491,12 @@ def _table_in(path: Path) -> dict[str, Any] | None:
         return content
     tool = content.get("tool", {})
     return tool.get("hitl") if isinstance(tool, dict) else None
+
+
+def _may_have_settings(text: str) -> bool:
+    """Whether a pyproject.toml may have `[tool.hitl]`. To parse one takes longer than to list requests."""
+    keys = (re.sub(r"[\s\"']", "", line) for line in text.splitlines() if "tool" in line)
+    return any(key.startswith(("[tool.hitl", "[tool]", "tool.hitl", "tool=")) for key in keys)
 
 
 def convert(table: Any, path: Path) -> _FileSettings:

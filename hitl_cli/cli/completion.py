@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 COMPLETIONS = 200
 """The maximum number of ids to offer."""
 
-_WORD = re.compile(r"[\w./@][\w./@%+=:,-]*")
+_WORD = r"[\w./@][\w./@%+=:,-]*"
 
-_HARMFUL = re.compile(r"[^\w.,:;?!/+-]+")
+_HARMFUL = r"[^\w.,:;?!/+-]+"
 
-_BREAK = re.compile(r"[:=@]+")
+_BREAK = r"[:=@]+"
 """Characters that bash splits words at."""
 
 
@@ -52,7 +52,7 @@ def offered(
         if driver_of(url).exists(url):
             with gateway_at(url, token) or connect(url, token) as client:
                 return [
-                    (id, _HARMFUL.sub(" ", about).strip())
+                    (id, re.sub(_HARMFUL, " ", about).strip())
                     for id, about in look(client)
                     if id.startswith(incomplete) and needs_no_quotes(id)
                 ]
@@ -61,7 +61,7 @@ def offered(
 
 def needs_no_quotes(text: str) -> bool:
     """Whether the text means itself, unquoted, in every shell."""
-    return _WORD.fullmatch(text) is not None
+    return re.fullmatch(_WORD, text) is not None
 
 
 def complete_in_bash(complete: Callable[[], None]) -> None:
@@ -74,7 +74,7 @@ def complete_in_bash(complete: Callable[[], None]) -> None:
         return complete()
     whole: list[str] = []
     for before, word in pairwise(["", *words[: at + 1]]):
-        if _BREAK.fullmatch(before) or _BREAK.fullmatch(word):
+        if re.fullmatch(_BREAK, before) or re.fullmatch(_BREAK, word):
             whole[-1] += word
         else:
             whole.append(word)

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Protocol, TypeGuard, runtime_checkable
 from urllib.parse import quote, urlsplit
 
 from hitl_cli import plugins
-from hitl_cli.engine.trace import Trace
 from hitl_cli.errors import BadInput, BadServer, BadUsage, Unreachable
 
 if TYPE_CHECKING:
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from urllib.parse import SplitResult
 
     from hitl_cli.client.protocol import Client
+    from hitl_cli.engine.trace import Trace
 
 
 _SHOWN_OPTIONS = ("host", "port", "dbname", "user")
@@ -165,4 +165,8 @@ def file_url(path: Path) -> str:
 def named_trace() -> Trace | None:
     """Return the trace file that HITL_TRACE names; None if it is not set."""
     path = os.environ.get("HITL_TRACE")
-    return Trace(Path(path)) if path else None
+    if not path:
+        return None
+    from hitl_cli.engine.trace import Trace
+
+    return Trace(Path(path))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from operator import itemgetter
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -15,9 +15,15 @@ from hitl_cli.format.json import to_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+    from typing import Protocol
 
     from hitl_cli.client.protocol import Reader
     from hitl_cli.client.wire import Promise
+
+    class _HasId(Protocol):
+        @property
+        def id(self) -> str: ...
+
 
 type Place = tuple[int, int, str]
 """The position of a promise in a list: two numbers, then its id."""
@@ -31,11 +37,6 @@ HIDING_SIZE = 200
 
 LONGEST_CURSOR = 8_192
 """Most characters of a cursor that are read; ids can be long."""
-
-
-class _HasId(Protocol):
-    @property
-    def id(self) -> str: ...
 
 
 def page_of[T: _HasId](

@@ -19,6 +19,7 @@ import msgspec
 from hitl_cli.engine import cron
 from hitl_cli.engine.records import (
     EMPTY_VALUE,
+    ID_MAX,
     VALUE_MAX,
     CreateAction,
     FenceData,
@@ -81,9 +82,6 @@ SETTLED_BY_DEADLINE = ("resolved", "rejected_timedout")
 
 INSTANT_DIGITS = 18
 """Digits of an instant or a cursor that the store can hold, whatever they are."""
-
-ID_MAX = 4096
-"""Characters of an id, as records.Id has it; what a schedule's template makes must fit too."""
 
 
 class State(Protocol):

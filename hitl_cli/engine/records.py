@@ -14,10 +14,13 @@ from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 PROTOCOL_VERSION = "2026-04-01"
 
+ID_MAX = 4096
+"""Characters of an id; what a schedule's template makes must fit too."""
+
 type PromiseState = Literal["pending", "resolved", "rejected", "rejected_canceled", "rejected_timedout"]
 type TaskState = Literal["pending", "acquired", "suspended", "halted", "fulfilled"]
 type CatchUp = Literal["last", "all"]
-type Id = Annotated[str, Meta(min_length=1, max_length=4096, pattern=r"^[^\x00]*$")]
+type Id = Annotated[str, Meta(min_length=1, max_length=ID_MAX, pattern=r"^[^\x00]*$")]
 type Millis = Annotated[int, Meta(ge=0, le=2**62)]
 type Instant = Millis | Annotated[float, Meta(ge=0, le=2**62)]
 """A deadline or a timeout on the wire. The npm SDK can send fractions."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from typing import Any
 
@@ -24,6 +23,8 @@ def canonical(value: Any) -> bytes:
 
 def json_digest(value: Any) -> str:
     """Return the SHA-256 of the canonical form of a JSON value, in hex. Raises ValueError."""
+    import hashlib
+
     return hashlib.sha256(canonical(value)).hexdigest()
 
 

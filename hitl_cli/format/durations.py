@@ -13,12 +13,12 @@ LONGEST_MS = 100 * 366 * UNITS_MS["d"]
 type Duration = str | timedelta
 """A text like `90s`, `1h30m` or `2d`, or a timedelta."""
 
-_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdw])")
+_PART = r"(\d+(?:\.\d+)?)(ms|[smhdw])"
 
 
 def parse_duration(text: str) -> int:
     """Return the duration in ms. Raises BadInput."""
-    parts = _PART.findall(text.strip().lower())
+    parts = re.findall(_PART, text.strip().lower())
     if not parts or "".join(number + unit for number, unit in parts) != text.strip().lower():
         raise bad_duration(f"{text!r} is not a duration: write it like 90s, 1h30m or 30d.")
     exact = sum(float(number) * UNITS_MS[unit] for number, unit in parts)

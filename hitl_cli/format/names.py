@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-INVISIBLE = re.compile(
+INVISIBLE = (
     "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f"
     "\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U000e0000-\U000e0fff]"
 )
@@ -24,7 +24,7 @@ def normalized(name: str) -> str:
         return name
     import unicodedata
 
-    return " ".join(unicodedata.normalize("NFC", INVISIBLE.sub("", name)).split())
+    return " ".join(unicodedata.normalize("NFC", re.sub(INVISIBLE, "", name)).split())
 
 
 @lru_cache(4_096)

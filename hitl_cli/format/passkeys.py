@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from hashlib import sha256
 from importlib.util import find_spec
 from urllib.parse import urlsplit
 
@@ -45,6 +44,8 @@ class Passkey(Struct, frozen=True, kw_only=True):
     @property
     def fingerprint(self) -> str:
         """The fingerprint of the public key, written as OpenSSH does."""
+        from hashlib import sha256
+
         return "SHA256:" + base64.b64encode(sha256(self.key).digest()).decode().rstrip("=")
 
     @property

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-from hashlib import sha256
 
 from hitl_cli.errors import BadInput
 
@@ -39,4 +38,6 @@ def public_key(text: str) -> str:
 def fingerprint(key: str) -> str:
     """Return the fingerprint of a public key, as OpenSSH writes it."""
     blob = base64.b64decode(key.split()[1])
+    from hashlib import sha256
+
     return "SHA256:" + base64.b64encode(sha256(blob).digest()).decode().rstrip("=")

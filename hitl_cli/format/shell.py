@@ -10,10 +10,10 @@ from hitl_cli.format.terminal import printable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_PLAIN = re.compile(r"[\w@%+=:,./-]+", re.ASCII)
+_PLAIN = r"(?a)[\w@%+=:,./-]+"
 """Text that needs no quotes in any shell."""
 
-_PARTS = re.compile(r"[^'\\]+|['\\]")
+_PARTS = r"[^'\\]+|['\\]"
 """Text for single quotes, and the two characters that fish reads differently inside them."""
 
 
@@ -25,9 +25,9 @@ def quoted(text: str) -> str:
     if printable(text) != text:
         escaped = text.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n").replace("\t", "\\t")
         return f"$'{printable(escaped)}'"
-    if _PLAIN.fullmatch(text) and text[0] not in "=%":  # zsh and fish expand them there
+    if re.fullmatch(_PLAIN, text) and text[0] not in "=%":  # zsh and fish expand them there
         return text
-    parts = (f"\\{part}" if part in "'\\" else f"'{part}'" for part in _PARTS.findall(text))
+    parts = (f"\\{part}" if part in "'\\" else f"'{part}'" for part in re.findall(_PARTS, text))
     return "".join(parts) or "''"
 
 

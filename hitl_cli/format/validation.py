@@ -25,24 +25,24 @@ _KINDS = {
     "null": "nothing",
     "datetime": "a date and time, such as 2026-11-27T12:00:00Z",
 }
-_PLACE = re.compile(r" - at `(?:key in )?\$\.?(.*)`$")
-_EXPECTED = re.compile(r"Expected `(.+?)`, got `(.+?)`")
-_RANGE = re.compile(r"Expected `(int|float)` (>=|<=|>|<) (.+)")
-_LENGTH = re.compile(r"Expected `(str|array)` of length (>=|<=) (\d+)")
-_PART = re.compile(r"[^.[\]]+|\[.*?\]")
+_PLACE = r" - at `(?:key in )?\$\.?(.*)`$"
+_EXPECTED = r"Expected `(.+?)`, got `(.+?)`"
+_RANGE = r"Expected `(int|float)` (>=|<=|>|<) (.+)"
+_LENGTH = r"Expected `(str|array)` of length (>=|<=) (\d+)"
+_PART = r"[^.[\]]+|\[.*?\]"
 _BOUNDS = {">=": "at least", "<=": "at most", ">": "more than", "<": "less than"}
-_ENUM = re.compile(r"Invalid enum value (.+)")
-_UNKNOWN = re.compile(r"Object contains unknown field `(.+)`")
-_URL = re.compile(r"Expected `str` matching regex '\^https\?://.*'")
-_MISSING = re.compile(r"Object missing required field `(.+)`")
+_ENUM = r"Invalid enum value (.+)"
+_UNKNOWN = r"Object contains unknown field `(.+)`"
+_URL = r"Expected `str` matching regex '\^https\?://.*'"
+_MISSING = r"Object missing required field `(.+)`"
 
 
 def located(error: Exception) -> tuple[str, str]:
     """Return the path of the value that an error is about, and the error without it."""
     said = str(error)
-    path = found[1] if (found := _PLACE.search(said)) else ""
-    what = _PLACE.sub("", said)
-    if match := _UNKNOWN.fullmatch(what) or _MISSING.fullmatch(what):
+    path = found[1] if (found := re.search(_PLACE, said)) else ""
+    what = re.sub(_PLACE, "", said)
+    if match := re.fullmatch(_UNKNOWN, what) or re.fullmatch(_MISSING, what):
         path = within(path, match[1])
     return path, what
 
@@ -85,7 +85,7 @@ def way_to(error: msgspec.ValidationError, document: Any, shape: Any) -> list[st
 
     way: list[str | int] = []
     at = document
-    for part in _PART.findall(found[1] if (found := _PLACE.search(str(error))) else ""):
+    for part in re.findall(_PART, found[1] if (found := re.search(_PLACE, str(error))) else ""):
         if part == "[...]":
             way.append(next(filter(is_alone, at if isinstance(at, dict) else range(len(at)))))
         else:
@@ -119,33 +119,33 @@ def in_words(
     with all names, and `value` what stands there, if it is to be shown.
     """
     said = str(error)
-    place = found[1] if (found := _PLACE.search(said)) else ""
-    what = _PLACE.sub("", said)
+    place = found[1] if (found := re.search(_PLACE, said)) else ""
+    what = re.sub(_PLACE, "", said)
     shown = place if named is None else named
     where = shown or "it"
-    if match := _EXPECTED.fullmatch(what):
+    if match := re.fullmatch(_EXPECTED, what):
         given = f" ({value})" if value else ""
         kinds = _one_of(allowed) if (allowed := _allowed(shape, place)) else _kinds(match[1], table)
         return f"{where} must be {kinds}, not {_kinds(match[2], table)}{given}"
-    if match := _RANGE.fullmatch(what):
+    if match := re.fullmatch(_RANGE, what):
         given = f", not {value}" if value else ""
         return f"{where} must be {_KINDS[match[1]]}, {_BOUNDS[match[2]]} {match[3]}{given}"
-    if match := _LENGTH.fullmatch(what):
+    if match := re.fullmatch(_LENGTH, what):
         if match[2] == ">=" and match[3] == "1":
             return f"{where} must not be empty"
         unit = "characters" if match[1] == "str" else "entries"
         return f"{where} must be {_KINDS[match[1]]} of {_BOUNDS[match[2]]} {match[3]} {unit}"
-    if _URL.fullmatch(what):
+    if re.fullmatch(_URL, what):
         return f"{where} must be a URL, such as https://example.org/page"
-    if match := _ENUM.fullmatch(what):
+    if match := re.fullmatch(_ENUM, what):
         allowed = _allowed(shape, place)
         return f"{where} cannot be {match[1]}" + (f": use {_one_of(allowed)}" if allowed else "")
-    if match := _UNKNOWN.fullmatch(what):
+    if match := re.fullmatch(_UNKNOWN, what):
         known = [] if shape is None else _names(_at(shape, place))
         near = get_close_matches(match[1], known, n=1)
         hint = f" (did you mean {near[0]}?)" if near else f" (known: {', '.join(known)})" if known else ""
         return f"{f'{shown} has' if shown else 'there is'} no {field} {match[1]}{hint}"
-    if match := _MISSING.fullmatch(what):
+    if match := re.fullmatch(_MISSING, what):
         return f"{where} lacks {match[1]}"
     return f"{shown}: {what}" if shown else what
 
@@ -174,7 +174,7 @@ def _names(kind: Any) -> list[str]:
 def _at(shape: Any, place: str) -> Any:
     """Return the msgspec.inspect type at a path such as `groups.ops.members[0]`."""
     kind: Any = msgspec.inspect.type_info(shape)
-    for part in _PART.findall(place):
+    for part in re.findall(_PART, place):
         kind = _plain(kind)
         own = next((one.type for one in getattr(kind, "fields", ()) if one.encode_name == part), None)
         kind = own or getattr(kind, "value_type", None) or getattr(kind, "item_type", None)

@@ -28,7 +28,6 @@ from hitl_cli.format.stable_ids import short_stable_id
 from hitl_cli.inbox.permission import is_excluded
 from hitl_cli.people.groups import NO_GROUPS, everyone_in
 from hitl_cli.people.quorum import Voice, approvals, filled, voice_of
-from hitl_cli.proof.checking import check_vote, meets
 from hitl_cli.requests.editable import answer_form, approved_arguments, kind_of_approval
 
 if TYPE_CHECKING:
@@ -201,6 +200,8 @@ def count(item: RequestSummary, cast: Iterable[RecordedVote], groups: Groups) ->
     For a request that needs proof, votes without a good signature do not count.
     """
     if (proof := item.asked.proof) is not None:
+        from hitl_cli.proof.checking import check_vote, meets
+
         asked = (item.promise, item.run)
         cast = [one for one in cast if meets(check_vote(*asked, one.vote, groups, one.recorded_at), proof)]
     return tally(item.counted, electorate(item, groups), cast, groups)

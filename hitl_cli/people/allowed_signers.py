@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-FIELD = re.compile(r'(?:"[^"]*"|[^\s"])+')
+FIELD = r'(?:"[^"]*"|[^\s"])+'
 """A field of a line: spaces may stand in quotes."""
 
-OPTION = re.compile(r'([A-Za-z-]+)(?:="([^"]*)")?(?:,|$)')
+OPTION = r'([A-Za-z-]+)(?:="([^"]*)")?(?:,|$)'
 PATTERN_CHARS = frozenset("*?!")
 TIMES = {8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
 """Formats of an instant by their length; a Z after it means UTC."""
@@ -60,7 +60,7 @@ def _signers(path: Path, lines: list[str]) -> Iterator[AllowedSigner]:
 
 def _signer(line: str) -> AllowedSigner | None:
     """Return the signer in a line; None if it is for other purposes. Raises BadInput."""
-    fields = FIELD.findall(line)
+    fields = re.findall(FIELD, line)
     principals = tuple(filter(None, fields[0].replace('"', "").split(",")))
     options: dict[str, str] = {}
     if len(fields) > 1 and fields[1] not in KEY_TYPES:
@@ -81,11 +81,11 @@ def _signer(line: str) -> AllowedSigner | None:
 
 def _options(text: str) -> dict[str, str]:
     """Return the options of a key. Raises BadInput for those that are not supported."""
-    found = {name.lower(): value for name, value in OPTION.findall(text)}
+    found = {name.lower(): value for name, value in re.findall(OPTION, text)}
     known = {"namespaces", "valid-after", "valid-before"}
     if "cert-authority" in found:
         raise BadInput("cert-authority is not supported: name each key.")
-    if OPTION.sub("", text) or not found.keys() <= known:
+    if re.sub(OPTION, "", text) or not found.keys() <= known:
         raise BadInput(f"{text[:60]!r} has an unknown option: {', '.join(sorted(known))} are supported.")
     return found
 

@@ -19,8 +19,6 @@ from urllib.parse import quote, urlsplit
 import msgspec
 from msgspec import Struct
 
-from hitl_cli.engine.http.hosts import is_loopback
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -81,6 +79,8 @@ def running(path: Path) -> str | None:
         return None  # a file system without locks, or a file that is being written
     finally:
         os.close(file)
+    from hitl_cli.engine.http.hosts import is_loopback
+
     here = not is_loopback(urlsplit(said.url).hostname or "") or said.machine == _machine()
     return said.url if here and is_place(said.url) else None
 

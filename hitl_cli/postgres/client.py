@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, LiteralString
 
 import msgspec
 import psycopg
-from resonate_base import PROTOCOL_VERSION
 
 from hitl_cli.client.connect import shown_url
 from hitl_cli.client.protocol import (
@@ -20,14 +19,11 @@ from hitl_cli.client.protocol import (
     ProtocolResponse,
     read,
 )
-from hitl_cli.engine import cron
-from hitl_cli.engine.machine import ID_MAX
+from hitl_cli.engine.records import ID_MAX, PROTOCOL_VERSION
 from hitl_cli.engine.wall_clock import now_ms
 from hitl_cli.errors import Unreachable
-from hitl_cli.postgres import connecting
+from hitl_cli.postgres import VERSION, connecting
 from hitl_cli.postgres.errors import READ_ONLY, explained, read_only
-from hitl_cli.postgres.schedules import FIRE, firings
-from hitl_cli.postgres.schema import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -269,6 +265,8 @@ class PostgresClient(Client):
         self._ticked = time.monotonic()
         row = connection.execute("SELECT hitl.tick()::text").fetchone()
         assert row is not None
+        from hitl_cli.postgres.schedules import FIRE, firings
+
         for firing in firings(row[0], self.now()):
             connection.execute(FIRE, firing)
 
@@ -289,6 +287,8 @@ def _problem(request: ProtocolRequest) -> str | None:
         return f"id is longer than {ID_MAX} characters"
     if request.kind != "schedule.create":
         return None
+    from hitl_cli.engine import cron
+
     return cron.problem(str(request.data.get("cron", "")))
 
 
@@ -296,5 +296,7 @@ def _prepared(request: ProtocolRequest, now: int) -> ProtocolRequest:
     """Return a request with what the database cannot tell: when a schedule fires first."""
     if request.kind != "schedule.create" or _problem(request) is not None:
         return request
+    from hitl_cli.engine import cron
+
     first = cron.next_after(request.data["cron"], now)
     return ProtocolRequest(request.kind, {**request.data, "nextRunAt": first})

@@ -21,16 +21,16 @@ AWAY = ("08", "57")
 """How SQLSTATEs begin of a server that stops, starts, or ends a connection."""
 
 PREFIXES = ("connection failed: ", "connection is bad: ")
-PLACE = re.compile(r"connection to server (at|on) [^\n]*? failed: (?!FATAL)")
+PLACE = r"connection to server (at|on) [^\n]*? failed: (?!FATAL)"
 """Which server: the sentence names it."""
 
 BAD_URL = ("invalid URI query parameter", "missing key/value separator")
 """How errors begin that quote nothing secret of a URL that cannot be read."""
 
-BAD_OPTION = re.compile(r"invalid (\w+ value: |integer value |port number: )|weak sslmode |could not match ")
+BAD_OPTION = r"invalid (\w+ value: |integer value |port number: )|weak sslmode |could not match "
 """How errors of an option of the URL begin."""
 
-REFUSED = re.compile(
+REFUSED = (
     r"authentication failed|, SSL encryption$|permission denied|role .* (does not exist|is not permitted)"
 )
 """What errors say of a user that is not let in, whatever TLS does."""
@@ -47,7 +47,7 @@ def explained(error: psycopg.Error, name: str) -> HitlError:
     for prefix in PREFIXES:
         text = text.removeprefix(prefix)
     if "Multiple connection attempts" not in text:
-        text = PLACE.sub("", text, count=1)
+        text = re.sub(PLACE, "", text, count=1)
     first = text.partition("\n")[0] or type(error).__name__
     why = (first.rpartition("FATAL:")[2].strip() or first).rstrip(".")
     if error.sqlstate is None:
@@ -73,7 +73,7 @@ def _not_connected(error: psycopg.Error, why: str, text: str, name: str) -> Hitl
     if isinstance(error, psycopg.ProgrammingError):
         shown = why if why.startswith(BAD_URL) else "it is no URL for PostgreSQL"  # others quote a part of it
         return BadServer(f"the URL of {name} cannot be used: {shown}.")
-    if BAD_OPTION.match(why):
+    if re.match(BAD_OPTION, why):
         return BadServer(f"the URL of {name} cannot be used: {why}.")
     if "password authentication failed" in text or "no password supplied" in text:
         return Unreachable(
@@ -87,7 +87,7 @@ def _not_connected(error: psycopg.Error, why: str, text: str, name: str) -> Hitl
         )
     if "session is read-only" in text:
         return read_only(name)
-    if REFUSED.search(why):
+    if re.search(REFUSED, why):
         return Unreachable(f"{name} refused the user: {why}.", code="access-refused")
     if any(word in text for word in TLS) and "received invalid response" not in text:
         return Unreachable(

@@ -13,14 +13,12 @@ from psycopg import sql
 
 from hitl_cli.client.connect import shown_url
 from hitl_cli.errors import BadInput, NotDone
+from hitl_cli.postgres import VERSION
 from hitl_cli.postgres.connecting import OLDEST, check_pooler, connect
 from hitl_cli.postgres.errors import explained
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-VERSION = 2
-"""The number of the last script; a script that was released is never changed."""
 
 ROLE = "resonate_worker"
 """The role that resonate-pg makes for workers."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -52,6 +51,8 @@ class Statement(Struct, frozen=True, kw_only=True):
 
     def challenge(self) -> bytes:
         """Return what a passkey signs: the SHA-256 of these bytes."""
+        from hashlib import sha256
+
         return sha256(self.canonical()).digest()
 
 

@@ -215,3 +215,25 @@ def test_an_unknown_name_is_told_with_its_table_and_with_what_is_known(way: Way,
     assert all(field.encode_name in said for field in kind.fields)
     near = kind.fields[0].encode_name
     assert f"did you mean {near}?" in told((*way, f"{near}x"), 1)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[tool.hitl]\ngroup = 'near'\n",
+        "[ tool . \"hitl\" ]\ngroup = 'near'\n",
+        "['tool'.hitl]\ngroup = 'near'\n",
+        "[tool]\nhitl.group = 'near'\n",
+        "[tool]  # all of them\n[tool.hitl]\ngroup = 'near'\n",
+        "tool.hitl.group = 'near'\n",
+        "tool = { hitl = { group = 'near' } }\n",
+    ],
+)
+def test_a_pyproject_has_settings_however_their_table_is_written(tmp_path: Path, text: str) -> None:
+    (tmp_path / "pyproject.toml").write_text(text)
+    assert Settings({}, tmp_path).group().value == "near"
+
+
+def test_a_pyproject_without_settings_is_not_parsed(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text("[tool.other\nhitl = broken\n")
+    assert Settings({}, tmp_path).path is None
