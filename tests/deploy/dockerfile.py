@@ -131,7 +131,7 @@ def script(stages: Sequence[Stage], context: Path) -> str:
         root, env, folder = f'"$TOP/{stage.name}.root"', "", "/"
         lines.append(f"begin {stage.name}")
         for instruction, argument in stage.steps:
-            if instruction == "ENV":
+            if instruction in ("ARG", "ENV"):
                 env += f" {argument}"
             elif instruction == "WORKDIR":
                 folder = argument

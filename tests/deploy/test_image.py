@@ -35,7 +35,8 @@ def test_it_installs_what_the_lock_has_and_copies_what_docker_may_read() -> None
 
 
 def test_it_verifies_signed_decisions() -> None:
-    assert all("--extra passkeys" in run for run in _runs(BUILD) if "uv sync" in run)
+    assert "passkeys" in BUILD.last("ARG")
+    assert all("$EXTRAS" in run for run in _runs(BUILD) if "uv sync" in run)
     assert any("apt-get install" in run and "openssh-client" in run for run in _runs(LAST))
 
 

@@ -162,6 +162,9 @@ def test_every_service_is_restarted_checked_and_has_time_to_end() -> None:
     for one in (SERVICES["postgres"], OWN["gateway"], OWN["worker"]):
         assert one["restart"] == "unless-stopped"
         assert parse_duration(one["stop_grace_period"]) > STOP_S * 1_000
+    for one in SERVICES.values():
+        assert {"max-size", "max-file"} <= {*one["logging"]["options"]}
+        assert one["mem_limit"]
     for one in OWN.values():
         assert (one["read_only"], one["cap_drop"]) == (True, ["ALL"])
         assert one["depends_on"]["postgres"] == {"condition": "service_healthy"}

@@ -141,10 +141,26 @@ def test_secrets_come_from_the_environment(tmp_path: Path) -> None:
 
 
 def test_secrets_come_from_files(tmp_path: Path) -> None:
-    text = '[webhooks]\nsecret = "$SIGNING"'
+    text = """
+        oidc = { issuer = "https://login.example.org", client_id = "hitl", client_secret = "$SIGNING" }
+        webhooks.secret = "$SIGNING"
+        callbacks.secret = "$SIGNING"
+        hooks.ci.secret = "$SIGNING"
+        """
     (tmp_path / "signing").write_text(f"{SECRET}\n")
     known = directory(tmp_path, text, SIGNING_FILE=str(tmp_path / "signing"))
-    assert known.webhooks.secret == SECRET
+    assert known.oidc is not None
+    found = (
+        known.webhooks.secret,
+        known.callbacks.secret,
+        known.hooks["ci"].secret,
+        known.oidc.client_secret,
+    )
+    assert found == (SECRET,) * 4
+    (tmp_path / "hitl.toml").write_text('server = "$DATABASE_URL"')
+    (tmp_path / "url").write_text("postgresql://worker:secret@db.example.com/hitl\n")
+    given = Settings({"DATABASE_URL_FILE": str(tmp_path / "url")}, tmp_path).server().value
+    assert given == "postgresql://worker:secret@db.example.com/hitl"
     (tmp_path / "hitl.toml").write_text('server = "postgresql://worker:$PASSWORD@db.example.com/hitl"')
     (tmp_path / "password").write_text("it's/odd")
     env = {"PASSWORD_FILE": str(tmp_path / "password")}
