@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -11,9 +12,10 @@ from hitl_cli.errors import HitlError
 from hitl_cli.inbox.decide import rehearse, vote_of
 from hitl_cli.inbox.pending import RequestFilter
 from hitl_cli.inbox.request_summary import RequestSummary
+from hitl_cli.inbox.resolve import no_request
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from hitl_cli.inbox.decide import DecisionResult, Said
     from hitl_cli.inbox.inbox import Inbox
@@ -33,23 +35,35 @@ def matching(inbox: Inbox, glob: str) -> list[str]:
     return [item.id for item in inbox.list(RequestFilter(workflow=glob))[0]]
 
 
-def plan(inbox: Inbox, names: Iterable[str], said: Said, *, whole: bool = False) -> list[PlannedDecision]:
+def plan(inbox: Inbox, names: Iterable[str], said: Said) -> list[PlannedDecision]:
     """Return what a decision on each named request would do. Changes nothing.
 
-    With `whole`, names are ids. Two names of one request make one decision.
+    Two names of one request make one decision.
     """
     planned: dict[str, PlannedDecision] = {}
     for name in names:
-        one = _planned_for(inbox, name, said, whole=whole)
+        one = _planned_for(inbox, name, partial(inbox.find, name), said)
         planned.setdefault(name if one.item is None else one.item.id, one)
     return list(planned.values())
 
 
-def _planned_for(inbox: Inbox, name: str, said: Said, *, whole: bool) -> PlannedDecision:
+def plan_each(inbox: Inbox, ids: Sequence[str], said: Said) -> list[PlannedDecision]:
+    """Return what `plan` does for ids, but in a few round trips."""
+    found = inbox.among(ids)
+
+    def item_of(id: str) -> RequestSummary:
+        if id not in found:
+            raise no_request(id)
+        return found[id]
+
+    return [_planned_for(inbox, id, partial(item_of, id), said) for id in ids]
+
+
+def _planned_for(inbox: Inbox, name: str, find: Callable[[], RequestSummary], said: Said) -> PlannedDecision:
     """Return what a decision on one named request would do."""
     item: RequestSummary | None = None
     try:
-        item = inbox.find(name, whole=whole)
+        item = find()
         given = rehearse(item, inbox.actor, said, inbox.signer)
         vote = vote_of(given, inbox.actor.person, item.asked, item.now)
     except HitlError as problem:

@@ -86,12 +86,18 @@ class Failed(Struct, frozen=True):
     problem: str
 
 
+def failed_with(request: str, error: HitlError) -> Failed:
+    """Return one of many decisions that failed with an error."""
+    return Failed(request, str(error).removesuffix(" Nothing was changed."))
+
+
 class Held(Struct, frozen=True, kw_only=True):
     """A held decision. `since` is in ms since the epoch; `problem` is why it could not be made.
 
     `title` is that of the request. `many` are the ids if it is on many requests at once, `failed` those of
-    which it could not be made, at most FAILURES of `failures`. `groups` are those of the person by their
-    sign-in, which only the gateway knows that took the decision, and `credential` is what they acted with.
+    which it could not be made, at most FAILURES of `failures`; `skipped` of these are not among the ids.
+    `groups` are those of the person by their sign-in, which only the gateway knows that took the decision,
+    and `credential` is what they acted with.
     """
 
     id: str
@@ -108,6 +114,12 @@ class Held(Struct, frozen=True, kw_only=True):
     problem: str | None = None
     failed: tuple[Failed, ...] = ()
     failures: int = 0
+    skipped: int = 0
+
+    @property
+    def decided(self) -> int:
+        """On how many requests it is, without those on which it could not be made."""
+        return len(self.many) + self.skipped - self.failures
 
     @property
     def until(self) -> int:
@@ -122,6 +134,8 @@ class _Stored(Struct, frozen=True, kw_only=True, omit_defaults=True):
     title: str
     said: DecisionInput
     many: tuple[str, ...] = ()
+    failed: tuple[Failed, ...] = ()
+    skipped: int = 0
     groups: tuple[str, ...] = ()
     credential: Credential | None = None
 
@@ -160,9 +174,15 @@ def can_be_held(item: RequestSummary, now: int) -> bool:
     return item.promise.state == "pending" and item.deadline - now > LEFT_MS and not item.asked.proof
 
 
-def hold_many(client: Client, actor: Actor, items: Sequence[RequestSummary], said: DecisionInput) -> Held:
+def hold_many(
+    client: Client,
+    actor: Actor,
+    items: Sequence[RequestSummary],
+    said: DecisionInput,
+    failed: Sequence[Failed] = (),
+) -> Held:
     """Hold one decision on many requests, which can be held, and return it. See Inbox.hold_many."""
-    return _created(client, actor, said, items, tuple(item.id for item in items))
+    return _created(client, actor, said, items, tuple(item.id for item in items), failed)
 
 
 def _created(
@@ -171,6 +191,7 @@ def _created(
     said: DecisionInput,
     items: Sequence[RequestSummary],
     many: tuple[str, ...] = (),
+    failed: Sequence[Failed] = (),
 ) -> Held:
     """Create the promise of a held decision, and return it. Raises TooLarge."""
     first, now = items[0], client.now()
@@ -179,6 +200,8 @@ def _created(
         title=(first.asked.title or first.id)[:LONGEST_TITLE],
         said=said,
         many=many,
+        failed=tuple(failed[:FAILURES]),
+        skipped=len(failed),
         groups=actor.groups.joined_by(actor.person),
         credential=actor.credential,
     )
@@ -235,7 +258,8 @@ def make(client: Client, one: Held, groups: Groups, ended: Ended) -> Held:
     actor = Actor(person=one.by, via=one.via, groups=groups.with_joined(one.by, one.groups))
     if one.many:
         failed = _made_together(client, actor, one)
-        return _ended(client, one, "resolved", _Made(failed[:FAILURES], len(failed)))
+        told = _Made((*one.failed, *failed)[:FAILURES], one.skipped + len(failed))
+        return _ended(client, one, "resolved", told)
     try:
         _make_one(client, actor, one, one.request)
     except Unreachable:
@@ -268,7 +292,7 @@ def _made_together(client: Client, actor: Actor, one: Held) -> tuple[Failed, ...
             except Unreachable:
                 raise
             except HitlError as error:
-                failed.append(Failed(id, str(error)))
+                failed.append(failed_with(id, error))
     return tuple(failed)
 
 
@@ -324,8 +348,9 @@ def _held_in(promise: Promise) -> Held | None:
         credential=said.credential,
         standing=_standing_of(promise),
         problem=None if failed is None else failed.problem,
-        failed=() if made is None else made.failed,
-        failures=0 if made is None else made.failures,
+        failed=said.failed if made is None else made.failed,
+        failures=said.skipped if made is None else made.failures,
+        skipped=said.skipped,
     )
 
 

@@ -14,7 +14,15 @@ import msgspec
 from hitl_cli.client.protocol import get_promise
 from hitl_cli.errors import NotFound
 from hitl_cli.inbox.amendments import with_claims
-from hitl_cli.inbox.pending import EVERYTHING, page_of_pending, pending, sees, shown, spelled_by
+from hitl_cli.inbox.pending import (
+    EVERYTHING,
+    page_of_pending,
+    pending,
+    sees,
+    shown,
+    spelled_by,
+    summaries,
+)
 from hitl_cli.people.actor import check_person
 from hitl_cli.people.away import with_deputies
 from hitl_cli.people.callbacks import NO_CALLBACKS, endpoint_of
@@ -33,7 +41,7 @@ if TYPE_CHECKING:
     from hitl_cli.inbox.decide import DecisionResult, Said, Settling
     from hitl_cli.inbox.deferrals import Deferral, DeferredSession
     from hitl_cli.inbox.details import RequestDetails
-    from hitl_cli.inbox.held import Ended, Held
+    from hitl_cli.inbox.held import Ended, Failed, Held
     from hitl_cli.inbox.history import HistoryEntry, HistoryFilter
     from hitl_cli.inbox.open_figures import OpenFigures
     from hitl_cli.inbox.open_requests import OpenRequests
@@ -126,6 +134,13 @@ class Inbox:
         """Return a request, open or decided. Raises NotFound, BadInput (ambiguous name)."""
         item = self._complete(request, whole=whole)
         return self._as_told(with_claims(self.client, [item])[0] if item.waits else item)
+
+    def among(self, ids: Sequence[str]) -> dict[str, RequestSummary]:
+        """Return those of some requests that the actor may see, by id, in a few round trips."""
+        self.actor.require("read", request=self.actor.only)
+        found = [item for item in summaries(self.client, ids).values() if item.promise.is_blocking]
+        seen = [spelled_by(self.actor.groups, item) for item in found if sees(self._sight, item)]
+        return {item.id: self._as_told(item) for item in with_claims(self.client, seen)}
 
     def _as_told(self, item: RequestSummary) -> RequestSummary:
         """Return a request as the actor may see it; without `read`, not who is in the groups it asks."""
@@ -222,16 +237,18 @@ class Inbox:
 
         return held(self.client, self.actor, ids)
 
-    def hold_many(self, requests: Sequence[RequestSummary], said: DecisionInput) -> Held:
-        """Hold one decision on many requests, which are planned (`bulk.plan`) and can be held.
+    def hold_many(
+        self, requests: Sequence[RequestSummary], said: DecisionInput, failed: Sequence[Failed] = ()
+    ) -> Held:
+        """Hold one decision on many requests, which are planned (`bulk.plan_each`) and can be held.
 
-        Raises BadInput, TooLarge (too many of them).
+        Who looks at it is told of those that `failed` before as well. Raises BadInput, TooLarge.
         """
         from hitl_cli.inbox.held import hold_many
 
         check_person(self.actor.person)
         self.actor.require("decide", request=self.actor.only)
-        return hold_many(self.client, self.actor, requests, said)
+        return hold_many(self.client, self.actor, requests, said, failed)
 
     def undo(self, id: str, ended: Ended) -> Held:
         """Undo a held decision of the actor. Raises NotFound, and Conflict if it is too late."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import re
-from typing import TYPE_CHECKING
+import zlib
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -47,6 +50,17 @@ def lines_in(page: Page) -> list[str]:
     return re.findall(r'data-line="([^"]*)"', page.text)
 
 
+def chosen_in(page: Page) -> dict[str, Any]:
+    """Return the requests that the form of a table is about."""
+    text = page.main.partition('name="chosen" value="')[2].partition('"')[0]
+    found: dict[str, Any] = json.loads(zlib.decompress(base64.urlsafe_b64decode(text)))
+    return found
+
+
+def packed(chosen: dict[str, Any]) -> str:
+    return base64.urlsafe_b64encode(zlib.compress(json.dumps(chosen).encode())).decode()
+
+
 def settled(visited: Visited, id: str) -> Promise:
     with visited.hitl.client() as client:
         found = get_promise(client, id)
@@ -86,7 +100,8 @@ def test_what_would_happen_is_shown_and_nothing_is_decided_before_it_is_confirme
         ["data-1", "choice-1", "others-1", "signed-1", "claimed-1", "none-such"],
     )
     assert lines_in(page) == [*ready, *left_out]
-    assert re.findall(r'name="id" value="([^"]*)"', page.main) == ready
+    assert list(chosen_in(page)["asked"]) == ready
+    assert chosen_in(page)["left"] == left_out
     for text in (
         "Restart it?",
         "asker",
@@ -129,7 +144,8 @@ def test_rejections_have_one_reason(visited: Visited) -> None:
 def test_without_a_selection_with_too_many_and_from_another_site_nothing_happens(visited: Visited) -> None:
     browser = Browser(visited.address)
     assert send(browser, [], verdict="approve").heading == "Nothing to approve"
-    assert send(browser, [f"x-{n}" for n in range(201)], verdict="approve", confirm="1").status == 400
+    assert send(browser, [], chosen=packed({"asked": {f"x-{n}": "" for n in range(5_001)}})).status == 400
+    assert send(browser, [], verdict="approve", chosen="xyz", confirm="1").status == 400
     put(visited.hitl, "csrf-1", Question(prompt="?"))
     forged = {"csrf": "x", "id": "csrf-1", "verdict": "approve", "confirm": "1"}
     assert browser.post("/many", forged).status == 403
@@ -166,19 +182,42 @@ def test_only_what_the_table_showed_is_decided(visited: Visited) -> None:
     for id in ("swap-1", "swap-2", "swap-30"):
         put(visited.hitl, id, Question(prompt=f"{id}?"))
     browser = Browser(visited.address)
-    table = send(browser, ["swap-1", "swap-2"], verdict="approve").main
-    shown = dict(re.findall(r'name="(asked:[^"]*)" value="([^"]+)"', table))
-    assert list(shown) == ["asked:swap-1", "asked:swap-2"]
-    shown["asked:swap-2"] = shown["asked:swap-1"]  # it asks something else by now
-    ids = ["swap-1", "swap-2", "swap-3"]  # the last has been deleted; another id begins so
-    page = send(browser, ids, verdict="approve", confirm="1", **shown)
+    asked = chosen_in(send(browser, ["swap-1", "swap-2"], verdict="approve"))["asked"]
+    assert list(asked) == ["swap-1", "swap-2"]
+    asked |= {"swap-2": asked["swap-1"]}  # it asks something else by now
+    asked |= {"swap-3": ""}  # it has been deleted; another id begins so
+    chosen = packed({"asked": asked, "left": ["swap-30"]})
+    page = send(browser, [], verdict="approve", confirm="1", chosen=chosen)
     assert page.heading == "1 request approved"
-    assert lines_in(page) == ids
+    assert lines_in(page) == ["swap-1", "swap-2", "swap-3"]
     assert [state(visited, id) for id in ("swap-1", "swap-2", "swap-30")] == [
         "resolved",
         "pending",
         "pending",
     ]
+
+
+def test_all_that_the_inbox_lists_are_decided_over_pages_of_a_table(visited: Visited) -> None:
+    with visited.hitl.client() as client:
+        asker = Inbox(client, Actor(person="asker", via="cli"))
+        for n in range(130):
+            to = ("lead",) if n < 10 else ()
+            asker.ask(Question(prompt=f"All {n}?", to=to), id=f"all-{n:03}", deadline_ms=3_600_000)
+    browser = Browser(visited.address)
+    assert 'name="every" value="all=1&amp;q=All"' in browser.get("/?all=1&q=All").main
+    page = send(browser, [], every="all=1&q=All", verdict="approve")
+    assert (page.heading, len(lines_in(page))) == ("Approve 120 requests?", 100)
+    chosen = {"chosen": page.main.partition('name="chosen" value="')[2].partition('"')[0]}
+    with visited.hitl.client() as client:
+        decide(client, "all-010", rejection(by="lead", via="cli", reason="no"))
+    page = send(browser, [], verdict="approve", page="2", text="typed", **chosen)
+    assert (page.heading, len(lines_in(page))) == ("Approve 119 requests?", 20)
+    assert lines_in(page)[-1] == "all-010"  # left out after those to approve
+    assert "typed</textarea>" in page.main
+    page = send(browser, [], verdict="approve", confirm="1", **chosen)
+    assert page.heading == "119 requests approved"
+    assert state(visited, "all-000") == "pending"
+    assert state(visited, "all-129") == "resolved"
 
 
 def test_what_no_page_sends_is_ignored(visited: Visited) -> None:

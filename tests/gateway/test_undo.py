@@ -123,6 +123,28 @@ def test_any_gateway_shows_and_undoes_it(visited: Visited) -> None:
         other.stop()
 
 
+def test_many_are_held_and_undone_together_and_one_that_has_changed_is_told(visited: Visited) -> None:
+    ask(visited.hitl, "m-1", "m-2", "m-3")
+    put(visited.hitl, "m-4", Question(prompt="May m-4?"), deadline_ms=5_000)
+    browser = looking(visited, "m")
+    form = [("csrf", browser.get("/?q=m-").csrf), ("verdict", "approve")]
+    table = browser.post("/many", [*form, ("every", "q=m-")])
+    assert table.heading == "Approve 3 requests?"
+    assert "deadline is within seconds" in table.main
+    chosen = table.main.partition('name="chosen" value="')[2].partition('"')[0]
+    with visited.hitl.client() as client:
+        decide(client, "m-2", rejection(by="lead", via="cli", reason="no"))
+    assert browser.post("/many", [*form, ("chosen", chosen), ("confirm", "1")]).headers["Location"] == "/"
+    page = browser.get("/?q=m-")
+    assert "You approved 2 requests" in " ".join(page.main.split())
+    assert "1 request could not be decided" in page.main
+    assert "recorded in a moment" in browser.get("/r/m-3").main
+    undone = browser.post("/r/m-1", [*form[:1], ("verdict", "undo"), ("held", held_in(page.text))])
+    assert undone.headers["Location"] == "/"
+    assert "Nothing was decided" in browser.get("/?q=m-").main
+    assert is_open(visited, "m-1")
+
+
 def test_a_gateway_without_undo_records_at_once(hitl: Hitl) -> None:
     ask(hitl, "u-1")
     plain = Visited(hitl, undo=False)

@@ -17,7 +17,7 @@ from hitl_cli.client.wire import audit_of
 from hitl_cli.engine.backup import back_up
 from hitl_cli.errors import Conflict, NotAllowed, NotFound
 from hitl_cli.inbox import Inbox
-from hitl_cli.inbox.held import DUE_MS, HELD_TAG, LEFT_MS, LOST_MS, PREFIX, Held, make_left
+from hitl_cli.inbox.held import DUE_MS, HELD_TAG, LEFT_MS, LOST_MS, PREFIX, Failed, Held, make_left
 from hitl_cli.people.actor import Actor, Credential
 from hitl_cli.people.contacts import Directory
 from hitl_cli.people.groups import NO_GROUPS, Groups
@@ -214,6 +214,27 @@ def test_what_a_restored_backup_has_is_made_only_if_it_is_fresh(hitl: Hitl, tmp_
         with connect_at(f"sqlite:///{file}", lambda late=later_ms: now[0] + late) as client:  # type: ignore[misc]
             make_left(client, NO_GROUPS, why_ended)
             assert request(client, "backup-2").state == state
+
+
+def test_one_decision_on_many_is_made_on_each_and_says_of_which_it_could_not_be_made(client: Client) -> None:
+    ids = [f"many-{n}" for n in range(5)]
+    for id in ids[:4]:
+        ask(client, id)
+    ask(client, ids[4], approvals=2)
+    every = of(client).among([*ids, "none"])
+    assert list(every) == ids
+    one = of(client).hold_many(list(every.values()), YES, [Failed("many-x", "it has changed.")])
+    assert (one.standing, one.decided, one.failures) == ("held", 5, 1)
+    decide(client, ids[1], rejection(by="lead", via="cli", reason="no"))
+    decide(client, ids[2], approval(by="reviewer", via="web"))  # as by a process that died meanwhile
+    made = of(client).make_held(one, why_ended)
+    assert (made.standing, made.decided, made.failures) == ("made", 4, 2)
+    assert [failed.request for failed in made.failed] == ["many-x", ids[1]]
+    states = [request(client, id).state for id in ids]
+    assert states == ["resolved", "rejected", "resolved", "resolved", "pending"]
+    assert audit_of(request(client, ids[0])).by == "reviewer"
+    with pytest.raises(Conflict):
+        of(client).undo(one.id, why_ended)
 
 
 def test_what_is_no_id_of_a_held_decision_names_none(client: Client) -> None:

@@ -45,9 +45,14 @@ class Told(Struct, frozen=True, kw_only=True):
     now: int = 0
 
     @property
+    def latest(self) -> Held | None:
+        """The latest decision."""
+        return self.every[-1] if self.every else None
+
+    @property
     def last(self) -> Held | None:
         """The latest decision, unless it was undone or failed."""
-        last = self.every[-1] if self.every else None
+        last = self.latest
         return last if last is not None and last.standing in ("held", "made") else None
 
     @property

@@ -119,13 +119,18 @@ def look_in(query: Mapping[str, str]) -> Look:
     )
 
 
+def look_of(query: str) -> Look:
+    """Return the look of a query's text (`Look.query`). Invalid parts are ignored."""
+    return look_in({name: texts[0] for name, texts in parse_qs(query).items()})
+
+
 def remembered(request: Request, visitor: Visitor) -> Look:
     """Return the look that a visitor's browser remembers, on its first page; else the default."""
     gateway = gateway_of(request)
     mark, dot, query = gateway.cookies.get(request, gateway.cookies.look).partition("~")
     if not dot or not gateway.access.is_keep_mark(mark, visitor.person, _SUBJECT):
         return Look()
-    return look_in({name: texts[0] for name, texts in parse_qs(query).items()})
+    return look_of(query)
 
 
 def remember(request: Request, response: StreamResponse, visitor: Visitor, look: Look) -> None:

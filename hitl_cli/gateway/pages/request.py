@@ -191,7 +191,7 @@ async def _undo(
     gateway.access.check_csrf(visitor, form_text(form, "csrf"))
     own = form_text(form, "held")
     undone = await gateway.inbox(visitor.actor, lambda inbox: inbox.undo(own, why_ended))
-    where = f"{address_of(undone.request)}?{urlencode({'undone': undone.id})}"
+    where = HOME if undone.many else f"{address_of(undone.request)}?{urlencode({'undone': undone.id})}"
     return web.Response(status=SEE_OTHER, headers={"Location": where})
 
 

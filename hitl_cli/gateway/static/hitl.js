@@ -377,14 +377,16 @@
     const all = $("[data-all]", many), picks = () => $$('.pick input[type="checkbox"]');
     all.hidden = false;
     const pick = () => {
-      const chosen = picks().filter((one) => one.checked).length;
-      many.hidden = !chosen;
-      $("[data-picked]", many).textContent = `${counted(chosen, "request")} selected`;
+      const chosen = picks().filter((one) => one.checked).length, every = $('[name="every"]', many)?.checked;
+      many.hidden = !chosen && !every;
+      $("[data-picked]", many).textContent = every ? `${$("#total").textContent} selected` : `${counted(chosen, "request")} selected`;
       $("input", all).checked = chosen === picks().length;
     };
-    document.addEventListener("change", (event) => {
-      if ($("input", all) === event.target) for (const one of picks()) one.checked = event.target.checked;
-      if (event.target.closest(".pick, [data-all]")) pick();
+    document.addEventListener("change", ({ target }) => {
+      const every = $('[name="every"]', many);
+      if (target === $("input", all) || target === every) for (const one of picks()) one.checked = target.checked;
+      if (every && target !== every && !target.checked && target.closest(".pick, [data-all]")) every.checked = false;
+      if (target.closest(".pick, .many")) pick();
     });
     addEventListener("pageshow", pick);
     picked = pick;
