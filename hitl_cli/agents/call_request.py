@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import nullcontext
 from inspect import isawaitable
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
@@ -20,29 +20,13 @@ from hitl_cli.requests.decision import Decision
 from hitl_cli.requests.question import Question, sensible
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Sequence
+    from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
-    from hitl_cli.requests.question import Priority, ProofKind, Reassign
+    from hitl_cli.requests.question_input import ApprovalOptions
 
 ID_CHARS = 24
 TAG_CHARS = 80
-
-
-class ApprovalOptions(TypedDict, total=False):
-    """How a tool call is asked: options of `Hitl.ask`."""
-
-    to: str | Sequence[str]
-    deadline: Duration | None
-    extend: Duration | None
-    reassign: Reassign | None
-    approvals: int | Mapping[str, int]
-    allow_self: bool
-    valid_for: Duration | None
-    once: bool
-    proof: ProofKind | None
-    priority: Priority
-    tags: Mapping[str, str]
-    link: str | None
 
 
 def options_of(
@@ -52,24 +36,14 @@ def options_of(
     return {"to": to, "deadline": deadline, **(options or {})}
 
 
-@asynccontextmanager
-async def opened(hitl: Hitl | AsyncHitl | None) -> AsyncIterator[Hitl | AsyncHitl]:
-    """Yield where to ask: what is given, or a new `AsyncHitl` that is closed in the end."""
-    if hitl is not None:
-        yield hitl
-        return
-    async with AsyncHitl() as own:
-        yield own
+def opened(hitl: Hitl | AsyncHitl | None) -> AbstractAsyncContextManager[Hitl | AsyncHitl]:
+    """Return where to ask: what is given, or a new `AsyncHitl` that is closed in the end."""
+    return AsyncHitl() if hitl is None else nullcontext(hitl)
 
 
-@contextmanager
-def opened_now(hitl: Hitl | None) -> Iterator[Hitl]:
+def opened_now(hitl: Hitl | None) -> AbstractContextManager[Hitl]:
     """Do the same with a `Hitl`."""
-    if hitl is not None:
-        yield hitl
-        return
-    with Hitl() as own:
-        yield own
+    return Hitl() if hitl is None else nullcontext(hitl)
 
 
 class FrameworkCall(Struct, frozen=True, kw_only=True):
@@ -99,7 +73,7 @@ def question(call: FrameworkCall, options: ApprovalOptions) -> dict[str, Any]:
     """Return what to ask about a call: arguments of `ask`, but its id."""
     who = as_code(call.agent) if call.agent else "An agent"
     given = call.arguments if isinstance(call.arguments, dict) else {}
-    tags = {"agent": call.framework, "tool": call.tool[:TAG_CHARS], **options.get("tags", {})}
+    tags = {"agent": call.framework, "tool": call.tool[:TAG_CHARS], **(options.get("tags") or {})}
     return {
         **options,
         "prompt": f"{who} wants to use {as_code(call.tool)}{summary_of(given)}",

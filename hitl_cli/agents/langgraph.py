@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from hitl_cli.agents.call_request import (
-    ApprovalOptions,
     FrameworkCall,
     complete,
     decisions,
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
 
     from hitl_cli.format.durations import Duration
     from hitl_cli.python_api.hitl import AsyncHitl, Hitl
+    from hitl_cli.requests.question_input import ApprovalOptions
 
 FRAMEWORK = "langgraph"
 INTERRUPTS = "__interrupt__"

@@ -14,7 +14,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hitl_cli.agents.call_request import (
-    ApprovalOptions,
     FrameworkCall,
     complete,
     decisions,
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
     from hitl_cli.format.durations import Duration
     from hitl_cli.python_api.hitl import AsyncHitl, Hitl
     from hitl_cli.requests.decision import Decision
+    from hitl_cli.requests.question_input import ApprovalOptions
 
 __all__ = ["FolderStates", "ServerStates", "States", "editable", "run_in_workflow", "run_with_approval"]
 

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from resonate.retry import RetryPolicy
 
 from hitl_cli.agents.call_request import (
-    ApprovalOptions,
     FrameworkCall,
     decisions,
     opened,
@@ -26,6 +25,7 @@ from hitl_cli.errors import extra
 from hitl_cli.format.durations import Duration
 from hitl_cli.python_api.hitl import AsyncHitl, Hitl
 from hitl_cli.requests.decision import Decision
+from hitl_cli.requests.question_input import ApprovalOptions
 from hitl_cli.sdk.pydantic_ai import durable_agent, workflow_context
 
 with extra("pydantic-ai"):

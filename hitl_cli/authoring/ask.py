@@ -14,7 +14,7 @@ import logging
 from collections.abc import Awaitable, Generator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal, NoReturn, TypedDict, Unpack, overload
+from typing import Any, Literal, NoReturn, Unpack, overload
 
 import msgspec
 from resonate.context import Context, ResonateFuture
@@ -74,7 +74,7 @@ from hitl_cli.requests.question import (
     quorum_of,
     sensible,
 )
-from hitl_cli.requests.question_input import offer_of
+from hitl_cli.requests.question_input import QuestionOptions, offer_of
 from hitl_cli.requests.use import consume_at
 from hitl_cli.rules.matching import TOOL
 from hitl_cli.sdk import context as sdk
@@ -180,33 +180,12 @@ Asked = PendingDecision
 """The name of PendingDecision before 0.2."""
 
 
-class _AskOptions(TypedDict, total=False):
+class _AskOptions(QuestionOptions, total=False):
     """The options of `ask` besides the prompt and the form."""
 
-    details: Any
-    arguments: Any
-    editable: Any
-    choices: Sequence[str]
-    to: str | Sequence[str]
-    reassign: Reassign | None
-    approvals: int | Mapping[str, int]
-    allow_self: bool
-    deadline: Duration | None
-    extend: Duration | None
-    on_deadline: OnDeadline
-    valid_for: Duration | None
-    once: bool
-    proof: ProofKind | None
     on_unproven: OnUnproven
     remind: Duration | None
     escalate: Mapping[str, str | Sequence[str]] | None
-    key: str | None
-    priority: Priority
-    tags: Mapping[str, str] | None
-    link: str | None
-    digest: Digest | None
-    offer: Mapping[str, Any] | None
-    private: Sequence[str]
     on_change: OnChange
 
 

@@ -6,7 +6,7 @@ import asyncio
 import time
 from functools import partial
 from itertools import islice, repeat
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack, overload
+from typing import TYPE_CHECKING, Any, Unpack, overload
 
 import msgspec
 from msgspec import UNSET
@@ -22,7 +22,7 @@ from hitl_cli.python_api.backend import ServerStates, Wanted, backend_of
 from hitl_cli.requests.decision import with_place, with_question
 from hitl_cli.requests.demand import MOST_ASKED, Demand, OnUnproven, ids_to_ask
 from hitl_cli.requests.question import not_askable
-from hitl_cli.requests.question_input import QuestionInput
+from hitl_cli.requests.question_input import QuestionInput, QuestionOptions
 from hitl_cli.requests.use import check_usable, consume_at
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from hitl_cli.client.wire import Json
     from hitl_cli.requests.decision import Decision
-    from hitl_cli.requests.question import Digest, Priority, ProofKind, Reassign
+    from hitl_cli.requests.question import Priority, ProofKind
     from hitl_cli.runs.run import RunSpec
     from hitl_cli.views.pending import RequestSummaryDocument
     from hitl_cli.views.request import RequestDetailsDocument
@@ -40,32 +40,11 @@ if TYPE_CHECKING:
 PLAIN_DEADLINES = ("expire", "approve", "reject")
 
 
-class AskOptions(TypedDict, total=False):
-    """The options of `Hitl.ask` besides the prompt and the form: `id`, `offer`, and those of `ask`."""
+class AskOptions(QuestionOptions, total=False):
+    """The options of `Hitl.ask` besides the prompt and the form."""
 
     id: str | None
-    details: Any
-    arguments: Any
-    editable: Any
-    choices: Sequence[str]
-    to: str | Sequence[str]
-    reassign: Reassign | None
-    approvals: int | Mapping[str, int]
-    allow_self: bool
-    deadline: Duration | None
-    extend: Duration | None
-    on_deadline: Any
-    valid_for: Duration | None
-    once: bool
-    proof: ProofKind | None
-    key: str | None
-    priority: Priority
-    tags: Mapping[str, str] | None
-    link: str | None
-    digest: Digest | None
     callback: str | None
-    offer: Mapping[str, Any] | None
-    private: Sequence[str]
 
 
 class Hitl:

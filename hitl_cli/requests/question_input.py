@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
 import msgspec
 from msgspec import Meta, Struct
@@ -28,6 +28,39 @@ from hitl_cli.requests.question import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from hitl_cli.format.durations import Duration
+
+
+class ApprovalOptions(TypedDict, total=False):
+    """How an approval is asked, whatever it is of: a tool call, or a question."""
+
+    to: str | Sequence[str]
+    reassign: Reassign | None
+    approvals: int | Mapping[str, int]
+    allow_self: bool
+    deadline: Duration | None
+    extend: Duration | None
+    valid_for: Duration | None
+    once: bool
+    proof: ProofKind | None
+    priority: Priority
+    tags: Mapping[str, str] | None
+    link: str | None
+
+
+class QuestionOptions(ApprovalOptions, total=False):
+    """The options of `ask` and `Hitl.ask` besides the prompt, the form and what only one of them has."""
+
+    details: Any
+    arguments: Any
+    editable: Any
+    choices: Sequence[str]
+    on_deadline: Any
+    key: str | None
+    digest: Digest | None
+    offer: Mapping[str, Any] | None
+    private: Sequence[str]
 
 
 class OfferInput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
