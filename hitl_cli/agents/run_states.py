@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import quote
 
+from hitl_cli.format.private_files import write_private
 from hitl_cli.python_api.backend import ServerStates
 
 if TYPE_CHECKING:
@@ -42,11 +42,7 @@ class FolderStates:
 
     def save(self, run: str, state: str) -> None:
         """Keep the state of a run. See States."""
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        new = self._file(run).with_suffix(f".{os.getpid()}")
-        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            file.write(state)
-        new.replace(self._file(run))
+        write_private(self._file(run), state.encode())
 
     def forget(self, run: str) -> None:
         """Remove the state of a run. See States."""

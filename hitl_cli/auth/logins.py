@@ -7,7 +7,6 @@ in the list, which nobody else can read.
 from __future__ import annotations
 
 import os
-import secrets
 import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from hitl_cli.errors import BadInput
+from hitl_cli.format.private_files import write_private
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -138,12 +138,7 @@ def _path() -> Path:
 def _write(logins: Iterable[Login]) -> None:
     """Write the logins, readable by this user alone, atomically. Raises BadInput."""
     path = _path()
-    beside = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(msgspec.json.encode(_Logins(tuple(logins))) + b"\n")
-        beside.replace(path)
+        write_private(path, msgspec.json.encode(_Logins(tuple(logins))) + b"\n")
     except OSError as error:
-        beside.unlink(missing_ok=True)
         raise BadInput(f"the login cannot be kept in {path}: {error.strerror}.", code="bad-file") from error

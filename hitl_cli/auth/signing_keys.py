@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from hitl_cli.engine.disk import folder_lock
 from hitl_cli.errors import BadInput, BadKey
+from hitl_cli.format.private_files import write_private
 from hitl_cli.format.stable_ids import stable_id
 
 if TYPE_CHECKING:
@@ -159,22 +160,8 @@ def write_keys(path: Path, keys: Keys, *, replace: bool) -> bool:
 
     Raises BadInput.
     """
-    beside = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(msgspec.json.format(msgspec.json.encode(keys), indent=2) + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            if replace:
-                beside.replace(path)
-            else:
-                os.link(beside, path)
-        except FileExistsError:
-            return False
-        finally:
-            beside.unlink(missing_ok=True)
+        content = msgspec.json.format(msgspec.json.encode(keys), indent=2) + b"\n"
+        return write_private(path, content, replace=replace)
     except OSError as error:
         raise BadKey(f"the keys cannot be stored in {path}: {error.strerror}.") from error
-    return True

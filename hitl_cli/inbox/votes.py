@@ -17,7 +17,7 @@ from hitl_cli.client.wire import (
     Vote,
     audit_in,
     child_id,
-    decode,
+    decode_as,
     encode,
     error_value,
     headers_of,
@@ -269,13 +269,11 @@ def votes_in(id: str, cast: Iterable[Promise]) -> list[RecordedVote]:
 
 def _recorded_vote_in(promise: Promise, id: str) -> RecordedVote | None:
     """Return the ballot in a promise; None if it is not valid."""
-    audit = audit_in(headers_of(promise.param))
-    try:
-        said = msgspec.convert(decode(promise.param), _Said)
-    except msgspec.ValidationError:
-        return None
+    said, audit = decode_as(promise.param, _Said), audit_in(headers_of(promise.param))
     number = promise.id.rpartition("-")[2]
-    if audit.by is None or not number.isdecimal() or promise.id != _vote_id(id, audit.by, int(number)):
+    if said is None or audit.by is None:
+        return None
+    if not number.isdecimal() or promise.id != _vote_id(id, audit.by, int(number)):
         return None
     recorded_at = said_at(promise, audit)
     vote = Vote(

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from hitl_cli.engine.http.hosts import host_of, is_loopback
-from hitl_cli.engine.http.listener import listen
+from hitl_cli.engine.http.hosts import is_here
+from hitl_cli.engine.http.listener import bearer, listen, plain
 from hitl_cli.engine.http.serving_thread import ServingThread
 from hitl_cli.errors import HitlError, logged
 
@@ -67,21 +67,19 @@ class MetricsListener(ServingThread):
 
     async def _handle(self, request: BaseRequest) -> web.Response:
         token = self._options.settings.token
-        if token is None and not is_loopback(host_of(request.host)):  # DNS rebinding
-            return _plain(421, "unknown host: use localhost.")
+        if token is None and not is_here(request.host):  # DNS rebinding
+            return plain(421, "unknown host: use localhost.")
         match request.path:
             case "/health":
-                return _plain(200, "ok")
+                return plain(200, "ok")
             case "/ready":
                 away = self._away()
-                return _plain(200, "ready") if away is None else _plain(503, self._said(away, request))
+                return plain(200, "ready") if away is None else plain(503, self._said(away, request))
             case "/metrics" if self._admits(request):
                 return await self._metrics()
             case "/metrics":
-                return _plain(
-                    401, "send the token as Authorization: Bearer …", {"WWW-Authenticate": "Bearer"}
-                )
-        return _plain(404, "not found: see /metrics, /health, /ready")
+                return plain(401, "send the token as Authorization: Bearer …", {"WWW-Authenticate": "Bearer"})
+        return plain(404, "not found: see /metrics, /health, /ready")
 
     def _said(self, away: str, request: BaseRequest) -> str:
         """Return why the server is away; only to those who may know where it is."""
@@ -89,22 +87,17 @@ class MetricsListener(ServingThread):
 
     def _admits(self, request: BaseRequest) -> bool:
         token = self._options.settings.token
-        kind, _, given = request.headers.get("Authorization", "").partition(" ")
-        return token is None or (
-            kind.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), token.encode())
-        )
+        given = bearer(request.headers)
+        if token is None or given is None:
+            return token is None
+        return hmac.compare_digest(given.encode(errors="surrogateescape"), token.encode())
 
     async def _metrics(self) -> web.Response:
         try:
             async with asyncio.timeout(SCRAPE_S):
                 return web.Response(body=await self._text(), headers=TEXT)
         except TimeoutError:
-            return _plain(503, f"the metrics could not be read within {SCRAPE_S:g} s.")
+            return plain(503, f"the metrics could not be read within {SCRAPE_S:g} s.")
         except HitlError as error:
             logger.warning("the metrics could not be read: %s", logged(error))
-            return _plain(503, "the metrics could not be read.")
-
-
-def _plain(status: int, text: str, headers: dict[str, str] | None = None) -> web.Response:
-    """Return a response with one line of text."""
-    return web.Response(status=status, text=f"{text}\n", headers=headers)
+            return plain(503, "the metrics could not be read.")

@@ -220,6 +220,7 @@ def test_the_address_shows_metrics_to_the_token_and_health_to_all() -> None:
         url = listener.url
         assert get_url(f"{url}/metrics").status == 401
         assert get_url(f"{url}/metrics", Authorization="Bearer wrong").status == 401
+        assert get_url(f"{url}/metrics", Authorization="Bearer \xff").status == 401  # not UTF-8
         known = get_url(f"{url}/metrics", Authorization="Bearer s3cret")
         assert (known.status, "hitl_runs_executing_max 64.0" in known.text) == (200, True)
         assert [get_url(f"{url}{path}").status for path in ("/health", "/ready", "/")] == [200, 200, 404]

@@ -7,11 +7,10 @@ response is sent after its commit.
 from __future__ import annotations
 
 import asyncio
-import functools
 import socket
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import msgspec
@@ -25,8 +24,8 @@ from hitl_cli.engine.debug import DebugServer
 from hitl_cli.engine.doorbell import PUSHERS
 from hitl_cli.engine.errors import EngineError
 from hitl_cli.engine.http.auth import Verifier, refusal
-from hitl_cli.engine.http.hosts import host_of, is_loopback
-from hitl_cli.engine.http.listener import connections_possible, listen
+from hitl_cli.engine.http.hosts import is_here
+from hitl_cli.engine.http.listener import bearer, connections_possible, listen, plain
 from hitl_cli.engine.http.metrics import Metrics
 from hitl_cli.engine.http.push import Pusher, PushRules
 from hitl_cli.engine.http.streams import KEEPALIVE_S, Stream, Streams
@@ -224,32 +223,33 @@ class HttpServer:
     def _request(self, message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> BaseRequest:
         loop = asyncio.get_running_loop()
         size = BODY_MAX
-        length = message.headers.get("Content-Length", "")
-        if length.isdecimal() and len(length) < NAME_MAX and int(length) > BODY_MAX and self._admits(message):
+        headers = message.headers
+        length = headers.get("Content-Length", "")
+        if length.isdecimal() and len(length) < NAME_MAX and int(length) > BODY_MAX and self._admits(headers):
             size = OVERSIZED_MAX
         return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=size)
 
     async def _handle(self, request: BaseRequest) -> StreamResponse:
         refused = self._foreign(request)
         if refused:
-            return _plain(403, refused)
+            return plain(403, refused)
         path = request.raw_path.partition("?")[0]
         if path in ("/", ""):
             if request.method != "POST":
-                return _plain(405, "POST a request's envelope here.", {"Allow": "POST"})
+                return plain(405, "POST a request's envelope here.", {"Allow": "POST"})
             return await self._answer(request)
         if request.method not in ("GET", "HEAD"):
-            return _plain(405, "only POST / takes requests", {"Allow": "GET"})
+            return plain(405, "only POST / takes requests", {"Allow": "GET"})
         match path.split("/")[1:]:
             case ["poll", group, id] if request.method == "GET":
                 return await self._poll(request, unquote(group), unquote(id))
             case ["health"]:
-                return _plain(200, "ok")
+                return plain(200, "ok")
             case ["ready"]:
                 return self._ready()
             case ["metrics"]:
                 return self._show_metrics(request)
-        return _plain(404, "not found: see POST /, /poll/{group}/{id}, /health, /ready, /metrics")
+        return plain(404, "not found: see POST /, /poll/{group}/{id}, /health, /ready, /metrics")
 
     def _foreign(self, request: BaseRequest) -> str | None:
         """Return why a request of a web page is refused; None if it is not.
@@ -264,7 +264,7 @@ class HttpServer:
         if headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin") or "Origin" in headers:
             return "requests from web pages are refused"
         host = headers.get("Host", "")
-        if not _is_here(host):
+        if not is_here(host):
             return f"unknown host {host!r}: use localhost, or start the server with authentication"
         return None
 
@@ -308,17 +308,17 @@ class HttpServer:
         malformed = decoded.known is not None and decoded.kind not in DEBUG
         verifier = self._options.verifier
         if verifier is not None:
-            claims = verifier.verify(_token_in(body) or _bearer(request), self._clock() / 1_000)
+            claims = verifier.verify(_token_in(body) or bearer(request.headers), self._clock() / 1_000)
             if claims is None or not malformed:
                 refused = refusal(claims, decoded.kind, decoded.data)
                 if refused is not None:
                     return refused
         return None if known else decoded.known
 
-    def _admits(self, request: _Headed) -> bool:
-        """Whether a request has a valid token in its HTTP header, if the server requires one."""
+    def _admits(self, headers: Mapping[str, str]) -> bool:
+        """Whether a request has a valid token in its HTTP headers, if the server requires one."""
         verifier = self._options.verifier
-        return verifier is None or verifier.verify(_bearer(request), self._clock() / 1_000) is not None
+        return verifier is None or verifier.verify(bearer(headers), self._clock() / 1_000) is not None
 
     def _refuse(self, status: int, message: str, began: float) -> web.Response:
         """Refuse a request that was not read to its end, and close the connection."""
@@ -331,18 +331,18 @@ class HttpServer:
     # Streams
 
     async def _poll(self, request: BaseRequest, group: str, id: str) -> StreamResponse:
-        if not self._admits(request):
-            return _plain(401, "unauthorized: the token is missing, invalid or expired")
+        if not self._admits(request.headers):
+            return plain(401, "unauthorized: the token is missing, invalid or expired")
         if not (_is_name(group) and _is_name(id)):
-            return _plain(
+            return plain(
                 400, f"a group and an id are 1 to {NAME_MAX} printable characters, without '/' and '@'"
             )
         if request.version < HttpVersion11:
-            return _plain(505, "a stream takes HTTP/1.1")
+            return plain(505, "a stream takes HTTP/1.1")
         if len(self._streams) >= STREAMS_MAX:
-            return _plain(503, f"there are {STREAMS_MAX} streams already")
+            return plain(503, f"there are {STREAMS_MAX} streams already")
         if self._stop.is_set():
-            return _plain(503, "the server is stopping")
+            return plain(503, "the server is stopping")
         response = web.StreamResponse(
             headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"}
         )
@@ -369,12 +369,12 @@ class HttpServer:
         try:
             self._commit_loop.server.store.data_version()
         except EngineError as error:
-            return _plain(503, str(error))
-        return _plain(200, "ready")
+            return plain(503, str(error))
+        return plain(200, "ready")
 
     def _show_metrics(self, request: BaseRequest) -> web.Response:
-        if not self._admits(request):
-            return _plain(401, "unauthorized: the token is missing, invalid or expired")
+        if not self._admits(request.headers):
+            return plain(401, "unauthorized: the token is missing, invalid or expired")
         text = self._metrics.text()
         return web.Response(body=text, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
@@ -385,14 +385,6 @@ class HttpServer:
             self._counts = self._commit_loop.server.store.waiting_counts()
             self._counted_at = moment
         return self._counts
-
-
-class _Headed(Protocol):
-    """An object with HTTP request headers."""
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """The headers by name."""
 
 
 class _AuthHead(Struct, frozen=True):
@@ -412,22 +404,6 @@ def _token_in(body: bytes) -> str | None:
         return _authorized.decode(body).head.auth
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         return None
-
-
-def _bearer(request: _Headed) -> str | None:
-    """Return the token in a request's HTTP header."""
-    kind, _, token = request.headers.get("Authorization", "").partition(" ")
-    return token.strip() if kind.lower() == "bearer" else None
-
-
-@functools.lru_cache
-def _is_here(host: str) -> bool:
-    return is_loopback(host_of(host))
-
-
-def _plain(status: int, text: str, headers: dict[str, str] | None = None) -> web.Response:
-    """Return a response with one line of text."""
-    return web.Response(status=status, text=f"{text}\n", headers=headers)
 
 
 def _is_name(text: str) -> bool:

@@ -16,6 +16,12 @@ def host_of(netloc: str) -> str:
 
 
 @lru_cache(256)
+def is_here(netloc: str) -> bool:
+    """Whether a Host header names this machine, in a way that only it can be reached by."""
+    return is_loopback(host_of(netloc))
+
+
+@lru_cache(256)
 def is_loopback(host: str) -> bool:
     """Whether a name or an address can be reached from this machine only."""
     if host == "localhost":

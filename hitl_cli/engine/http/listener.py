@@ -1,4 +1,4 @@
-"""Listening for HTTP, up to a number of connections."""
+"""Listening for HTTP, up to a number of connections; and what small servers read and answer."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ import logging
 import resource
 from typing import TYPE_CHECKING
 
+from aiohttp import web
+
 if TYPE_CHECKING:
-    from aiohttp import web
+    from collections.abc import Mapping
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +52,17 @@ async def listen(http: web.Server, host: str, port: int, connections_max: int) -
     )
     host, port = listener.sockets[0].getsockname()[:2]
     return listener, f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def plain(status: int, text: str, headers: dict[str, str] | None = None) -> web.Response:
+    """Return a response with one line of text."""
+    return web.Response(status=status, text=f"{text}\n", headers=headers)
+
+
+def bearer(headers: Mapping[str, str]) -> str | None:
+    """Return the token in the headers of a request; None without one."""
+    kind, _, token = headers.get("Authorization", "").partition(" ")
+    return token.strip() if kind.lower() == "bearer" else None
 
 
 class _Full(asyncio.Protocol):
