@@ -60,9 +60,7 @@ def _link_of(request: Request) -> Link:
     try:
         return links.link_in(request.match_info["token"], gateway.keys(), links.PROGRAM)
     except LinkInvalid:
-        if wait_ms := gateway.bad_links.count_from(request):
-            after = {"Retry-After": str(wait_ms // 1_000 + 1)}
-            raise HttpError(429, "too many invalid URLs: wait a minute, then try again.", after) from None
+        gateway.bad_links.check(request, "too many invalid URLs: wait a minute, then try again.")
         raise
 
 

@@ -204,7 +204,7 @@ async def _call(request: Request) -> web.Response:
     if name not in CALLS:
         raise NotFound(f"this gateway has no call {name!r}: it is of another version of hitl.")
     raw = read_json(await request.read(), calls.CallRequest)
-    args = read_json(bytes(raw.args), CALLS[name].args)
+    args = read_json(bytes(raw.args), CALLS[name])
     actor = replace(visitor.actor, via=raw.via)
     people = gateway.options.people
 

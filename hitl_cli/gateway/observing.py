@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -16,8 +17,10 @@ from hitl_cli.gateway.error_responses import shown_path
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from contextlib import AbstractContextManager
 
     from aiohttp.web import Request, StreamResponse
+    from opentelemetry.trace import Span
 
 logger = logging.getLogger("hitl_cli.access")
 
@@ -29,33 +32,10 @@ LEFT = 499
 async def observe(
     request: Request, handler: Callable[[Request], Awaitable[StreamResponse]]
 ) -> StreamResponse:
-    """Note how a request was answered, and how long that took."""
+    """Note how a request was answered, and how long that took; in a span of its own if traces are on."""
     began, status = time.perf_counter(), LEFT
     log_fields.context.set({})  # a connection has one context for all its requests
-    try:
-        response = await _traced(request, handler)
-        status = response.status
-    except web.HTTPException as redirect:
-        status = redirect.status
-        raise
-    finally:
-        _note(request, status, time.perf_counter() - began)
-    return response
-
-
-async def _traced(
-    request: Request, handler: Callable[[Request], Awaitable[StreamResponse]]
-) -> StreamResponse:
-    """Handle a request, in a span of its own if traces are on."""
-    tracer = tracing.current()
-    if tracer is None:
-        return await handler(request)
-    resource = request.match_info.route.resource
-    route = "" if resource is None else gateway_of(request).options.without_base(resource.canonical)
-    about = {"http.request.method": request.method, "http.route": route}
-    caller = tracing.trace_in(request.headers.get(tracing.HEADER))
-    with tracer.span(f"{request.method} {route}".strip(), about, parent=caller, serves=True) as made:
-        status = LEFT
+    with _span(request) as made:
         try:
             response = await handler(request)
             status = response.status
@@ -63,16 +43,33 @@ async def _traced(
             status = redirect.status
             raise
         finally:
-            made.set_attribute("http.response.status_code", status)
-        return response
+            if made is not None:
+                made.set_attribute("http.response.status_code", status)
+            _note(request, status, time.perf_counter() - began)
+    return response
+
+
+def _span(request: Request) -> AbstractContextManager[Span | None]:
+    """Return the span of a request; nothing if traces are off."""
+    tracer = tracing.current()
+    if tracer is None:
+        return nullcontext()
+    route = _route_of(request) or ""
+    about = {"http.request.method": request.method, "http.route": route}
+    caller = tracing.trace_in(request.headers.get(tracing.HEADER))
+    return tracer.span(f"{request.method} {route}".strip(), about, parent=caller, serves=True)
+
+
+def _route_of(request: Request) -> str | None:
+    """Return the pattern of a request's route."""
+    resource = request.match_info.route.resource
+    return None if resource is None else gateway_of(request).options.without_base(resource.canonical)
 
 
 def _note(request: Request, status: int, seconds: float) -> None:
     gateway = gateway_of(request)
     if gateway.scrape is not None and not _waits(request):
-        resource = request.match_info.route.resource
-        route = None if resource is None else gateway.options.without_base(resource.canonical)
-        gateway.scrape.metrics.request(request.method, route, status, seconds)
+        gateway.scrape.metrics.request(request.method, _route_of(request), status, seconds)
     if gateway.options.access_log:
         _log(request, status, round(seconds * 1_000))
 

@@ -7,32 +7,20 @@ new fields have defaults. Programs use the rest of the API.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 from msgspec import Struct
 
-from hitl_cli.client.protocol import Listener
-from hitl_cli.client.wire import Promise, Proof
-from hitl_cli.inbox.amend import Amended
-from hitl_cli.inbox.ask import StandaloneRequest
-from hitl_cli.inbox.decide import DecisionResult
-from hitl_cli.inbox.details import RequestDetails
-from hitl_cli.inbox.history import HistoryEntry, HistoryFilter
+from hitl_cli.client.wire import Proof
+from hitl_cli.inbox.history import HistoryFilter
 from hitl_cli.inbox.pending import RequestFilter, Sort
-from hitl_cli.inbox.request_summary import RequestSummary
-from hitl_cli.inbox.stats import Stats
-from hitl_cli.inbox.thread import ThreadEntry
 from hitl_cli.people.actor import Actor, Permission
-from hitl_cli.people.away import Away
 from hitl_cli.people.groups import Groups
 from hitl_cli.requests.decision_input import DecisionInput
 from hitl_cli.requests.question import Digest
 from hitl_cli.requests.question_input import QuestionInput
-from hitl_cli.requests.use import Use
-from hitl_cli.runs.run import Canceled, GroupName, Run, RunSpec, RunState, Started
-from hitl_cli.runs.steps import RunTree
-from hitl_cli.runs.workflows import ServedWorkflow
+from hitl_cli.runs.run import GroupName, RunSpec, RunState, Started
 
 PATH = "/commands/"
 
@@ -250,44 +238,38 @@ class Begun(Struct, frozen=True, kw_only=True):
     hint: str = ""
 
 
-class Call(Struct, frozen=True, kw_only=True):
-    """The types of a call."""
-
-    args: Any
-    result: Any
-
-
-CALLS: dict[str, Call] = {
-    "me": Call(args=Nothing, result=Me),
-    "requests": Call(args=WantedRequests, result=Page[RequestSummary]),
-    "find": Call(args=Named, result=RequestSummary),
-    "show": Call(args=Named, result=RequestDetails),
-    "decide": Call(args=Decided, result=DecisionResult),
-    "comment": Call(args=Commented, result=Promise),
-    "assign": Call(args=Assigned, result=Amended),
-    "claim": Call(args=ForTime, result=Amended),
-    "release": Call(args=Named, result=Amended),
-    "aways": Call(args=Nothing, result=list[Away]),
-    "go-away": Call(args=GoneAway, result=Away),
-    "come-back": Call(args=Someone, result=bool),
-    "ask-back": Call(args=Commented, result=ThreadEntry),
-    "answer-back": Call(args=Commented, result=ThreadEntry),
-    "extend": Call(args=ForTime, result=Amended),
-    "ask": Call(args=Put, result=StandaloneRequest),
-    "notify": Call(args=Existing, result=bool),
-    "asked": Call(args=Existing, result=StandaloneRequest),
-    "worker-notifies": Call(args=Existing, result=bool),
-    "withdraw": Call(args=Existing, result=Promise),
-    "consume": Call(args=Consumed, result=Use),
-    "silent": Call(args=Names, result=tuple[str, ...]),
-    "history": Call(args=WantedHistory, result=Page[HistoryEntry]),
-    "story": Call(args=WantedHistory, result=list[HistoryEntry]),
-    "stats": Call(args=Ago, result=Stats),
-    "start": Call(args=StartRuns, result=list[Begun]),
-    "runs": Call(args=WantedRuns, result=Page[Run]),
-    "run": Call(args=Named, result=Run),
-    "steps": Call(args=Steps, result=RunTree),
-    "workflows": Call(args=Nothing, result=list[ServedWorkflow]),
-    "cancel": Call(args=Cancel, result=Canceled),
-    "workers": Call(args=Nothing, result=list[Listener] | None),
+CALLS: dict[str, type[Struct]] = {
+    "me": Nothing,
+    "requests": WantedRequests,
+    "find": Named,
+    "show": Named,
+    "decide": Decided,
+    "comment": Commented,
+    "assign": Assigned,
+    "claim": ForTime,
+    "release": Named,
+    "aways": Nothing,
+    "go-away": GoneAway,
+    "come-back": Someone,
+    "ask-back": Commented,
+    "answer-back": Commented,
+    "extend": ForTime,
+    "ask": Put,
+    "notify": Existing,
+    "asked": Existing,
+    "worker-notifies": Existing,
+    "withdraw": Existing,
+    "consume": Consumed,
+    "silent": Names,
+    "history": WantedHistory,
+    "story": WantedHistory,
+    "stats": Ago,
+    "start": StartRuns,
+    "runs": WantedRuns,
+    "run": Named,
+    "steps": Steps,
+    "workflows": Nothing,
+    "cancel": Cancel,
+    "workers": Nothing,
 }
+"""The arguments of each call, by its name."""

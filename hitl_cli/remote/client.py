@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import time
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
 import msgspec
+from msgspec import Struct
 
 from hitl_cli.client.gateway_api import GatewayApi
 from hitl_cli.client.protocol import Capabilities, Client, Listener
 from hitl_cli.engine.wall_clock import now_ms
 from hitl_cli.errors import NotDone, Unreachable
-from hitl_cli.remote.calls import CALLS, PATH, CallRequest, CallResponse, Me, Nothing
+from hitl_cli.remote.calls import MOST, PATH, CallRequest, CallResponse, Me, Nothing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +35,7 @@ class RemoteClient(Client):
         self.name = self.api.url
         self._ahead_ms = 0
 
-    def ask(self, name: str, args: Any, via: Via = "cli") -> Any:
+    def ask[R](self, name: str, args: Struct, result: type[R], via: Via = "cli") -> R:
         """Return the result of a call. Raises HitlError, as the gateway answered it."""
         raw = self.api.send(
             "POST",
@@ -43,7 +44,7 @@ class RemoteClient(Client):
             body=CallRequest(args=msgspec.Raw(msgspec.json.encode(args)), via=via),
         )
         try:
-            answer = msgspec.json.decode(raw, type=CallResponse[CALLS[name].result])  # type: ignore[misc]
+            answer = msgspec.json.decode(raw, type=CallResponse[result])  # type: ignore[valid-type]
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise Unreachable(
                 f"{self.name} answered what this version of hitl cannot read ({error}): use the gateway's"
@@ -56,8 +57,7 @@ class RemoteClient(Client):
     @cached_property
     def me(self) -> Actor:
         """Who this is at the gateway."""
-        found: Me = self.ask("me", Nothing())
-        return found.actor("cli")
+        return self.ask("me", Nothing(), Me).actor("cli")
 
     @property
     def capabilities(self) -> Capabilities:
@@ -90,8 +90,27 @@ class RemoteClient(Client):
 
     def listeners(self) -> list[Listener] | None:
         """Return the workers that are listening; None if the gateway cannot tell."""
-        found: list[Listener] | None = self.ask("workers", Nothing())
-        return found
+        return self.ask("workers", Nothing(), list[Listener] | None)  # type: ignore[arg-type]
 
     def close(self) -> None:
         """Do nothing: there is no open connection."""
+
+
+class ReadPage[T](Protocol):
+    """Returns at most `limit` entries from a cursor on, and the cursor of the next page."""
+
+    def __call__(self, *, limit: int, after: str | None) -> tuple[Sequence[T], str | None]:
+        """Read one page."""
+        ...
+
+
+def read_pages[T](page: ReadPage[T], limit: int | None) -> tuple[list[T], bool]:
+    """Return the first `limit` entries of a list, or all, and whether there are more."""
+    found: list[T] = []
+    after: str | None = None
+    while True:
+        size = MOST if limit is None else min(limit - len(found), MOST)
+        items, after = page(limit=size, after=after)
+        found += items
+        if after is None or len(found) == limit:
+            return found, after is not None

@@ -8,56 +8,41 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import msgspec
+from msgspec import Struct
 
 from hitl_cli.client.waiting import PATIENCE_S
-from hitl_cli.client.wire import fresh_id
+from hitl_cli.client.wire import Promise, fresh_id
 from hitl_cli.errors import Unreachable
 from hitl_cli.inbox.amend import CLAIM_MS, Amended
-from hitl_cli.inbox.decide import check_signs, vote_of
+from hitl_cli.inbox.ask import StandaloneRequest
+from hitl_cli.inbox.decide import DecisionResult, check_signs, vote_of
+from hitl_cli.inbox.details import RequestDetails
+from hitl_cli.inbox.history import HistoryEntry
 from hitl_cli.inbox.inbox import Inbox
 from hitl_cli.inbox.pending import EVERYTHING
+from hitl_cli.inbox.request_summary import RequestSummary
+from hitl_cli.inbox.stats import Stats
+from hitl_cli.inbox.thread import ThreadEntry
+from hitl_cli.people.away import Away
 from hitl_cli.proof.statement import asked_digest, statement_of
-from hitl_cli.remote.calls import (
-    MOST,
-    Ago,
-    Assigned,
-    Commented,
-    Consumed,
-    Decided,
-    Existing,
-    ForTime,
-    GoneAway,
-    Named,
-    Names,
-    Nothing,
-    Put,
-    Someone,
-    WantedHistory,
-    WantedRequests,
-)
-from hitl_cli.remote.pages import read_pages
+from hitl_cli.remote import calls
+from hitl_cli.remote.calls import MOST
+from hitl_cli.remote.client import read_pages
 from hitl_cli.requests.question import PLAIN
 from hitl_cli.requests.question_input import ASKED, OfferInput, QuestionInput
+from hitl_cli.requests.use import Use
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from hitl_cli.client.wire import Promise
-    from hitl_cli.inbox.ask import StandaloneRequest
-    from hitl_cli.inbox.decide import DecisionResult, Said
-    from hitl_cli.inbox.details import RequestDetails
-    from hitl_cli.inbox.history import HistoryEntry, HistoryFilter
+    from hitl_cli.inbox.decide import Said
+    from hitl_cli.inbox.history import HistoryFilter
     from hitl_cli.inbox.inbox import Listed, Page, Recent, Story
     from hitl_cli.inbox.pending import RequestFilter, Sort
-    from hitl_cli.inbox.request_summary import RequestSummary
-    from hitl_cli.inbox.stats import Stats
-    from hitl_cli.inbox.thread import ThreadEntry
-    from hitl_cli.people.away import Away
     from hitl_cli.people.contacts import Directory
     from hitl_cli.remote.calls import Via
     from hitl_cli.remote.client import RemoteClient
     from hitl_cli.requests.question import Digest, Question
-    from hitl_cli.requests.use import Use
 
 LOOK_S = 2.0
 """How long one request waits for a decision, and so how long Ctrl-C may take."""
@@ -72,8 +57,22 @@ class RemoteInbox(Inbox):
         super().__init__(client, client.me)
         self.actor = msgspec.structs.replace(client.me, via=via)  # the gateway knows who is away
 
-    def _ask(self, name: str, args: Any) -> Any:
-        return self._remote.ask(name, args, self._via)
+    def _ask[R](self, name: str, args: Struct, result: type[R]) -> R:
+        return self._remote.ask(name, args, result, self._via)
+
+    def _ask_about[R](
+        self,
+        name: str,
+        kind: type[Struct],
+        request: str | RequestSummary,
+        result: type[R],
+        *,
+        whole: bool,
+        **more: Any,
+    ) -> R:
+        """Return the result of a call about a request."""
+        named = _named(request, whole=whole)
+        return self._ask(name, kind(name=named.name, whole=named.whole, **more), result)
 
     # Looking
 
@@ -92,24 +91,27 @@ class RemoteInbox(Inbox):
         after: str | None = None,
     ) -> Page[RequestSummary]:
         """Return a page of open requests, and the cursor of the next one."""
-        page = self._ask("requests", WantedRequests(wanted=wanted, sort=sort, limit=limit, after=after))
+        page = self._ask(
+            "requests",
+            calls.WantedRequests(wanted=wanted, sort=sort, limit=limit, after=after),
+            calls.Page[RequestSummary],
+        )
         return [_plain(item) for item in page.items], page.next
 
     def find(self, request: str | RequestSummary, *, whole: bool = False) -> RequestSummary:
         """Return a request, open or decided."""
         if not isinstance(request, str):
             return request
-        return _plain(self._ask("find", Named(name=request, whole=whole)))
+        return _plain(self._ask("find", calls.Named(name=request, whole=whole), RequestSummary))
 
     def show(self, request: str | RequestSummary, *, whole: bool = False) -> RequestDetails:
         """Return all details of a request."""
-        seen: RequestDetails = self._ask("show", _named(request, whole=whole))
+        seen = self._ask("show", _named(request, whole=whole), RequestDetails)
         return msgspec.structs.replace(seen, item=_plain(seen.item))
 
     def silent(self, names: Iterable[str], directory: Directory) -> tuple[str, ...]:  # noqa: ARG002
         """Return those of some assignees that have no contact in the settings of the gateway."""
-        found: tuple[str, ...] = self._ask("silent", Names(names=tuple(names)))
-        return found
+        return self._ask("silent", calls.Names(names=tuple(names)), tuple[str, ...])
 
     # Deciding
 
@@ -119,10 +121,10 @@ class RemoteInbox(Inbox):
         """Decide a request, or vote. With a signer, sign what this person was shown."""
         named = _named(request, whole=whole)
         if not callable(said) and self.signer is None:
-            return self._decided(Decided(name=named.name, whole=named.whole, said=said))
+            return self._decided(calls.Decided(name=named.name, whole=named.whole, said=said))
         item = self.find(request, whole=whole)
         given = said(item) if callable(said) else said
-        decided = Decided(name=item.id, whole=True, said=given)
+        decided = calls.Decided(name=item.id, whole=True, said=given)
         if self.signer is None or not item.waits:
             return self._decided(decided)
         check_signs(item, self.signer, given.verdict or "approve")
@@ -132,15 +134,12 @@ class RemoteInbox(Inbox):
         shown = asked_digest(item.promise, item.run)
         return self._decided(msgspec.structs.replace(decided, proof=proof, asked=shown))
 
-    def _decided(self, decided: Decided) -> DecisionResult:
-        made: DecisionResult = self._ask("decide", decided)
-        return made
+    def _decided(self, decided: calls.Decided) -> DecisionResult:
+        return self._ask("decide", decided, DecisionResult)
 
     def comment(self, request: str | RequestSummary, text: str, *, whole: bool = False, **_: Any) -> Promise:
         """Add a comment to a request, and return its promise."""
-        named = _named(request, whole=whole)
-        found: Promise = self._ask("comment", Commented(name=named.name, whole=named.whole, text=text))
-        return found
+        return self._ask_about("comment", calls.Commented, request, Promise, whole=whole, text=text)
 
     # Handing over
 
@@ -155,62 +154,54 @@ class RemoteInbox(Inbox):
         whole: bool = False,
     ) -> Amended:
         """Assign a request to others."""
-        named = _named(request, whole=whole)
         return self._amended(
-            "assign", Assigned(name=named.name, to=tuple(names), add=add, whole=named.whole, group=group)
+            "assign", calls.Assigned, request, whole=whole, to=tuple(names), add=add, group=group
         )
 
     def claim(
         self, request: str | RequestSummary, life_ms: int | None = None, *, whole: bool = False
     ) -> Amended:
         """Say that this person works on a request."""
-        named = _named(request, whole=whole)
         life = CLAIM_MS if life_ms is None else life_ms
-        return self._amended("claim", ForTime(name=named.name, ms=life, whole=named.whole))
+        return self._amended("claim", calls.ForTime, request, whole=whole, ms=life)
 
     def release(self, request: str | RequestSummary, *, whole: bool = False) -> Amended:
         """End the claim on a request."""
-        return self._amended("release", _named(request, whole=whole))
+        return self._amended("release", calls.Named, request, whole=whole)
 
     def extend(self, request: str | RequestSummary, by_ms: int, *, whole: bool = False) -> Amended:
         """Move the deadline of a request."""
-        named = _named(request, whole=whole)
-        return self._amended("extend", ForTime(name=named.name, ms=by_ms, whole=named.whole))
+        return self._amended("extend", calls.ForTime, request, whole=whole, ms=by_ms)
 
-    def _amended(self, name: str, args: Any) -> Amended:
-        done: Amended = self._ask(name, args)
+    def _amended(
+        self, name: str, kind: type[Struct], request: str | RequestSummary, *, whole: bool, **more: Any
+    ) -> Amended:
+        done = self._ask_about(name, kind, request, Amended, whole=whole, **more)
         return msgspec.structs.replace(done, item=_plain(done.item))
 
     def ask_back(self, request: str | RequestSummary, text: str, *, whole: bool = False) -> ThreadEntry:
         """Ask the asker of a request something, and return the entry."""
-        named = _named(request, whole=whole)
-        made: ThreadEntry = self._ask("ask-back", Commented(name=named.name, whole=named.whole, text=text))
-        return made
+        return self._ask_about("ask-back", calls.Commented, request, ThreadEntry, whole=whole, text=text)
 
     def answer_back(self, request: str | RequestSummary, text: str, *, whole: bool = False) -> ThreadEntry:
         """Answer what was asked back, and return the entry."""
-        named = _named(request, whole=whole)
-        made: ThreadEntry = self._ask("answer-back", Commented(name=named.name, whole=named.whole, text=text))
-        return made
+        return self._ask_about("answer-back", calls.Commented, request, ThreadEntry, whole=whole, text=text)
 
     # Being away
 
     def aways(self) -> Sequence[Away]:
         """Return who is away now, or will be."""
-        found: Sequence[Away] = self._ask("aways", Nothing())
-        return found
+        return self._ask("aways", calls.Nothing(), list[Away])
 
     def go_away(
         self, *, until: int, since: int | None = None, to: str | None = None, person: str | None = None
     ) -> Away:
         """Record that this person is away."""
-        made: Away = self._ask("go-away", GoneAway(until=until, since=since, to=to, person=person))
-        return made
+        return self._ask("go-away", calls.GoneAway(until=until, since=since, to=to, person=person), Away)
 
     def come_back(self, person: str | None = None) -> bool:
         """End what is recorded of this person."""
-        ended: bool = self._ask("come-back", Someone(person=person))
-        return ended
+        return self._ask("come-back", calls.Someone(person=person), bool)
 
     # Asking without a workflow
 
@@ -225,14 +216,12 @@ class RemoteInbox(Inbox):
         **_: Any,
     ) -> StandaloneRequest:
         """Create a request, or find the existing one."""
-        put = Put(asked=_as_input(question, id, deadline_ms, key, tags or {}))
-        made: StandaloneRequest = self._ask("ask", put)
-        return made
+        put = calls.Put(asked=_as_input(question, id, deadline_ms, key, tags or {}))
+        return self._ask("ask", put, StandaloneRequest)
 
     def notify(self, asked: StandaloneRequest, directory: Directory, group: str) -> bool:  # noqa: ARG002
         """Queue what tells of a request. Return whether any assignee has a contact at the gateway."""
-        queued: bool = self._ask("notify", Existing(id=asked.id, group=group))
-        return queued
+        return self._ask("notify", calls.Existing(id=asked.id, group=group), bool)
 
     def worker_notifies(
         self,
@@ -241,13 +230,11 @@ class RemoteInbox(Inbox):
         left: Callable[[], bool] = lambda: False,  # noqa: ARG002 - the gateway waits at most two seconds
     ) -> bool:
         """Whether a worker has started the notification, or is running to do so."""
-        found: bool = self._ask("worker-notifies", Existing(id=asked.id, group=group))
-        return found
+        return self._ask("worker-notifies", calls.Existing(id=asked.id, group=group), bool)
 
     def asked(self, id: str, digest: Digest | None = None) -> StandaloneRequest:
         """Return the existing request with an id."""
-        found: StandaloneRequest = self._ask("asked", Existing(id=id, digest=digest))
-        return found
+        return self._ask("asked", calls.Existing(id=id, digest=digest), StandaloneRequest)
 
     def wait(
         self,
@@ -287,13 +274,11 @@ class RemoteInbox(Inbox):
 
     def withdraw(self, asked: StandaloneRequest) -> Promise:
         """Cancel a request, and return its promise."""
-        found: Promise = self._ask("withdraw", Existing(id=asked.id))
-        return found
+        return self._ask("withdraw", calls.Existing(id=asked.id), Promise)
 
     def consume(self, request: str, key: str) -> Use:
         """Use up an approval of a request."""
-        use: Use = self._ask("consume", Consumed(name=request, key=key))
-        return use
+        return self._ask("consume", calls.Consumed(name=request, key=key), Use)
 
     # History
 
@@ -305,7 +290,9 @@ class RemoteInbox(Inbox):
         self, wanted: HistoryFilter, *, limit: int, after: str | None = None
     ) -> Page[HistoryEntry]:
         """Return a page of decisions, and the cursor of the next one."""
-        page = self._ask("history", WantedHistory(wanted=wanted, limit=limit, after=after))
+        page = self._ask(
+            "history", calls.WantedHistory(wanted=wanted, limit=limit, after=after), calls.Page[HistoryEntry]
+        )
         return page.items, page.next
 
     def decisions(self, wanted: HistoryFilter) -> Iterator[HistoryEntry]:
@@ -319,20 +306,18 @@ class RemoteInbox(Inbox):
 
     def story(self, name: str, wanted: HistoryFilter) -> Story:
         """Return the comments, votes and decisions on a named request or run, in order."""
-        found: Story = self._ask("story", WantedHistory(wanted=wanted, name=name))
-        return found
+        return self._ask("story", calls.WantedHistory(wanted=wanted, name=name), list[HistoryEntry])
 
     def stats(self, ago_ms: int, most: int | None = None) -> Stats:
         """Return statistics of the decisions in the last `ago_ms`."""
-        found: Stats = self._ask("stats", Ago(ago_ms=ago_ms, most=most))
-        return found
+        return self._ask("stats", calls.Ago(ago_ms=ago_ms, most=most), Stats)
 
 
-def _named(request: str | RequestSummary, *, whole: bool) -> Named:
+def _named(request: str | RequestSummary, *, whole: bool) -> calls.Named:
     """Return the name of a request; of one that was looked up, its id."""
     if isinstance(request, str):
-        return Named(name=request, whole=whole)
-    return Named(name=request.id, whole=True)
+        return calls.Named(name=request, whole=whole)
+    return calls.Named(name=request.id, whole=True)
 
 
 def _plain(item: RequestSummary) -> RequestSummary:

@@ -9,18 +9,19 @@ from typing import TYPE_CHECKING
 from hitl_cli import defaults
 from hitl_cli.client.waiting import wait_until
 from hitl_cli.errors import Conflict
-from hitl_cli.remote.calls import Begun, Cancel, Named, Nothing, StartRuns, Steps, WantedRuns
-from hitl_cli.remote.pages import read_pages
+from hitl_cli.remote.calls import Begun, Cancel, Named, Nothing, Page, StartRuns, Steps, WantedRuns
+from hitl_cli.remote.client import read_pages
+from hitl_cli.runs.run import Canceled, Run
 from hitl_cli.runs.runs import Runs, still_open
+from hitl_cli.runs.steps import RunTree
+from hitl_cli.runs.workflows import ServedWorkflow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from hitl_cli.people.idempotency import IdempotencyMark
     from hitl_cli.remote.client import RemoteClient
-    from hitl_cli.runs.run import Canceled, Run, RunSpec, RunState, Started
-    from hitl_cli.runs.steps import RunTree
-    from hitl_cli.runs.workflows import ServedWorkflow
+    from hitl_cli.runs.run import RunSpec, RunState, Started
 
 BATCH = 100
 """Runs to start with one request."""
@@ -58,7 +59,7 @@ class RemoteRuns(Runs):
         found: list[Started | Conflict] = []
         for at in range(0, len(specs), BATCH):
             batch = StartRuns(specs=list(specs[at : at + BATCH]), group=group, deadline_ms=deadline_ms)
-            found += map(_begun, self._remote.ask("start", batch))
+            found += map(_begun, self._remote.ask("start", batch, list[Begun]))
         return found
 
     def list(self, *, state: RunState | None = None, limit: int | None = None) -> tuple[Sequence[Run], bool]:
@@ -69,23 +70,20 @@ class RemoteRuns(Runs):
         self, *, state: RunState | None = None, limit: int, after: str | None = None
     ) -> tuple[Sequence[Run], str | None]:
         """Return a page of the same list, and the `after` of the next page."""
-        page = self._remote.ask("runs", WantedRuns(state=state, limit=limit, after=after))
+        page = self._remote.ask("runs", WantedRuns(state=state, limit=limit, after=after), Page[Run])
         return page.items, page.next
 
     def show(self, id: str) -> Run:
         """Return a run, request or step, with what it is waiting for."""
-        run: Run = self._remote.ask("run", Named(name=id))
-        return run
+        return self._remote.ask("run", Named(name=id), Run)
 
     def steps(self, id: str, most: int | None = None) -> RunTree:
         """Return the run with this id, or the run that a step belongs to."""
-        tree: RunTree = self._remote.ask("steps", Steps(name=id, most=most))
-        return tree
+        return self._remote.ask("steps", Steps(name=id, most=most), RunTree)
 
     def workflows(self) -> Sequence[ServedWorkflow]:
         """Return the workflows that workers serve, and those that runs have called, by name."""
-        found: Sequence[ServedWorkflow] = self._remote.ask("workflows", Nothing())
-        return found
+        return self._remote.ask("workflows", Nothing(), list[ServedWorkflow])
 
     def wait(
         self, run: Run, timeout_s: float | None = None, clock: Callable[[], float] = time.monotonic
@@ -103,8 +101,7 @@ class RemoteRuns(Runs):
 
     def cancel(self, id: str, reason: str | None = None) -> Canceled:
         """Cancel a run and what it is waiting for, or a standalone request."""
-        canceled: Canceled = self._remote.ask("cancel", Cancel(name=id, reason=reason))
-        return canceled
+        return self._remote.ask("cancel", Cancel(name=id, reason=reason), Canceled)
 
 
 def _begun(one: Begun) -> Started | Conflict:

@@ -14,6 +14,7 @@ from hitl_cli.cli.mcp import check_may_ask
 from hitl_cli.cli.review.session import Look, ReviewSession
 from hitl_cli.errors import HitlError, NotAllowed, NotFound
 from hitl_cli.inbox import Inbox
+from hitl_cli.inbox.decide import DecisionResult
 from hitl_cli.inbox.history import EVERYTHING as HISTORY
 from hitl_cli.inbox.pending import RequestFilter
 from hitl_cli.inbox.review_queue import HOLD_MS
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from hitl_cli.inbox.decide import DecisionResult
 
 FORM = {
     "type": "object",
@@ -242,9 +242,9 @@ def test_a_signature_of_another_request_or_decision_is_refused_at_the_gateway(
     for name, said in (("swap-2", signed.said), ("swap-1", DecisionInput(verdict="reject"))):
         forged = type(signed)(name=name, whole=True, said=said, proof=signed.proof)
         with pytest.raises(HitlError) as refused:
-            client.ask("decide", forged)
+            client.ask("decide", forged, DecisionResult)
         assert refused.value.code == "bad-proof"
-    assert client.ask("decide", signed).audit.by == "reviewer"
+    assert client.ask("decide", signed, DecisionResult).audit.by == "reviewer"
 
 
 def test_a_token_that_may_only_ask_sees_what_it_asked(gateway: Visited, tmp_path: Path) -> None:
