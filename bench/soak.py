@@ -30,7 +30,7 @@ from hitl_cli.admin.maintenance import prune
 from hitl_cli.client.embedded import EmbeddedClient
 from hitl_cli.client.protocol import call, search
 from hitl_cli.client.wire import EXTERNAL
-from hitl_cli.gateway.background import BackgroundGateway
+from hitl_cli.gateway.background import background_gateway
 from hitl_cli.gateway.options import Options
 from hitl_cli.people.actor import Actor
 from hitl_cli.people.contacts import Contact, Directory, NotificationSettings
@@ -84,7 +84,7 @@ def work(url: str, hook: str, keys: Path, ahead: Count) -> None:
 def serve(url: str, keys: Path, ahead: Count, said: Any) -> None:
     """Be a gateway, and say where."""
     Clock(ahead).install()
-    gateway = BackgroundGateway(
+    gateway = background_gateway(
         Options(server=url, keys=keys, person="reviewer", port=0, url="http://127.0.0.1:0")
     )
     gateway.start()
