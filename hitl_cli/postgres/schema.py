@@ -26,7 +26,7 @@ ROLE = "resonate_worker"
 CALLED = (
     "hitl.version()",
     "hitl.many(text[])",
-    "hitl.take(text[], text, bigint, int, text[])",
+    "hitl.take(text[], text, bigint, int, text[], text[])",
     "hitl.tick()",
     "hitl.care()",
     "hitl.fire(text, bigint, bigint[], bigint)",

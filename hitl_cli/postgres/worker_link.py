@@ -257,6 +257,7 @@ class PostgresConnection:
             "ttl": self._terms.lease_ms,
             "room": room,
             "functions": functions,
+            "left": list(self._terms.left()),
         }
         taking = self._turns.ask(envelope(ProtocolRequest("hitl.take", data)))
         try:

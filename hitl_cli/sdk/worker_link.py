@@ -42,8 +42,9 @@ class WorkerTerms(Struct, frozen=True, kw_only=True):
     """What a worker reports to a server.
 
     `room` says how many tasks it can start once so many have ended, `served` the functions that it can run
-    with their versions, `wants` whether it can run the call in the param of a promise (by its id), `lease_ms`
-    for how long it holds them at a time; `ended` is told why, when the server can be served no longer.
+    with their versions, `wants` whether it can run the call in the param of a promise (by its id), `left`
+    which tasks it leaves to others, `lease_ms` for how long it holds them at a time; `ended` is told why, if
+    the server can no longer be served.
     """
 
     group: str
@@ -51,6 +52,7 @@ class WorkerTerms(Struct, frozen=True, kw_only=True):
     room: Callable[[int], int]
     served: Callable[[], Iterable[tuple[str, int]]]
     wants: Callable[[str, Value], bool]
+    left: Callable[[], Iterable[str]] = tuple
     lease_ms: int
     ended: Callable[[str], None]
 

@@ -159,6 +159,7 @@ class Worker:
                 room=self._room,
                 served=self._served,
                 wants=self._wants,
+                left=lambda: self._tasks.left,
                 ended=self.end,
                 lease_ms=options.lease_ms,
             ),

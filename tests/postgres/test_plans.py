@@ -172,7 +172,13 @@ def live(session: Measured, run: str) -> dict[str, int]:
 
     def take() -> None:
         taken, read["take"] = session.run(
-            "SELECT hitl.take(%s, %s, %s, %s, %s)", [f"poll://any@{run}"], "p", 60_000, 64, ["deploy@1"]
+            "SELECT hitl.take(%s, %s, %s, %s, %s, %s)",
+            [f"poll://any@{run}"],
+            "p",
+            60_000,
+            64,
+            ["deploy@1"],
+            ["another"],
         )
         assert len(taken["tasks"]) == 1
 

@@ -43,8 +43,8 @@ def run(id: str) -> ProtocolRequest:
     return ProtocolRequest("promise.create", data)
 
 
-def take(room: int) -> ProtocolRequest:
-    data = {"addresses": ["poll://any@default"], "pid": "p", "ttl": 60_000, "room": room}
+def take(room: int, *left: str) -> ProtocolRequest:
+    data = {"addresses": ["poll://any@default"], "pid": "p", "ttl": 60_000, "room": room, "left": left}
     return ProtocolRequest("hitl.take", {**data, "functions": ["deploy@1"]})
 
 
@@ -56,6 +56,11 @@ def test_tasks_are_taken_beside_other_requests(client: PostgresClient) -> None:
     created, taken, rest = client.call_many([run("a"), take(5), take(5)])
     assert created.status == taken.status == rest.status == 200
     assert (ids(taken), ids(rest)) == (["a"], [])
+
+
+def test_what_a_worker_has_left_to_others_is_not_taken_again(client: PostgresClient) -> None:
+    _, _, taken, rest = client.call_many([run("a"), run("b"), take(5, "a"), take(5)])
+    assert (ids(taken), ids(rest)) == (["b"], ["a"])
 
 
 def test_tasks_are_taken_beside_a_request_that_fails(client: PostgresClient) -> None:

@@ -561,11 +561,12 @@ EXCEPTION WHEN OTHERS THEN
   RETURN NULL;
 END $$;
 
--- Take up to p_room of the tasks that are offered to some addresses and call one of the functions, held
--- already and with what they have created so far; and word of what settled. Says too how many were busy, whether
--- there may be more, and where nothing else was found, which tasks are left to others.
+-- Take up to p_room of the tasks that are offered to some addresses and call one of the functions, without p_left;
+-- held already and with what they have created so far; and word of what settled. Says too how many were busy,
+-- whether there may be more, and where nothing else was found, which tasks are left to others.
+DROP FUNCTION IF EXISTS hitl.take(text[], text, bigint, int, text[]);
 CREATE OR REPLACE FUNCTION hitl.take(
-    p_addresses text[], p_pid text, p_ttl bigint, p_room int, p_functions text[]) RETURNS jsonb
+    p_addresses text[], p_pid text, p_ttl bigint, p_room int, p_functions text[], p_left text[]) RETURNS jsonb
   LANGUAGE plpgsql SECURITY DEFINER SET search_path = resonate, pg_temp SET plan_cache_mode = force_generic_plan
   SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $$
 DECLARE
@@ -585,7 +586,7 @@ BEGIN
   FOREACH place IN ARRAY p_addresses LOOP  -- by itself: so the index has them in order
     seen := 0;
     FOR o IN SELECT b.key, b.task_id, b.version, q.is_timer FROM outbox b JOIN promises q ON q.id = b.task_id
-        WHERE b.kind = 'execute' AND b.address = place
+        WHERE b.kind = 'execute' AND b.address = place AND b.task_id <> ALL (p_left)
           AND (q.is_timer OR coalesce(hitl._call(q.param_data) = ANY (p_functions), true))
         ORDER BY b.seq LIMIT room FOR UPDATE OF b SKIP LOCKED LOOP
       seen := seen + 1;
@@ -622,7 +623,8 @@ END $$;
 -- The same as a request, which shares a transaction with others.
 CREATE OR REPLACE FUNCTION hitl._take(d jsonb) RETURNS jsonb LANGUAGE sql AS $$
   SELECT hitl.take(ARRAY(SELECT jsonb_array_elements_text(d->'addresses')), d->>'pid', (d->>'ttl')::bigint,
-    (d->>'room')::int, ARRAY(SELECT jsonb_array_elements_text(d->'functions')))
+    (d->>'room')::int, ARRAY(SELECT jsonb_array_elements_text(d->'functions')),
+    ARRAY(SELECT jsonb_array_elements_text(d->'left')))
 $$;
 
 -- Upkeep ------------------------------------------------------------------------------------------------------
