@@ -24,7 +24,7 @@ from hitl_cli.client.wire import Audit, audit_of, child_id, decode_as, fresh_id
 from hitl_cli.errors import BadInput, Conflict, NotFound, TimedOut
 from hitl_cli.format.durations import bad_duration, format_age, format_duration
 from hitl_cli.inbox.decide import already, proof_needed
-from hitl_cli.inbox.pending import demanded, summaries
+from hitl_cli.inbox.pending import demanded, shown, summaries
 from hitl_cli.inbox.permission import check_may_answer
 from hitl_cli.inbox.resolve import find
 from hitl_cli.people.actor import check_person
@@ -136,7 +136,7 @@ def make(
         raise bad_duration(f"a link can be valid for at most {format_duration(LONGEST_LIFE_MS)}.")
     item = demanded(find(client, name, whole=whole, sight=sight), groups)
     if item.promise.state != "pending":
-        raise already(item.promise, item.now)
+        raise already((item if sight is None else shown(sight, item)).promise, item.now)
     if kind == PROGRAM and item.asked.proof is not None:
         raise proof_needed(item)  # who posts an answer signs nothing
     check_may_answer(item, person, with_deputies(client, groups))
@@ -245,15 +245,24 @@ def revoke_link(client: Client, link: Link, *, by: str, via: str) -> Promise:
 
 
 def revoke_all(
-    client: Client, name: str, person: str | None, *, by: str, via: str, groups: Groups = NO_GROUPS
+    client: Client,
+    name: str,
+    person: str | None,
+    *,
+    by: str,
+    via: str,
+    groups: Groups = NO_GROUPS,
+    sight: Sight | None = None,
 ) -> Promise:
     """Revoke all links made so far for a request and a person (None: for everyone).
 
-    Returns the request. Raises NotFound, BadInput (ambiguous name).
+    `sight` is of who revokes them. Returns the request. Raises NotFound, BadInput (ambiguous name).
     """
     if person is not None:
         person = groups.name(check_person(person))
-    return _revoke(client, find(client, name).promise, _Revocation(person=person), by=by, via=via)
+    return _revoke(
+        client, find(client, name, sight=sight).promise, _Revocation(person=person), by=by, via=via
+    )
 
 
 def _revoke(client: Client, request: Promise, what: _Revocation, *, by: str, via: str) -> Promise:

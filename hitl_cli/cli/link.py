@@ -18,6 +18,9 @@ from hitl_cli.cli.output import is_terminal, note, print_json
 from hitl_cli.engine.http.hosts import is_loopback
 from hitl_cli.errors import BadInput, BadUsage
 from hitl_cli.format.durations import format_age, parse_duration
+from hitl_cli.inbox import Inbox
+from hitl_cli.people.actor import Actor
+from hitl_cli.people.sight import Sight
 from hitl_cli.views.auth import link_document
 
 if TYPE_CHECKING:
@@ -72,7 +75,8 @@ def create(
     client, keys = _opened(ctx)
     with client:
         kind = links.PROGRAM if post else links.PAGE
-        link = links.make(client, id, person, life_ms=life_ms, groups=settings.groups(), kind=kind)
+        groups, sight = settings.groups(), _sight(ctx, client)
+        link = links.make(client, id, person, life_ms=life_ms, groups=groups, kind=kind, sight=sight)
     url = links.url_of(gateway or settings.gateway().value, link, keys, kind)
     if settings.gateway().source == "default" and is_loopback(urlsplit(url).hostname or ""):
         note(
@@ -109,7 +113,8 @@ def revoke(
             request = links.revoke_link(client, link, by=by, via="cli")
             said = f"the link of {link.person}"
         else:
-            request = links.revoke_all(client, what, person, by=by, via="cli", groups=groups)
+            sight = _sight(ctx, client)
+            request = links.revoke_all(client, what, person, by=by, via="cli", groups=groups, sight=sight)
             said = "all links" if person is None else f"all links of {person}"
     ended = "" if request.state == "pending" else " (it was already answered or closed)"
     print(f"{said} for {request.id} revoked{ended}")
@@ -119,6 +124,12 @@ def _opened(ctx: CommandContext) -> tuple[Client, Keys]:
     """Return a client of the server, and its signing keys."""
     client = ctx.client()
     return client, load_keys(ctx.settings.keys(ctx.server()[0].value), client.now())
+
+
+def _sight(ctx: CommandContext, client: Client) -> Sight:
+    """Return what the person of the settings may see."""
+    actor = Actor(person=ctx.settings.person(ctx.who).value, via="cli", groups=ctx.settings.groups())
+    return Sight(Inbox(client, actor).actor)
 
 
 def _link_named(text: str, keys: Keys) -> Link | None:

@@ -36,6 +36,7 @@ from hitl_cli.requests.amendments import (
     create_request,
 )
 from hitl_cli.requests.notification import Notification
+from hitl_cli.requests.private import without_private
 from hitl_cli.runs.run import address_of
 
 if TYPE_CHECKING:
@@ -265,7 +266,8 @@ def _record(
     item = amended(item, amendments_of_many(client, [item.id])[item.id])
     while True:
         if not item.waits:
-            raise already(item.promise, item.now)
+            seen = without_private(item.promise, item.asked) if item.hidden else item.promise
+            raise already(seen, item.now)
         said = say(item)
         if said is None:
             return Amended(item=item)

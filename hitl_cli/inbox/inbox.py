@@ -154,12 +154,12 @@ class Inbox:
         if not isinstance(request, str) and request.hidden:
             request, whole = request.id, True
         try:
-            item = self._found("read", "ask", request=request, whole=whole)
+            item = self._named("read", "ask", request=request, whole=whole)
         except NotFound:
             own = self._own(request)
             if own is None:
                 raise
-            item = self._found("read", "ask", request=own, whole=True)
+            item = self._named("read", "ask", request=own, whole=True)
         return item
 
     def show(self, request: str | RequestSummary, *, whole: bool = False) -> RequestDetails:
@@ -208,7 +208,8 @@ class Inbox:
 
         check_person(self.actor.person)
         item = self._found("decide", request=request, whole=whole, mark=mark)
-        item = shown(self._sight, item if isinstance(request, str) else self._current(item))
+        if not isinstance(request, str):
+            item = shown(self._sight, self._current(item))
         return decide(self.client, self.actor, item, said, mark=mark, expect=expect, signer=self.signer)
 
     def hold(
@@ -227,7 +228,6 @@ class Inbox:
 
         check_person(self.actor.person)
         [item] = with_claims(self.client, [self._found("decide", request=request, whole=False)])
-        item = shown(self._sight, item)
         held = hold(self.client, self.actor, item, said, expect)
         return self.decide(item, said) if held is None else held
 
@@ -267,7 +267,7 @@ class Inbox:
         from hitl_cli.inbox.decide import begin
 
         check_person(self.actor.person)
-        item = shown(self._sight, self._found("decide", request=request, whole=True))
+        item = self._found("decide", request=request, whole=True)
         return begin(self.client, self.actor, item, said)
 
     def comment(
@@ -285,7 +285,7 @@ class Inbox:
         from hitl_cli.inbox.comments import add_comment, check_text
 
         check_text(text)
-        item = shown(self._sight, self._found("decide", request=request, whole=whole))
+        item = self._found("decide", request=request, whole=whole)
         add_comment(self.client, self.actor, item.promise, text, mark)
         return item.promise
 
@@ -688,6 +688,16 @@ class Inbox:
         return wanted if self.actor.reads else msgspec.structs.replace(wanted, put_by=self.actor.person)
 
     def _found(
+        self,
+        *any_of: Permission,
+        request: str | RequestSummary,
+        whole: bool,
+        mark: IdempotencyMark | None = None,
+    ) -> RequestSummary:
+        """Return what `_named` does, as the actor may see it, so that no error tells more."""
+        return shown(self._sight, self._named(*any_of, request=request, whole=whole, mark=mark))
+
+    def _named(
         self,
         *any_of: Permission,
         request: str | RequestSummary,

@@ -114,3 +114,12 @@ def test_keys_are_listed_and_rotated_and_their_secrets_never_shown(hitl: Hitl) -
     assert last["key"] != first["key"]
     secret = json.loads(hitl.keys.read_text())["keys"][0]["secret"]
     assert secret not in hitl.ok("key", "list") + hitl.ok("key", "list", "--json")
+
+
+def test_links_are_of_requests_that_the_person_may_see(hitl: Hitl) -> None:
+    put(hitl, "release", Question(prompt="Ship?", to=("reviewer",)), by="asker")
+    (hitl.folder / "hitl.toml").write_text('[visibility]\ndefault = "assigned"\n')
+    for args in (("create", "release", "--for", "reviewer"), ("revoke", "release")):
+        done = hitl.run("link", *args, env={"HITL_AS": "other"})
+        assert (done.returncode, "reviewer" in done.stdout + done.stderr) == (3, False)
+        assert hitl.run("link", *args, env={"HITL_AS": "reviewer"}).returncode == 0
