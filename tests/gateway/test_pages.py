@@ -182,7 +182,7 @@ def test_the_pictures_of_the_page_for_those_who_are_asked_can_be_taken(
     page.get_by_role("button", name="Undo").wait_for()
     take(page, "undo-phone.png")
     page.get_by_role("button", name="Undo").click()
-    page.get_by_text("Undone.").wait_for()
+    page.locator("#main").get_by_text("Undone.").wait_for()
     page.goto(f"{shown.url}/?all=0")
     for title in ("Sign the contract", "Publish", "Unblock account"):
         page.locator("li", has_text=title).locator(".pick").click()

@@ -247,7 +247,7 @@ def test_parts_and_a_change_of_the_arguments_fit_a_phone(desk: Desk, visit: Open
     assert page.get_by_text("line 30").is_visible()
     colors = page.evaluate("['ins', 'del'].map(n => getComputedStyle(document.querySelector(n)).color)")
     assert colors[0] != colors[1]
-    page.get_by_text("Change the arguments").click()
+    page.get_by_text("Change the arguments", exact=True).click()
     page.get_by_label("Cwd").fill("/tmp")
     opened.expect("409")
     page.get_by_role("button", name="Approve").click()

@@ -133,7 +133,7 @@ def test_a_passkey_is_made_and_decides(
 
     page = visited.go("/r/form")
     assert page.get_by_label("Sign my decision with my passkey").is_checked()
-    page.get_by_text("Change the arguments").click()
+    page.get_by_text("Change the arguments", exact=True).click()
     page.get_by_label("amount").fill("4")
     visited.expect("409")
     page.get_by_role("button", name="Approve", exact=True).click()

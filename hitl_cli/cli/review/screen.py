@@ -67,6 +67,7 @@ ESCAPE_S = 0.05
 HELP = """\
 a        approve; fill in the form or choose an answer if there is one
 1 … 9    answer with this choice
+e        change the arguments, if they can be changed, and approve
 r        reject, with a reason
 c        comment, without a decision
 s        skip; at the end: return to the skipped requests

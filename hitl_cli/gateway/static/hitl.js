@@ -15,6 +15,7 @@
 (() => {
   const TYPING_MS = 250;  // after the last key, before a filter is applied
   const BURST_MS = 150;   // changes within this time cause one update
+  const OFTEN_MS = 1000;  // and if changes go on, so do updates, this often
   const LOOK_MS = 20000;  // how often a page without an event stream polls
   const TIMES_MS = 15000; // how often ages are updated
   const RUN_MS = [1000, 2000, 4000, 8000, 15000]; // after a decision, when a page checks the state of the run
@@ -234,8 +235,16 @@
     if (fresh.length) announce(counted(fresh.length, "new request"));
   };
 
-  let soon = 0;
-  const lookSoon = () => { clearTimeout(soon); soon = setTimeout(look, BURST_MS); };
+  let soon = 0, again = false, looked = 0;
+  const lookSoon = () => {
+    if (soon) { again = true; return; }
+    soon = setTimeout(async () => {
+      again = false;
+      await look();
+      [soon, looked] = [0, Date.now()];
+      if (again) lookSoon();
+    }, Date.now() - looked < OFTEN_MS ? OFTEN_MS : BURST_MS);
+  };
 
   /* The event stream */
 
@@ -362,6 +371,7 @@
   };
 
   tellUndo();
+  for (const one of $$('main [role="status"]')) announce(one.textContent.trim());
   const held = $('[data-held="held"]');
   if (held) {
     announce(`${$("p", held).textContent.trim()}. You can undo it for 5 seconds. ${$("#waiting")?.textContent || $("#total")?.textContent || ""}`);
@@ -379,7 +389,7 @@
     const pick = () => {
       const chosen = picks().filter((one) => one.checked).length, every = $('[name="every"]', many)?.checked;
       many.hidden = !chosen && !every;
-      $("[data-picked]", many).textContent = every ? `${$("#total").textContent} selected` : `${counted(chosen, "request")} selected`;
+      $("[data-picked]", many).textContent = every ? "All requests selected" : `${counted(chosen, "request")} selected`;
       $("input", all).checked = chosen === picks().length;
     };
     document.addEventListener("change", ({ target }) => {
