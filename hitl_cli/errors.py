@@ -269,6 +269,15 @@ def cannot_listen(address: str, error: OSError, option: str = "--port") -> BadIn
     return BadInput(f"cannot listen on {address}: {reason}.", code="cannot-listen")
 
 
+def certificate_fault(error: BaseException | None) -> str | None:
+    """Return why the certificate of a server was refused; None if that is not the cause of an error."""
+    while error is not None:
+        if said := getattr(error, "verify_message", None):  # of ssl, which is not imported for that
+            return f"its certificate is refused: {str(said).removesuffix('.')}"
+        error = error.__cause__ or error.__context__
+    return None
+
+
 class LoggedError(str):
     """The message of an error for a log line, with its `code` for log lines in JSON."""
 

@@ -28,6 +28,7 @@ from hitl_cli.errors import (
     TimedOut,
     TooLarge,
     Unreachable,
+    certificate_fault,
 )
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ class GatewayApi:
             raise _error_in(error.code, error.read(), self.url, program=self._program) from error
         except (OSError, http.client.HTTPException) as error:
             why = getattr(error, "reason", None) or error
-            why = getattr(why, "strerror", None) or why  # without the number of the error
+            why = certificate_fault(error) or getattr(why, "strerror", None) or why  # without its number
             raise Unreachable(f"the gateway at {self.url} cannot be reached: {why}.") from error
 
 

@@ -24,7 +24,7 @@ from hitl_cli.client.protocol import (
 )
 from hitl_cli.engine.records import ASKS_CAPABILITIES
 from hitl_cli.engine.wall_clock import now_ms
-from hitl_cli.errors import TooLarge, Unreachable
+from hitl_cli.errors import TooLarge, Unreachable, certificate_fault
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -107,6 +107,8 @@ class HttpClient(Client):
 
 def _why(error: BaseException) -> str:
     """Return why a server cannot be reached, as the innermost cause says it."""
+    if refused := certificate_fault(error):
+        return refused
     causes = (error.__cause__, *error.args[:1])
     inner = next((cause for cause in causes if isinstance(cause, BaseException)), None)
     if inner is not None and not isinstance(error, OSError):

@@ -26,7 +26,8 @@ class Authority:
         self.file, self.cert, self.key = (folder / name for name in ("ca.pem", "cert.pem", "key.pem"))
         ca_key = folder / "ca.key"
         made = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-        _openssl(*made, "-keyout", str(ca_key), "-out", str(self.file), "-subj", "/CN=CA of the test")
+        signs = ["-subj", "/CN=CA of the test", "-addext", "keyUsage=critical,keyCertSign"]
+        _openssl(*made, "-keyout", str(ca_key), "-out", str(self.file), *signs)
         alternatives = ",".join(f"DNS:{name}" for name in names)
         made += ["-keyout", str(self.key), "-out", str(self.cert), "-subj", f"/CN={names[0]}"]
         made += ["-addext", "basicConstraints=critical,CA:FALSE", "-addext", f"subjectAltName={alternatives}"]

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 import re
 import socket
 import threading
-from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from hitl_cli.notify.channels import email
 from hitl_cli.notify.channels.registry import send
 from hitl_cli.notify.messages import DeliveryFailed
 from hitl_cli.people.contacts import Address, Contact, Directory, EmailSettings
+from tests.certificates import self_signed
 from tests.notify.receivers import Mailbox, parts_of
 from tests.notify.samples import HOSTILE, hostile, item, message
 
@@ -312,32 +307,7 @@ def test_a_login_is_made_and_a_wrong_one_is_told_without_the_password(
 @pytest.fixture
 def certificate(tmp_path: Path) -> Path:
     """A self-signed certificate of this machine, with its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False
-        )
-        .sign(key, hashes.SHA256())
-    )
-    path = tmp_path / "server.pem"
-    path.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-        + made.public_bytes(serialization.Encoding.PEM)
-    )
-    return path
+    return self_signed(tmp_path / "server.pem")
 
 
 def test_starttls_is_used_where_the_certificate_is_one_to_trust(

@@ -12,6 +12,7 @@ import aiohttp
 import msgspec
 from msgspec import Struct
 
+from hitl_cli.errors import certificate_fault
 from hitl_cli.gateway.oidc.failures import ProviderAway, SignInRefused
 from hitl_cli.people.oidc_settings import is_safe_url
 
@@ -163,7 +164,8 @@ class Provider:
                 raw = await response.content.read(ANSWER_BYTES)
                 status = response.status
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise ProviderAway(f"{url} {_AWAY}: {error or type(error).__name__}.") from error
+            why = certificate_fault(error) or error or type(error).__name__
+            raise ProviderAway(f"{url} {_AWAY}: {why}.") from error
         if 400 <= status < 500:  # noqa: PLR2004 - an error of the request
             raise SignInRefused(f"the sign-in provider refused the request ({_reason_in(raw) or status}).")
         try:

@@ -13,6 +13,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from hitl_cli.errors import certificate_fault
 from hitl_cli.notify.messages import DeliveryFailed
 
 if TYPE_CHECKING:
@@ -102,11 +103,10 @@ async def post(
             _judge(answer.status, host, answer.headers)
     except TimeoutError as error:
         raise DeliveryFailed(f"{host} did not respond within {TIMEOUT_S:.0f} s.") from error
-    except ValueError:  # aiohttp.InvalidURL is one; so are the errors of an invalid host
-        raise DeliveryFailed(NO_URL, for_good=True) from None
-    except aiohttp.ClientConnectorCertificateError as error:
-        raise DeliveryFailed(f"the certificate of {host} is not trusted.") from error
-    except (aiohttp.ClientError, OSError) as error:
+    except (aiohttp.ClientError, OSError, ValueError) as error:
+        # aiohttp.InvalidURL is a ValueError, and so are the errors of an invalid host and of a certificate
+        if isinstance(error, ValueError) and certificate_fault(error) is None:
+            raise DeliveryFailed(NO_URL, for_good=True) from None
         why = reason_in(error) or type(error).__name__
         raise DeliveryFailed(f"{host} cannot be reached: {why}.") from None
 
@@ -126,7 +126,9 @@ def _judge(status: int, host: str, headers: Mapping[str, str]) -> None:
 
 
 def reason_in(error: BaseException | None) -> str | None:
-    """Return the operating system's message for a failed connection; None for another error."""
+    """Return why a connection failed, as the system says it; None for another error."""
+    if refused := certificate_fault(error):
+        return refused
     while error is not None:
         if isinstance(error, OSError) and error.strerror:
             if error.errno and error.strerror.startswith("Connect call failed"):  # asyncio's wording
