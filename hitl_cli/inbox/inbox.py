@@ -97,7 +97,7 @@ class Inbox:
         self.actor.require("read", "ask")
         groups, wanted, sight = self.actor.groups, self._visible(wanted), self._sight
         if self._known is not None:
-            found, more = self._known.listed(wanted, groups, sort, limit, sight)
+            found, more = self._known.listed(wanted, sort, limit, sight)
         else:
             found, more = pending(self.client, wanted, groups=groups, sort=sort, limit=limit, sight=sight)
         return [self._as_told(item) for item in found], more
@@ -113,7 +113,7 @@ class Inbox:
         """Return a page of open requests, and the cursor of the next one (see `paging.page_of`)."""
         self.actor.require("read", "ask")
         groups, wanted, sight = self.actor.groups, self._visible(wanted), self._sight
-        known = None if self._known is None else self._known.page(wanted, groups, sort, limit, after, sight)
+        known = None if self._known is None else self._known.page(wanted, sort, limit, after, sight)
         found, following = known or page_of_pending(
             self.client, wanted, groups=groups, sort=sort, limit=limit, after=after, sight=sight
         )

@@ -173,33 +173,33 @@ class OpenRequests:
     # Lists
 
     def listed(
-        self, wanted: RequestFilter, groups: Groups, sort: Sort, limit: int | None, sight: Sight
+        self, wanted: RequestFilter, sort: Sort, limit: int | None, sight: Sight
     ) -> tuple[list[RequestSummary], bool]:
         """Return what `pending` does."""
-        found = self._found(wanted, groups, sort, None, None if limit is None else limit + 1, sight)
+        found = self._found(wanted, sort, None, None if limit is None else limit + 1, sight)
         return found[:limit], limit is not None and len(found) > limit
 
     def page(
-        self, wanted: RequestFilter, groups: Groups, sort: Sort, limit: int, after: str | None, sight: Sight
+        self, wanted: RequestFilter, sort: Sort, limit: int, after: str | None, sight: Sight
     ) -> tuple[list[RequestSummary], str | None] | None:
         """Return what `page_of_pending` does; None if only the server knows where `after` is."""
         begin = None
         if after is not None:
-            begin = self._place(cursor_in(after, order_of(sort)), sort, groups, sight)
+            begin = self._place(cursor_in(after, order_of(sort)), sort, sight)
             if begin is None:
                 return None
-        found = self._found(wanted, groups, sort, begin, limit + 1, sight)
+        found = self._found(wanted, sort, begin, limit + 1, sight)
         if len(found) <= limit:
             return found, None
         last = found[limit - 1].id
         cursor = f"{AFTER}{last}" if sort == "age" else to_json(_place_in(self._rows[last], sort))
         return found[:limit], cursor_of(cursor, order_of(sort))
 
-    def _place(self, cursor: str, sort: Sort, groups: Groups, sight: Sight) -> Place | None:
+    def _place(self, cursor: str, sort: Sort, sight: Sight) -> Place | None:
         """Return the place that a cursor names; None if it is not known here, or may not be seen."""
         if sort == "age":
             row = self._rows.get(cursor.removeprefix(AFTER)) if cursor.startswith(AFTER) else None
-            item = None if row is None else self._item(row, groups, self._client.now())
+            item = None if row is None else self._item(row, sight.actor.groups, self._client.now())
             return None if row is None or item is None or not sees(sight, item) else _place_in(row, sort)
         try:
             return msgspec.json.decode(cursor, type=tuple[int, int, str])
@@ -209,14 +209,13 @@ class OpenRequests:
     def _found(
         self,
         wanted: RequestFilter,
-        groups: Groups,
         sort: Sort,
         after: Place | None,
         most: int | None,
         sight: Sight,
     ) -> list[RequestSummary]:
         """Return up to `most` requests that match a filter, in an order, from a place on."""
-        now = self._client.now()
+        now, groups = self._client.now(), sight.actor.groups
         order = self._in_order(sort)
         found: list[RequestSummary] = []
         for at in range(0 if after is None else bisect_right(order, after), len(order)):

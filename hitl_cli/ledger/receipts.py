@@ -59,16 +59,11 @@ def receipt_of(client: Client, item: RequestSummary, checkpoint: Checkpoint | No
     """
     if item.waits:
         raise Conflict(f"{item.id} is not decided yet, so there is no receipt.", code="not-decided")
-    votes = deciding_votes(item.promise)
     receipt = Receipt(
         receipt="hitl-receipt/1",
         promise=item.promise,
         run=item.run if item.run is not None and item.run.is_run else None,
-        statements=tuple(
-            statement_of(item.promise, item.run, vote, vote.proof.decision, vote.proof.at)
-            for vote in votes
-            if vote.proof is not None
-        ),
+        statements=_statements(item.promise, item.run),
     )
     if checkpoint is None:
         return receipt
@@ -106,12 +101,15 @@ def read_receipt(text: bytes, name: str) -> Receipt:
 def statements_stated(receipt: Receipt) -> bool:
     """Whether the statements in a receipt are those of its promise."""
     try:
-        votes = deciding_votes(receipt.promise)
-        stated = tuple(
-            statement_of(receipt.promise, receipt.run, vote, vote.proof.decision, vote.proof.at)
-            for vote in votes
-            if vote.proof is not None
-        )
+        return receipt.statements == _statements(receipt.promise, receipt.run)
     except NotSignable:
         return False
-    return stated == receipt.statements
+
+
+def _statements(promise: Promise, run: Promise | None) -> tuple[Statement, ...]:
+    """Return what each person signed who decided a request. Raises NotSignable."""
+    return tuple(
+        statement_of(promise, run, vote, vote.proof.decision, vote.proof.at)
+        for vote in deciding_votes(promise)
+        if vote.proof is not None
+    )

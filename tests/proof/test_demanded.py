@@ -348,7 +348,7 @@ def test_a_vote_without_a_good_signature_does_not_count(client: Client) -> None:
         known = OpenRequests(client)
         known.refresh()
         sight = Sight(inbox(client, PLAIN, "lead").actor)
-        assert [item.votes for item in known.listed(EVERYTHING, PLAIN, "age", None, sight)[0]] == [1]
+        assert [item.votes for item in known.listed(EVERYTHING, "age", None, sight)[0]] == [1]
     approve(client, PLAIN, "pay-7", "ops", "ops")
     assert [vote.by for vote in audit_of(stored(client, "pay-7")).votes] == ["lead", "ops"]
     assert verified(summaries(client, ["pay-7"])["pay-7"], PLAIN).state == "proven"
