@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _ASKED = (
     *("prompt", "details", "arguments", "arguments_digest", "editable", "form", "choices"),
-    *("approvals", "approvals_by", "proof", "priority", "link"),
+    *("to", "approvals", "approvals_by", "proof", "priority", "link"),
 )
 _KNOWN = ("url", "answer_url", "outcome", "by", "reason", "choice", "changes", "asked_back")
 """The fields of the question, and of the message's item, that are copied."""
@@ -73,7 +73,7 @@ def _request_document(item: MessageItem) -> dict[str, Any]:
         "workflow": item.workflow,
         "title": item.title,
         **{name: getattr(question, name) for name in _ASKED},
-        "to": question.asked_at(0),
+        "to": question.asked_at(0),  # with the groups that must approve
         "asker": item.asker,
         "asked_at": iso(item.asked_at),
         "deadline": iso(item.deadline),
