@@ -14,7 +14,7 @@ import msgspec
 
 from hitl_cli import defaults
 from hitl_cli.cli.completion import complete_assignee
-from hitl_cli.cli.context import AsPerson, handling, inbox_of, is_remote, read_stdin
+from hitl_cli.cli.context import AsPerson, handling, inbox_of, is_remote, read_json, read_stdin
 from hitl_cli.cli.decide import read_file
 from hitl_cli.cli.options import AsJson, Proof, argument, flag, value
 from hitl_cli.cli.output import is_terminal, note, note_unknown, print_json, silence_stdout
@@ -22,7 +22,6 @@ from hitl_cli.cli.render.table import on_terminal
 from hitl_cli.client.wire import fresh_id
 from hitl_cli.errors import (
     BadInput,
-    BadJson,
     BadUsage,
     NotFound,
     RunFailed,
@@ -32,7 +31,7 @@ from hitl_cli.errors import (
     Unreachable,
 )
 from hitl_cli.format.durations import format_age, parse_duration
-from hitl_cli.format.json import to_json, why_not_json
+from hitl_cli.format.json import to_json
 from hitl_cli.format.shell import quoted
 from hitl_cli.format.terminal import printable
 from hitl_cli.format.times import iso, local, localized
@@ -313,11 +312,8 @@ def _read_json(text: str, option: str) -> Any:
     raw = read_file(Path(text[1:])) if text.startswith("@") else text.encode()
     if len(raw) > MAX_QUESTION_BYTES:
         raise TooLarge(f"{option} is larger than {MAX_QUESTION_BYTES:,} bytes. Give a --link instead.")
-    try:
-        return msgspec.json.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        hint = f" To read a file, write @ before its name: {option} @{text}" if text.endswith(".json") else ""
-        raise BadJson(f"{option} is not JSON: {why_not_json(error)}.{hint}") from error
+    hint = f" To read a file, write @ before its name: {option} @{text}" if text.endswith(".json") else ""
+    return read_json(raw, option, hint)
 
 
 def _read_form(text: str, option: str) -> dict[str, Any] | bool:

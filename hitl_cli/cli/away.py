@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 from hitl_cli.cli.completion import complete_person
 from hitl_cli.cli.context import AsPerson, inbox_of
 from hitl_cli.cli.options import AsJson, flag, value
-from hitl_cli.cli.output import note, note_unknown, print_json
-from hitl_cli.cli.render.table import Column, filled, print_table
+from hitl_cli.cli.output import note_unknown, print_json
+from hitl_cli.cli.render.table import Column, filled, print_list
 from hitl_cli.errors import BadInput, BadUsage
 from hitl_cli.format.durations import parse_duration
 from hitl_cli.format.terminal import printable
@@ -78,21 +78,14 @@ def _sentence(made: Away, *, later: bool) -> str:
 
 def _show(found: Sequence[Away], *, as_json: bool) -> None:
     """Print who is away, or will be."""
-    if as_json:
-        print_json([away_document(one) for one in found])
-    elif not found:
-        note("Nobody is away.")
-    else:
-        print_table(
-            filled(
-                [
-                    Column("person", [one.person for one in found]),
-                    Column("from", [local_minute(one.since) for one in found], whole=True),
-                    Column("until", [local_minute(one.until) for one in found], whole=True),
-                    Column("deputy", [one.to or "" for one in found]),
-                ]
-            )
-        )
+    columns = [
+        Column("person", [one.person for one in found]),
+        Column("from", [local_minute(one.since) for one in found], whole=True),
+        Column("until", [local_minute(one.until) for one in found], whole=True),
+        Column("deputy", [one.to or "" for one in found]),
+    ]
+    documents = [away_document(one) for one in found]
+    print_list(documents, filled(columns), "Nobody is away.", as_json=as_json)
 
 
 def _instant(text: str, now: int, *, end_of_day: bool) -> int:

@@ -7,12 +7,14 @@ import signal
 import sys
 from contextlib import contextmanager
 from functools import cache, cached_property
-from typing import TYPE_CHECKING, BinaryIO, ClassVar, TypeGuard
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, TypeGuard
 
+import msgspec
 import typer
 
 from hitl_cli.client.connect import check_takes, connect, connect_existing
-from hitl_cli.errors import BadInput, BadUsage, Unreachable
+from hitl_cli.errors import BadInput, BadJson, BadUsage, Unreachable
+from hitl_cli.format.json import why_not_json
 from hitl_cli.people.actor import Actor
 from hitl_cli.settings import Setting, Settings
 
@@ -228,6 +230,14 @@ def given_stdin() -> BinaryIO:
     if sys.stdin is None:
         raise BadUsage("stdin is closed: there is nothing to read.")
     return sys.stdin.buffer
+
+
+def read_json(raw: bytes, source: str, hint: str = "") -> Any:
+    """Return the JSON value that `source` gave; `hint` says what may help if it is none. Raises BadJson."""
+    try:
+        return msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadJson(f"{source} is not JSON: {why_not_json(error)}.{hint}") from error
 
 
 def without_mark(raw: bytes) -> bytes:

@@ -11,12 +11,11 @@ import msgspec
 from msgspec import UNSET
 
 from hitl_cli.cli.bulk import Dry, Match, Stdin, Yes, answer_many, named
-from hitl_cli.cli.context import AsPerson, given_stdin, inbox_of, read_stdin, without_mark
+from hitl_cli.cli.context import AsPerson, given_stdin, inbox_of, read_json, read_stdin, without_mark
 from hitl_cli.cli.options import AsJson, Id, Ids, Sign, SshKey, argument, flag, value
 from hitl_cli.cli.output import is_terminal, note, print_json
 from hitl_cli.cli.render.decision import sentence
-from hitl_cli.errors import BadAnswer, BadInput, BadJson, BadUsage, TooLarge
-from hitl_cli.format.json import why_not_json
+from hitl_cli.errors import BadAnswer, BadInput, BadUsage, TooLarge
 from hitl_cli.format.terminal import printable
 from hitl_cli.inbox.votes import differing_votes
 from hitl_cli.requests.decision_input import MAX_ANSWER_BYTES, MAX_COMMENT_BYTES, DecisionInput
@@ -223,14 +222,11 @@ def _read_data(text: str) -> Any:
     elif text.startswith("@"):
         source, raw = text[1:], read_file(Path(text[1:]))
     else:
-        source, raw = "--data", text.encode(errors="surrogateescape")
+        source, raw = "--data", text.encode()
     if len(raw) > MAX_ANSWER_BYTES:
         raise TooLarge(f"{source} is larger than {MAX_ANSWER_BYTES:,} bytes, the limit for an answer.")
-    try:
-        return msgspec.json.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        hint = " Text needs quotes, for example --data '\"text\"'." if source == "--data" else ""
-        raise BadJson(f"{source} is not JSON: {why_not_json(error)}.{hint}") from error
+    hint = " Text needs quotes, for example --data '\"text\"'." if source == "--data" else ""
+    return read_json(raw, source, hint)
 
 
 def read_file(path: Path) -> bytes:

@@ -13,7 +13,7 @@ from hitl_cli import plugins
 from hitl_cli.cli.completion import needs_no_quotes
 from hitl_cli.cli.options import AsJson, argument, family, value
 from hitl_cli.cli.output import note, print_json
-from hitl_cli.cli.render.table import Cell, Column, print_table
+from hitl_cli.cli.render.table import Cell, Column, print_list, print_table
 from hitl_cli.errors import BadUsage, HitlError
 from hitl_cli.settings import Settings
 
@@ -99,17 +99,14 @@ def list_(as_json: AsJson = False) -> None:
     directory = Settings().directory()
     found = [contact_document(name, contact) for name, contact in everybody(directory)]
     _note_shortcomings(None, directory, {"console"})
-    if as_json:
-        print_json(found)
-        return
-    if not found:
-        note('No contacts yet. Add people to hitl.toml, such as:\n[people.reviewer]\nemail = "a@example.org"')
-        return
     reached = [", ".join(f"{address.by} {address.where}" for address in one.addresses) for one in found]
-    print_table(
+    print_list(
+        found,
         [
             Column("name", [one.name for one in found], whole=True),
             Column("contact", [text or "-" for text in reached]),
             Column("members", [", ".join(one.members) or "-" for one in found]),
-        ]
+        ],
+        'No contacts yet. Add people to hitl.toml, such as:\n[people.reviewer]\nemail = "a@example.org"',
+        as_json=as_json,
     )

@@ -14,7 +14,7 @@ from hitl_cli.cli.completion import complete_person
 from hitl_cli.cli.context import AtServer
 from hitl_cli.cli.options import AsJson, Family, argument, family, value
 from hitl_cli.cli.output import note, print_json
-from hitl_cli.cli.render.table import Column, print_table
+from hitl_cli.cli.render.table import Column, print_list
 from hitl_cli.errors import BadInput, BadUsage, NotFound
 from hitl_cli.format.public_keys import fingerprint, public_key
 from hitl_cli.format.shell import quoted
@@ -52,13 +52,8 @@ def list_(as_json: AsJson = False) -> None:
         note(
             f"hitl: {key} is revoked, but nobody has this key: keep it, so that earlier signatures stay good"
         )
-    if as_json:
-        print_json(found)
-        return
-    if not found:
-        note("No people yet. Add one with a key: hitl people add NAME --ssh ~/.ssh/id_ed25519.pub")
-        return
-    print_table(
+    print_list(
+        found,
         [
             Column("name", [one.name for one in found], whole=True),
             Column("groups", [", ".join(one.groups) or "-" for one in found]),
@@ -66,7 +61,9 @@ def list_(as_json: AsJson = False) -> None:
                 "contact", [", ".join(f"{at.by} {at.where}" for at in one.addresses) or "-" for one in found]
             ),
             Column("signs with", ["\n".join(map(_key_line, one.keys)) or "-" for one in found]),
-        ]
+        ],
+        "No people yet. Add one with a key: hitl people add NAME --ssh ~/.ssh/id_ed25519.pub",
+        as_json=as_json,
     )
 
 

@@ -11,7 +11,7 @@ from hitl_cli.cli.completion import offered
 from hitl_cli.cli.context import AtServer
 from hitl_cli.cli.options import AsJson, argument, family, flag, value
 from hitl_cli.cli.output import note, print_json
-from hitl_cli.cli.render.table import Cell, Column, print_table
+from hitl_cli.cli.render.table import Cell, Column, print_list
 from hitl_cli.errors import BadUsage
 from hitl_cli.format.durations import parse_duration
 from hitl_cli.format.terminal import printable
@@ -89,13 +89,8 @@ def list_(
     """List the rules that are valid now."""
     with ctx.opened(Rules) as (rules, _):
         found = rules.list(every=every)
-    if as_json:
-        print_json([rule_document(rule) for rule in found])
-        return
-    if not found:
-        note("No rules. Add one: hitl rule add --tool Bash --match 'git status*' --for 8h")
-        return
-    print_table(
+    print_list(
+        [rule_document(rule) for rule in found],
         [
             Column("rule", [rule.id for rule in found], whole=True),
             Column("by", [rule.by for rule in found]),
@@ -106,7 +101,9 @@ def list_(
             Column("what", [_what(rule) for rule in found]),
             Column("state", [Cell(rule.state, "" if rule.state == "valid" else "dim") for rule in found]),
             Column("until", [local_minute(rule.ends_at) for rule in found]),
-        ]
+        ],
+        "No rules. Add one: hitl rule add --tool Bash --match 'git status*' --for 8h",
+        as_json=as_json,
     )
 
 

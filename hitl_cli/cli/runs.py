@@ -18,6 +18,7 @@ from hitl_cli.cli.context import (
     actor_from,
     given_stdin,
     inbox_of,
+    read_json,
     runs_of,
     without_mark,
 )
@@ -204,10 +205,7 @@ def read_arguments(
         raise BadUsage("--args cannot be combined with other arguments: put all of them into --args.")
     given: Any | UnsetType = [_read_arg(arg) for arg in args or []] if args or no_args else UNSET
     if exact is not None:
-        try:
-            given = msgspec.json.decode(exact)
-        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-            raise BadJson(f"--args is not JSON: {why_not_json(error)}.") from error
+        given = read_json(exact.encode(), "--args")
     named = {}
     for text in kwarg or []:
         name, equals, value = text.partition("=")

@@ -19,8 +19,8 @@ from hitl_cli.cli.options import (
     flag,
     value,
 )
-from hitl_cli.cli.output import note, print_json
-from hitl_cli.cli.render.table import Column, print_table
+from hitl_cli.cli.output import print_json
+from hitl_cli.cli.render.table import Column, print_list
 from hitl_cli.cli.runs import read_arguments, tell_no_worker
 from hitl_cli.format.durations import format_age, parse_duration
 from hitl_cli.format.times import local, local_minute
@@ -97,15 +97,10 @@ def list_(ctx: AtServer, as_json: AsJson = False) -> None:
     with ctx.opened(Schedules) as (schedules, client):
         found = schedules.list()
         now = client.now()
-    if as_json:
-        print_json([schedule_document(schedule) for schedule in found])
-        return
-    if not found:
-        note('No schedules. Add one: hitl schedule add nightly "0 2 * * *" --workflow report')
-        return
     zones = [one.timezone for one in found]
     last = [one.last_run_at for one in found]
-    print_table(
+    print_list(
+        [schedule_document(schedule) for schedule in found],
         [
             Column("schedule", [one.id for one in found], whole=True),
             Column("cron", [one.fields for one in found], whole=True),
@@ -114,7 +109,9 @@ def list_(ctx: AtServer, as_json: AsJson = False) -> None:
             Column("next run", [_minutes(one.next_run_at) for one in found]),
             Column("in", [format_age(max(one.next_run_at - now, 0)) for one in found], right=True, spare=2),
             Column("last run", ["-" if at is None else _minutes(at) for at in last], spare=1),
-        ]
+        ],
+        'No schedules. Add one: hitl schedule add nightly "0 2 * * *" --workflow report',
+        as_json=as_json,
     )
 
 

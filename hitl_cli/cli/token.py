@@ -11,7 +11,7 @@ from hitl_cli.cli.completion import offered
 from hitl_cli.cli.context import AtServer
 from hitl_cli.cli.options import AsJson, argument, family, value
 from hitl_cli.cli.output import note, print_json
-from hitl_cli.cli.render.table import Cell, Column, print_table
+from hitl_cli.cli.render.table import Cell, Column, print_list
 from hitl_cli.format.durations import format_age, parse_duration
 from hitl_cli.format.terminal import printable
 from hitl_cli.format.times import local, local_minute
@@ -62,13 +62,8 @@ def list_(ctx: AtServer, as_json: AsJson = False) -> None:
     with ctx.client() as client:
         found = tokens.list_tokens(client)
         now = client.now()
-    if as_json:
-        print_json([token_document(one) for one in found])
-        return
-    if not found:
-        note("No tokens. Create one: hitl token create --as reviewer --can decide")
-        return
-    print_table(
+    print_list(
+        [token_document(one) for one in found],
         [
             Column("token", [one.id for one in found], whole=True),
             Column("as", [one.person for one in found]),
@@ -78,7 +73,9 @@ def list_(ctx: AtServer, as_json: AsJson = False) -> None:
             Column("expires", [local_minute(one.expires_at) for one in found]),
             Column("created by", [one.by or "-" for one in found]),
             *([Column("name", [one.name or "-" for one in found])] if any(one.name for one in found) else []),
-        ]
+        ],
+        "No tokens. Create one: hitl token create --as reviewer --can decide",
+        as_json=as_json,
     )
 
 

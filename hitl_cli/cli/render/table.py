@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import typer
 from msgspec import Struct
 
-from hitl_cli.cli.output import is_terminal
+from hitl_cli.cli.output import is_terminal, note, print_json
 from hitl_cli.format.terminal import cells, printable
 
 if TYPE_CHECKING:
@@ -59,6 +59,18 @@ class Column(Struct, frozen=True):
     def width(self) -> int:
         """Return the width of the widest cell, in columns of a terminal."""
         return max(map(cells, (self.head, *(cell.text for cell in self.shown()))))
+
+
+def print_list(
+    documents: Sequence[object], columns: Sequence[Column], nothing: str, *, as_json: bool
+) -> None:
+    """Print a list as JSON or as a table; `nothing` is the note for an empty table."""
+    if as_json:
+        print_json(documents)
+    elif documents:
+        print_table(columns)
+    else:
+        note(nothing)
 
 
 def print_table(columns: Sequence[Column]) -> None:
