@@ -13,6 +13,7 @@ from hitl_cli.inbox.permission import deputy_for, may_answer
 from hitl_cli.people.actor import Actor
 from hitl_cli.requests.decision_input import DecisionInput
 from hitl_cli.requests.editable import changed
+from hitl_cli.requests.private import hides_arguments
 from hitl_cli.requests.question import not_askable
 from hitl_cli.rules.matching import TOOL, check_where, matches
 from hitl_cli.rules.rule import NewRule, Rule, rules_of
@@ -113,7 +114,8 @@ def _is_about_itself(question: Question, tool: str | None) -> bool:
 def offered(item: RequestSummary, actor: Actor) -> NewRule | None:
     """Return the rule that a request offers to an actor with its approval; None if there is none for them.
 
-    It is for the same asker and the same workflow. A link is for one request, so it has none.
+    It is for the same asker and the same workflow. A link is for one request, so it has none. Nor have
+    private arguments, which everyone who sees the rule would be told.
     """
     offer = item.asked.offer
     asker = item.asker
@@ -123,6 +125,7 @@ def offered(item: RequestSummary, actor: Actor) -> NewRule | None:
         or actor.only is not None
         or "decide" not in actor.may
         or actor.groups.same(asker, actor.person)
+        or hides_arguments(item.asked)
         or not _is_about_itself(item.asked, item.tags.get(TOOL))
     ):
         return None

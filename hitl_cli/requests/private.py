@@ -49,7 +49,7 @@ def question_without_private(question: Question) -> Question:
     """Return what a request asks, without its private parts and what would tell them."""
     paths = question.private
     arguments = _without(question.arguments, _under("arguments", paths))
-    hides_arguments = arguments != question.arguments
+    cut = arguments != question.arguments
     refused = question.refused
     if refused is not None:
         refused = replace(refused, data=_data_without(question, refused.data), why="")
@@ -60,13 +60,18 @@ def question_without_private(question: Question) -> Question:
         question,
         details=_without(question.details, _under("details", paths)),
         arguments=arguments,
-        arguments_digest=None if hides_arguments else question.arguments_digest,
+        arguments_digest=None if cut else question.arguments_digest,
         editable=_form_without(question.editable, _under("arguments", paths)),
         form=_form_without(question.form, _under("form", paths)),
-        offer=None if hides_arguments else question.offer,
+        offer=None if cut else question.offer,
         refused=refused,
         on_deadline=instead,
     )
+
+
+def hides_arguments(question: Question) -> bool:
+    """Whether any of the arguments are private."""
+    return bool(_under("arguments", question.private))
 
 
 def vote_without_private(question: Question, vote: Vote) -> Vote:

@@ -15,6 +15,7 @@ from hitl_cli.inbox.ask import decision_of
 from hitl_cli.inbox.history import EVERYTHING
 from hitl_cli.people.actor import Actor
 from hitl_cli.people.groups import NO_GROUPS, groups_of
+from hitl_cli.people.visibility import Visibility, VisibilitySettings
 from hitl_cli.requests.decision_input import DecisionInput
 from hitl_cli.requests.question import Digest, Offer, Question
 from hitl_cli.rules.rule import NewRule, Rule
@@ -239,6 +240,8 @@ def test_a_request_cannot_look_like_a_rule(client: Client) -> None:
 
 OFFER = Offer(where={**GIT, "cwd": "/srv/app"}, longest=8 * HOUR_MS)
 
+PRIVATE_CWD = Visibility(settings=VisibilitySettings(private={"*": ("arguments.cwd",)}))
+
 
 def approve(client: Client, duration: str | None, person: str = "lead", **more: Any) -> Rule | None:
     inbox = Inbox(client, Actor(person=person, via="test", **more))
@@ -270,6 +273,8 @@ def test_a_plain_approval_makes_no_rule(client: Client) -> None:
         ({}, "9h", {}),
         ({"by": "lead"}, "8h", {}),
         ({}, "8h", {"only": "q"}),
+        ({"private": ("arguments.cwd",), "to": ("lead",)}, "8h", {}),
+        ({}, "8h", {"groups": groups_of({}, visibility=PRIVATE_CWD)}),
     ],
 )
 def test_what_is_not_offered_is_refused_and_decides_nothing(
