@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
+from msgspec import Struct, UnsetType
 
 from hitl_cli.client.wire import Json, same_json
 from hitl_cli.format.json import to_json
-from hitl_cli.forms.fields import Field, Group, tree
+from hitl_cli.forms.fields import Field, Group, fields, tree
+from hitl_cli.forms.paths import value_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -46,6 +47,20 @@ def as_label(name: str) -> str:
         return name
     words = name.replace("_", " ").strip()
     return f"{words[:1].upper()}{words[1:]}"
+
+
+def asks_yes_or_no(fields: Sequence[Field]) -> bool:
+    """Whether the fields of a form are a single one that is answered by yes or no."""
+    return (
+        len(fields) == 1 and fields[0].kind == "boolean" and not (fields[0].nullable or fields[0].read_only)
+    )
+
+
+def yes_or_no(form: Json, data: Json | UnsetType) -> str | None:
+    """Return `Yes` or `No` if that is all that a form asks for; None for any other form."""
+    asked = [] if form is None else fields(form)
+    value = value_at(data, asked[0].keys) if asks_yes_or_no(asked) else None
+    return ("Yes" if value else "No") if isinstance(value, bool) else None
 
 
 def as_read(form: Json, data: Json) -> Json:

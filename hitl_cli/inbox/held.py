@@ -29,6 +29,7 @@ from hitl_cli.client.records import alone, settle
 from hitl_cli.client.wire import Audit, audit_in, check_size, decode_as, encode, fresh_id, headers_of
 from hitl_cli.errors import Conflict, HitlError, NotFound, Unreachable
 from hitl_cli.format.durations import UNITS_MS
+from hitl_cli.forms.reading import yes_or_no
 from hitl_cli.inbox.decide import rehearse
 from hitl_cli.inbox.inbox import Inbox
 from hitl_cli.inbox.review_queue import HOLD_MS
@@ -94,10 +95,11 @@ def failed_with(request: str, error: HitlError) -> Failed:
 class Held(Struct, frozen=True, kw_only=True):
     """A held decision. `since` is in ms since the epoch; `problem` is why it could not be made.
 
-    `title` is that of the request. `many` are the ids if it is on many requests at once, `failed` those of
-    which it could not be made, at most FAILURES of `failures`; `skipped` of these are not among the ids.
-    `groups` are those of the person by their sign-in, which only the gateway knows that took the decision,
-    and `credential` is what they acted with.
+    `title` is that of the request, `answer` the choice, or the yes or no, that it approves with. `many` are
+    the ids if it is on many requests at once, `failed` those of which it could not be made, at most
+    FAILURES of `failures`; `skipped` of these are not among the ids. `groups` are those of the person by
+    their sign-in, which only the gateway knows that took the decision, and `credential` is what they acted
+    with.
     """
 
     id: str
@@ -107,6 +109,7 @@ class Held(Struct, frozen=True, kw_only=True):
     via: str
     since: int
     said: DecisionInput
+    answer: str | None = None
     many: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     credential: Credential | None = None
@@ -133,6 +136,7 @@ class _Stored(Struct, frozen=True, kw_only=True, omit_defaults=True):
     request: str
     title: str
     said: DecisionInput
+    answer: str | None = None
     many: tuple[str, ...] = ()
     failed: tuple[Failed, ...] = ()
     skipped: int = 0
@@ -199,6 +203,7 @@ def _created(
         request=first.id,
         title=(first.asked.title or first.id)[:LONGEST_TITLE],
         said=said,
+        answer=said.choice or (None if many else yes_or_no(first.asked.form, said.data)),
         many=many,
         failed=tuple(failed[:FAILURES]),
         skipped=len(failed),
@@ -343,6 +348,7 @@ def _held_in(promise: Promise) -> Held | None:
         via=audit.via or "web",
         since=promise.created_at,
         said=said.said,
+        answer=said.answer,
         many=said.many,
         groups=said.groups,
         credential=said.credential,

@@ -485,7 +485,8 @@ def test_a_form_of_one_yes_or_no_is_two_buttons(desk: Desk, button: str, answer:
         page = desk.get(path)
         assert [at.get("value") for at in page.all("button", name_="verdict")] == ["yes", "no", "reject"]
         assert "Restart it now?\nIt takes a minute." in page.text
-        desk.taken(path, verdict=button, yes_no=page.control("yes_no")["value"] or "")
+        taken = desk.taken(path, verdict=button, yes_no=page.control("yes_no")["value"] or "")
+        assert f"You answered: {button.capitalize()}" in taken.text
         assert decode(promise(desk, id).value) == (answer if name == "whole" else {"go": answer})
 
 

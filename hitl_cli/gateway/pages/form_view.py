@@ -17,7 +17,7 @@ from hitl_cli.forms.datetimes import without_zone
 from hitl_cli.forms.fields import Group, flat, initial, placed, tree
 from hitl_cli.forms.messages import FORMATS, shortened
 from hitl_cli.forms.paths import path_of
-from hitl_cli.forms.reading import label_of
+from hitl_cli.forms.reading import asks_yes_or_no, label_of
 from hitl_cli.forms.submission import at_first, is_missing, labels_of, opened, owner, rows_in, with_rows
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ class _Drawing:
             problem=None,
             members=tuple(map(self._node, members)),
         )
-        asks = len(self._fields) == 1 and _asks_yes_or_no(self._fields[0])
+        asks = asks_yes_or_no(self._fields)
         return Form(whole, tuple(self._wrong()), self._control(self._fields[0]) if asks else None)
 
     def _every(self, node: Field | Group) -> Iterator[Field]:
@@ -328,10 +328,6 @@ def _shape_of(field: Field) -> Shape:
     if field.kind == "json":
         return "area"
     return "area" if field.kind == "text" and _is_long(field) and not field.secret else "line"
-
-
-def _asks_yes_or_no(field: Field) -> bool:
-    return field.kind == "boolean" and not (field.nullable or field.read_only)
 
 
 def _is_long(field: Field) -> bool:

@@ -15,7 +15,7 @@ from hitl_cli.errors import BadInput, NotAllowed
 from hitl_cli.format.durations import UNITS_MS
 from hitl_cli.format.markdown import Prompt, as_html, as_prompt
 from hitl_cli.forms import check_schema
-from hitl_cli.forms.reading import Difference, as_read
+from hitl_cli.forms.reading import Difference, as_read, yes_or_no
 from hitl_cli.forms.submission import Texts
 from hitl_cli.gateway.pages.details_view import DrawnDetails, drawn_details
 from hitl_cli.gateway.pages.form_view import Form, drawn
@@ -87,8 +87,9 @@ class RequestPage(Struct, frozen=True, kw_only=True):
 
     `why_not` is why they may not answer it; None if they may. `unreadable` is why nobody can. `said` is the
     data of a promise that is not a valid request. `missing` is how many more approvals are needed.
-    `offer` is the rule that they may make with an approval, as names and values, and `offer_ms` for how long.
-    `more` is what else they may do. `undone` is their decision that the form begins with.
+    `answer` is the choice, or the yes or no, with which it was approved. `offer` is the rule that they may
+    make with an approval, as names and values, and `offer_ms` for how long. `more` is what else they may
+    do. `undone` is their decision that the form begins with.
     """
 
     seen: RequestDetails
@@ -102,6 +103,7 @@ class RequestPage(Struct, frozen=True, kw_only=True):
     form: Form | None
     details: DrawnDetails
     arguments: DrawnDetails
+    answer: str | None
     read: Callable[[Json], Json]
     changes: Callable[[Json], tuple[Change, ...]]
     own: Vote | None
@@ -156,6 +158,7 @@ def view(
         form=form,
         details=drawn_details(question.details),
         arguments=drawn_details(question.arguments, exact=True),
+        answer=_answer_of(seen),
         read=partial(as_read, answer_form(question)),
         changes=partial(changed, question),
         own=own,
@@ -200,6 +203,14 @@ def _form_of(
         return drawn(schema, sent.texts, problems, sent.rows), None
     except BadInput as error:
         return None, str(error)
+
+
+def _answer_of(seen: RequestDetails) -> str | None:
+    """Return the choice, or the yes or no, with which a request was approved."""
+    decision, asked = seen.decision, seen.item.asked
+    if decision is None or decision.outcome != "approved":
+        return None
+    return decision.choice or (yes_or_no(asked.form, decision.data) if asked.editable is None else None)
 
 
 def _why_not(seen: RequestDetails, actor: Actor) -> str | None:
