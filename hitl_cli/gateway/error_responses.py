@@ -24,6 +24,7 @@ from hitl_cli.errors import (
     RunFailed,
     TimedOut,
     Unreachable,
+    logged,
 )
 from hitl_cli.format.terminal import printable
 from hitl_cli.gateway.context import gateway_of
@@ -88,8 +89,12 @@ async def answer_failures(
     except HttpError as error:
         return _failure(request, error.status, str(error), error, error.headers)
     except HitlError as error:
-        if isinstance(error, Unreachable) and gateway_of(request).access.known(request) is None:
-            error = Unreachable(AWAY)
+        if isinstance(error, Unreachable):
+            gateway = gateway_of(request)
+            if gateway.check.away is None:  # otherwise it has been logged that the server is away
+                logger.warning("%s %s failed: %s", request.method, shown_path(request), logged(error))
+            if gateway.access.known(request) is None:
+                error = Unreachable(AWAY)
         return _failure(request, status_of(error), str(error), error)
     except web.HTTPException as error:
         if error.status < 400:  # noqa: PLR2004 - a redirect

@@ -42,6 +42,7 @@ class Scrape:
             streams=lambda: gateway.feed.listeners,
             polls=lambda: len(gateway.waiters),
         )
+        self.metrics.watch_disk(gateway.options.server)
         self._listener = MetricsListener(options, self._text, lambda: gateway.check.away)
 
     def start(self) -> str:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import platform
+import shutil
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Gauge, ProcessCollector, generate_latest
 
+from hitl_cli.servers import sqlite
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from pathlib import Path
 
     from prometheus_client.core import Metric
 
@@ -30,9 +35,23 @@ class ProcessMetrics:
         gauge = Gauge(name, text, list(labels), registry=self.registry)
         (gauge.labels(**labels) if labels else gauge).set_function(value)
 
+    def watch_disk(self, server: str) -> None:
+        """Show the free space on the disk of a server (its URL) that is a file: no other has a disk here."""
+        if server.startswith("sqlite:"):
+            folder = sqlite.file(server).parent
+            text = "Free bytes on the disk that holds the database file."
+            self.gauge("hitl_disk_free_bytes", text, lambda: _free_on(folder))
+
     async def text(self) -> bytes:
         """Return all metrics as they are now."""
         return generate_latest(_Shown(self.registry))
+
+
+def _free_on(folder: Path) -> float:
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError:
+        return math.nan
 
 
 class _Shown(CollectorRegistry):

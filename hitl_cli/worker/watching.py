@@ -53,6 +53,7 @@ class Watching:
             executing=lambda: worker.executing,
             most=options.concurrency,
         )
+        metrics.watch_disk(options.server)
         worker = Worker(options, counted, metrics.notification)
         self._listener = MetricsListener(options.metrics, metrics.text, lambda: self.check.away)
         return worker

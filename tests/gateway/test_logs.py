@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import resource
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -76,6 +77,20 @@ def test_decisions_and_http_requests_are_lines_of_json_without_secrets(
     assert asked[0]["person"] == hitl.env["HITL_AS"]
     assert all(line["ms"] >= 0 for line in asked)
     assert not any(secret in line for line in gateway.errors for secret in SECRETS)
+
+
+@pytest.mark.only("file", reason="it is the gateway that writes the file")
+def test_a_decision_that_a_full_disk_refuses_is_logged(hitl: Hitl, gateway: LoggingGateway) -> None:
+    put(hitl, "q", Question(prompt="Ship?"))
+    assert gateway.get("/ready").status == 200
+    # What a process may write to one file stands for what the disk has left.
+    resource.prlimit(gateway.process.pid, resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
+    assert gateway.post("/api/v1/requests/q/decision", {"verdict": "approve"}).status == 503
+    resource.prlimit(gateway.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+    line = wait_until(lambda: next((one for one in gateway.logged("log") if "code" in one), None))
+    assert line is not None
+    assert (line["level"], line["code"]) == ("warning", "storage-failed")
+    assert gateway.post("/api/v1/requests/q/decision", {"verdict": "approve"}).status == 200
 
 
 def test_a_line_has_its_own_fields_those_of_its_error_and_those_of_its_context() -> None:

@@ -66,6 +66,7 @@ def test_the_reference_lists_every_metric_with_its_labels() -> None:
     rows = re.findall(r"^\| `(hitl_\w+)(?:\{([\w,]*)\})?` \| (\w+) \|", PAGE.read_text(), re.MULTILINE)
     found = set()
     for metrics in (of_gateway(), of_worker()):
+        metrics.watch_disk("sqlite:////tmp/hitl.db")
         for family in metrics.registry.collect():
             if not family.name.startswith("hitl_"):
                 continue
@@ -152,6 +153,17 @@ def test_the_first_decision_of_a_kind_is_shown_as_an_increase() -> None:
         (NONE, "rejected", OTHER): 1,
     }
     assert shown(metrics, "hitl_decision_seconds_count", "workflow")[NONE,] == 1  # a deadline is no person
+
+
+def test_the_disk_of_a_file_is_watched_and_no_other(tmp_path: Path) -> None:
+    for server, found in (
+        (f"sqlite:///{tmp_path}/hitl.db", [True]),
+        (f"sqlite:///{tmp_path}/gone/hitl.db", [False]),
+        ("postgresql://db.example.com/hitl", []),
+    ):
+        metrics = of_worker()
+        metrics.watch_disk(server)
+        assert [value > 0 for value in shown(metrics, "hitl_disk_free_bytes").values()] == found
 
 
 def test_http_requests_are_counted_by_route_and_never_by_path() -> None:
