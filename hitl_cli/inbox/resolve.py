@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from hitl_cli.client.protocol import as_page, call, get_promise, search, search_many
+from hitl_cli.client.protocol import get_promise, search, search_many, search_page
 from hitl_cli.client.tags import ORIGIN_TAG
 from hitl_cli.client.wire import EXTERNAL, audit_of
 from hitl_cli.errors import BadInput, NotFound
@@ -138,8 +138,8 @@ def _beginning_with(client: Client, prefix: str, sight: Sight | None) -> list[Pr
         query: dict[str, Any] = {"state": "pending", "idPrefix": prefix, "tags": EXTERNAL}
         if sight is not None and not sight.all:  # the first ones may be of others
             return _seen(client, search(client, **query), sight)
-        found = as_page(call(client, "promise.search", **query, limit=CANDIDATES + 1)).promises
-        return [promise for promise in found if promise.is_blocking]
+        page = search_page(client, CANDIDATES + 1, None, **query)
+        return [promise for promise in page.promises if promise.is_blocking]
     return [item.promise for item in pending(client, sight=sight)[0] if item.id.startswith(prefix)]
 
 

@@ -14,7 +14,7 @@ from msgspec import Struct
 from resonate.context import Context
 
 from hitl_cli.client.pool import ClientPool
-from hitl_cli.client.protocol import Client, as_promise, get_promise, search
+from hitl_cli.client.protocol import Client, get_promise, search, send_all
 from hitl_cli.client.tags import ORIGIN_TAG, SCOPE_TAG, TAKE_BACK_SEGMENT, belongs_to_notification
 from hitl_cli.client.wire import Audit, Promise, child_id, error_value, fresh_id
 from hitl_cli.notify.deliver import tell_outcome
@@ -97,8 +97,7 @@ def cancel_below(client: Client, function: str) -> Canceled:
     ]
     audit = Audit(id=fresh_id(), via=VIA_WORKFLOW, at=client.now())
     value = error_value("the workflow ended without this answer", audit.headers())
-    answers = client.call_many([cancel_request(id, value) for id in moot]) if moot else []
-    settled = [as_promise(answer) for answer in answers]
+    settled = send_all(client, [cancel_request(id, value) for id in moot])
     taken = tuple(each for each in settled if each.is_blocking and each.state == "rejected_canceled")
     return Canceled(requests=taken, is_all=not moot and not going_on)
 

@@ -122,7 +122,7 @@ def claim_of(amendments: Sequence[Amendment], at: int) -> Amendment | None:
 
 def amendments_of_many(client: Client, ids: Sequence[str]) -> dict[str, tuple[Amendment, ...]]:
     """Return the amendments of each of several requests, in order, in one round trip."""
-    found = records_of_many(client, AMENDS_TAG, ids) if ids else {}
+    found = records_of_many(client, AMENDS_TAG, ids)
     return {id: amendments_in(id, records) for id, records in found.items()}
 
 
