@@ -15,7 +15,7 @@ from hitl_cli.client.wire import audit_of, decode, encode, headers_of
 from hitl_cli.requests.question import Instead
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from hitl_cli.client.wire import Json, Promise, Vote
     from hitl_cli.requests.question import Question
@@ -33,7 +33,7 @@ def without_private(promise: Promise, question: Question) -> Promise:
         return promise
     value = promise.value
     if value is not None:
-        headers = headers_of(value)
+        headers = _without_proof(headers_of(value))
         if votes := audit_of(promise).votes:
             said = msgspec.json.encode([vote_without_private(question, vote) for vote in votes]).decode()
             headers = headers | {"hitl:votes": said}
@@ -75,8 +75,8 @@ def hides_arguments(question: Question) -> bool:
 
 
 def vote_without_private(question: Question, vote: Vote) -> Vote:
-    """Return a vote without the private parts of its data."""
-    return replace(vote, data=_data_without(question, vote.data))
+    """Return a vote without the private parts of its data, and without its proof."""
+    return replace(vote, data=_data_without(question, vote.data), proof=None)
 
 
 def vote_record_without_private(question: Question, record: Promise) -> Promise:
@@ -85,7 +85,12 @@ def vote_record_without_private(question: Question, record: Promise) -> Promise:
     if not isinstance(said, dict):
         return record
     said = said | {"data": _data_without(question, said.get("data"))}
-    return replace(record, param=encode(said, headers_of(record.param)))
+    return replace(record, param=encode(said, _without_proof(headers_of(record.param))))
+
+
+def _without_proof(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return headers without a signature, with which a guess of a private part could be checked."""
+    return {name: text for name, text in headers.items() if name != "hitl:proof"}
 
 
 def _data_without(question: Question, data: Json) -> Json:

@@ -22,11 +22,13 @@ from hitl_cli.people.actor import Actor
 from hitl_cli.people.contacts import Directory
 from hitl_cli.people.groups import groups_of
 from hitl_cli.people.visibility import RoleSettings, Visibility, VisibilitySettings
+from hitl_cli.proof.signing import ssh_signer
 from hitl_cli.requests.decision_input import DecisionInput
 from hitl_cli.requests.private import without_private
 from hitl_cli.requests.question import Question, Refused, sensible
 from hitl_cli.runs import Runs
 from hitl_cli.views.pending import request_summary_document
+from tests.proof.signers import key, public
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -268,3 +270,14 @@ def test_hitl_ask_takes_them(hitl: Hitl) -> None:
     hitl.env["HITL_AS"] = "other"
     shown = hitl.json("show", "p")
     assert (shown["details"], shown["private"], shown["hidden"]) == ({"name": "A"}, ["details.iban"], True)
+
+
+@pytest.mark.usefixtures("_said")
+def test_no_signature_lets_a_guess_be_checked(client: Client) -> None:
+    put(client, replace(ASKED, to=("lead", "ada"), approvals=2))
+    for person in ("lead", "ada"):
+        own = inbox(client, person)
+        own.signer = ssh_signer(key(person), (public(person),))
+        own.decide("raise", DecisionInput(verdict="approve", data={"salary": 7_003}))
+        assert "signature" in texts(client, "auditor")
+        assert "signature" not in texts(client, "other")
