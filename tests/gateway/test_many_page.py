@@ -93,6 +93,7 @@ def test_what_would_happen_is_shown_and_nothing_is_decided_before_it_is_confirme
     with visited.hitl.client() as client:
         Inbox(client, Actor(person="lead", via="cli")).claim("claimed-1", 3_600_000)
     browser = Browser(visited.address)
+    assert browser.get("/?q=Claimed").main.count("claimed by lead") == 1
     page = send(browser, [*questions, "plain-1", "none-such"], verdict="approve")
     assert page.heading == "Approve 3 requests?"
     ready, left_out = (

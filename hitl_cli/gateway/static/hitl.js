@@ -217,7 +217,8 @@
     }
     for (const closed of $$("details:not([open])", form)) closed.hidden = true;
     // The outcome was moved from `page` into this page.
-    const why = ($("#outcome") || $("#why-not", page) || $("main p", page) || {}).textContent || "This request was decided";
+    const gone = $('[data-code="not-found"]', page) ? "This request is no longer for you, or was deleted" : "";
+    const why = gone || ($("#outcome") || $("#why-not", page) || $("main p", page) || {}).textContent || "This request was decided";
     if ($('[data-code="link-expired"]', page) && touched.has(form)) keep(form);
     say(form, `${why.trim().replace(/\.$/, "")}. You can no longer answer here.`);
   };
