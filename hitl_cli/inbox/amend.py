@@ -24,7 +24,9 @@ from hitl_cli.inbox.permission import check_may_answer, is_excluded, may_answer
 from hitl_cli.inbox.request_summary import RequestSummary
 from hitl_cli.inbox.votes import votes_of
 from hitl_cli.people.actor import check_person
+from hitl_cli.people.away import with_deputies
 from hitl_cli.people.contacts import recipients
+from hitl_cli.people.deputies import reached_deputies
 from hitl_cli.people.groups import as_asked, bare_name, check_known, everyone_in
 from hitl_cli.people.quorum import approvals, voice_of
 from hitl_cli.requests.amendments import (
@@ -162,7 +164,11 @@ def notify_assigned(client: Client, done: Amended, directory: Directory, group: 
     new = tuple(name for name in made.to if name not in before)
     notice = Notification(request=item.id, occasion="assigned", names=new, number=made.number)
     asked = Notification(request=item.id, occasion="asked")
-    if not new or not (recipients(new, directory) or get_promise(client, asked.id)):
+    if not new or not (
+        recipients(new, directory)
+        or reached_deputies(new, with_deputies(client, directory.members), directory)
+        or get_promise(client, asked.id)
+    ):
         return
     promise, run = item.promise, item.run
     target = run.tags[TARGET_TAG] if run is not None and run.is_run else address_of(group)

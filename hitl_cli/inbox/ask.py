@@ -41,8 +41,9 @@ from hitl_cli.inbox.standing import check_offer, decide_by_rule
 from hitl_cli.inbox.thread import ThreadEntry, entry_id, entry_in, open_question, thread_of
 from hitl_cli.inbox.votes import complete, count, votes_of
 from hitl_cli.people.actor import LONGEST_NAME
+from hitl_cli.people.away import with_deputies
 from hitl_cli.people.contacts import recipients
-from hitl_cli.people.deputies import absences_among
+from hitl_cli.people.deputies import absences_among, reached_deputies
 from hitl_cli.people.groups import Absence, check_known, in_one_form
 from hitl_cli.people.sight import Sight
 from hitl_cli.requests.amendments import Amendment, if_assigned
@@ -260,7 +261,9 @@ def notify(client: Client, posted: StandaloneRequest, directory: Directory, grou
     promise, target = posted.promise, address_of(group)
     creates = []
     to = posted.question.asked_at(0)
-    told = promise.state == "pending" and bool(recipients(to, directory))
+    told = promise.state == "pending" and bool(
+        recipients(to, directory) or reached_deputies(to, with_deputies(client, directory.members), directory)
+    )
     if told:
         notice = Notification(request=posted.id, occasion="asked", names=to)
         creates.append(notice.create(target, promise.timeout_at, promise.origin))

@@ -5,15 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from msgspec.structs import replace
+
 from hitl_cli.client.wire import audit_of, decode, error_message
 from hitl_cli.format.stable_ids import stable_id
 from hitl_cli.format.terminal import printable
 from hitl_cli.inbox.pending import demanded, shown, summaries
 from hitl_cli.notify.messages import AskedBack, Message, MessageItem
 from hitl_cli.notify.phrases import plain
+from hitl_cli.notify.status import heard_before
 from hitl_cli.people.actor import Actor
+from hitl_cli.people.away import with_deputies
 from hitl_cli.people.contacts import assignees
-from hitl_cli.people.groups import is_among
+from hitl_cli.people.deputies import absences_among
+from hitl_cli.people.groups import NO_GROUPS, is_among
 from hitl_cli.people.sight import Sight
 from hitl_cli.requests.editable import changed
 from hitl_cli.requests.question import GROUP, OUTCOMES, PLAIN, means_at_deadline
@@ -24,6 +29,7 @@ if TYPE_CHECKING:
     from hitl_cli.client.protocol import Client
     from hitl_cli.inbox.request_summary import RequestSummary
     from hitl_cli.people.contacts import Directory, NotificationSettings
+    from hitl_cli.people.groups import Groups
     from hitl_cli.requests.notification import Notification, Occasion
 
 LINK_ID_CHARS = 18
@@ -37,6 +43,7 @@ ASKING: tuple[Occasion, ...] = (
     "reminder",
     "escalated",
     "assigned",
+    "deputy",
     "asked-back",
     "answered-back",
 )
@@ -46,6 +53,7 @@ SUBJECTS: dict[Occasion, str] = {
     "asked": "{title}",
     "reminder": "Reminder: {title}",
     "assigned": "Assigned to you: {title}",
+    "deputy": "For somebody who is away: {title}",
     "escalated": "Escalated to you: {title}",
     "asked-back": "Question about your request: {title}",
     "answered-back": "Answered: {title}",
@@ -56,9 +64,14 @@ SUBJECTS: dict[Occasion, str] = {
 }
 
 
-def look_up(client: Client, ids: Sequence[str]) -> dict[str, RequestSummary]:
+def look_up(client: Client, ids: Sequence[str], groups: Groups = NO_GROUPS) -> dict[str, RequestSummary]:
     """Return requests as they are now, without those that are gone or not valid."""
-    return {id: item for id, item in summaries(client, ids).items() if item.question is not None}
+    now = with_deputies(client, groups)
+    return {
+        id: replace(item, away=absences_among(item.asked, item.to, now)) if now.away else item
+        for id, item in summaries(client, ids).items()
+        if item.question is not None
+    }
 
 
 def compose(
@@ -100,8 +113,13 @@ def compose_digest(
     """
     gathered: dict[str, list[Notification]] = {}
     now = client.now()
-    cases = look_up(client, list(dict.fromkeys(notice.request for notice in notices)))
+    ids = list(dict.fromkeys(notice.request for notice in notices))
+    cases = look_up(client, ids, reach.now.members)
+    late = [notice.request for notice in notices if notice.occasion == "deputy" and notice.request in cases]
+    told = dict(zip(late, heard_before(client, [cases[id].promise for id in late]), strict=True))
     for notice in notices:
+        if notice.occasion == "deputy" and who in told.get(notice.request, ()):
+            continue  # by a notification that was queued at the same time
         if notice.request in cases and _is_for(notice, cases[notice.request], who, reach):
             gathered.setdefault(notice.request, []).append(notice)
     worth = [
@@ -135,6 +153,8 @@ def _is_for(notice: Notification, case: RequestSummary, who: str, reach: Notific
     A recipient whom it does not name is the deputy of one whom it names.
     """
     names = case.to_from_now_on
+    if notice.occasion == "deputy":
+        return bool(_deputy_for(case, who, reach))
     if notice.occasion not in ASKING or notice.occasion == "asked-back" or not names:
         return True
     if not notice.names:  # anyone could answer it
@@ -142,6 +162,14 @@ def _is_for(notice: Notification, case: RequestSummary, who: str, reach: Notific
     if _is_named(who, notice.names, reach.now):
         return _is_named(who, names, reach.now)
     return any(is_among(name, names, reach.now.members) for name in notice.names)
+
+
+def _deputy_for(case: RequestSummary, who: str, reach: NotificationSettings) -> tuple[str, ...]:
+    """Return the assignees who are away and for whom a person answers a request, as it was read."""
+    groups = reach.now.members
+    if not (case.away and case.waits) or is_among(who, case.to, groups):
+        return ()
+    return tuple(one.person for one in case.away if any(groups.same(who, name) for name in one.deputies))
 
 
 def _is_named(who: str, names: Sequence[str], directory: Directory) -> bool:
@@ -198,6 +226,7 @@ def _item_of(
         choice=settled.choice if outcome is not None else None,
         changes=changed(question, decode(promise.value)) if outcome == "approved" else (),
         asked_back=back,
+        deputy_for=_deputy_for(case, who, reach),
     )
 
 

@@ -27,7 +27,7 @@ from hitl_cli.client.wire import Promise, audit_of
 from hitl_cli.defaults import DEADLINE_MS
 from hitl_cli.errors import HitlError, logged
 from hitl_cli.inbox.amendments import amended
-from hitl_cli.inbox.permission import is_excluded
+from hitl_cli.inbox.permission import deputy_for, is_excluded
 from hitl_cli.inbox.request_summary import RequestSummary
 from hitl_cli.inbox.thread import open_question, thread_of
 from hitl_cli.notify.channels import registry
@@ -47,7 +47,8 @@ from hitl_cli.people.contacts import (
     is_reached,
     recipients,
 )
-from hitl_cli.people.deputies import absences_among, may_stand_in
+from hitl_cli.people.deputies import absences_among, may_stand_in, reached_deputies
+from hitl_cli.people.groups import is_among
 from hitl_cli.requests.amendments import Amendment, amendments_of_many, assignees_of
 from hitl_cli.requests.notification import NOTIFICATION_LIFE_MS, Notification, outcome_notification
 from hitl_cli.requests.question import Question
@@ -84,6 +85,9 @@ SETTLES = timedelta(minutes=1)
 DIGESTS = 5
 """After missing this many digests in a row, a notification is sent on its own."""
 
+DEPUTY_WINDOW = "1m"
+"""A deputy is told in one message what is open when somebody goes away; of later requests at once."""
+
 LIFE = timedelta(milliseconds=DEADLINE_MS)
 """Timeout of a step. The notification it belongs to ends earlier."""
 
@@ -114,7 +118,7 @@ class Notifier:
         self._sent.set()
         self.bridge = ClientPool(open_client, THREADS)
         reads = self.bridge if client is None else InLoop(client)
-        self.cases = Batches(reads, _cases)
+        self.cases = Batches(reads, partial(_cases, reach=reach))
         self.outlooks = Batches(reads, partial(_outlooks, reach=reach))
 
     async def close(self) -> None:
@@ -126,6 +130,13 @@ class Notifier:
     def directory(self) -> Directory:
         """The contacts and groups, as the settings are now."""
         return self.reach.now
+
+    async def reaches_deputy(self, notice: Notification) -> bool:
+        """Whether anyone with a contact stands in for an assignee who is away."""
+        directory = self.directory
+        if not notice.names or not directory.reaches_somebody:
+            return False
+        return await self.bridge.run(_reaches_deputy, notice, directory)
 
     async def send(
         self, composing: Awaitable[Message | str], who: str, place: int, now: int
@@ -226,7 +237,9 @@ async def give_notice(ctx: Context, notice: Notification, request: PromiseRecord
     teller = notifier_of(ctx)
     headers = request.value.headers if request.value is not None else None
     decided_by = (headers or {}).get("hitl:by")
-    if teller is None or not concerns(notice.names, teller.directory, decided_by):
+    if teller is None or not (
+        concerns(notice.names, teller.directory, decided_by) or await teller.reaches_deputy(notice)
+    ):
         return
     ends_at = request.timeout_at if request.state == "pending" else sdk.now(ctx) + NOTIFICATION_LIFE_MS
     tags = notice.tags(ctx.info.origin_id, teller.target)
@@ -287,7 +300,7 @@ async def tell_at_once(ctx: Context, notice: Notification) -> tuple[DeliveryAtte
     match outlook.people:
         case ():
             return ()
-        case (who,) if not _digest_of(teller, who):
+        case (who,) if not _digest_of(teller, notice, who):
             return (await teller.send(_composed(teller, notice, who, outlook.case), who, 0, sdk.now(ctx)),)
     return None
 
@@ -311,9 +324,11 @@ def _outlooks(
     client: Client, notices: Sequence[Notification], reach: NotificationSettings
 ) -> list[Outlook | Exception]:
     """Return the outlook of each notification, in few round trips."""
-    cases = look_up(client, [notice.request for notice in notices])
+    cases = look_up(client, [notice.request for notice in notices], reach.now.members)
     decided = [
-        notice.request for notice in notices if notice.occasion not in ASKING and notice.request in cases
+        notice.request
+        for notice in notices
+        if (notice.occasion == "deputy" or notice.occasion not in ASKING) and notice.request in cases
     ]
     heard = dict(zip(decided, heard_before(client, [cases[id].promise for id in decided]), strict=True))
     return [_outlook(client, notice, cases.get(notice.request), heard, reach.now) for notice in notices]
@@ -332,9 +347,11 @@ def _outlook(
         return error
 
 
-def _cases(client: Client, requests: Sequence[str]) -> list[RequestSummary | None]:
+def _cases(
+    client: Client, requests: Sequence[str], reach: NotificationSettings
+) -> list[RequestSummary | None]:
     """Return requests as they are now."""
-    found = look_up(client, requests)
+    found = look_up(client, requests, reach.now.members)
     return [found.get(id) for id in requests]
 
 
@@ -347,8 +364,9 @@ def _whom_to_tell(
 ) -> tuple[str, ...]:
     """Return the recipients of a notification of a request.
 
-    Of an outcome: those who were notified of the request (`heard`) and did not decide it themselves. Of a
-    reminder: those who have not voted, or only who has claimed it.
+    Of an outcome: those who were notified of the request (`heard`) and did not decide it themselves, also as
+    deputies. Of a reminder: those who have not voted, or only who has claimed it. A deputy is not told later
+    what they have heard of.
     """
     from hitl_cli.inbox.votes import votes_of
 
@@ -357,9 +375,14 @@ def _whom_to_tell(
     if notice.occasion == "asked-back":
         asker = () if case.asker is None else assignees((case.asker,), directory)
         return asker if open_question(thread_of(client, case.id)) is not None else ()
+    groups = directory.members
+    told = frozenset(map(groups.key, heard.get(notice.request, ())))
+    if notice.occasion == "deputy":
+        now = with_deputies(client, groups)
+        new = (who for who in recipients(notice.names, directory) if groups.key(who) not in told)
+        return tuple(who for who in new if deputy_for(case, who, now))
     asked = assignees(case.to_from_now_on, directory)  # only these, whatever the notification says
     people = tuple(who for who in _named_in(notice, directory) if who in asked)
-    groups = directory.members
     if notice.occasion in ASKING:
         left_out: frozenset[str] = frozenset()
         if notice.occasion == "reminder" and open_question(thread_of(client, case.id)) is not None:
@@ -374,9 +397,21 @@ def _whom_to_tell(
             for who in people
             if groups.key(who) not in left_out and not is_excluded(case.asked, case.starter, who, groups)
         )
-    told = frozenset(map(groups.key, heard[notice.request]))
     decided_by = audit_of(case.promise).by
-    return tuple(who for who in people if groups.key(who) in told and not groups.same(who, decided_by))
+    people = tuple(who for who in people if groups.key(who) in told)
+    people = (*people, *_stood_in(case, heard[notice.request], directory))
+    return tuple(who for who in people if not groups.same(who, decided_by))
+
+
+def _stood_in(case: RequestSummary, heard: frozenset[str], directory: Directory) -> tuple[str, ...]:
+    """Return who was notified of a request as a deputy: those who were never asked themselves."""
+    ever = case.ever_asked
+    meant = assignees(ever, directory) if ever else heard
+    return tuple(
+        who
+        for who in sorted(heard)
+        if who not in meant and not is_among(who, ever, directory.members) and is_reached(who, directory)
+    )
 
 
 def _who_works_on(client: Client, case: RequestSummary, directory: Directory) -> tuple[str, ...]:
@@ -391,8 +426,6 @@ def _deputies(
 ) -> tuple[str, ...]:
     """Return who stands in for the assignees of a notification who are away now."""
     groups = with_deputies(client, directory.members)
-    if not groups.away or not notice.names:
-        return ()
     names = [
         name
         for one in absences_among(case.asked, notice.names, groups)
@@ -400,8 +433,13 @@ def _deputies(
         if may_stand_in(case.asked, case.starter, one, name, groups)
     ]
     known = {groups.key(name) for name in notice.names}
-    found = assignees(names, directory) if names else ()
-    return tuple(who for who in found if groups.key(who) not in known and is_reached(who, directory))
+    found = recipients(names, directory) if names else ()
+    return tuple(who for who in found if groups.key(who) not in known)
+
+
+def _reaches_deputy(client: Client, notice: Notification, directory: Directory) -> bool:
+    """Whether anyone with a contact stands in now for one whom a notification names."""
+    return bool(reached_deputies(notice.names, with_deputies(client, directory.members), directory))
 
 
 def _named_in(notice: Notification, directory: Directory) -> Iterator[str]:
@@ -424,7 +462,7 @@ async def tell_one(
     `first` is an attempt that was made already. An earlier version returned whether it succeeded.
     """
     teller = ctx.get_dependency(Notifier)
-    if first is None and _is_new(ctx) and not _digest_of(teller, who):
+    if first is None and _is_new(ctx) and not _digest_of(teller, notice, who):
         first = await teller.send(_composed(teller, notice, who), who, 0, sdk.now(ctx))
         if _is_final(first):
             return first
@@ -510,16 +548,17 @@ async def quickly(ctx: Context, send: Callable[[], Awaitable[DeliveryAttempt]]) 
 async def gather_for(ctx: Context, notice: Notification, who: str) -> DigestEntry | None:
     """Add a notification to the recipient's digest, if they want digests. Returns None to send it at once."""
     teller = ctx.get_dependency(Notifier)
-    window = _digest_of(teller, who)
+    window = _digest_of(teller, notice, who)
     if window is None:
         return None
     return await teller.bridge.run(gather, notice=notice, who=who, window=window, target=teller.target)
 
 
-def _digest_of(teller: Notifier, who: str) -> str | None:
-    """Return the window of a recipient's digests, if they want digests."""
+def _digest_of(teller: Notifier, notice: Notification, who: str) -> str | None:
+    """Return the window of a recipient's digests, if they want digests. All for a deputy is one message."""
     contact = teller.directory.contact(who)
-    return None if contact is None else contact.digest
+    together = DEPUTY_WINDOW if notice.occasion == "deputy" else None
+    return together if contact is None else contact.digest or together
 
 
 async def in_digest(ctx: Context, notice: Notification, who: str, gathered: DigestEntry) -> DeliveryAttempt:

@@ -16,7 +16,7 @@ from hitl_cli.client.tags import DIGEST
 from hitl_cli.client.wire import Audit, child_id, decode_as
 from hitl_cli.format.durations import parse_duration
 from hitl_cli.format.stable_ids import short_stable_id
-from hitl_cli.notify.compose import ASKING, look_up
+from hitl_cli.notify.compose import ASKING, ITEMS, look_up
 from hitl_cli.notify.status import DeliveryAttempt
 from hitl_cli.requests.notification import Notification
 from hitl_cli.runs.run import RunSpec, create_request
@@ -84,9 +84,12 @@ def end_of_digest(client: Client, digest: str, notice: Notification, who: str) -
         return DeliveryAttempt(who=who, at=now, outcome="missed")
     last = ended.last
     if last is None or (
-        last.outcome == "sent" and notice.request not in last.shown and _is_over(client, notice)
+        last.outcome == "sent"
+        and notice.request not in last.shown
+        and (len(last.shown) < ITEMS or _is_over(client, notice))
     ):
-        return DeliveryAttempt(who=who, at=now, outcome="over", why="the request was already decided")
+        why = "the request was already decided, or assigned to others"
+        return DeliveryAttempt(who=who, at=now, outcome="over", why=why)
     return msgspec.structs.replace(last, shown=(notice.request,), digest=True)
 
 

@@ -32,7 +32,8 @@ class MessageItem(Struct, frozen=True, kw_only=True):
     `url` is where this person answers it: a signed link, or for a group the page that requires signing in.
     `answer_url` is where a program posts their answer, if there is such a link.
     `by`, `reason`, `choice` and `changes` (of the arguments) are from the decision, once there is one.
-    `asked_back` is what an assignee asked, or what the asker answered.
+    `asked_back` is what an assignee asked, or what the asker answered. `deputy_for` are the assignees who are
+    away and for whom this person answers.
     """
 
     request: str
@@ -50,6 +51,7 @@ class MessageItem(Struct, frozen=True, kw_only=True):
     choice: str | None = None
     changes: tuple[Change, ...] = ()
     asked_back: AskedBack | None = None
+    deputy_for: tuple[str, ...] = ()
 
 
 class Message(Struct, frozen=True, kw_only=True):

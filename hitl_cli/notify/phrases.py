@@ -36,6 +36,9 @@ ROWS = 12
 SIGNATURE = "Signature"
 """The name of the fact that says how to sign."""
 
+INSTEAD_OF = "For"
+"""The name of the fact that says for whom a deputy answers."""
+
 
 class Fact(Struct, frozen=True):
     """A fact about a request: its name and its text."""
@@ -73,6 +76,7 @@ LEADS: dict[Occasion, str] = {
     "asked": "A request is waiting for your decision.",
     "reminder": "This request is still waiting for your decision.",
     "assigned": "This request was assigned to you.",
+    "deputy": "You stand in for an assignee who is away.",
     "escalated": "Nobody has answered this request yet, so it is now assigned to you too.",
     "asked-back": "An assignee asks you about your request before they decide. It waits for your answer.",
     "answered-back": "What was asked back about this request is answered. It is waiting for your decision.",
@@ -122,8 +126,8 @@ def facts_of(item: MessageItem, at: int) -> list[Fact]:
         )
     if item.changes:
         facts.append(Fact("Changed", one_line("; ".join(one.sentence for one in item.changes), PROMPT_CHARS)))
-    if item.asker:
-        facts.append(Fact("From", one_line(item.asker, VALUE_CHARS)))
+    people = {"From": item.asker or "", INSTEAD_OF: ", ".join(f"{one} (away)" for one in item.deputy_for)}
+    facts += [Fact(name, one_line(text, VALUE_CHARS)) for name, text in people.items() if text]
     if item.question.priority != "normal":
         facts.append(Fact("Priority", item.question.priority))
     if item.outcome is None:

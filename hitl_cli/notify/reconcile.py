@@ -13,11 +13,16 @@ from hitl_cli.client.protocol import PAGE, as_promise, get_promises, search_page
 from hitl_cli.client.tags import REQUEST_TAG, SAID_TAG, THREAD_TAG
 from hitl_cli.client.wire import EXTERNAL, audit_of
 from hitl_cli.errors import BadInput, Conflict
+from hitl_cli.format.stable_ids import short_stable_id
 from hitl_cli.inbox.amendments import asked_at
 from hitl_cli.inbox.history import settled_since
-from hitl_cli.inbox.pending import blocking_pages
+from hitl_cli.inbox.pending import RequestFilter, blocking_pages, pending
+from hitl_cli.inbox.permission import deputy_for
 from hitl_cli.inbox.thread import ThreadEntry, entry_in, notification_of, open_questions
+from hitl_cli.people.away import with_deputies
 from hitl_cli.people.contacts import NotificationSettings, concerns, recipients
+from hitl_cli.people.deputies import reached_deputies
+from hitl_cli.people.groups import NO_GROUPS
 from hitl_cli.requests.notification import (
     NOTIFICATION_LIFE_MS,
     Notification,
@@ -37,6 +42,15 @@ type _New = tuple[Notification, str, int]
 """A notification, the run of its request, and its deadline."""
 
 logger = logging.getLogger(__name__)
+
+type _Deputyship = tuple[str, str, int]
+"""Who is away, their deputy, and since when that deputy stands in."""
+
+LATE_MS = 2_000
+"""How long after a deputy began to stand in a worker may not have known it."""
+
+NUMBER_DIGITS = 12
+"""Hexadecimal digits of the number that tells the notifications of deputies apart."""
 
 LOOK_BACK_MS = 3 * 86_400_000
 """Older requests are not notified of: it covers a long weekend. New settings must not cause thousands of
@@ -59,7 +73,10 @@ class Reconciler:
         """`target` is the address of the workers that deliver."""
         self._reach = reach
         self._target = target
+        self._groups = NO_GROUPS
         self._waiting: dict[str, int] = {}
+        self._told_deputies: frozenset[_Deputyship] = frozenset()
+        self._stood_in: set[str] = set()
         self._looked_at: int | None = None
 
     def look(self, client: Client) -> None:
@@ -67,6 +84,7 @@ class Reconciler:
         if not (self._reach.now.reaches_somebody or self._reach.now.callbacks.names_hosts):
             return
         now = client.now()
+        self._groups = with_deputies(client, self._reach.now.members)
         waiting, fresh = set(), []
         for promise in self._waiting_now(client):
             waiting.add(promise.id)
@@ -77,10 +95,12 @@ class Reconciler:
             if len(self._waiting) < MOST:
                 self._waiting[promise.id] = promise.timeout_at
         self._give(client, list(self._threads(client, now)))
+        self._tell_deputies(client, now)
         ended = self._ended(client, now, waiting)
         self._give(client, [notice for promise in ended for notice in self._outcome(client, promise, now)])
         for promise in ended:
             self._waiting.pop(promise.id, None)
+            self._stood_in.discard(promise.id)
         self._looked_at = now
 
     # New requests
@@ -103,18 +123,62 @@ class Reconciler:
         question = question_of(promise)
         if question is None or (promise.tags.get(REQUEST_TAG) != "1" and not self._reach.now.anybody):
             return False
-        return question.callback is not None or bool(recipients(question.everyone, self._reach.now))
+        return question.callback is not None or self._reaches(question.everyone)
+
+    def _reaches(self, names: Sequence[str]) -> bool:
+        """Whether anyone of some names has a contact, or who stands in for them now."""
+        people = self._reach.now
+        return bool(recipients(names, people) or reached_deputies(names, self._groups, people))
 
     def _asked(self, promise: Promise, now: int) -> Iterator[_New]:
         """Yield the notification of a new request, and its callback, unless it is too old."""
         question = question_of(promise)
         if question is None or promise.created_at < now - LOOK_BACK_MS:
             return
-        if recipients(asked := question.asked_at(0), self._reach.now):
+        asked = question.asked_at(0)
+        if reached_deputies(asked, self._groups, self._reach.now):
+            self._stood_in.add(promise.id)
+        if self._reaches(asked):
             notice = Notification(request=promise.id, occasion="asked", names=asked)
             yield notice, promise.origin, promise.timeout_at
         if question.callback is not None and self._reach.now.callbacks.names_hosts:
             yield callback_of(promise.id), promise.origin, callback_ends_at(promise)
+
+    # Deputies
+
+    def _tell_deputies(self, client: Client, now: int) -> None:
+        """Queue what tells deputies of the requests that were open before they stood in.
+
+        All workers queue the same one. If it was queued for an earlier absence as well, its delivery finds
+        that the deputy was told. Notifications of later requests go to the deputies as well
+        (hitl_cli/notify/deliver.py).
+        """
+        people = self._reach.now
+        active = {
+            (one.person, deputy, one.since)
+            for one in self._groups.away
+            for deputy in reached_deputies((one.person,), self._groups, people)
+        }
+        new = active - self._told_deputies
+        for _, deputy, since in sorted(new):
+            mine = RequestFilter(person=deputy)
+            items, _ = pending(client, mine, groups=self._groups)
+            theirs = [item for item in items if deputy_for(item, deputy, self._groups)]
+            self._stood_in.update(item.id for item in theirs)
+            number = int(short_stable_id(f"{since} {people.members.key(deputy)}", NUMBER_DIGITS), 16)
+            self._give(
+                client,
+                [
+                    (
+                        Notification(request=item.id, occasion="deputy", names=(deputy,), number=number),
+                        item.workflow,
+                        item.promise.timeout_at,
+                    )
+                    for item in theirs
+                    if item.created_at <= since + LATE_MS
+                ],
+            )
+        self._told_deputies = frozenset(one for one in active if one[2] + LATE_MS < now)
 
     # Threads
 
@@ -171,7 +235,7 @@ class Reconciler:
             return
         end = promise.settled_at or promise.timeout_at
         asked = asked_at(client, promise.id, question, promise.created_at, end)
-        if concerns(asked, self._reach.now, audit_of(promise).by):
+        if concerns(asked, self._reach.now, audit_of(promise).by) or promise.id in self._stood_in:
             notice = outcome_notification(promise, asked)
             yield notice, promise.origin, now + NOTIFICATION_LIFE_MS
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from hitl_cli.notify.phrases import (
+    INSTEAD_OF,
     SIGNATURE,
     VALUE_CHARS,
     Fact,
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 ITEMS = 30
 """Requests that a message lists at most. The inbox shows all."""
 
-TELLING = ("Asked again", "From", "Deadline", "Priority", SIGNATURE)
+TELLING = ("Asked again", "From", INSTEAD_OF, "Deadline", "Priority", SIGNATURE)
 """The facts to show for each of several requests."""
 
 

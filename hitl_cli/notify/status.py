@@ -197,7 +197,7 @@ def _said_in(promise: Promise) -> DeliveryAttempt | tuple[DeliveryAttempt, ...] 
 
 
 def heard_before(client: Client, requests: Sequence[Promise]) -> list[frozenset[str]]:
-    """Return, for each of some requests, who was notified of it so far."""
+    """Return, for each of some requests, who was notified of it so far, other than as its asker."""
     prefixes = [child_id(request.id, "t-") for request in requests]
     can = client.capabilities.prefix
     found = search_each(
@@ -210,7 +210,11 @@ def heard_before(client: Client, requests: Sequence[Promise]) -> list[frozenset[
     return [
         frozenset(
             tried.who
-            for tried in _tries_in(step for step in steps if step.id.startswith(prefix))
+            for tried in _tries_in(
+                step
+                for step in steps
+                if step.id.startswith(prefix) and not step.id.startswith(f"{prefix}asked-back")
+            )
             if tried.outcome == "sent"
         )
         for prefix, steps in zip(prefixes, found, strict=True)

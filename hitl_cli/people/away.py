@@ -50,7 +50,10 @@ class AwayInput(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Away(Struct, frozen=True, kw_only=True):
-    """A person is away from `since` until `until`, ms since the epoch; `to` is their deputy."""
+    """A person is away from `since` until `until`, ms since the epoch; `to` is their deputy.
+
+    It was recorded at `said_at`, or 0 if that is not known.
+    """
 
     id: str
     number: int
@@ -60,6 +63,7 @@ class Away(Struct, frozen=True, kw_only=True):
     to: str | None = None
     by: str | None = None
     via: str | None = None
+    said_at: int = 0
 
 
 def aways(client: Client, groups: Groups) -> list[Away]:
@@ -131,7 +135,7 @@ def _away_in(promise: Promise) -> Away | None:
         return None
     audit = audit_in(headers_of(promise.param))
     known = msgspec.structs.asdict(said) | {"by": audit.by, "via": audit.via}
-    return Away(id=promise.id, number=number, until=promise.timeout_at, **known)
+    return Away(id=promise.id, number=number, until=promise.timeout_at, said_at=promise.created_at, **known)
 
 
 # Deputies now
@@ -278,6 +282,7 @@ def absences_of(groups: Groups, active: Iterable[Away]) -> list[Absence]:
     for key, one in by_key.items():
         deputies: dict[str, str] = {}
         said_by: set[str] = set()
+        since = 0
         at: Away | None = one
         while at is not None and at.to is not None and (following := groups.key(at.to)) != key:
             if at.by is not None and not groups.same(at.by, at.person):
@@ -285,8 +290,14 @@ def absences_of(groups: Groups, active: Iterable[Away]) -> list[Absence]:
             if following in deputies or following in said_by:
                 break
             deputies[following] = groups.name(at.to)
+            since = max(since, at.since, at.said_at)
             at = by_key.get(following)
         absences.append(
-            Absence(person=groups.name(one.person), until=one.until, deputies=tuple(deputies.values()))
+            Absence(
+                person=groups.name(one.person),
+                until=one.until,
+                deputies=tuple(deputies.values()),
+                since=since,
+            )
         )
     return absences

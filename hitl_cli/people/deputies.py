@@ -5,11 +5,13 @@ from __future__ import annotations
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
+from hitl_cli.people.contacts import recipients
 from hitl_cli.people.groups import Absence, is_among
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
+    from hitl_cli.people.contacts import Directory
     from hitl_cli.people.groups import Groups
     from hitl_cli.requests.question import Question
 
@@ -54,6 +56,17 @@ def absences_among(question: Question, names: Collection[str], groups: Groups) -
         for one in groups.away
         if names and is_among(one.person, names, groups)
     )
+
+
+def reached_deputies(names: Collection[str], groups: Groups, directory: Directory) -> tuple[str, ...]:
+    """Return who stands in for those of some names who are away, and has a contact."""
+    found = [
+        deputy
+        for one in groups.away
+        if names and is_among(one.person, names, groups)
+        for deputy in one.deputies
+    ]
+    return recipients(found, directory) if found else ()
 
 
 def named_among(absences: Iterable[Absence], names: Collection[str], groups: Groups) -> tuple[Absence, ...]:

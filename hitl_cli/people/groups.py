@@ -34,11 +34,12 @@ class KeyLife(Struct, frozen=True):
 
 
 class Absence(Struct, frozen=True, kw_only=True):
-    """A person is away until an instant (ms since the epoch); `deputies` stand in for them."""
+    """A person is away until an instant; `deputies` stand in, all of them from `since` (ms)."""
 
     person: str
     until: int
     deputies: tuple[str, ...] = ()
+    since: int = 0
 
 
 class Standing(ABC):

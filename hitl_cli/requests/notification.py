@@ -26,6 +26,7 @@ type Occasion = Literal[
     "reminder",
     "escalated",
     "assigned",
+    "deputy",
     "asked-back",
     "answered-back",
     "approved",
@@ -37,9 +38,10 @@ type Occasion = Literal[
     "test",
     "sign-in",
 ]
-"""Why people are notified. `asked-back` is for the asker, whose answer (`answered-back`) is for the
-assignees. `approved` to `canceled` are outcomes, for the assignees who did not decide. A
-`callback` is for a program: it waits for the decision, and posts it to the URL of the request.
+"""Why people are notified. `deputy` is for who stands in since the request was asked. `asked-back` is for the
+asker, whose answer (`answered-back`) is for the assignees. `approved` to `canceled` are outcomes, for the
+assignees who did not decide. A `callback` is for a program: it waits for the decision, and posts it to the
+URL of the request.
 
 A `sign-in` notification has no items: its `inbox` is the link that signs in.
 """
@@ -54,7 +56,7 @@ class Notification(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `names` are the assignees, as in the request; none means those whom the settings name for requests to
     anyone. `number` tells occasions apart that can occur several times. `text` is what `by` asked back or
-    answered.
+    answered. That of a `deputy` names the deputy.
     """
 
     request: str

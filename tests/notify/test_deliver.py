@@ -14,6 +14,7 @@ from hitl_cli.auth.signing_keys import load_keys
 from hitl_cli.client.embedded import EmbeddedClient
 from hitl_cli.client.protocol import ProtocolResponse, get_promise, get_promises, search
 from hitl_cli.client.tags import NOTICE_TAG, belongs_to_notification
+from hitl_cli.client.wire import child_id
 from hitl_cli.engine.prune import prune
 from hitl_cli.errors import Unreachable
 from hitl_cli.inbox import Inbox
@@ -636,3 +637,87 @@ def test_a_deputy_is_told_of_new_requests_as_well(town: Town) -> None:
     town.worker()
     id = town.ask(to=["reviewer"])
     assert sorted(town.sent(2)) == [("lead", "asked", id), ("reviewer", "asked", id)]
+
+
+def gone_away(town: Town, person: str, to: str) -> Inbox:
+    """Return the inbox of a person who has gone away for a day."""
+    inbox = Inbox(town.crew.client, Actor(person=person, via="test"))
+    inbox.go_away(until=town.crew.clock() + DAY_MS, to=to)
+    return inbox
+
+
+def notices_of(town: Town, id: str) -> list[str]:
+    """Return the ids of the notifications of a request, without the number of a deputy."""
+    found = search(town.crew.client, tags={NOTICE_TAG: id})
+    return sorted(one.id.removeprefix(child_id(id, "t-")).partition("-")[0] for one in found)
+
+
+def test_a_deputy_is_told_once_and_in_one_message_of_what_was_open_before_and_of_its_outcome(
+    town: Town,
+) -> None:
+    town.worker()
+    ids = [town.ask(id, to=["reviewer"]) for id in ("one", "two")]
+    town.sent(2)
+    town.idle()
+    away = gone_away(town, "reviewer", "lead")
+    wait_until(lambda: all("deputy" in notices_of(town, id) for id in ids))
+    away.come_back()
+    gone_away(town, "reviewer", "lead")
+    town.worker()  # another one sees that the same person is away, and the first one sees it again
+    town.idle()
+    town.crew.later(2 * MINUTE_MS)
+    assert town.sent(3)[-1] == ("lead", "digest", " ".join(ids))
+    said = town.receiver.received[-1].json["data"]["requests"][0]
+    assert said["deputy_for"] == ["reviewer"]
+    town.crew.later(2 * MINUTE_MS)  # the digest is recorded for each request
+    wait_until(lambda: [one.standing for one in town.told_so_far(ids[0])] == ["told", "told"])
+    later = town.ask("three", to=["reviewer"])
+    assert sorted(town.sent(5)[-2:]) == [("lead", "asked", later), ("reviewer", "asked", later)]
+    assert notices_of(town, later) == ["asked"]
+    town.told(later, 2)
+    town.idle()
+    away.come_back()
+    away.decide(ids[0], DecisionInput(verdict="approve"))
+    away.decide(later, DecisionInput(verdict="approve"))
+    assert sorted(town.sent(7)[-2:]) == sorted([("lead", "approved", ids[0]), ("lead", "approved", later)])
+
+
+def test_a_deputy_is_told_also_if_nobody_else_has_a_contact(hitl: Hitl, town: Town) -> None:
+    town.settle_in(lead=town.at("lead"), boss=Contact())
+    gone_away(town, "reviewer", "lead")
+    town.worker()
+    id = town.ask(to=["reviewer"], remind="1h", reassign="assignees")
+    assert town.sent(1) == [("lead", "asked", id)]
+    town.told(id)
+    town.idle()
+    town.crew.later(HOUR_MS)
+    assert town.sent(2)[-1] == ("lead", "reminder", id)
+    directory = town.crew.told["reach"].now
+    with hitl.client() as client:
+        asker = Inbox(client, Actor(person="clerk", via="test"))
+        put = asker.ask(Question(prompt="Well?", to=("reviewer",)), id="q", deadline_ms=DAY_MS)
+        assert asker.notify(put, directory, "default")
+    assert town.sent(3)[-1] == ("lead", "asked", "q")
+    other = town.ask("s", to=["boss"], reassign="anyone")
+    Inbox(town.crew.client, Actor(person="boss", via="test")).assign(
+        other, ["reviewer"], directory, "default"
+    )
+    assert town.sent(4)[-1] == ("lead", "assigned", other)
+    town.told(id, 2)
+    Inbox(town.crew.client, Actor(person="reviewer", via="test")).decide(id, DecisionInput(verdict="approve"))
+    assert town.sent(5)[-1] == ("lead", "approved", id)
+
+
+def test_what_another_program_asks_reaches_a_deputy_who_alone_has_a_contact(hitl: Hitl, town: Town) -> None:
+    town.settle_in(lead=town.at("lead"))
+    put(hitl, "q", Question(prompt="Well?", to=("reviewer",)))
+    gone_away(town, "reviewer", "lead")
+    unheard = Reconciler(town.crew.told["reach"], "poll://any@default")
+    with hitl.client() as client:
+        unheard.look(client)
+        unheard.look(client)
+        assert notices_of(town, "q") == ["asked", "deputy"]
+        town.worker()
+        town.idle()
+        town.crew.later(2 * MINUTE_MS)
+        assert len(town.sent_to("lead")) == 1

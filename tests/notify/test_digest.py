@@ -8,6 +8,8 @@ import pytest
 
 from hitl_cli.client.protocol import search
 from hitl_cli.client.tags import DIGEST
+from hitl_cli.inbox import Inbox
+from hitl_cli.people.actor import Actor
 from tests.conftest import wait_until
 from tests.notify.people import Town
 from tests.recovery.crew import DAY_MS, HOUR_MS, MINUTE_MS
@@ -50,12 +52,15 @@ def test_what_comes_within_the_window_is_one_message_at_its_end(hitl: Hitl, town
     town.worker()
     town.worker()
     ids = [town.ask(f"r{n}", to=["reviewer"]) for n in range(4)]
-    gathered(town, 4)
+    moved = town.ask("r4", to=["reviewer"], reassign="assignees")
+    gathered(town, 5)
     assert town.receiver.received == []
     assert len(digests(town)) == 1
     assert "queued" in hitl.ok("show", ids[0])
-    assert {run["id"] for run in hitl.json("status")} == {f"r{n}" for n in range(4)}  # not the digest
+    assert {run["id"] for run in hitl.json("status")} == {f"r{n}" for n in range(5)}  # not the digest
     town.crew.approve(ids[3], by="reviewer")
+    reviewer = Inbox(town.crew.client, Actor(person="reviewer", via="test"))
+    reviewer.assign(moved, ["ops"], town.crew.told["reach"].now, "default")
     town.crew.later(WINDOW_MS + MINUTE_MS)
     [sent] = town.sent(1)
     assert sent == ("reviewer", "digest", " ".join(ids[:3]))
@@ -66,6 +71,7 @@ def test_what_comes_within_the_window_is_one_message_at_its_end(hitl: Hitl, town
     assert (told.last and told.last.digest, told.next_at) == (True, None), told
     assert "notified by webhook in a digest" in " ".join(hitl.ok("show", ids[0]).split())
     assert len(town.sent(1)) == 1
+    wait_until(lambda: [one for one in town.told_so_far(moved) if one.who == "reviewer"] == [])
 
 
 def test_what_is_urgent_goes_at_once(town: Town) -> None:

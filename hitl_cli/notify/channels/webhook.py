@@ -24,7 +24,7 @@ _ASKED = (
     *("prompt", "details", "arguments", "arguments_digest", "editable", "form", "choices"),
     *("to", "approvals", "approvals_by", "proof", "priority", "link"),
 )
-_KNOWN = ("url", "answer_url", "outcome", "by", "reason", "choice", "changes", "asked_back")
+_KNOWN = ("url", "answer_url", "outcome", "by", "reason", "choice", "changes", "asked_back", "deputy_for")
 """The fields of the question, and of the message's item, that are copied."""
 
 
