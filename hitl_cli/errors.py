@@ -60,8 +60,10 @@ class BadInput(HitlError):
         problems: Sequence[tuple[str, str]] = (),
         *,
         code: str | None = None,
+        at: int | None = None,
+        hint: str = "",
     ) -> None:
-        super().__init__(message, lines, code=code)
+        super().__init__(message, lines, code=code, at=at, hint=hint)
         self.problems = tuple(problems)
 
 

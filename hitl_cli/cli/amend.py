@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 from hitl_cli.cli.completion import complete_assignee
 from hitl_cli.cli.context import AsPerson, inbox_of
-from hitl_cli.cli.options import AsJson, Id, argument, flag, value
-from hitl_cli.cli.output import note_unknown, print_json
+from hitl_cli.cli.options import AsJson, Id, UnknownNames, argument, flag, value
+from hitl_cli.cli.output import print_json
+from hitl_cli.cli.unknown_names import if_meant
+from hitl_cli.errors import BadUsage
 from hitl_cli.format.durations import parse_duration
 from hitl_cli.format.terminal import printable
-from hitl_cli.format.times import local
+from hitl_cli.format.times import local, moment
 
 if TYPE_CHECKING:
     from hitl_cli.inbox.amend import Amended
@@ -23,13 +26,13 @@ def assign(
         list[str], argument("NAME...", "People, or groups as group:NAME.", complete=complete_assignee)
     ],
     add: Annotated[bool, flag("Keep the present assignees as well.", "--add")] = False,
+    yes: UnknownNames = False,
     as_json: AsJson = False,
 ) -> None:
     """Assign a request to others. Its author says who may, with `reassign`."""
-    settings = ctx.settings
+    contacts, group = ctx.settings.contacts(), ctx.settings.group().value
     with ctx.opened(inbox_of) as (inbox, _):
-        done = inbox.assign(id, names, settings.contacts(), settings.group().value, add=add)
-        note_unknown(names, inbox.actor.groups)
+        done = if_meant(partial(inbox.assign, id, names, contacts, group, add=add), yes=yes)
     to = ", ".join(done.item.to)
     _tell(done, f"assigned to {to}", f"was assigned to {to} before", as_json=as_json)
 
@@ -48,23 +51,34 @@ def claim(
     _tell(done, f"claimed until {local(until or done.item.now)}", "", as_json=as_json)
 
 
-def release(ctx: AsPerson, id: Id, as_json: AsJson = False) -> None:
-    """End your claim on a request."""
+def release(
+    ctx: AsPerson,
+    id: Id,
+    anyway: Annotated[bool, flag("Also if somebody else has claimed it.", "--anyway")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """End your claim on a request, or with --anyway another's."""
     with ctx.opened(inbox_of) as (inbox, _):
-        done = inbox.release(id)
+        done = inbox.release(id, anyway=anyway)
     _tell(done, "released", "nobody has claimed it", as_json=as_json)
 
 
 def extend(
     ctx: AsPerson,
     id: Id,
-    duration: Annotated[str, argument("DURATION", "By how much, e.g. 2d.")],
+    duration: Annotated[str | None, argument("[DURATION]", "By how much, e.g. 2d.")] = None,
+    until: Annotated[
+        str | None, value("WHEN", "Until when: a day, whose end is meant, or an instant.", "--until")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Move the deadline of a request, as far as its author allows with `extend`."""
-    by_ms = parse_duration(duration)
-    with ctx.opened(inbox_of) as (inbox, _):
-        done = inbox.extend(id, by_ms)
+    if (duration is None) == (until is None):
+        raise BadUsage("give a DURATION, as in 2d, or --until.")
+    by_ms = None if duration is None else parse_duration(duration)
+    with ctx.opened(inbox_of) as (inbox, client):
+        to = None if until is None else moment(until, client.now(), code="bad-duration")
+        done = inbox.extend(id, by_ms, until=to)
     _tell(done, f"deadline moved to {local(done.item.deadline)}", "", as_json=as_json)
 
 

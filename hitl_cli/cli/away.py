@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 from hitl_cli.cli.completion import complete_person
 from hitl_cli.cli.context import AsPerson, inbox_of
-from hitl_cli.cli.options import AsJson, flag, value
-from hitl_cli.cli.output import note_unknown, print_json
+from hitl_cli.cli.options import AsJson, UnknownNames, flag, value
+from hitl_cli.cli.output import print_json
 from hitl_cli.cli.render.table import Column, filled, print_list
-from hitl_cli.errors import BadInput, BadUsage
-from hitl_cli.format.durations import parse_duration
+from hitl_cli.cli.unknown_names import if_meant
+from hitl_cli.errors import BadUsage
 from hitl_cli.format.terminal import printable
-from hitl_cli.format.times import local, local_minute
+from hitl_cli.format.times import local, local_minute, moment
 from hitl_cli.views.away import away_document
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hitl_cli.people.away import Away
-
-DAY = len("2026-12-24")
 
 
 def away(
@@ -38,6 +36,7 @@ def away(
     person: Annotated[
         str | None, value("NAME", "For this person, as an operator.", "--for", complete=complete_person)
     ] = None,
+    yes: UnknownNames = False,
     as_json: AsJson = False,
 ) -> None:
     """Say that you are away, and who stands in for you. Without options, show who is away."""
@@ -54,18 +53,20 @@ def away(
             else:
                 print(printable(f"{name} is back" if ended else f"{name} was not away"))
         elif until is not None:
-            made = inbox.go_away(
-                until=_instant(until, now, end_of_day=True),
-                since=None if since is None else _instant(since, now, end_of_day=False),
-                to=to,
-                person=person,
+            made = if_meant(
+                partial(
+                    inbox.go_away,
+                    until=moment(until, now, code="bad-away"),
+                    since=None if since is None else moment(since, now, code="bad-away", end_of_day=False),
+                    to=to,
+                    person=person,
+                ),
+                yes=yes,
             )
             if as_json:
                 print_json(away_document(made))
             else:
                 print(printable(_sentence(made, later=since is not None)))
-            if to is not None:
-                note_unknown([to], inbox.actor.groups)
         else:
             _show(inbox.aways(), as_json=as_json)
 
@@ -86,19 +87,3 @@ def _show(found: Sequence[Away], *, as_json: bool) -> None:
     ]
     documents = [away_document(one) for one in found]
     print_list(documents, filled(columns), "Nobody is away.", as_json=as_json)
-
-
-def _instant(text: str, now: int, *, end_of_day: bool) -> int:
-    """Return an instant in ms since the epoch: of a day its end or its beginning. Raises BadInput."""
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        try:
-            return now + parse_duration(text)
-        except BadInput as error:
-            raise BadInput(
-                f"{text!r} is not a day such as 2026-12-24, an instant or a duration.", code="bad-away"
-            ) from error
-    if len(text) == DAY and end_of_day:
-        at += timedelta(days=1)
-    return round(at.astimezone().timestamp() * 1_000)

@@ -110,6 +110,8 @@ Limit = Annotated[int, number("N", "Maximum number to show.", "--limit", "-n", l
 
 AsJson = Annotated[bool, flag("Print JSON.", "--json")]
 
+UnknownNames = Annotated[bool, flag("Take names that are not in the settings.", "--yes", "-y")]
+
 Proof = Annotated[
     Literal["signed", "passkey"] | None,
     value("KIND", "How the decision must be proven: signed (SSH key or passkey), or passkey."),

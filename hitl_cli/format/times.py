@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
+
+from hitl_cli.errors import BadInput
+from hitl_cli.format.durations import parse_duration
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 LAST_MS = 253_402_300_799_999
@@ -17,6 +20,30 @@ def instant(ms: int) -> datetime:
 def iso(ms: int) -> str:
     """Return an instant (ms since the epoch) as `2026-11-21T03:04:05.678Z`."""
     return instant(ms).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+_DAY = len("2026-12-24")
+
+
+def moment(text: str, now: int, *, code: str, end_of_day: bool = True, zone: tzinfo | None = None) -> int:
+    """Return an instant that a person types, in ms since the epoch. Raises BadInput with a code.
+
+    It is a day, of which the end or the beginning is meant, an instant, or a duration from now on. Where none
+    is in the text, its time zone is `zone`, or that of this process.
+    """
+    text = text.strip()
+    try:
+        at = datetime.fromisoformat(text)
+        at += timedelta(days=1 if len(text) == _DAY and end_of_day else 0)
+        at = at if at.tzinfo is not None or zone is None else at.replace(tzinfo=zone)
+        return round(at.astimezone().timestamp() * 1_000)
+    except (ValueError, OverflowError):
+        try:
+            return now + parse_duration(text)
+        except BadInput as error:
+            raise BadInput(
+                f"{text!r} is not a day such as 2026-12-24, an instant or a duration.", code=code
+            ) from error
 
 
 def local(ms: int, zone: str | None = None) -> str:

@@ -91,23 +91,27 @@ class _Desk:
         return self.inbox.comment(args.name, args.text, whole=args.whole)
 
     def assign(self, args: calls.Assigned) -> Amended:
-        done = self.inbox.assign(args.name, args.to, self.people, args.group, add=args.add, whole=args.whole)
+        done = self.inbox.assign(
+            args.name, args.to, self.people, args.group, add=args.add, anyway=args.anyway, whole=args.whole
+        )
         return _plainly(done)
 
     def claim(self, args: calls.ForTime) -> Amended:
         return _plainly(self.inbox.claim(args.name, args.ms, whole=args.whole))
 
-    def extend(self, args: calls.ForTime) -> Amended:
-        return _plainly(self.inbox.extend(args.name, args.ms, whole=args.whole))
+    def extend(self, args: calls.Extended) -> Amended:
+        return _plainly(self.inbox.extend(args.name, args.ms, until=args.until, whole=args.whole))
 
-    def release(self, args: calls.Named) -> Amended:
-        return _plainly(self.inbox.release(args.name, whole=args.whole))
+    def release(self, args: calls.Released) -> Amended:
+        return _plainly(self.inbox.release(args.name, anyway=args.anyway, whole=args.whole))
 
     def aways(self, _: calls.Nothing) -> Any:
         return self.inbox.aways()
 
     def go_away(self, args: calls.GoneAway) -> Any:
-        return self.inbox.go_away(until=args.until, since=args.since, to=args.to, person=args.person)
+        return self.inbox.go_away(
+            until=args.until, since=args.since, to=args.to, person=args.person, anyway=args.anyway
+        )
 
     def come_back(self, args: calls.Someone) -> bool:
         return self.inbox.come_back(args.person)

@@ -17,6 +17,7 @@ from hitl_cli.client.tags import TARGET_TAG
 from hitl_cli.client.wire import Audit, fresh_id
 from hitl_cli.errors import BadInput, NotAllowed
 from hitl_cli.format.durations import UNITS_MS, format_duration
+from hitl_cli.format.times import iso
 from hitl_cli.inbox.amendments import amended, check_unclaimed
 from hitl_cli.inbox.decide import already
 from hitl_cli.inbox.pending import spelled_by
@@ -27,7 +28,7 @@ from hitl_cli.people.actor import check_person
 from hitl_cli.people.away import with_deputies
 from hitl_cli.people.contacts import recipients
 from hitl_cli.people.deputies import reached_deputies
-from hitl_cli.people.groups import as_asked, bare_name, check_known, everyone_in
+from hitl_cli.people.groups import as_asked, bare_name, check_meant, everyone_in
 from hitl_cli.people.quorum import approvals, voice_of
 from hitl_cli.requests.amendments import (
     Amendment,
@@ -68,7 +69,9 @@ class Amended(Struct, frozen=True, kw_only=True):
 # Assigning
 
 
-def assign(client: Client, actor: Actor, item: RequestSummary, names: Sequence[str], *, add: bool) -> Amended:
+def assign(
+    client: Client, actor: Actor, item: RequestSummary, names: Sequence[str], *, add: bool, anyway: bool
+) -> Amended:
     """Assign a request to people and groups, in place of its assignees or beside them. See Inbox.assign."""
     groups = actor.groups
     for name in names:
@@ -76,8 +79,7 @@ def assign(client: Client, actor: Actor, item: RequestSummary, names: Sequence[s
     wanted = tuple(dict.fromkeys(as_asked(names, groups)))
     if not 0 < len(wanted) <= MOST_NAMES:
         raise BadInput(f"give 1 to {MOST_NAMES:,} names of people or groups.", code="bad-name")
-    if groups.strict:
-        check_known(wanted, groups)
+    check_meant(wanted, groups, anyway=anyway)
 
     def say(now: RequestSummary) -> AmendmentInput | None:
         check_may_assign(now, actor.person, groups)
@@ -178,20 +180,30 @@ def notify_assigned(client: Client, done: Amended, directory: Directory, group: 
 # Extending
 
 
-def extend(client: Client, actor: Actor, item: RequestSummary, by_ms: int) -> Amended:
+def extend(
+    client: Client, actor: Actor, item: RequestSummary, by_ms: int | None, until: int | None
+) -> Amended:
     """Move the deadline of a request. See Inbox.extend."""
-    _check_positive(by_ms)
+    if until is None:
+        _check_positive(by_ms or 0)
 
     def say(now: RequestSummary) -> AmendmentInput:
         _check_may_extend(now, actor.person, actor.groups)
-        until, most = now.deadline + by_ms, now.promise.timeout_at
-        if until > most:
+        to, most = now.deadline + (by_ms or 0) if until is None else until, now.promise.timeout_at
+        if to <= now.deadline:
+            raise BadInput(
+                f"the deadline of {now.id} is {iso(now.deadline)}: it can only be moved to a later time."
+                " Nothing was changed.",
+                code="bad-duration",
+                at=now.deadline,
+            )
+        if to > most:
             left = format_duration(max(most - now.deadline, 0))
             raise BadInput(
                 f"the deadline of {now.id} can be moved by at most {left} more. Nothing was changed.",
                 code="bad-duration",
             )
-        return AmendmentInput(kind="extend", until=until)
+        return AmendmentInput(kind="extend", until=to)
 
     return _record(client, actor, item, say)
 
@@ -237,15 +249,30 @@ def claim(client: Client, actor: Actor, item: RequestSummary, life_ms: int) -> A
     return _record(client, actor, item, say)
 
 
-def release(client: Client, actor: Actor, item: RequestSummary) -> Amended:
+def release(client: Client, actor: Actor, item: RequestSummary, *, anyway: bool) -> Amended:
     """End the claim on a request. See Inbox.release."""
 
     def say(now: RequestSummary) -> AmendmentInput | None:
-        if not may_assign(now, actor.person, actor.groups):
-            check_unclaimed(now, actor.person, actor.groups)
-        return None if now.claim is None else AmendmentInput(kind="release")
+        claim = now.claim
+        if claim is None:
+            return None
+        if actor.groups.same(claim.by, actor.person):
+            return AmendmentInput(kind="release")
+        if not may_release(now, actor.person, actor.groups):
+            check_may_answer(now, actor.person, actor.groups)
+        if not anyway:
+            check_unclaimed(now, actor.person, actor.groups, "release")
+        return AmendmentInput(kind="release", of=claim.by)
 
     return _record(client, actor, item, say)
+
+
+def may_release(item: RequestSummary, person: str, groups: Groups) -> bool:
+    """Whether a person may end the claim on a request: their own, or one of a request that is theirs."""
+    if item.claim is None:
+        return False
+    own = groups.same(item.claim.by, person) or groups.same(item.asker, person)
+    return own or may_answer(item, person, groups) or may_assign(item, person, groups)
 
 
 def _check_positive(ms: int) -> None:

@@ -58,7 +58,10 @@ def claimed(item: RequestSummary, claim: Amendment | None) -> RequestSummary:
     return msgspec.structs.replace(item, amendments=() if claim is None else (claim,))
 
 
-def check_unclaimed(item: RequestSummary, person: str, groups: Groups) -> None:
+_DOING = {"approve": "decide it nevertheless", "release": "end that claim"}
+
+
+def check_unclaimed(item: RequestSummary, person: str, groups: Groups, what: str = "approve") -> None:
     """Raise Conflict for a request that somebody else has claimed."""
     claim = item.claim
     if claim is not None and not groups.same(claim.by, person):
@@ -66,7 +69,7 @@ def check_unclaimed(item: RequestSummary, person: str, groups: Groups) -> None:
             f"{claim.by} has claimed {item.id} until {iso(claim.until or 0)}. Nothing was changed.",
             code="claimed",
             at=claim.until,
-            hint=f"To decide it nevertheless: `{command('approve', [item.id], ['--anyway'])}`.",
+            hint=f"To {_DOING[what]}: `{command(what, [item.id], ['--anyway'])}`.",
         )
 
 

@@ -8,7 +8,7 @@ from hitl_cli.errors import BadInput, NotAllowed
 from hitl_cli.format.durations import UNITS_MS
 from hitl_cli.people.actor import check_person
 from hitl_cli.people.away import AwayInput, end_away, set_away
-from hitl_cli.people.groups import unknown_people
+from hitl_cli.people.groups import check_meant
 
 if TYPE_CHECKING:
     from hitl_cli.client.protocol import Client
@@ -20,7 +20,14 @@ LONGEST_MS = 366 * UNITS_MS["d"]
 
 
 def go_away(
-    client: Client, actor: Actor, *, until: int, since: int | None, to: str | None, person: str | None
+    client: Client,
+    actor: Actor,
+    *,
+    until: int,
+    since: int | None,
+    to: str | None,
+    person: str | None,
+    anyway: bool,
 ) -> Away:
     """Record that a person is away, and who stands in. See Inbox.go_away."""
     groups, now = actor.groups, client.now()
@@ -33,8 +40,8 @@ def go_away(
             code="bad-away",
         )
     deputy = None if to is None else groups.name(check_person(to))
-    if deputy is not None and groups.strict and (unknown := groups.unknown((deputy,))):
-        raise BadInput(unknown_people(unknown, groups), code="unknown-person")
+    others = [name for name in (deputy, person and groups.name(person)) if name is not None]
+    check_meant(others, groups, anyway=anyway)
     if deputy is not None and groups.same(deputy, absent):
         raise BadInput(f"{absent} cannot stand in for themselves. Nothing was changed.", code="bad-away")
     if not groups.same(absent, actor.person) and groups.same(deputy, actor.person):

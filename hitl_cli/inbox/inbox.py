@@ -299,12 +299,14 @@ class Inbox:
         group: str,
         *,
         add: bool = False,
+        anyway: bool = False,
         whole: bool = False,
     ) -> Amended:
         """Assign an open request to people and groups, in place of its assignees or (`add`) beside them.
 
         Its author says who may (`Question.reassign`). The new assignees are notified by the workers of its
         run, otherwise of `group`. Links of those who are not asked any more stop working. Votes stay.
+        `anyway` takes names that are not in the settings, unless these name all people.
 
         Raises NotFound, BadInput (invalid names, or too few for its approvals), NotAllowed, Conflict,
         TimedOut (it is decided). Then nothing is changed.
@@ -312,7 +314,8 @@ class Inbox:
         from hitl_cli.inbox import amend
 
         check_person(self.actor.person)
-        done = amend.assign(self.client, self.actor, self._to_amend(request, whole=whole), names, add=add)
+        item = self._to_amend(request, whole=whole)
+        done = amend.assign(self.client, self.actor, item, names, add=add, anyway=anyway)
         amend.notify_assigned(self.client, done, directory, group)
         return self._shown_amended(done)
 
@@ -334,19 +337,29 @@ class Inbox:
         done = amend.claim(self.client, self.actor, item, amend.CLAIM_MS if life_ms is None else life_ms)
         return self._shown_amended(done)
 
-    def release(self, request: str | RequestSummary, *, whole: bool = False) -> Amended:
-        """End the claim on an open request, by who has claimed it or may assign it.
+    def release(self, request: str | RequestSummary, *, anyway: bool = False, whole: bool = False) -> Amended:
+        """End the actor's claim on an open request; `anyway` also another's, by who may answer or assign it.
 
         Raises NotFound, BadInput, Conflict (somebody else has claimed it, or it is decided), TimedOut.
         """
         from hitl_cli.inbox import amend
 
         check_person(self.actor.person)
-        done = amend.release(self.client, self.actor, self._to_amend(request, whole=whole))
+        item = self._to_amend(request, whole=whole)
+        done = amend.release(self.client, self.actor, item, anyway=anyway)
         return self._shown_amended(done)
 
-    def extend(self, request: str | RequestSummary, by_ms: int, *, whole: bool = False) -> Amended:
+    def extend(
+        self,
+        request: str | RequestSummary,
+        by_ms: int | None = None,
+        *,
+        until: int | None = None,
+        whole: bool = False,
+    ) -> Amended:
         """Move the deadline of an open request by some ms, as far as its author allows (`Question.extend`).
+
+        Or to an instant (`until`, ms since the epoch).
 
         Raises NotFound, BadInput (too far), NotAllowed, Conflict, TimedOut (it is decided, or its deadline
         has passed). Then nothing is changed.
@@ -354,7 +367,8 @@ class Inbox:
         from hitl_cli.inbox import amend
 
         check_person(self.actor.person)
-        done = amend.extend(self.client, self.actor, self._to_amend(request, whole=whole), by_ms)
+        item = self._to_amend(request, whole=whole)
+        done = amend.extend(self.client, self.actor, item, by_ms, until)
         return self._shown_amended(done)
 
     def _shown_amended(self, done: Amended) -> Amended:
@@ -416,16 +430,23 @@ class Inbox:
         return [one for one in found if one.id not in hidden or is_among(one.person, asked, groups)]
 
     def go_away(
-        self, *, until: int, since: int | None = None, to: str | None = None, person: str | None = None
+        self,
+        *,
+        until: int,
+        since: int | None = None,
+        to: str | None = None,
+        person: str | None = None,
+        anyway: bool = False,
     ) -> Away:
         """Record that the actor is away from `since` until `until`, in place of an earlier record.
 
         Instants are ms since the epoch; without `since`, from now on. `to` is the deputy, who is asked as
-        well; an operator may say it of another `person`. Raises BadInput, NotAllowed.
+        well; an operator may say it of another `person`. `anyway` takes names that are not in the settings,
+        unless these name all people. Raises BadInput, NotAllowed.
         """
         from hitl_cli.inbox.away import go_away
 
-        return go_away(self.client, self.actor, until=until, since=since, to=to, person=person)
+        return go_away(self.client, self.actor, until=until, since=since, to=to, person=person, anyway=anyway)
 
     def come_back(self, person: str | None = None) -> bool:
         """End what is recorded of the actor, or of a person, and return whether there was anything."""

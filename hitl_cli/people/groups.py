@@ -199,6 +199,18 @@ def check_known(names: Iterable[str], groups: Groups) -> None:
         raise BadInput(f"the request is not valid: {unknown_people(unknown, groups)}", code="unknown-person")
 
 
+def check_meant(names: Iterable[str], groups: Groups, *, anyway: bool) -> None:
+    """Raise BadInput for names that are not in the settings: if these name all people, or unless `anyway`."""
+    if groups.strict:
+        check_known(names, groups)
+    elif not anyway and (unknown := groups.unknown(names)):
+        raise BadInput(
+            f"{unknown_people(unknown, groups)} Nothing was changed.",
+            code="unknown-name",
+            hint="If that is right: add --yes.",
+        )
+
+
 def unknown_people(names: Sequence[str], groups: Groups) -> str:
     """Return a sentence about names that are not in the settings, with similar names that are."""
     from difflib import get_close_matches

@@ -108,6 +108,7 @@ class Assigned(Struct, frozen=True, kw_only=True):
     name: str
     to: tuple[str, ...]
     add: bool = False
+    anyway: bool = False
     whole: bool = False
     group: GroupName = "default"
 
@@ -120,6 +121,20 @@ class ForTime(Struct, frozen=True, kw_only=True):
     whole: bool = False
 
 
+class Extended(ForTime, frozen=True, kw_only=True):
+    """A request, and a time in ms, or an instant in ms since the epoch."""
+
+    until: int | None = None
+
+
+class Released(Struct, frozen=True, kw_only=True):
+    """A request whose claim ends; `anyway` also if it is another's."""
+
+    name: str
+    anyway: bool = False
+    whole: bool = False
+
+
 class GoneAway(Struct, frozen=True, kw_only=True):
     """Who is away, until when, and who stands in."""
 
@@ -127,6 +142,7 @@ class GoneAway(Struct, frozen=True, kw_only=True):
     since: int | None = None
     to: str | None = None
     person: str | None = None
+    anyway: bool = False
 
 
 class Someone(Struct, frozen=True, kw_only=True):
@@ -247,13 +263,13 @@ CALLS: dict[str, type[Struct]] = {
     "comment": Commented,
     "assign": Assigned,
     "claim": ForTime,
-    "release": Named,
+    "release": Released,
     "aways": Nothing,
     "go-away": GoneAway,
     "come-back": Someone,
     "ask-back": Commented,
     "answer-back": Commented,
-    "extend": ForTime,
+    "extend": Extended,
     "ask": Put,
     "notify": Existing,
     "asked": Existing,

@@ -151,11 +151,13 @@ class RemoteInbox(Inbox):
         group: str,
         *,
         add: bool = False,
+        anyway: bool = False,
         whole: bool = False,
     ) -> Amended:
         """Assign a request to others."""
+        to = tuple(names)
         return self._amended(
-            "assign", calls.Assigned, request, whole=whole, to=tuple(names), add=add, group=group
+            "assign", calls.Assigned, request, whole=whole, to=to, add=add, anyway=anyway, group=group
         )
 
     def claim(
@@ -165,13 +167,20 @@ class RemoteInbox(Inbox):
         life = CLAIM_MS if life_ms is None else life_ms
         return self._amended("claim", calls.ForTime, request, whole=whole, ms=life)
 
-    def release(self, request: str | RequestSummary, *, whole: bool = False) -> Amended:
+    def release(self, request: str | RequestSummary, *, anyway: bool = False, whole: bool = False) -> Amended:
         """End the claim on a request."""
-        return self._amended("release", calls.Named, request, whole=whole)
+        return self._amended("release", calls.Released, request, whole=whole, anyway=anyway)
 
-    def extend(self, request: str | RequestSummary, by_ms: int, *, whole: bool = False) -> Amended:
+    def extend(
+        self,
+        request: str | RequestSummary,
+        by_ms: int | None = None,
+        *,
+        until: int | None = None,
+        whole: bool = False,
+    ) -> Amended:
         """Move the deadline of a request."""
-        return self._amended("extend", calls.ForTime, request, whole=whole, ms=by_ms)
+        return self._amended("extend", calls.Extended, request, whole=whole, ms=by_ms or 0, until=until)
 
     def _amended(
         self, name: str, kind: type[Struct], request: str | RequestSummary, *, whole: bool, **more: Any
@@ -194,10 +203,17 @@ class RemoteInbox(Inbox):
         return self._ask("aways", calls.Nothing(), list[Away])
 
     def go_away(
-        self, *, until: int, since: int | None = None, to: str | None = None, person: str | None = None
+        self,
+        *,
+        until: int,
+        since: int | None = None,
+        to: str | None = None,
+        person: str | None = None,
+        anyway: bool = False,
     ) -> Away:
         """Record that this person is away."""
-        return self._ask("go-away", calls.GoneAway(until=until, since=since, to=to, person=person), Away)
+        said = calls.GoneAway(until=until, since=since, to=to, person=person, anyway=anyway)
+        return self._ask("go-away", said, Away)
 
     def come_back(self, person: str | None = None) -> bool:
         """End what is recorded of this person."""

@@ -33,7 +33,7 @@ class Amendment(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False)
     """One amendment. Instants are ms since the epoch, by the server's clock.
 
     `to` are all who are asked after an `assign`; `until` is when a `claim` ends, or the deadline after an
-    `extend`. `id` tells whether it is one's own.
+    `extend`. `of` is whose claim a `release` ended, if it is another's. `id` tells whether it is one's own.
     """
 
     number: int
@@ -43,6 +43,7 @@ class Amendment(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False)
     via: str | None = None
     to: tuple[str, ...] = ()
     until: int | None = None
+    of: str | None = None
     id: str | None = None
 
 
@@ -52,6 +53,7 @@ class AmendmentInput(Struct, frozen=True, kw_only=True, omit_defaults=True):
     kind: AmendmentKind
     to: tuple[str, ...] = ()
     until: int | None = None
+    of: str | None = None
 
 
 def assignees_of(
@@ -178,6 +180,7 @@ def _amendment_in(record: Promise, id: str) -> Amendment | None:
         at=record.created_at,
         to=said.to,
         until=said.until,
+        of=said.of,
         id=audit.id,
     )
 

@@ -54,7 +54,7 @@ def amended_text(made: Amendment, write: Callable[[int], str]) -> str:
         case "claim":
             return f"claimed it until {write(made.until or made.at)}"
         case "release":
-            return "ended the claim"
+            return f"ended the claim of {made.of}" if made.of else "ended the claim"
         case "extend" | "expire":
             return f"moved the deadline to {write(made.until or made.at)}"
 

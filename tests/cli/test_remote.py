@@ -13,6 +13,7 @@ from hitl_cli.auth import tokens
 from hitl_cli.cli.mcp import check_may_ask
 from hitl_cli.cli.review.session import Look, ReviewSession
 from hitl_cli.errors import HitlError, NotAllowed, NotFound
+from hitl_cli.format.times import iso
 from hitl_cli.inbox import Inbox
 from hitl_cli.inbox.decide import DecisionResult
 from hitl_cli.inbox.history import EVERYTHING as HISTORY
@@ -319,12 +320,17 @@ def test_a_request_is_handed_over_and_claimed_as_who_signed_in(gateway: Visited,
     assert far.json("claim", "over")["claimed_by"] == "reviewer"
     gateway.hitl.fails(4, "approve", "over", "--as", "boss", code="claimed")
     assert far.json("release", "over")["claimed_by"] is None
-    assert far.json("extend", "over", "1d")["changed"]
+    assert far.json("extend", "over", "12h")["changed"]
+    with gateway.hitl.client() as client:
+        later = iso(Inbox(client, Actor(person="lead", via="test")).find("over").deadline + 60_000)
+    assert far.json("extend", "over", "--until", later)["deadline"] == later
+    far.fails(2, "extend", "over", code="bad-usage")
     assert far.json("assign", "over", "lead", "--add")["to"] == ["group:ops", "boss", "lead"]
+    far.fails(2, "assign", "over", "laed", code="unknown-name")  # the settings of the gateway know it
     assert "lead" in far.ok("assign", "over", "lead")
     far.fails(7, "assign", "over", "reviewer", code="not-assignee")
     kinds = [one["kind"] for one in far.json("history", "over")]
-    assert kinds == ["claim", "release", "extend", "assign", "assign"]
+    assert kinds == ["claim", "release", "extend", "extend", "assign", "assign"]
 
 
 def test_it_is_asked_back_and_somebody_is_away_at_a_gateway(gateway: Visited) -> None:

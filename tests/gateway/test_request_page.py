@@ -578,7 +578,7 @@ def test_approving_says_what_came_of_it(desk: Desk) -> None:
 def test_who_assigns_away_what_they_may_not_see_then_is_led_to_the_inbox(desk: Desk) -> None:
     question = Question(prompt="Ship?", to=("ada",), reassign="assignees")
     for id, where in (("hidden-1", "/"), ("seen-1", "/r/seen-1")):
-        reply = desk.post(desk.put(id, question), verdict="assign", names="bob", how="replace")
+        reply = desk.post(desk.put(id, question), verdict="assign", names="bob", how="replace", anyway="1")
         assert (reply.status, reply.headers["Location"]) == (303, where)
     assert desk.get("/r/hidden-1").status == 404
 
@@ -591,7 +591,9 @@ def test_it_is_claimed_and_assigned_under_more(desk: Desk) -> None:
     desk.taken(path, verdict="release")
     assert "ada moved the deadline to" in desk.taken(path, verdict="extend", by="1d").text.replace("\n", " ")
     page = desk.refused(400, path, "bad-name", verdict="assign", names=" ")
-    page = desk.taken(path, verdict="assign", names="bob, cy", how="replace")
+    page = desk.refused(400, path, "unknown-name", verdict="assign", names="bob, cy", how="replace")
+    assert [one["value"] for one in page.all("input", name="anyway")] == ["1"]
+    page = desk.taken(path, verdict="assign", names="bob, cy", how="replace", anyway="1")
     assert "assigned it to bob, cy" in page.text
     desk.refused(403, path, "not-assignee", verdict="approve")
 

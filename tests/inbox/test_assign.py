@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec.structs import replace
 
 from hitl_cli.auth.links import link_for, open_link
 from hitl_cli.client.connect import connect
@@ -22,6 +23,7 @@ from hitl_cli.people.actor import Actor
 from hitl_cli.people.contacts import Directory
 from hitl_cli.people.groups import NO_GROUPS, groups_of
 from hitl_cli.requests.decision_input import DecisionInput
+from hitl_cli.views.details import amended_text
 from tests.acting import approval, decide, rejection
 from tests.conftest import wait_until
 from tests.inbox.requests import HOUR_MS, request
@@ -160,6 +162,26 @@ def test_names_that_cannot_answer_are_refused(one: Client, names: list[str], cod
     assert inbox_of(one, "ada", groups).find("q").to == ("group:ops",)
 
 
+def test_a_name_that_is_not_in_the_settings_is_taken_only_if_it_is_meant(one: Client) -> None:
+    known = replace(OPS, strict=False)
+    request(one, "q", to=["ada"], reassign="assignees")
+    inbox = inbox_of(one, "ada", known)
+    for names in (["bbo"], ["group:osp"], ["bob", "zoe"]):
+        with pytest.raises(HitlError) as error:
+            inbox.assign("q", names, Directory(), "default")
+        assert error.value.code == "unknown-name"
+    assert inbox.find("q").to == ("ada",)
+    assert inbox.assign("q", ["zoe"], Directory(), "default", anyway=True).item.to == ("zoe",)
+    with pytest.raises(HitlError) as error:
+        inbox.go_away(until=one.now() + HOUR_MS, to="bbo")
+    assert error.value.code == "unknown-name"
+    assert inbox.go_away(until=one.now() + HOUR_MS, to="zoe", anyway=True).to == "zoe"
+    assert inbox_of(one, "zoe", OPS).assign("q", ["bob"], Directory(), "default").item.to == ("bob",)
+    with pytest.raises(HitlError) as error:
+        inbox_of(one, "bob", OPS).assign("q", ["zoe"], Directory(), "default", anyway=True)
+    assert error.value.code == "unknown-person"
+
+
 def test_nobody_is_added_where_anyone_may_answer(one: Client) -> None:
     request(one, "q", reassign="anyone")
     assert refused(one, "ada", "bob", add=True) == "bad-question"
@@ -270,12 +292,18 @@ def test_of_two_claims_one_wins_and_the_other_is_told_who(client: Client, other:
     with pytest.raises(HitlError) as error:
         inbox_of(client, "bob").release("q")
     assert error.value.code == "claimed"
+    with pytest.raises(HitlError) as error:
+        inbox_of(client, "zoe").release("q", anyway=True)
+    assert error.value.code == "not-assignee"
     inbox_of(client, "ada").release("q")
     assert known.refresh()
     assert claimer(known_too) is claimer(inbox_of(client, "bob")) is None
     assert inbox_of(client, "ada").release("q").amendment is None
     inbox_of(client, "bob").claim("q", 2 * HOUR_MS)
     assert [kind for kind, *_ in kinds(client)] == ["claim", "release", "claim"]
+    freed = inbox_of(client, "ada").release("q", anyway=True)  # the history says whose claim it was
+    assert (freed.item.claim, freed.amendment and freed.amendment.of) == (None, "bob")
+    assert "bob" in amended_text(freed.item.amendments[-1], str)
 
 
 def test_a_claim_ends_by_its_time_and_by_an_assignment(hitl: Hitl) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hitl_cli.cli.away import _instant
 from hitl_cli.client.wire import audit_of
 from hitl_cli.errors import BadInput, HitlError, NotAllowed, NotFound, Unproven
+from hitl_cli.format.times import moment
 from hitl_cli.inbox import Inbox
 from hitl_cli.inbox.ask import decision_of
 from hitl_cli.inbox.history import EVERYTHING
@@ -47,7 +49,7 @@ def inbox(client: Client, person: str, groups: Groups = NO_GROUPS) -> Inbox:
 
 
 def away(client: Client, by: str, to: str | None, groups: Groups = NO_GROUPS, **more: Any) -> Away:
-    return inbox(client, by, groups).go_away(until=client.now() + HOUR_MS, to=to, **more)
+    return inbox(client, by, groups).go_away(until=client.now() + HOUR_MS, to=to, anyway=True, **more)
 
 
 def asked(client: Client, *to: str, id: str = "q", by: str = "clerk", **options: Any) -> str:
@@ -310,13 +312,14 @@ def test_where_a_policy_needs_two_a_recorded_deputy_counts_where_it_is_used(hitl
 
 def test_the_command_reads_days_instants_and_durations() -> None:
     day = 86_400_000
-    begin = _instant("2026-12-24", 0, end_of_day=False)
-    assert _instant("2026-12-24", 0, end_of_day=True) - begin == day
-    assert _instant("2026-12-24T12:00:00Z", 0, end_of_day=True) == 1_798_113_600_000
-    assert _instant("3d", 5, end_of_day=True) == 3 * day + 5
-    with pytest.raises(BadInput) as error:
-        _instant("soon", 0, end_of_day=True)
-    assert error.value.code == "bad-away"
+    read = partial(moment, now=5, code="bad-away")
+    assert read("2026-12-24") - read("2026-12-24", end_of_day=False) == day
+    assert read("2026-12-24T12:00:00Z") == read("2026-12-24T12:00", zone=UTC) == 1_798_113_600_000
+    assert read("3d") == 3 * day + 5
+    for text in ("soon", "9999-12-31", ""):
+        with pytest.raises(BadInput) as error:
+            read(text)
+        assert error.value.code == "bad-away"
 
 
 def test_a_deputy_sees_what_they_stand_in_for_while_they_do(hitl: Hitl) -> None:
@@ -340,13 +343,19 @@ def test_a_deputy_sees_what_they_stand_in_for_while_they_do(hitl: Hitl) -> None:
                 assert Runs(client, own).show("q").kind == "request"
 
 
-def test_a_name_that_may_be_a_mistake_is_noted_and_json_says_who_is_back(hitl: Hitl) -> None:
+def test_a_name_that_may_be_a_mistake_is_asked_about_and_json_says_who_is_back(hitl: Hitl) -> None:
     (hitl.folder / "hitl.toml").write_text("[people.lead]\n[people.reviewer]\n")
     hitl.ok("ask", "Ship?", "--id", "ship", "--to", "lead", "--reassign", "anyone", "--no-wait")
-    assert "leadd" in hitl.run("away", "--until", "1d", "--to", "leadd", "--as", "reviewer").stderr
+    left = ("away", "--until", "1d", "--to", "leadd", "--as", "reviewer")
+    hitl.fails(2, *left, code="unknown-name")
+    assert hitl.json("away") == []
+    hitl.ok(*left, "--yes")
     assert hitl.json("away", "--end", "--as", "reviewer") == {"person": "reviewer", "ended": True}
     assert hitl.json("away", "--end", "--as", "reviewer") == {"person": "reviewer", "ended": False}
-    assert "reviewr" in hitl.run("assign", "ship", "reviewr", "--as", "lead").stderr
+    assign = ("assign", "ship", "reviewr", "--as", "lead")
+    hitl.fails(2, *assign, code="unknown-name")
+    assert hitl.json("show", "ship")["to"] == ["lead"]
+    assert hitl.json(*assign, "--yes")["to"] == ["reviewr"]
 
 
 def test_who_is_away_is_seen_by_those_whom_it_concerns(hitl: Hitl) -> None:

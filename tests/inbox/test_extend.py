@@ -87,6 +87,18 @@ def test_no_deadline_is_moved_to_an_earlier_time(one: Client, ms: int) -> None:
     assert (now.deadline, now.waits, now.amendments) == (before, True, ())
 
 
+def test_a_deadline_is_moved_to_an_instant(one: Client) -> None:
+    put(one)
+    inbox = inbox_of(one, "agent")
+    to = inbox.find("q").deadline + HOUR_MS
+    assert inbox.extend("q", until=to).item.deadline == to
+    for until in (to, to - 1, to + 2 * HOUR_MS):
+        with pytest.raises(HitlError) as error:
+            inbox.extend("q", until=until)
+        assert error.value.code == "bad-duration"
+    assert inbox.find("q").deadline == to
+
+
 def test_a_list_in_memory_follows_a_moved_deadline(one: Client, hitl: Hitl) -> None:
     put(one)
     put(one, "later", hours=2)

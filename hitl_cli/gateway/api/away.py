@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from hitl_cli.gateway.api.route import Call, delete, get, post
+from hitl_cli.gateway.api.route import Call, Instant, delete, get, in_ms, post
 from hitl_cli.inbox import Inbox
 from hitl_cli.views.away import AwayDocument, AwaysDocument, away_document
-
-type Instant = Annotated[datetime, Meta(tz=True, description="An instant with a time zone, in ISO 8601.")]
 
 
 class AwayBody(
@@ -23,6 +20,7 @@ class AwayBody(
     from_: Instant | None = None
     to: str | None = None
     for_: str | None = None
+    anyway: Annotated[bool, Meta(description="Take names that are not in the settings.")] = False
 
 
 class AwayQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"for_": "for"}):
@@ -41,8 +39,10 @@ def _list(call: Call[None, None], inbox: Inbox) -> AwaysDocument:  # noqa: ARG00
 def _set(call: Call[None, AwayBody], inbox: Inbox) -> AwayDocument:
     """Say that you are away, in place of what you have said before."""
     body = call.body
-    since = None if body.from_ is None else _ms(body.from_)
-    return away_document(inbox.go_away(until=_ms(body.until), since=since, to=body.to, person=body.for_))
+    since, until = None if body.from_ is None else in_ms(body.from_), in_ms(body.until)
+    return away_document(
+        inbox.go_away(until=until, since=since, to=body.to, person=body.for_, anyway=body.anyway)
+    )
 
 
 @delete("/away", "Say that you are back.", needs=("decide",))
@@ -50,7 +50,3 @@ def _end(call: Call[AwayQuery, None], inbox: Inbox) -> AwaysDocument:
     """Say that you are back. Returns who is still away."""
     inbox.come_back(call.query.for_)
     return AwaysDocument([away_document(one) for one in inbox.aways()])
-
-
-def _ms(at: datetime) -> int:
-    return round(at.timestamp() * 1_000)

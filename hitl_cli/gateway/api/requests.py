@@ -13,10 +13,10 @@ from msgspec import Meta, Struct
 
 from hitl_cli.auth import links
 from hitl_cli.client.wire import fresh_id
-from hitl_cli.errors import BadQuery
+from hitl_cli.errors import BadInput, BadQuery
 from hitl_cli.format.durations import parse_duration
 from hitl_cli.format.stable_ids import stable_id
-from hitl_cli.gateway.api.route import Call, delete, get, post
+from hitl_cli.gateway.api.route import Call, Instant, delete, get, in_ms, post
 from hitl_cli.gateway.decision_waiters import has_left
 from hitl_cli.gateway.error_responses import json_answer
 from hitl_cli.gateway.http_error import HttpError
@@ -120,6 +120,7 @@ class AssignBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     to: Annotated[tuple[str, ...], Meta(min_length=1, description="People, and groups as group:NAME.")]
     add: Annotated[bool, Meta(description="Keep the present assignees as well.")] = False
+    anyway: Annotated[bool, Meta(description="Take names that are not in the settings.")] = False
 
 
 class ClaimBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"for_": "for"}):
@@ -129,13 +130,16 @@ class ClaimBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, r
 
 
 class ExtendBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """By how much a deadline is moved, a duration."""
+    """By how much a deadline is moved, a duration, or until when."""
 
-    by: str
+    by: str | None = None
+    until: Instant | None = None
 
 
-class NoBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Nothing."""
+class ReleaseBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Whether the claim of somebody else is meant as well."""
+
+    anyway: bool = False
 
 
 @get("/requests", "List open requests.", needs=("read", "ask"))
@@ -388,7 +392,15 @@ def _assign(call: Call[None, AssignBody], inbox: Inbox) -> AmendedDocument:
     """Assign a request to others, if its `reassign` lets you. They are notified."""
     body, options = call.body, call.gateway.options
     return amended_document(
-        inbox.assign(call.id, body.to, options.people, options.group, add=body.add, whole=True)
+        inbox.assign(
+            call.id,
+            body.to,
+            options.people,
+            options.group,
+            add=body.add,
+            anyway=body.anyway,
+            whole=True,
+        )
     )
 
 
@@ -399,12 +411,17 @@ def _claim(call: Call[None, ClaimBody], inbox: Inbox) -> AmendedDocument:
 
 
 @post("/requests/{id}/release", "End the claim on a request.", needs=("decide", "ask"))
-def _release(call: Call[None, NoBody], inbox: Inbox) -> AmendedDocument:
-    """End the claim on a request."""
-    return amended_document(inbox.release(call.id, whole=True))
+def _release(call: Call[None, ReleaseBody], inbox: Inbox) -> AmendedDocument:
+    """End your claim on a request, or with `anyway` another's, if you may answer or assign it."""
+    return amended_document(inbox.release(call.id, anyway=call.body.anyway, whole=True))
 
 
 @post("/requests/{id}/extend", "Move the deadline of an open request.", needs=("decide", "ask"))
 def _extend(call: Call[None, ExtendBody], inbox: Inbox) -> AmendedDocument:
     """Move the deadline of a request, as far as its author allows."""
-    return amended_document(inbox.extend(call.id, parse_duration(call.body.by), whole=True))
+    by, until = call.body.by, call.body.until
+    if (by is None) == (until is None):
+        raise BadInput("give by or until.", code="bad-duration")
+    by_ms = None if by is None else parse_duration(by)
+    to = None if until is None else in_ms(until)
+    return amended_document(inbox.extend(call.id, by_ms, until=to, whole=True))

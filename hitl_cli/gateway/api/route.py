@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from functools import cache, partial
 from inspect import iscoroutinefunction
-from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args, get_type_hints, runtime_checkable
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Literal,
+    Protocol,
+    get_args,
+    get_type_hints,
+    runtime_checkable,
+)
 
 import msgspec
 from aiohttp import web
 from aiohttp.web import Request, StreamResponse
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from hitl_cli.errors import BadInput, BadJson, BadQuery
 from hitl_cli.format.json import why_not_json
@@ -31,6 +41,14 @@ VIA = "api"
 
 LONGEST_KEY = 255
 """Characters of an Idempotency-Key."""
+
+
+type Instant = Annotated[datetime, Meta(tz=True, description="An instant with a time zone, in ISO 8601.")]
+
+
+def in_ms(at: datetime) -> int:
+    """Return an instant in ms since the epoch."""
+    return round(at.timestamp() * 1_000)
 
 
 class Call[Query, Body](Struct, frozen=True, kw_only=True):

@@ -8,13 +8,17 @@ are in `Inbox`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from datetime import UTC
 
 from msgspec import Struct
 
+from hitl_cli.errors import BadInput
 from hitl_cli.format.durations import parse_duration
+from hitl_cli.format.times import moment
 from hitl_cli.gateway.options import Options
 from hitl_cli.inbox import Inbox
-from hitl_cli.inbox.amend import may_assign, may_extend
+from hitl_cli.inbox.amend import may_assign, may_extend, may_release
 from hitl_cli.inbox.details import RequestDetails
 from hitl_cli.inbox.permission import is_asker, may_answer
 from hitl_cli.inbox.request_summary import RequestSummary
@@ -41,8 +45,20 @@ def _comment(inbox: Inbox, request: str | RequestSummary, given: Mapping[str, st
 def _assign(inbox: Inbox, request: str | RequestSummary, given: Mapping[str, str], options: Options) -> str:
     names = [name for line in given.get("names", "").splitlines() for name in line.split(",")]
     named = [name.strip() for name in names if name.strip()]
-    done = inbox.assign(request, named, options.people, options.group, add=given.get("how") == "add")
+    add, anyway = given.get("how") == "add", "anyway" in given
+    done = inbox.assign(request, named, options.people, options.group, add=add, anyway=anyway)
     return done.item.id
+
+
+def _extend(inbox: Inbox, request: str | RequestSummary, given: Mapping[str, str], _: Options) -> str:
+    """Move a deadline by a duration, or to a day or an instant in UTC."""
+    text = given.get("by", "").strip()
+    by_ms, until = None, None
+    with suppress(BadInput):
+        by_ms = parse_duration(text)
+    if by_ms is None:
+        until = moment(text, inbox.client.now(), code="bad-duration", zone=UTC)
+    return inbox.extend(request, by_ms, until=until).item.id
 
 
 def _can_assign(inbox: Inbox, seen: RequestDetails) -> bool:
@@ -58,9 +74,9 @@ def _can_claim(inbox: Inbox, seen: RequestDetails) -> bool:
 
 
 def _can_release(inbox: Inbox, seen: RequestDetails) -> bool:
-    claim = seen.item.claim
-    own = claim is not None and inbox.actor.groups.same(claim.by, inbox.actor.person)
-    return seen.item.waits and claim is not None and (own or _can_assign(inbox, seen))
+    actor = inbox.actor
+    may = not actor.may.isdisjoint(("decide", "ask"))
+    return may and seen.item.waits and may_release(seen.item, actor.person, actor.groups)
 
 
 def _ask_back(inbox: Inbox, request: str | RequestSummary, given: Mapping[str, str], _: Options) -> str:
@@ -113,7 +129,7 @@ ACTIONS = (
         summary="End the claim",
         button="Release",
         offered=_can_release,
-        do=lambda inbox, request, _given, _: inbox.release(request).item.id,
+        do=lambda inbox, request, _given, _: inbox.release(request, anyway=True).item.id,
     ),
     Action(
         name="extend",
@@ -122,9 +138,7 @@ ACTIONS = (
         offered=lambda inbox, seen: (
             seen.item.waits and may_extend(seen.item, inbox.actor.person, inbox.actor.groups)
         ),
-        do=lambda inbox, request, given, _: (
-            inbox.extend(request, parse_duration(given.get("by", ""))).item.id
-        ),
+        do=_extend,
     ),
     Action(
         name="assign",
