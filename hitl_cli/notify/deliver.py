@@ -37,7 +37,7 @@ from hitl_cli.notify.concurrency_limit import ConcurrencyLimit
 from hitl_cli.notify.digest_store import DigestEntry, end_of_digest, gather
 from hitl_cli.notify.messages import DecisionMessage, DeliveryFailed, Message
 from hitl_cli.notify.status import DeliveryAttempt, heard_before
-from hitl_cli.people.away import with_deputies
+from hitl_cli.people.away import read_aways, with_deputies
 from hitl_cli.people.contacts import (
     Address,
     Directory,
@@ -378,6 +378,7 @@ def _whom_to_tell(
     groups = directory.members
     told = frozenset(map(groups.key, heard.get(notice.request, ())))
     if notice.occasion == "deputy":
+        read_aways(client, anew=True)  # another process has just seen that somebody is away
         now = with_deputies(client, groups)
         new = (who for who in recipients(notice.names, directory) if groups.key(who) not in told)
         return tuple(who for who in new if deputy_for(case, who, now))

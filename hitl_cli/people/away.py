@@ -212,9 +212,12 @@ MOST_MADE = 16
 """Groups that are kept for a client."""
 
 
-def read_aways(client: Client) -> None:
-    """Read who is away, so that the next question costs nothing."""
-    _known(client).now()
+def read_aways(client: Client, *, anew: bool = False) -> None:
+    """Read who is away, so that the next question costs nothing; `anew` whatever was read lately."""
+    if anew:
+        keep_aways(client, search(client, state="pending", tags={AWAY_TAG: "1"}))
+    else:
+        _known(client).now()
 
 
 def keep_aways(client: Client, promises: Iterable[Promise]) -> None:

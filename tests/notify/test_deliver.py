@@ -14,10 +14,11 @@ from hitl_cli.auth.signing_keys import load_keys
 from hitl_cli.client.embedded import EmbeddedClient
 from hitl_cli.client.protocol import ProtocolResponse, get_promise, get_promises, search
 from hitl_cli.client.tags import NOTICE_TAG, belongs_to_notification
-from hitl_cli.client.wire import child_id
+from hitl_cli.client.wire import child_id, decode_as
 from hitl_cli.engine.prune import prune
 from hitl_cli.errors import Unreachable
 from hitl_cli.inbox import Inbox
+from hitl_cli.notify.digest_store import GATHERED_TAG
 from hitl_cli.notify.reconcile import Reconciler
 from hitl_cli.people.actor import Actor
 from hitl_cli.people.contacts import Contact, Directory, GroupContact, NotificationSettings
@@ -652,25 +653,39 @@ def notices_of(town: Town, id: str) -> list[str]:
     return sorted(one.id.removeprefix(child_id(id, "t-")).partition("-")[0] for one in found)
 
 
+def in_digests(town: Town) -> set[str]:
+    """Return the requests that are kept for a digest."""
+    kept = (one for one in search(town.crew.client) if GATHERED_TAG in one.tags)
+    return {notice.request for one in kept if (notice := decode_as(one.param, Notification))}
+
+
 def test_a_deputy_is_told_once_and_in_one_message_of_what_was_open_before_and_of_its_outcome(
     town: Town,
 ) -> None:
     town.worker()
+    town.worker()
     ids = [town.ask(id, to=["reviewer"]) for id in ("one", "two")]
     town.sent(2)
     town.idle()
+    town.crew.later(MINUTE_MS - town.crew.clock() % MINUTE_MS)  # the window of the message begins
     away = gone_away(town, "reviewer", "lead")
-    wait_until(lambda: all("deputy" in notices_of(town, id) for id in ids))
+    wait_until(lambda: all(notices_of(town, id) == ["asked", "deputy"] for id in ids))
     away.come_back()
-    gone_away(town, "reviewer", "lead")
-    town.worker()  # another one sees that the same person is away, and the first one sees it again
+    gone_away(town, "reviewer", "lead")  # is another absence, of which nothing is told again
+    wait_until(lambda: all(notices_of(town, id) == ["asked", "deputy", "deputy"] for id in ids))
+    wait_until(lambda: in_digests(town) >= set(ids))
     town.idle()
-    town.crew.later(2 * MINUTE_MS)
+    town.crew.later(MINUTE_MS + 10_000)
     assert town.sent(3)[-1] == ("lead", "digest", " ".join(ids))
     said = town.receiver.received[-1].json["data"]["requests"][0]
     assert said["deputy_for"] == ["reviewer"]
-    town.crew.later(2 * MINUTE_MS)  # the digest is recorded for each request
-    wait_until(lambda: [one.standing for one in town.told_so_far(ids[0])] == ["told", "told"])
+
+    def recorded() -> bool:
+        town.idle()
+        town.crew.later(MINUTE_MS)
+        return {one.standing for one in town.told_so_far(ids[0])} == {"told"}
+
+    wait_until(recorded)
     later = town.ask("three", to=["reviewer"])
     assert sorted(town.sent(5)[-2:]) == [("lead", "asked", later), ("reviewer", "asked", later)]
     assert notices_of(town, later) == ["asked"]
@@ -718,6 +733,8 @@ def test_what_another_program_asks_reaches_a_deputy_who_alone_has_a_contact(hitl
         unheard.look(client)
         assert notices_of(town, "q") == ["asked", "deputy"]
         town.worker()
+        assert town.sent(1) == [("lead", "asked", "q")]
         town.idle()
-        town.crew.later(2 * MINUTE_MS)
-        assert len(town.sent_to("lead")) == 1
+        town.crew.later(3 * MINUTE_MS)
+        town.idle()
+        assert len(town.receiver.received) == 1
