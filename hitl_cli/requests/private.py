@@ -33,7 +33,7 @@ def without_private(promise: Promise, question: Question) -> Promise:
         return promise
     value = promise.value
     if value is not None:
-        headers = _without_proof(headers_of(value))
+        headers = _without_salt(headers_of(value))
         if votes := audit_of(promise).votes:
             said = msgspec.json.encode([vote_without_private(question, vote) for vote in votes]).decode()
             headers = headers | {"hitl:votes": said}
@@ -41,7 +41,9 @@ def without_private(promise: Promise, question: Question) -> Promise:
         if promise.state == "resolved":
             data = _data_without(question, data)
         value = encode(data, headers)
-    param = encode(msgspec.to_builtins(question_without_private(question)), headers_of(promise.param))
+    param = encode(
+        msgspec.to_builtins(question_without_private(question)), _without_salt(headers_of(promise.param))
+    )
     return replace(promise, param=param, value=value)
 
 
@@ -85,12 +87,16 @@ def vote_record_without_private(question: Question, record: Promise) -> Promise:
     if not isinstance(said, dict):
         return record
     said = said | {"data": _data_without(question, said.get("data"))}
-    return replace(record, param=encode(said, _without_proof(headers_of(record.param))))
+    return replace(record, param=encode(said, _without_salt(headers_of(record.param))))
 
 
-def _without_proof(headers: Mapping[str, str]) -> dict[str, str]:
-    """Return headers without a signature, with which a guess of a private part could be checked."""
-    return {name: text for name, text in headers.items() if name != "hitl:proof"}
+SALT = ("hitl:proof", "hitl:id", "hitl:start")
+"""The headers without which nobody can check a guess of a private part: by a signature, or by the hash in an
+export or a receipt, which is of all that is stored."""
+
+
+def _without_salt(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name: text for name, text in headers.items() if name not in SALT}
 
 
 def _data_without(question: Question, data: Json) -> Json:

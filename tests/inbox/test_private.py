@@ -10,7 +10,9 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from hitl_cli.client.protocol import get_promise
+from hitl_cli.client.protocol import get_promise, search
+from hitl_cli.client.tags import ORIGIN_TAG, VOTE_TAG
+from hitl_cli.client.wire import audit_in, audit_of, headers_of
 from hitl_cli.errors import BadInput, Conflict, NotAllowed
 from hitl_cli.inbox import Inbox
 from hitl_cli.inbox.history import HistoryFilter
@@ -273,7 +275,7 @@ def test_hitl_ask_takes_them(hitl: Hitl) -> None:
 
 
 @pytest.mark.usefixtures("_said")
-def test_no_signature_lets_a_guess_be_checked(client: Client) -> None:
+def test_nothing_lets_a_guess_be_checked(client: Client) -> None:
     put(client, replace(ASKED, to=("lead", "ada"), approvals=2))
     for person in ("lead", "ada"):
         own = inbox(client, person)
@@ -281,3 +283,8 @@ def test_no_signature_lets_a_guess_be_checked(client: Client) -> None:
         own.decide("raise", DecisionInput(verdict="approve", data={"salary": 7_003}))
         assert "signature" in texts(client, "auditor")
         assert "signature" not in texts(client, "other")
+    for promise in search(client, tags={ORIGIN_TAG: "raise"}):
+        for id in filter(None, (audit_of(promise).id, audit_in(headers_of(promise.param)).id)):
+            if VOTE_TAG in promise.tags or promise.is_blocking:
+                assert id in texts(client, "auditor")
+                assert id not in texts(client, "other")  # it salts the hash in an export
