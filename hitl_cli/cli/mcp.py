@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 VIA = "mcp"
 """The `via` of actions, for the record."""
 
+ENDING = (signal.SIGINT, signal.SIGTERM)
+
 
 def mcp(
     ctx: AtServer,
@@ -63,7 +65,7 @@ def mcp(
     if sys.stdin is not None and sys.stdin.isatty():
         note("hitl mcp speaks MCP on stdin and stdout: an agent starts it. Ctrl-C stops it.")
     backend, page = _place(ctx, who, gateway)
-    with handling((signal.SIGINT, signal.SIGTERM), _exit):
+    with handling(ENDING, _exit):
         asyncio.run(_serve(backend, page, tuple(to or ()), deadline, parse_duration(wait) / 1_000, proof))
 
 
@@ -136,6 +138,10 @@ async def _serve(
     proof: ProofKind | None,
 ) -> None:
     """Serve until stdin ends."""
+    loop = asyncio.get_running_loop()
+    for number in ENDING:
+        if signal.getsignal(number) == _exit:  # a loop that goes to sleep just then wakes only for its own
+            loop.add_signal_handler(number, _exit, number, None)
     from mcp.server.stdio import stdio_server
 
     from hitl_cli.mcp.desk import BackendDesk
