@@ -56,8 +56,8 @@ def back_up(url: str, target: Path, *, replace: bool, progress: Copied) -> Backu
     driver = driver_of(url)
     if isinstance(driver, DatabaseDriver):
         raise BadServer(
-            f"{shown_url(url)} is a PostgreSQL database. Copy it with pg_dump, and check the copy in a"
-            " database of its own",
+            f"{shown_url(url)} is a PostgreSQL database. As its owner, copy it with pg_dump, and check the"
+            " copy in a database of its own",
             driver.backup_commands(url, target),
         )
     with _file_of(url) as source:

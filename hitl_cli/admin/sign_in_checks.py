@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Struct
 
+from hitl_cli.errors import certificate_fault
 from hitl_cli.views.doctor import Finding
 
 if TYPE_CHECKING:
@@ -45,8 +46,9 @@ def judge_oidc(oidc: OidcSettings | None) -> Iterator[Finding]:
         with urllib.request.urlopen(url, timeout=PATIENCE_S) as response:  # noqa: S310 - checked with the settings
             found = msgspec.json.decode(response.read(ANSWER_BYTES), type=_Provider)
     except (OSError, http.client.HTTPException, msgspec.DecodeError, UnicodeDecodeError) as error:
-        why = f"the sign-in provider does not answer at {url}: {getattr(error, 'reason', None) or error}"
-        yield Finding(NAME, "warning", why, "is oidc.issuer right?")
+        why = certificate_fault(error) or getattr(error, "reason", None) or error
+        text = f"the sign-in provider does not answer at {url}: {why}"
+        yield Finding(NAME, "warning", text, "is oidc.issuer right?")
         return
     if found.issuer != oidc.issuer:
         other = f"the sign-in provider calls itself {found.issuer!r}"

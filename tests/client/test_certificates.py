@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import http.server
-import ssl
-import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,7 +15,7 @@ from hitl_cli.gateway.oidc.provider import Provider
 from hitl_cli.notify.channels.http_post import post
 from hitl_cli.notify.messages import DeliveryFailed
 from hitl_cli.people.oidc_settings import OidcSettings
-from tests.certificates import self_signed
+from tests.certificates import answering, self_signed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,14 +27,8 @@ def expired(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The URL of a server whose certificate is trusted, but has expired."""
     certificate = self_signed(tmp_path / "server.pem", days=-1)
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    with http.server.HTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler) as server:
-        server.handle_error = lambda *_: None  # type: ignore[method-assign]
-        server.socket = context.wrap_socket(server.socket, server_side=True)
-        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        yield f"https://127.0.0.1:{server.server_port}"
-        server.shutdown()
+    with answering(certificate) as url:
+        yield url
 
 
 def asked(url: str) -> None:
