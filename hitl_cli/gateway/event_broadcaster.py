@@ -58,10 +58,21 @@ READY_S = 5.0
 
 
 class Event(Struct, frozen=True):
-    """A server-sent event as bytes, and its change; an event without a change is for everyone."""
+    """A server-sent event as bytes, and its change; an event without a change is for everyone.
+
+    `instead` is sent to those who are not asked any more and may not see the request: that they look again.
+    """
 
     text: bytes
     change: Change | None = None
+    instead: bytes = b""
+
+    def text_for(self, sight: Sight, *, mine: bool) -> bytes:
+        """Return what a reader is sent of an event."""
+        if self.is_for(sight, mine=mine):
+            return self.text
+        actor, change = sight.actor, self.change
+        return self.instead if actor.only is None and change is not None and change.ends_for(actor) else b""
 
     def is_for(self, sight: Sight, *, mine: bool) -> bool:
         """Whether a reader gets an event: about a request that they may see, or may answer (`mine`).
@@ -93,7 +104,7 @@ class Stream:
     def give(self, events: Sequence[Event], text: bytes) -> None:
         """Add events; `text` is all of them as bytes. Drops a stream that is too far behind."""
         if self._sight is not None and not self._all:
-            text = b"".join(one.text for one in events if one.is_for(self._sight, mine=self._mine))
+            text = b"".join(one.text_for(self._sight, mine=self._mine) for one in events)
         if text:
             self._put(text)
 
@@ -266,7 +277,11 @@ class EventBroadcaster:
             events = [self.event("look")]
         else:
             events = [
-                msgspec.structs.replace(self.event(f"request.{one.kind}", change_document(told)), change=one)
+                msgspec.structs.replace(
+                    self.event(f"request.{one.kind}", change_document(told)),
+                    change=one,
+                    instead=b"" if one.left is None else self.event("look").text,
+                )
                 for one in found
                 for told in (one.told(self._visibility()),)
             ]

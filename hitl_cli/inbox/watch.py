@@ -32,7 +32,14 @@ from hitl_cli.inbox.votes import votes_of_many
 from hitl_cli.people.away import deputized, with_deputies
 from hitl_cli.people.deputies import represented
 from hitl_cli.people.groups import NO_GROUPS, Absence
-from hitl_cli.requests.amendments import Amendment, amendments_of_many, asked_from_now_on, claims, ever_asked
+from hitl_cli.requests.amendments import (
+    Amendment,
+    amendments_of_many,
+    asked_from_now_on,
+    claims,
+    ever_asked,
+    replaced,
+)
 from hitl_cli.requests.editable import Change as ArgumentChange
 from hitl_cli.requests.private import without_private
 from hitl_cli.requests.question import (
@@ -87,7 +94,8 @@ class Change(Struct, frozen=True, kw_only=True):
     `promise`, `run` and `amendments` are of the request. `to` are all who were asked, are, or will be once
     escalated; empty means anyone. `by` is who made the change. `changes` is what a decision changed in the
     arguments. `thread` says whether an assignee asked back, or the asker answered. `away` are all who are
-    away, whose deputies it concerns as well.
+    away, whose deputies it concerns as well. `left` are those whom an assignment has replaced;
+    empty means anyone.
     """
 
     kind: ChangeKind
@@ -104,6 +112,7 @@ class Change(Struct, frozen=True, kw_only=True):
     changes: tuple[ArgumentChange, ...] = ()
     thread: ThreadKind | None = None
     away: tuple[Absence, ...] = ()
+    left: tuple[str, ...] | None = None
 
     def concerns(self, actor: Actor) -> bool:
         """Whether the actor may answer the request (`permission.is_mine`), now, before or once escalated.
@@ -122,6 +131,12 @@ class Change(Struct, frozen=True, kw_only=True):
         if sight.all or sight.request(self.promise, self.run, self.question, self.amendments):
             return True
         return bool(self.away) and sight.actor.reads and self._is_for_deputy(sight.actor)
+
+    def ends_for(self, actor: Actor) -> bool:
+        """Whether the actor was asked until this change, and is not any more."""
+        if self.left is None or not actor.reads:
+            return False
+        return is_mine(self.question, self.left, self._starter, actor.person, actor.groups)
 
     def told(self, visibility: Visibility) -> Change:
         """Return the change without what the settings say is private, as everyone is told of it."""
@@ -188,12 +203,16 @@ class _Seeing(InboxWatch):
 
 
 class Seen(NamedTuple):
-    """What happened to a request; `by` is who voted or commented, `thread` whether they asked or answered."""
+    """What happened to a request; `by` is who voted or commented, `thread` whether they asked or answered.
+
+    `amends` says whether it was amended.
+    """
 
     kind: ChangeKind
     promise: Promise
     by: str | None = None
     thread: ThreadKind | None = None
+    amends: bool = False
 
 
 def _changes(client: Client, seen: Iterable[Seen]) -> list[Change]:
@@ -213,7 +232,7 @@ def _changes(client: Client, seen: Iterable[Seen]) -> list[Change]:
 
 def _change(seen: Seen, question: Question, run: Promise | None, amendments: Sequence[Amendment]) -> Change:
     """Return an event of a request as a change."""
-    kind, promise, by, thread = seen
+    kind, promise, by, thread, amends = seen
     outcome: Outcome | None = None
     changes: tuple[ArgumentChange, ...] = ()
     if kind == "asked":
@@ -235,6 +254,7 @@ def _change(seen: Seen, question: Question, run: Promise | None, amendments: Seq
         outcome=outcome,
         changes=changes,
         thread=thread,
+        left=replaced(question, promise.created_at, amendments) if amends else None,
     )
 
 
@@ -408,7 +428,13 @@ class IndexedWatch(InboxWatch):
                 about[id] = one
         found = get_promises(self._client, list(about))
         return [
-            Seen("changed", promise, headers_of(about[id].param).get("hitl:by"), _thread_kind(about[id]))
+            Seen(
+                "changed",
+                promise,
+                headers_of(about[id].param).get("hitl:by"),
+                _thread_kind(about[id]),
+                AMENDS_TAG in about[id].tags,
+            )
             for id, promise in found.items()
             if promise.is_blocking
         ]

@@ -86,6 +86,18 @@ def ever_asked(question: Question, amendments: Sequence[Amendment]) -> tuple[str
     return tuple(dict.fromkeys([*question.everyone, *assigned]))
 
 
+def replaced(question: Question, created_at: int, amendments: Sequence[Amendment]) -> tuple[str, ...] | None:
+    """Return those who were asked until the last amendment, an `assign`, and are not since.
+
+    Empty means anyone, None that it was no such amendment.
+    """
+    if not amendments or amendments[-1].kind != "assign":
+        return None
+    before = asked_from_now_on(question, created_at, amendments[:-1])
+    now = asked_from_now_on(question, created_at, amendments)
+    return tuple(name for name in before if name not in now) or (None if before else ())
+
+
 def asked_from_now_on(
     question: Question, created_at: int, amendments: Sequence[Amendment]
 ) -> tuple[str, ...]:
