@@ -20,6 +20,7 @@ import yarl
 from msgspec import Struct
 
 from hitl_cli.engine import machine
+from hitl_cli.engine.http.hosts import is_callable, is_public
 from hitl_cli.engine.records import MessageHead
 from hitl_cli.engine.server import FAR, execute_message, unblock_message
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from hitl_cli.engine.commit_loop import CommitLoop
     from hitl_cli.engine.doorbell import Bell
+    from hitl_cli.engine.http.hosts import Address
     from hitl_cli.engine.http.metrics import Metrics
     from hitl_cli.engine.server import Batch
     from hitl_cli.engine.store import Transaction
@@ -112,15 +114,11 @@ class PushRules(Struct, frozen=True):
             return None  # a name: what it stands for is looked at when it is known
         return None if self.allows(address) else f"nothing is posted to {host}"
 
-    def allows(self, address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
-        """Whether messages may be posted to an IP address; never to those of cloud metadata services."""
+    def allows(self, address: Address) -> bool:
+        """Whether messages may be posted to an IP address."""
         if self.origins is not None:
             return True
-        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-            address = address.ipv4_mapped
-        if self.public_only:
-            return address.is_global and not address.is_multicast
-        return not (address.is_link_local or address.is_multicast or address.is_unspecified)
+        return is_public(address) if self.public_only else is_callable(address)
 
 
 class _Resolver(aiohttp.ThreadedResolver):

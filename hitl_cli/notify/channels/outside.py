@@ -14,16 +14,8 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
 
+from hitl_cli.engine.http.hosts import is_public
 from hitl_cli.notify.messages import DeliveryFailed
-
-CARRIES_IPV4 = ipaddress.ip_network("64:ff9b::/96")
-"""NAT64: the last four bytes are an IPv4 address (RFC 6052)."""
-
-INSIDE = tuple(map(ipaddress.ip_network, ("::/96", "::ffff:0:0:0/96", "64:ff9b:1::/48", "fec0::/10")))
-"""IPv6 networks that Python calls global: IPv4 in other forms (RFC 4291, 2765, 8215), and site-local."""
-
-METADATA = ipaddress.ip_address("168.63.129.16")
-"""Azure's, the only server of metadata whose address looks public."""
 
 
 def connector_to(host: str) -> aiohttp.BaseConnector:
@@ -38,16 +30,7 @@ def connector_to(host: str) -> aiohttp.BaseConnector:
 
 def is_outside(address: str) -> bool:
     """Whether an IP address is public: not of this machine, nor of a network behind it. Raises ValueError."""
-    found = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(found, ipaddress.IPv6Address):
-        inner = found.ipv4_mapped or found.sixtofour
-        if found in CARRIES_IPV4:
-            inner = ipaddress.IPv4Address(found.packed[-4:])
-        if inner is not None:
-            return is_outside(str(inner))
-        if any(found in network for network in INSIDE):
-            return False
-    return found.is_global and not found.is_multicast and found != METADATA
+    return is_public(ipaddress.ip_address(address.partition("%")[0]))
 
 
 class _Outside(AbstractResolver):
