@@ -48,7 +48,7 @@ from hitl_cli.people.contacts import (
 from hitl_cli.people.gateway_file import SUFFIX, is_place, running, without_page
 from hitl_cli.people.oidc_settings import OidcSettings, check_oidc
 from hitl_cli.people.visibility import RoleSettings, Visibility, VisibilitySettings, check_visibility
-from hitl_cli.requests.demand import Demand
+from hitl_cli.requests.demand import Allowance, Demand
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -107,6 +107,7 @@ class _FileSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     callbacks: CallbackSettings = NO_CALLBACKS
     oidc: OidcSettings | None = None
     policy: dict[str, Demand] = {}
+    requests: dict[str, Allowance] = {}
     visibility: VisibilitySettings = VisibilitySettings()
     roles: RoleSettings = RoleSettings()
     checkpoints: CheckpointSettings = CheckpointSettings()
@@ -267,6 +268,7 @@ class Settings:
             strict_people=file.strict_people,
             oidc=file.oidc,
             policy=file.policy,
+            allowances=file.requests,
             visibility=Visibility(settings=file.visibility, roles=file.roles),
             signers=() if signers is None else allowed_signers(signers),
             revoked={key: round(at.timestamp() * 1_000) for key, at in file.revoked.items()},

@@ -255,13 +255,13 @@ def is_of(place: Place, id: str, stored: Question | None) -> bool:
     """
     if stored is None or not id.startswith(f"{place.id}."):
         return False
-    asked = place.put.question
+    asked = at_least(place.put.question, stored)
     if place.put.keep:
         return True
     same_people = asked.can_be_amended or set(stored.everyone) <= set(asked.everyone)
     if stored.refused is not None and same_people:
         asked = msgspec.structs.replace(asked, to=stored.to, escalate=stored.escalate)
-    return _is_same(stored, at_least(asked, stored), with_form=not place.put.typed)
+    return _is_same(stored, asked, with_form=not place.put.typed)
 
 
 def leave_to_newer(id: str) -> None:

@@ -20,7 +20,7 @@ from hitl_cli.people.contacts import NotificationSettings
 from hitl_cli.people.groups import NO_GROUPS, Groups
 from hitl_cli.requests.amendments import amendments_of_many
 from hitl_cli.requests.decision import KeptDecision, decision_on
-from hitl_cli.requests.demand import raised, strengthened
+from hitl_cli.requests.demand import as_allowed, raised, strengthened
 from hitl_cli.requests.question import WORKFLOW_TAG, Question, outcome_of, question_of, sensible
 
 if TYPE_CHECKING:
@@ -40,11 +40,12 @@ def people_of(ctx: Context) -> Groups:
 
 
 async def as_policy_demands(ctx: Context, put: NewRequest, groups: Groups) -> Question:
-    """Return what to ask, with what the policy of this worker's settings adds to it. Raises BadInput."""
-    if not groups.policy:
+    """Return what to ask, with what the settings of this worker add to it. Raises BadInput."""
+    if not (groups.policy or groups.allowances):
         return put.question
     run = await ctx.get_dependency(ClientPool).run(get_promise, ctx.info.origin_id)
-    question = raised(put.question, groups.policy, _names_in(put, run))
+    names = _names_in(put, run)
+    question = as_allowed(raised(put.question, groups.policy, names), groups.allowances, names)
     return question if question is put.question else sensible(question)
 
 

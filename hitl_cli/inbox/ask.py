@@ -48,7 +48,7 @@ from hitl_cli.people.groups import Absence, check_known, in_one_form
 from hitl_cli.people.sight import Sight
 from hitl_cli.requests.amendments import Amendment, if_assigned
 from hitl_cli.requests.decision import Decision, decision_on
-from hitl_cli.requests.demand import Demand, at_least, names_of, raised, strengthened
+from hitl_cli.requests.demand import Demand, as_allowed, at_least, names_of, raised, strengthened
 from hitl_cli.requests.differences import differences
 from hitl_cli.requests.notification import Notification, callback_ends_at, callback_of
 from hitl_cli.requests.question import (
@@ -144,8 +144,10 @@ def ask(
     id = own_id(actor, _checked_id(id))
     key = own_id(actor, key) if key and key.strip() else key
     own = question = sensible_alone(question)
-    if actor.groups.policy:
-        question = sensible_alone(raised(question, actor.groups.policy, names_of(tags.get(TOOL), key, id)))
+    if actor.groups.policy or actor.groups.allowances:
+        names = names_of(tags.get(TOOL), key, id)
+        question = sensible_alone(raised(question, actor.groups.policy, names))
+        question = as_allowed(question, actor.groups.allowances, names)
     if question.deadline_approves and actor.may.isdisjoint(("decide", "start")):
         raise NotAllowed(
             "this token may ask and not decide, so the deadline cannot approve what it asks: leave out"
@@ -308,12 +310,13 @@ def _asked_by(promise: Promise) -> Question:
     )
 
 
-def same_question(stored: Question, asked: Question, groups: Groups) -> bool:
+def same_question(stored: Question, asked: Question, groups: Groups, *, allowed: bool = True) -> bool:
     """Whether a stored question is the one asked. For files, the content counts, not the name.
 
-    A policy may have demanded more, at another time or at the gateway.
+    A policy may have demanded more, at another time or at the gateway; or settings `allowed` more.
     """
-    return _same_content(stored.digest, asked.digest) and not _differences(stored, asked, groups)
+    same_file = _same_content(stored.digest, asked.digest)
+    return same_file and not _differences(stored, asked, groups, allowed=allowed)
 
 
 def _same_content(one: Digest | None, other: Digest | None) -> bool:
@@ -347,9 +350,10 @@ def _shown_digest(digest: Digest | None) -> str:
     return "no file" if digest is None else f"{digest.sha256}  {digest.file}"
 
 
-def _differences(before: Question, now: Question, groups: Groups) -> list[str]:
+def _differences(before: Question, now: Question, groups: Groups, *, allowed: bool = True) -> list[str]:
     """Return a line for each difference between two questions, without their digests."""
-    return differences(_compared(before, groups), _compared(at_least(now, before), groups))
+    now = at_least(now, before, allowed=allowed)
+    return differences(_compared(before, groups), _compared(now, groups))
 
 
 def _compared(question: Question, groups: Groups) -> dict[str, Json]:
@@ -457,8 +461,10 @@ def decision_of(
     check_proven(item, groups)
     if isinstance(asked, Question) and needs_check(demanded(item, groups)):
         asked = sensible(asked)
-        if not same_question(stored, asked, groups):
-            changes = "; ".join(_differences(stored, asked, groups)) or "it is about another file"
+        if not same_question(stored, asked, groups, allowed=False):
+            changes = (
+                "; ".join(_differences(stored, asked, groups, allowed=False)) or "it is about another file"
+            )
             raise unproven(promise.id, f"it was changed after it was asked: {changes}")
     try:
         decision = decision_on(promise, question, decode(promise.value), headers_of(promise.value))

@@ -15,7 +15,7 @@ from hitl_cli.client.wire import Json
 from hitl_cli.errors import BadJson
 from hitl_cli.format.validation import in_document, located
 from hitl_cli.requests.demand import stronger
-from hitl_cli.requests.question import Priority, ProofKind
+from hitl_cli.requests.question import Priority, ProofKind, Reassign
 from hitl_cli.requests.question_input import Approvals, QuestionInput
 from hitl_cli.views.document import document_of
 from hitl_cli.views.pending import ThreadEntryDocument
@@ -73,7 +73,17 @@ class AskArguments(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         tuple[str, ...],
         _about("Who may answer: names of people, or group:NAME. Leave it out unless you were told names."),
     ] = ()
+    reassign: Annotated[
+        Reassign | None, _about("Who may assign it to others. Leave it out unless you were told.")
+    ] = None
     approvals: Approvals = 1
+    private: Annotated[
+        tuple[str, ...],
+        _about("Parts that only the assignees see, such as arguments.iban. It needs `to`."),
+    ] = ()
+    extend: Annotated[str | None, _about("How much longer the deadline can be moved in all, such as 2d.")] = (
+        None
+    )
     deadline: Annotated[
         str | None, _about("Time allowed for the answer, such as 30m, 8h or 2d. Then the request expires.")
     ] = None

@@ -29,7 +29,7 @@ from hitl_cli.people.checkpoints import CheckpointSettings
 from hitl_cli.people.groups import KeyLife, bare_name, groups_of, is_group, unknown_people
 from hitl_cli.people.oidc_settings import OidcSettings
 from hitl_cli.people.visibility import EVERYONE, Visibility
-from hitl_cli.requests.demand import Policy
+from hitl_cli.requests.demand import Allowances, Policy
 from hitl_cli.requests.question import GROUP
 
 if TYPE_CHECKING:
@@ -161,6 +161,7 @@ class Directory(Struct, frozen=True, kw_only=True, dict=True):
     gateway: str = "http://127.0.0.1:5001"
     strict_people: bool = False
     policy: Policy = {}
+    allowances: Allowances = {}
     visibility: Visibility = EVERYONE
     checkpoints: CheckpointSettings = CheckpointSettings()
     signers: tuple[AllowedSigner, ...] = ()
@@ -189,6 +190,7 @@ class Directory(Struct, frozen=True, kw_only=True, dict=True):
         mapped = () if self.oidc is None else self.oidc.groups.values()
         return replace(
             found,
+            allowances=self.allowances,
             by_sign_in=frozenset(folded(bare_name(group)) for group in mapped),
             lives=key_lives(self.signers, self.revoked),
             deputies={
@@ -315,6 +317,9 @@ def check_named(directory: Directory) -> None:
         if unknown := directory.members.unknown(named):
             said = unknown_people(unknown, directory.members)
             raise BadSetting(f"policy.{toml_name(pattern)}.approvals: {said}")
+    for pattern, allowance in directory.allowances.items():
+        with naming(f"requests.{toml_name(pattern)}.extend"):
+            parse_duration(allowance.extend or "1d")
     for person, contact in directory.people.items():
         if unknown := directory.members.unknown(contact.deputies):
             raise BadSetting(

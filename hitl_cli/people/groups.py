@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from hitl_cli.errors import BadInput
 from hitl_cli.format.names import folded, normalized
 from hitl_cli.people.visibility import EVERYONE, Visibility
-from hitl_cli.requests.demand import Demand, Policy
+from hitl_cli.requests.demand import Allowances, Demand, Policy
 from hitl_cli.requests.question import GROUP
 
 if TYPE_CHECKING:
@@ -64,8 +64,9 @@ class Groups(Struct, frozen=True, kw_only=True):
     who are named anywhere. `strict` means that nobody else may be asked. `ssh` and `passkeys` have the public
     keys with which each person signs, by their key. `by_sign_in` are the keys of groups whose members also
     come from a sign-in provider, so that nobody knows all of them. `lives` says when a key is valid, by
-    its fingerprint. `policy` is what the settings demand of decisions, `visibility` who sees what.
-    `deputies` has the keys of who may stand in for a person where proof is needed, by the person's key.
+    its fingerprint. `policy` is what the settings demand of decisions, `allowances` what requests allow
+    by default, `visibility` who sees what. `deputies` has the keys of who may stand in for a person where
+    proof is needed, by the person's key.
 
     `standing` says who is away now, which is on the server (people/away.py): None if nobody asks there.
     """
@@ -80,6 +81,7 @@ class Groups(Struct, frozen=True, kw_only=True):
     by_sign_in: frozenset[str] = frozenset()
     lives: Mapping[str, KeyLife] = {}
     policy: Policy = {}
+    allowances: Allowances = {}
     visibility: Visibility = EVERYONE
     deputies: Mapping[str, frozenset[str]] = {}
     standing: Standing | None = None

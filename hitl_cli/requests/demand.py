@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 from msgspec import Struct
 from msgspec.structs import replace
 
+from hitl_cli.format.durations import parse_duration
 from hitl_cli.format.names import folded
 from hitl_cli.requests.question import (
     KEY_TAG,
@@ -19,6 +20,7 @@ from hitl_cli.requests.question import (
     ApprovalsBy,
     ProofKind,
     Question,
+    Reassign,
 )
 
 if TYPE_CHECKING:
@@ -40,11 +42,25 @@ class Demand(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 NOTHING = Demand()
 
+
+class Allowance(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What requests allow if their author says nothing: `[requests] "deploy-*" = {reassign = "assignees"}`.
+
+    `extend` is a duration.
+    """
+
+    reassign: Reassign | None = None
+    extend: str | None = None
+
+
 type OnUnproven = Literal["fail", "ask_again"]
 """What an asker does with an approval without good proof."""
 
 MOST_ASKED = 20
 """How often a request is asked: a forger might answer forever."""
+
+type Allowances = Mapping[str, Allowance]
+"""Allowances by a glob for the names of a request."""
 
 type Policy = Mapping[str, Demand]
 """Demands by a glob for the names of a request."""
@@ -69,6 +85,29 @@ def raised(question: Question, policy: Policy, names: Iterable[str]) -> Question
     return replace(more, policy=tuple(fitting), offer=None)
 
 
+def as_allowed(question: Question, allowances: Allowances, names: Iterable[str]) -> Question:
+    """Return a question with what the settings allow for one of its names, where its author says nothing.
+
+    If several globs fit, the one that allows least counts. Nothing is added where proof is needed: who is
+    asked is not signed, so the author must say it.
+    """
+    if not allowances or question.proof is not None:
+        return question
+    known = tuple(names)
+    fitting = [one for glob, one in allowances.items() if any(fnmatchcase(name, glob) for name in known)]
+    who = [one.reassign for one in fitting if one.reassign is not None]
+    longer = [parse_duration(one.extend) for one in fitting if one.extend is not None]
+    return replace(
+        question,
+        reassign=question.reassign or min(who, key=_WIDEST.index, default=None),
+        extend=min(longer, default=None) if question.extend is None else question.extend,
+    )
+
+
+_WIDEST: tuple[Reassign, ...] = get_args(Reassign.__value__)
+"""Who may assign a request, the fewest first."""
+
+
 def names_of(tool: str | None, key: str | None, id: str | None) -> list[str]:
     """Return what a policy knows a request without a workflow by. The id counts with and without `ask-`."""
     return [name for name in (tool, key, id, id and id.removeprefix(OWN_PREFIX)) if name]
@@ -91,8 +130,11 @@ def names_known_by(promise: Promise, run: Promise | None) -> list[str]:
     return [one for one in workflows if one] or names_of(tags.get(TOOL_TAG), tags.get(KEY_TAG), promise.id)
 
 
-def at_least(asked: Question, stored: Question) -> Question:
-    """Return what was asked, with what a policy added to it in what is stored."""
+def at_least(asked: Question, stored: Question, *, allowed: bool = True) -> Question:
+    """Return what was asked, with what a policy added to it in what is stored, or the settings `allowed`."""
+    if allowed and asked.proof is None and (stored.reassign or stored.extend):
+        extend = stored.extend if asked.extend is None else asked.extend
+        asked = replace(asked, reassign=asked.reassign or stored.reassign, extend=extend)
     if not stored.policy:
         return asked
     return replace(strengthened(asked, stored), policy=stored.policy)

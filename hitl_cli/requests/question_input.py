@@ -47,6 +47,7 @@ class ApprovalOptions(TypedDict, total=False):
     priority: Priority
     tags: Mapping[str, str] | None
     link: str | None
+    private: Sequence[str]
 
 
 class QuestionOptions(ApprovalOptions, total=False):
@@ -60,7 +61,6 @@ class QuestionOptions(ApprovalOptions, total=False):
     key: str | None
     digest: Digest | None
     offer: Mapping[str, Any] | None
-    private: Sequence[str]
 
 
 class OfferInput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -20,13 +20,16 @@ from hitl_cli.inbox.history import EVERYTHING
 from hitl_cli.inbox.open_requests import OpenRequests
 from hitl_cli.inbox.pending import RequestFilter
 from hitl_cli.people.actor import Actor
-from hitl_cli.people.contacts import Directory
+from hitl_cli.people.contacts import Directory, NotificationSettings
 from hitl_cli.people.groups import NO_GROUPS, groups_of
 from hitl_cli.requests.decision_input import DecisionInput
+from hitl_cli.requests.demand import Allowance
+from hitl_cli.requests.question import Question
 from hitl_cli.views.details import amended_text
 from tests.acting import approval, decide, rejection
 from tests.conftest import wait_until
 from tests.inbox.requests import HOUR_MS, request
+from tests.recovery.crew import Crew
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -352,3 +355,44 @@ def test_only_who_may_answer_claims_and_not_for_ever(one: Client) -> None:
         with pytest.raises(HitlError) as error:
             inbox_of(one, person).claim("q", life_ms)
         assert error.value.code == code
+
+
+def test_the_settings_say_what_is_allowed_where_the_author_says_nothing(one: Client) -> None:
+    allowances = {
+        "ship-*": Allowance(reassign="anyone", extend="2d"),
+        "*-prod": Allowance(reassign="assignees"),
+        "*": Allowance(extend="3d"),
+    }
+    known = replace(OPS, strict=False, allowances=allowances)
+
+    def asked(id: str, by: Groups = known, **options: Any) -> Question:
+        question = Question(prompt="?", to=("ada",), **options)
+        return inbox_of(one, "agent", by).ask(question, id=id, deadline_ms=HOUR_MS).question
+
+    both = [(made.reassign, made.extend) for made in map(asked, ("ship-1", "ship-prod", "else"))]
+    assert both == [("anyone", 48 * HOUR_MS), ("assignees", 48 * HOUR_MS), (None, 72 * HOUR_MS)]
+    own = asked("ship-2", reassign="nobody", extend=HOUR_MS)
+    assert (own.reassign, own.extend) == ("nobody", HOUR_MS)
+    signed = asked("ship-3", proof="signed")
+    assert (signed.reassign, signed.extend) == (None, None)
+    assert (
+        asked("ship-1", NO_GROUPS).reassign == "anyone"
+    )  # it is the same request, whatever the settings are
+    ada = inbox_of(one, "ada", known)
+    assert ada.assign("ship-prod", ["bob"], Directory(), "default").item.to == ("bob",)
+    assert inbox_of(one, "agent", known).extend("else", 70 * HOUR_MS).amendment is not None
+
+
+def test_a_workflow_asks_what_the_settings_allow(hitl: Hitl) -> None:
+    directory = Directory(allowances={"as*": Allowance(reassign="assignees", extend="2d")})
+    crew = Crew(hitl, reach=NotificationSettings(directory=directory))
+    try:
+        crew.worker()
+        id = crew.ask(to="ada", deadline="1h")
+        ada = inbox_of(crew.client, "ada")
+        assert ada.assign(id, ["bob"], directory, "default").item.to == ("bob",)
+        assert inbox_of(crew.client, "bob").extend(id, HOUR_MS).amendment is not None
+        crew.approve(id, by="bob")
+        assert crew.result()["approved"]  # the code asks the same when the run goes on
+    finally:
+        crew.close()
