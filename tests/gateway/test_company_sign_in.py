@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from msgspec.structs import replace
 from hitl_cli.admin.sign_in_checks import judge_oidc
 from hitl_cli.errors import BadSetting, MissingExtra
 from hitl_cli.gateway.context import Gateway
+from hitl_cli.gateway.oidc import provider
 from hitl_cli.gateway.oidc.authenticator import FLOW_MS
 from hitl_cli.gateway.oidc.id_token import SKEW_S
 from hitl_cli.gateway.options import Options
@@ -359,6 +361,17 @@ def test_a_provider_that_is_away_is_said_so(scene: Scene) -> None:
     scene.set(issuer="http://127.0.0.1:9")
     page = scene.browser().get("/sign-in/oidc")
     assert (page.status, page.code) == (503, "sign-in-unavailable")
+
+
+def test_a_provider_that_never_answers_is_logged_with_that(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(provider, "ANSWER_S", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        scene.set(issuer=f"http://127.0.0.1:{silent.getsockname()[1]}")
+        page = scene.browser().get("/sign-in/oidc")
+    assert (page.status, page.code) == (503, "sign-in-unavailable")
+    assert "no response within 0.05 s" in caplog.text
 
 
 # Who somebody is

@@ -164,7 +164,7 @@ class Provider:
                 raw = await response.content.read(ANSWER_BYTES)
                 status = response.status
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            why = certificate_fault(error) or error or type(error).__name__
+            why = certificate_fault(error) or str(error) or f"no response within {ANSWER_S:g} s"
             raise ProviderAway(f"{url} {_AWAY}: {why}.") from error
         if 400 <= status < 500:  # noqa: PLR2004 - an error of the request
             raise SignInRefused(f"the sign-in provider refused the request ({_reason_in(raw) or status}).")
