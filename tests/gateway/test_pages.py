@@ -64,6 +64,7 @@ PAGES = [
     "/history",
     "/stats",
     "/rules",
+    "/away",
     "/r/call-1",
     "/l/forged",
 ]

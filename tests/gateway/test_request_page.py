@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -581,6 +582,24 @@ def test_who_assigns_away_what_they_may_not_see_then_is_led_to_the_inbox(desk: D
         reply = desk.post(desk.put(id, question), verdict="assign", names="bob", how="replace", anyway="1")
         assert (reply.status, reply.headers["Location"]) == (303, where)
     assert desk.get("/r/hidden-1").status == 404
+
+
+def test_who_is_away_says_so_and_is_back(desk: Desk) -> None:
+    path, day = "/away", f"{datetime.now(UTC) + timedelta(days=3):%Y-%m-%d}"
+    assert "Nobody is away" in desk.get(path).text
+    desk.refused(400, path, "bad-away", until="2020-01-01", to="reviewer")
+    page = desk.refused(400, path, "unknown-name", until=day, to="reviwer")
+    assert [one["value"] for one in page.all("input", name="until")] == [day]
+    assert len([*page.all("input", name="anyway")]) == 1
+    desk.refused(403, path, "not-allowed", until=day, person="reviewer")
+    headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "text/html"}
+    assert desk.gateway.ask("POST", path, data=b"csrf=x&until=2030-01-01", headers=headers).status == 403
+    assert list(desk.taken(path, until=day, to="reviewer").all("section", **{"data-away": "ada"}))
+    assert "reviewer is asked as well" in desk.get("/?all=1").text
+    page = desk.get(desk.put("gone:1", Question(prompt="Ship?", to=("ada",))))
+    assert "ada is away until" in page.text
+    assert "Nobody is away" in desk.taken(path, back="1", person="ada").text
+    assert "away" not in desk.get("/?all=1").text.replace("Away", "")
 
 
 def test_it_is_claimed_and_assigned_under_more(desk: Desk) -> None:

@@ -227,6 +227,7 @@ FORMS = {
     "/r/{id}": "verdict=approve",
     "/runs/{id}/cancel": "reason=x",
     "/rules/{id}/remove": "x=1",
+    "/away": "until=2030-01-01&to=MARK",
     "/many": "verdict=approve&id=s-open&id=s-run:1&id=s-done",
 }
 KINDS = ("csv", "excel.csv", "ndjson")

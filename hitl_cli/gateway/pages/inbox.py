@@ -19,6 +19,7 @@ from hitl_cli.gateway.pages.rendering import page
 from hitl_cli.inbox.pending import SOON_MS
 from hitl_cli.inbox.permission import may_answer
 from hitl_cli.inbox.request_summary import RequestSummary
+from hitl_cli.people.groups import Absence
 from hitl_cli.requests.question import PRIORITIES
 
 if TYPE_CHECKING:
@@ -40,11 +41,15 @@ class _Row(Struct, frozen=True):
 
 
 class _Listed(Struct, frozen=True):
-    """The requests on a page, whether there are more after it, and the total in words."""
+    """The requests on a page, whether there are more after it, and the total in words.
+
+    `absence` is that of the visitor, if they are away.
+    """
 
     rows: tuple[_Row, ...]
     after: bool
     total: str
+    absence: Absence | None
 
 
 async def _inbox(request: Request) -> web.Response:
@@ -62,6 +67,7 @@ async def _inbox(request: Request) -> web.Response:
         look=look,
         held=held,
         rows=found.rows,
+        absence=found.absence,
         total=found.total,
         before=look.address(page=look.page - 1) if look.page > 1 else None,
         after=look.address(page=look.page + 1) if found.after else None,
@@ -86,7 +92,9 @@ def _listed(inbox: Inbox, look: Look) -> _Listed:
         )
         for item in found[end - PAGE_SIZE : end]
     )
-    return _Listed(rows, more or len(found) > end, _in_words(len(found), more=more))
+    groups, person = inbox.actor.groups, inbox.actor.person
+    absence = next((one for one in groups.away if groups.same(one.person, person)), None)
+    return _Listed(rows, more or len(found) > end, _in_words(len(found), more=more), absence)
 
 
 def _in_words(count: int, *, more: bool) -> str:

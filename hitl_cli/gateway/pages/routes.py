@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hitl_cli.gateway.pages import (
+    away,
     history,
     inbox,
     links,
@@ -25,5 +26,6 @@ ROUTES = [
     *stats.ROUTES,
     *rules.ROUTES,
     *passkeys.ROUTES,
+    *away.ROUTES,
     *terminal.ROUTES,
 ]

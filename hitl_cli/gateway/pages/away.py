@@ -1,0 +1,83 @@
+"""`/away`: who is away, and a form with which the visitor says that they are, or that they are back."""
+
+from __future__ import annotations
+
+from datetime import UTC
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from hitl_cli.errors import BadInput, NotAllowed
+from hitl_cli.format.times import moment
+from hitl_cli.gateway.context import gateway_of
+from hitl_cli.gateway.error_responses import status_of
+from hitl_cli.gateway.http_error import HttpError
+from hitl_cli.gateway.pages import sign_in
+from hitl_cli.gateway.pages.rendering import page
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from aiohttp.web import Request
+
+    from hitl_cli.errors import HitlError
+    from hitl_cli.gateway.auth.access import Visitor
+    from hitl_cli.inbox import Inbox
+
+ADDRESS = "/away"
+
+
+async def _index(request: Request) -> web.Response:
+    """Show who is away, and the form."""
+    return await _shown(request, gateway_of(request).access.visitor(request, "read"))
+
+
+async def _take(request: Request) -> web.Response:
+    """Record that somebody is away, or is back, and show who is away now."""
+    gateway = gateway_of(request)
+    if gateway.access.known(request) is None:
+        return await sign_in.keep(request, ADDRESS)
+    visitor = gateway.access.visitor(request, "decide")
+    form = await request.post()
+    given = {name: text.strip() for name, text in form.items() if isinstance(text, str)}
+    try:
+        gateway.access.check_csrf(visitor, given.get("csrf", ""))
+        await gateway.inbox(visitor.actor, lambda inbox: _do(inbox, given))
+    except (HttpError, BadInput, NotAllowed) as error:
+        return await _shown(request, visitor, given, error, status_of(error))
+    raise web.HTTPSeeOther(ADDRESS)
+
+
+def _do(inbox: Inbox, given: Mapping[str, str]) -> None:
+    person = given.get("person") or None
+    if given.get("back"):
+        inbox.come_back(person)
+        return
+    until = moment(given.get("until", ""), inbox.client.now(), code="bad-away", zone=UTC)
+    inbox.go_away(until=until, to=given.get("to") or None, person=person, anyway="anyway" in given)
+
+
+async def _shown(
+    request: Request,
+    visitor: Visitor,
+    given: Mapping[str, str] | None = None,
+    failed: HitlError | None = None,
+    status: int = 200,
+) -> web.Response:
+    """Return the page; after an error with what was typed."""
+    aways = await gateway_of(request).inbox(visitor.actor, lambda inbox: inbox.aways())
+    actor = visitor.actor
+    return page(
+        request,
+        "away.html",
+        status=status,
+        rows=[(one, actor.groups.same(one.person, actor.person)) for one in aways],
+        may="decide" in actor.may,
+        operates=actor.operates,
+        given=given or {},
+        failed=failed,
+        code=failed and failed.code,
+    )
+
+
+ROUTES = [web.get(ADDRESS, _index), web.post(ADDRESS, _take)]
