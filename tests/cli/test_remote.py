@@ -153,6 +153,7 @@ def test_several_at_once_and_words(gateway: Visited, far: Hitl) -> None:
     ("command", "exit_code", "code"),
     [
         ("show nothing-1", 3, "not-found"),
+        ("open nothing-1", 3, "not-found"),
         ("pending --as lead", 2, "bad-usage"),
         ("prune --older 30d --yes", 2, "bad-server"),
         ("rule list", 1, "needs-server"),

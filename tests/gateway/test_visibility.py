@@ -69,7 +69,6 @@ OPEN, DONE, RUN, ASKS, RULE, LUNCH, INNER = (
 """What is said in each request, run and rule, and nowhere else."""
 
 READ: dict[str, set[str]] = {
-    "stranger": set(),
     "former": set(),
     "asker": {OPEN, DONE, INNER, DEPUTY},
     DEPUTY: {OPEN, DONE, DEPUTY},
@@ -383,7 +382,7 @@ def _decoded(text: str) -> str:
     return " ".join(found)
 
 
-@pytest.mark.parametrize("role", ["nobody", "stranger", "former", "ask-only", "read-only"])
+@pytest.mark.parametrize("role", ["nobody", "former", "ask-only", "read-only"])
 def test_what_may_not_be_seen_is_answered_as_what_does_not_exist(scene: Scene, role: str) -> None:
     seen, nothing = everything(scene, role), everything(scene, role, there=False)
     assert len(seen) > 200
