@@ -586,7 +586,8 @@ class Inbox:
     def consume(self, request: str, key: str) -> Use:
         """Use up the approval of a request with `once`, and return the use. The same key is the same use.
 
-        Raises NotFound, NotCovered (no approval, expired, or used before), Conflict (not decided yet),
+        Raises NotFound, NotAllowed (of another, without the permission `start`), NotCovered (no approval,
+        expired, or used before), Conflict (not decided yet),
         BadInput (without `once`).
         """
         from hitl_cli.inbox.use import consume

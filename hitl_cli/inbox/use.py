@@ -10,9 +10,10 @@ from hitl_cli.client.protocol import get_promise
 from hitl_cli.client.records import store, under
 from hitl_cli.client.tags import USED_TAG
 from hitl_cli.client.wire import Audit, decode, fresh_id
-from hitl_cli.errors import BadInput, Conflict, NotCovered
+from hitl_cli.errors import BadInput, Conflict, NotAllowed, NotCovered
 from hitl_cli.format.times import instant
 from hitl_cli.inbox.ask import decision_of
+from hitl_cli.inbox.permission import is_asker
 from hitl_cli.requests.decision import approval_expired
 from hitl_cli.requests.use import Use, check_usable, check_use, use_id, use_in
 
@@ -31,6 +32,12 @@ def consume(client: Client, actor: Actor, item: RequestSummary, key: str) -> Use
     """Record the use of an approval, and return it. See Inbox.consume."""
     if not 0 < len(key) <= LONGEST_KEY:
         raise BadInput(f"the key of a use must have 1 to {LONGEST_KEY} characters.", code="bad-name")
+    if "start" not in actor.may and not is_asker(item, actor):
+        raise NotAllowed(
+            f"{item.id} was asked by {item.asker}: others use its approval with the permission start. Nothing"
+            " was changed.",
+            code="not-asker",
+        )
     promise = item.promise
     if promise.state == "pending":
         raise Conflict(f"{item.id} is not decided yet.", code="not-decided")

@@ -57,6 +57,9 @@ def test_only_the_asker_with_a_token_to_ask_uses_an_approval(client: Client) -> 
     other = Inbox(client, Actor(person="other", via="test", may=frozenset({"ask"})))
     with pytest.raises(NotFound):
         other.consume("ask-a", "k")
+    reader = Inbox(client, Actor(person="other", via="test", may=frozenset({"ask", "read"})))
+    assert refused(reader).code == "not-asker"
+    assert reader.show("ask-a").used is None
     with pytest.raises(HitlError) as error:
         Inbox(client, Actor(person="ada", via="test", may=frozenset({"read", "decide"}))).consume(
             "ask-a", "k"
