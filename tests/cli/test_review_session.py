@@ -13,6 +13,7 @@ from hitl_cli.errors import Conflict, NotAllowed
 from hitl_cli.inbox.pending import RequestFilter
 from hitl_cli.inbox.review_queue import HOLD_MS
 from hitl_cli.people.actor import Actor
+from hitl_cli.people.groups import groups_of
 from hitl_cli.proof.signing import ssh_signer
 from hitl_cli.requests.decision_input import DecisionInput
 from hitl_cli.requests.question import Question
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 YES = DecisionInput(verdict="approve")
 NO = DecisionInput(verdict="reject", reason="no")
 
+TEAM = groups_of({}, {"ada": None, "bob": None})
+
 
 class Person:
     """Ada at a desk, whose clock stands still unless it is moved."""
@@ -37,7 +40,8 @@ class Person:
     def __init__(self, hitl: Hitl, *, every: bool = False, signer: Signer | None = None) -> None:
         self.now = 0
         wanted = RequestFilter(person=None if every else "ada")
-        look = Look(Actor(person="ada", via="cli"), wanted, "age", every, signer)
+        me = Actor(person="ada", via="cli", groups=TEAM)
+        look = Look(me, wanted, "age", every, signer)
         self.desk = ReviewSession(hitl.client, look, lambda seen, _: [seen.item.id], lambda: self.now)
         self.desk.start()
 
@@ -157,3 +161,39 @@ def test_remarks_are_kept_though_the_review_ends_at_once(hitl: Hitl, ada: Person
     ada.desk.end(send=False)
     assert [one["text"] for one in hitl.json("show", "r1:1")["comments"]] == ["odd"]
     assert ada.desk.summary()[0].commented == 1
+
+
+def test_a_request_is_asked_back_claimed_and_given_to_others(hitl: Hitl) -> None:
+    for id in ("r1:1", "r2:1"):
+        put(hitl, id, Question(prompt="Well?", to=("ada",), reassign="assignees"), by="clerk")
+    ada = Person(hitl)
+
+    def told(text: str) -> None:
+        wait_until(lambda: text in ada.desk.told)
+
+    try:
+        ada.sees("r1:1")
+        ada.desk.ask_back("r1:1", "Which one?")
+        second = ada.sees("r2:1")
+        told("r1:1 waits for its asker")
+        assert hitl.json("show", "r1:1")["asked_back"]["text"] == "Which one?"
+        ada.desk.ask_back("r2:1", "")
+        told("Not asked back")
+        ada.desk.claim(second)
+        told("claimed by ada")
+        wait_until(lambda: ada.sees("r2:1").claim)
+        ada.desk.claim(ada.sees("r2:1"))
+        told("released")
+        ada.desk.assign("r2:1", ["bbo"])
+        told("Did you mean bob?")
+        ada.desk.assign("r2:1", ["bob"])
+        told("assigned to bob")
+        wait_until(lambda: ada.desk.page(80) is None)  # it is not hers any more
+        ada.desk.again()
+        ada.sees("r1:1")
+        for _ in range(2):  # the same name again is meant
+            ada.desk.assign("r1:1", ["zoe"])
+        told("assigned to zoe")
+    finally:
+        ada.desk.end(send=False)
+    assert hitl.json("show", "r2:1")["to"] == ["bob"]

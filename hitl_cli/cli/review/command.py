@@ -59,7 +59,9 @@ def review(
         tags=read_tags(tags or [], "--tag"),
     )
     signer = signer_of(ctx.settings, me, sign=sign, key=key, tell=tell, quiet=True)
-    look = Look(me, wanted, checked_word("--sort", sort, list(FIRST)), every, signer)
+    first = checked_word("--sort", sort, list(FIRST))
+    contacts, group = ctx.settings.contacts(), ctx.settings.group().value
+    look = Look(me, wanted, first, every, signer, contacts, group)
     with ctx.client() as client:
         # An unreachable server is reported before the screen opens.
         offered(inbox_of(client, me), look, limit=1)

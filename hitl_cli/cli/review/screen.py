@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from hitl_cli.cli.review.session import Lines, Page, ReviewSession
     from hitl_cli.inbox.details import RequestDetails
 
-type Said = Literal["reason", "comment", "choice"]
+type Said = Literal["reason", "comment", "choice", "question", "names"]
 
 LONGEST_TOLD = 400
 """Characters of the status message: three lines of a terminal."""
@@ -70,6 +70,9 @@ a        approve; fill in the form or choose an answer if there is one
 e        change the arguments, if they can be changed, and approve
 r        reject, with a reason
 c        comment, without a decision
+b        ask back: the request then waits for who asks it
+t        take it: tell the others that you work on it; again: release it
+g        give it to others: people, or groups as group:NAME, with commas between them
 s        skip; at the end: return to the skipped requests
 o        open the link of the request
 u        undo the last decision; each decision is sent after 5 seconds
@@ -151,7 +154,7 @@ class Screen:
             self._desk.told = str(problem)
             return True
         self._stop_typing()
-        if typing.what == "comment":
+        if typing.what in ("comment", "question"):
             del self._drafts[typing.what, typing.item.id]
         return False
 
@@ -164,6 +167,12 @@ class Screen:
                 if not text:
                     raise BadInput("The comment is empty. Press Esc to cancel.")
                 self._desk.comment(item.id, text)
+                return ""
+            case "question":
+                self._desk.ask_back(item.id, text)
+                return ""
+            case "names":
+                self._desk.assign(item.id, [name.strip() for name in text.split(",") if name.strip()])
                 return ""
             case "reason":
                 return self._hold(item, DecisionInput(verdict="reject", reason=text))
@@ -253,7 +262,10 @@ class Screen:
         bind("a", act=self._approve)
         bind("e", act=self._change)
         bind("r", act=self._reject)
-        bind("c", act=self._comment)
+        bind("c", act=lambda: self._type("comment", "Comment: "))
+        bind("b", act=lambda: self._type("question", "Question: "))
+        bind("g", act=lambda: self._type("names", "Assign to: "))
+        bind("t", act=self._take)
         bind("s", act=self._skip)
         bind("u", act=self._undo)
         bind("o", act=self._link)
@@ -336,9 +348,13 @@ class Screen:
             self._desk.told = "Press Enter to reject, Esc to cancel."
             self._start_typing("reason", item, "Reason: ")
 
-    def _comment(self) -> None:
+    def _type(self, what: Said, message: str) -> None:
         if item := self._meant():
-            self._start_typing("comment", item, "Comment: ")
+            self._start_typing(what, item, message)
+
+    def _take(self) -> None:
+        if item := self._meant():
+            self._desk.claim(item)
 
     def _skip(self) -> None:
         if not self._desk.where().place:

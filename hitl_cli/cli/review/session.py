@@ -9,11 +9,13 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import Struct
 
+from hitl_cli import defaults
 from hitl_cli.cli.context import inbox_of
 from hitl_cli.cli.render.decision import sentence
 from hitl_cli.errors import BadInput, HitlError, NotFound, Unreachable
@@ -21,12 +23,14 @@ from hitl_cli.inbox.amendments import check_unclaimed
 from hitl_cli.inbox.decide import already, check, check_signs, vote_of
 from hitl_cli.inbox.details import RequestDetails
 from hitl_cli.inbox.pending import RequestFilter, Sort
+from hitl_cli.inbox.permission import may_answer
 from hitl_cli.inbox.review_queue import ReviewQueue
 from hitl_cli.people.actor import Actor
+from hitl_cli.people.contacts import Directory
 from hitl_cli.proof.signing import Signer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from hitl_cli.client.protocol import Client
     from hitl_cli.inbox import Inbox
@@ -63,6 +67,9 @@ class Look(Struct, frozen=True):
     sort: Sort
     every: bool = False
     signer: Signer | None = None
+    people: Directory = Directory()
+    group: str = defaults.GROUP
+    """The contacts, and the workers that notify, for what is assigned to others."""
 
 
 class Page(Struct, frozen=True):
@@ -112,7 +119,8 @@ class ReviewSession:
         self._clock = clock
         self._turn = threading.Condition()
         self._review = ReviewQueue()
-        self._comments: deque[tuple[str, str]] = deque()
+        self._todo: deque[Callable[[Inbox], None]] = deque()
+        self._unsure: tuple[str, tuple[str, ...]] | None = None
         self._page: Page | None = None
         self._width = 0
         self._jumped = False
@@ -213,8 +221,55 @@ class ReviewSession:
 
     def comment(self, id: str, text: str) -> None:
         """Comment on a request."""
+        self._later(lambda inbox: self._comment(inbox, id, text))
+
+    def ask_back(self, id: str, text: str) -> None:
+        """Ask the asker of a request, and go on to the next one."""
+
+        def act(inbox: Inbox) -> str:
+            inbox.ask_back(id, text)
+            with self._turn:
+                if self._review.current == id:
+                    self._review.skip()
+            return f"{id} waits for its asker. Press s at the end to see it again."
+
+        self._later(partial(self._try, act, "Not asked back"))
+
+    def claim(self, item: RequestSummary) -> None:
+        """Claim a request, or release it if it is claimed by this person."""
+        own = item.claim is not None and self._look.actor.groups.same(item.claim.by, self._look.actor.person)
+
+        def act(inbox: Inbox) -> str:
+            done = inbox.release(item.id) if own else inbox.claim(item.id)
+            claim = done.item.claim
+            return f"{item.id} released." if claim is None else f"{item.id} claimed by {claim.by}."
+
+        self._later(partial(self._try, act, "Not changed"))
+
+    def assign(self, id: str, names: Sequence[str]) -> None:
+        """Assign a request to others. Names that are not in the settings are taken the second time."""
+        meant = id, tuple(names)
+
+        def act(inbox: Inbox) -> str:
+            look = self._look
+            anyway, self._unsure = self._unsure == meant, None
+            try:
+                done = inbox.assign(id, names, look.people, look.group, anyway=anyway)
+            except BadInput as error:
+                if error.code != "unknown-name":
+                    raise
+                self._unsure = meant
+                raise BadInput(f"{error} Type the same again if it is right.") from error
+            if not may_answer(done.item, inbox.actor.person, inbox.actor.groups):
+                self._lose(id, "")
+            return f"{id} assigned to {', '.join(done.item.to)}."
+
+        self._later(partial(self._try, act, "Not assigned"))
+
+    def _later(self, job: Callable[[Inbox], None]) -> None:
+        """Have the acting thread do a job."""
         with self._turn:
-            self._comments.append((id, text))
+            self._todo.append(job)
             self._turn.notify_all()
 
     # The two threads
@@ -290,9 +345,8 @@ class ReviewSession:
         held = review.flush() if self._ended else review.due(self._clock())
         if held is not None:
             return lambda inbox: self._send(inbox, held)
-        if self._comments:
-            id, text = self._comments.popleft()
-            return lambda inbox: self._comment(inbox, id, text)
+        if self._todo:
+            return self._todo.popleft()
         current = review.current
         if self._ended or current is None or not self._width:
             return None
@@ -322,15 +376,23 @@ class ReviewSession:
                 self.tell(f"{sentence(decided, inbox.client.now())}.")
 
     def _comment(self, inbox: Inbox, id: str, text: str) -> None:
-        try:
+        def act(inbox: Inbox) -> str:
             inbox.comment(id, text)
-        except HitlError as problem:
-            self.tell(f"Comment not added: {problem}")
-        else:
             with self._turn:
                 self._review.commented()
+            return f"Comment added to {id}."
+
+        self._try(act, "Comment not added", inbox)
+
+    def _try(self, act: Callable[[Inbox], str], failed: str, inbox: Inbox) -> None:
+        """Do something beside deciding, and show what came of it."""
+        try:
+            told = act(inbox)
+        except HitlError as problem:
+            self.tell(f"{failed}: {problem}")
+        else:
             if not self._ended:
-                self.tell(f"Comment added to {id}.")
+                self.tell(told)
 
     def _fetch(self, inbox: Inbox, id: str) -> None:
         """Fetch and show a request."""
