@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
     from aiohttp.web import Request
 
 
+READY_S = 4.0
+"""How long the server may take to answer: less than the timeout of a usual probe, so that it learns why."""
+
+
 async def _health(_request: Request) -> web.Response:
     """Respond 200: the gateway is up."""
     return web.Response(text="ok\n")
@@ -24,7 +29,10 @@ async def _ready(request: Request) -> web.Response:
     """Respond 200 if the server can be reached, otherwise 503."""
     gateway = gateway_of(request)
     try:
-        await gateway.bridge.run(get_promise, "hitl")
+        async with asyncio.timeout(READY_S):
+            await gateway.bridge.run(get_promise, "hitl")
+    except TimeoutError:
+        return web.Response(status=503, text=f"the server has not answered for {READY_S:g} s.\n")
     except Unreachable as error:
         why = error if gateway.access.known(request) else AWAY
         return web.Response(status=503, text=f"{why}\n")

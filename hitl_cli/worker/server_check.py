@@ -6,11 +6,12 @@ It logs once that the server is away, and once that it is back.
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from typing import TYPE_CHECKING
 
 from hitl_cli.client.protocol import get_promise
-from hitl_cli.errors import HitlError, logged
+from hitl_cli.errors import HitlError, Unreachable, logged
 from hitl_cli.format.durations import format_duration
 from hitl_cli.worker.periodic_thread import PeriodicThread
 
@@ -35,15 +36,12 @@ class ServerCheck(PeriodicThread):
         super().__init__("server-check")
         self._open_client = open_client
         self._every_s = every_s
-        self._reached_at = self._looks_since = time.monotonic()
-        self._looking = False
+        self._reached_at = time.monotonic()
         self._why: str | None = None
 
     @property
     def away(self) -> str | None:
         """Why the server cannot be reached; None if it can."""
-        if self._why is None and self._looking and time.monotonic() - self._looks_since > PATIENCE_S:
-            return f"the server has not answered for {PATIENCE_S:.0f} s."
         return self._why
 
     @property
@@ -54,21 +52,34 @@ class ServerCheck(PeriodicThread):
     def _run(self) -> None:
         client: Client | None = None
         while True:
-            self._looks_since, self._looking = time.monotonic(), True
             try:
-                client = client or self._open_client()
-                get_promise(client, "hitl")
+                client = self._look(client)
             except (HitlError, OSError) as error:
-                if self._why is None:
-                    logger.warning("the server is away: %s", logged(error))
-                self._why = str(error)
+                self._is_away(error)
             else:
                 if self._why is not None:
                     away = format_duration(round(time.monotonic() - self._reached_at) * 1_000)
                     logger.info("the server is back after %s", away)
                 self._reached_at, self._why = time.monotonic(), None
-            self._looking = False
             if self._stopped.wait(self._every_s):
                 break
         if client is not None:
             client.close()
+
+    def _look(self, client: Client | None) -> Client:
+        """Read something from the server, and return the client. Raises HitlError, OSError."""
+        hangs = Unreachable(f"the server has not answered for {PATIENCE_S:g} s.")
+        patience = threading.Timer(PATIENCE_S, self._is_away, (hangs,))
+        patience.daemon = True
+        patience.start()
+        try:
+            client = client or self._open_client()
+            get_promise(client, "hitl")
+            return client
+        finally:
+            patience.cancel()
+
+    def _is_away(self, error: HitlError | OSError) -> None:
+        if self._why is None:
+            logger.warning("the server is away: %s", logged(error))
+        self._why = str(error)
