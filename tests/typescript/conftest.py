@@ -40,13 +40,19 @@ def packages(node: str, pytestconfig: pytest.Config) -> Path:  # noqa: ARG001 - 
     return nodes.installed(pytestconfig.cache.mkdir("typescript"))
 
 
+@pytest.fixture(scope="session")
+def project(packages: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with the example's and the tests' programs, also in JavaScript."""
+    return nodes.in_javascript(nodes.project(tmp_path_factory.mktemp("typescript"), packages))
+
+
 class Online(Hitl):
     """The command, and programs of other languages, on a `hitl server` over HTTP."""
 
-    def __init__(self, folder: Path, node: str, packages: Path) -> None:
+    def __init__(self, folder: Path, node: str, project: Path) -> None:
         super().__init__(folder)
-        self.node = [node, "--import", "tsx"]
-        self.project = nodes.project(folder / "project", packages)
+        self.node = node
+        self.project = project
         self.port = free_port()
         self.http = f"http://127.0.0.1:{self.port}"
         self.env |= {"HITL_SERVER": self.http, "RESONATE_URL": self.http}
@@ -60,9 +66,9 @@ class Online(Hitl):
         self.workers.append(self.server)
         self.server.said("serving")
 
-    def typescript(self, program: str, group: str = GROUP) -> WorkerProcess:
-        """Start a TypeScript worker and wait until it serves."""
-        command = [*self.node, f"{program}.ts", group]
+    def typescript(self, program: str, group: str = GROUP, *, tsx: bool = False) -> WorkerProcess:
+        """Start a TypeScript worker and wait until it serves. `tsx` compiles it, as npm run does."""
+        command = [self.node, *(["--import", "tsx", f"{program}.ts"] if tsx else [f"{program}.js"]), group]
         worker = WorkerProcess(command, self.env, self.project)
         self.workers.append(worker)
         worker.said("serving")
@@ -70,7 +76,7 @@ class Online(Hitl):
 
     def asking(self, *args: str) -> WorkerProcess:
         """Begin to ask something through the TypeScript client."""
-        asking = WorkerProcess([*self.node, "client.ts", *args], self.env, self.project)
+        asking = WorkerProcess([self.node, "client.js", *args], self.env, self.project)
         self.workers.append(asking)
         return asking
 
@@ -102,9 +108,9 @@ class Online(Hitl):
 
 
 @pytest.fixture
-def online(tmp_path: Path, node: str, packages: Path) -> Iterator[Online]:
+def online(tmp_path: Path, node: str, project: Path) -> Iterator[Online]:
     """The command on a fresh server; its processes end with the test."""
-    command = Online(tmp_path, node, packages)
+    command = Online(tmp_path, node, project)
     command.serve()
     yield command
     command.file.close()

@@ -18,6 +18,15 @@ INSTALL_S = 90
 QUIETLY = ("--no-audit", "--no-fund", "--no-package-lock", "--no-progress", "--loglevel=error")
 BRIEFLY = ("--prefer-offline", "--fetch-retries=1", "--fetch-retry-mintimeout=500", "--fetch-timeout=20000")
 """Without a network npm would else try for minutes before it says so."""
+AS_TSX = (
+    "--bundle",  # they import each other by the names of their sources
+    "--packages=external",
+    "--platform=node",
+    "--format=esm",
+    "--keep-names",
+    "--log-level=error",
+)
+"""What tsx has esbuild do."""
 
 
 def node() -> str:
@@ -72,3 +81,11 @@ def project(folder: Path, packages: Path) -> Path:
         shutil.copy(source, folder)
     (folder / "node_modules").symlink_to(packages / "node_modules")
     return folder
+
+
+def in_javascript(project: Path) -> Path:
+    """Compile the programs of a project with what tsx compiles them with: tsx would at each start."""
+    programs = sorted(path.name for path in project.glob("*.ts"))
+    esbuild = project / "node_modules" / ".bin" / "esbuild"
+    subprocess.run([esbuild, *programs, *AS_TSX, "--outdir=."], cwd=project, check=True)
+    return project

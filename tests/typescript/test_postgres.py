@@ -15,8 +15,8 @@ def worker(hitl: Hitl, database: str, node: str, pytestconfig: pytest.Config) ->
     """A TypeScript worker on a fresh database, which the command uses too."""
     hitl.use(database)
     packages = nodes.installed(pytestconfig.cache.mkdir("typescript"), "pg@8")
-    project = nodes.project(hitl.folder / "project", packages)
-    started = WorkerProcess([node, "--import", "tsx", "postgres.ts"], hitl.env, project)
+    project = nodes.in_javascript(nodes.project(hitl.folder / "project", packages))
+    started = WorkerProcess([node, "postgres.js"], hitl.env, project)
     hitl.workers.append(started)
     started.said("serving")
     return started

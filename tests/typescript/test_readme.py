@@ -21,7 +21,8 @@ def test_every_command_of_the_readme_prints_what_the_readme_shows(online: Online
     ]
     lines = [line for block in blocks for line in commands(block)]
     assert [command for command, _ in lines[:3]] == ["hitl server", "npm install", "npm run async"]
-    worker, shown = online.typescript("async"), lines[2][1].replace("http://127.0.0.1:8001", online.http)
+    worker = online.typescript("async", tsx=True)
+    shown = lines[2][1].replace("http://127.0.0.1:8001", online.http)
 
     for line, expected in lines[3:]:
         program, *args = shlex.split(line)
