@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ from scripts import release
 if TYPE_CHECKING:
     from pathlib import Path
 
+URL = re.compile(r"[a-z][a-z+.-]*:[!#-;=?-Z_a-z~%\[\]]+")
 CHANGELOG = "# Changelog\n\n## 1.2.3 ({})\n\nWords.\n"
 
 
@@ -81,4 +83,7 @@ def test_a_release_has_hashes_and_a_bill_of_materials_and_works_where_it_is_inst
         parts = {each["name"] for each in sbom["components"]}
         assert "resonate-sdk" in parts
         assert ("joserfc" in parts) == bool(name)
+        urls = [link["url"] for each in sbom["components"] for link in each.get("externalReferences", [])]
+        assert urls
+        assert not [url for url in urls if not URL.fullmatch(url)]
         assert str(tmp_path).encode() not in files[f"resonate_hitl-{version}{name}.cdx.json"]
