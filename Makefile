@@ -56,7 +56,7 @@ coverage: .venv/ready ## measure the branch coverage of all tests (ARGS="tests/c
 		.venv/bin/coverage combine --quiet; .venv/bin/coverage report; exit $${failed:-0}
 
 contract: .venv/ready ## test what hitl needs of resonate-sdk, on its lowest and its newest release
-	@scripts/contract
+	@scripts/contract $(CONTRACT)
 
 rust: .venv/ready ## build examples/rust with cargo and test it
 	@HITL_RUST=1 .venv/bin/pytest -q tests/rust
