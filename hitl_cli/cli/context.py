@@ -55,8 +55,9 @@ class CommandContext(typer.Context):
 
     @property
     def who(self) -> str | None:
-        """The person on the command line."""
-        return self._given("who")
+        """The person on the command line. An empty name is one too, and refused: nobody else acts then."""
+        who: str | None = self.params.get("who")
+        return who
 
     def _given(self, name: str) -> str | None:
         text: str | None = self.params.get(name) or (self.obj or {}).get(name)
