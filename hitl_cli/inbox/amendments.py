@@ -9,6 +9,7 @@ import msgspec
 from hitl_cli.errors import Conflict
 from hitl_cli.format.shell import command
 from hitl_cli.format.times import iso
+from hitl_cli.people.deputies import represented
 from hitl_cli.requests.amendments import Amendment, amendments_of_many, assignees_of, claims, is_overdue
 from hitl_cli.requests.decision import settled_by_deadline
 
@@ -62,9 +63,12 @@ _DOING = {"approve": "decide it nevertheless", "release": "end that claim"}
 
 
 def check_unclaimed(item: RequestSummary, person: str, groups: Groups, what: str = "approve") -> None:
-    """Raise Conflict for a request that somebody else has claimed."""
+    """Raise Conflict for a request that somebody else has claimed, for whom the person does not stand in."""
     claim = item.claim
-    if claim is not None and not groups.same(claim.by, person):
+    if claim is None or groups.same(claim.by, person):
+        return
+    instead_of = represented(item.asked, item.to, item.starter, person, groups)
+    if not any(groups.same(claim.by, name) for name in instead_of):
         raise Conflict(
             f"{claim.by} has claimed {item.id} until {iso(claim.until or 0)}. Nothing was changed.",
             code="claimed",

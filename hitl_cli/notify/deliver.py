@@ -27,7 +27,7 @@ from hitl_cli.client.wire import Promise, audit_of
 from hitl_cli.defaults import DEADLINE_MS
 from hitl_cli.errors import HitlError, logged
 from hitl_cli.inbox.amendments import amended
-from hitl_cli.inbox.permission import deputy_for, is_excluded
+from hitl_cli.inbox.permission import deputy_for, is_excluded, may_answer
 from hitl_cli.inbox.request_summary import RequestSummary
 from hitl_cli.inbox.thread import open_question, thread_of
 from hitl_cli.notify.channels import registry
@@ -416,10 +416,13 @@ def _stood_in(case: RequestSummary, heard: frozenset[str], directory: Directory)
 
 
 def _who_works_on(client: Client, case: RequestSummary, directory: Directory) -> tuple[str, ...]:
-    """Return who has claimed a request, if they have a contact."""
+    """Return who has claimed a request, if they have a contact and may still answer it."""
     known = amendments_of_many(client, [case.id])[case.id]
-    claim = amended(case, known).claim
-    return () if claim is None else recipients((claim.by,), directory)
+    case = amended(case, known)
+    claim, groups = case.claim, with_deputies(client, directory.members)
+    if claim is None or not may_answer(case, claim.by, groups):
+        return ()
+    return recipients((claim.by,), directory)
 
 
 def _deputies(

@@ -10,10 +10,12 @@ from hitl_cli.client.wire import encode
 from hitl_cli.inbox import Inbox
 from hitl_cli.notify.channels.webhook import document
 from hitl_cli.notify.compose import compose, compose_digest, look_up
+from hitl_cli.notify.deliver import Outlook, _outlooks
 from hitl_cli.notify.messages import Message
 from hitl_cli.people.actor import Actor
 from hitl_cli.people.contacts import Contact, Directory, NotificationSettings
 from hitl_cli.requests.notification import Notification
+from hitl_cli.requests.question import Question
 from tests.inbox.requests import request
 
 if TYPE_CHECKING:
@@ -52,3 +54,24 @@ def test_who_started_the_run_is_not_sent_the_parts_for_assignees_alone(hitl: Hit
         body = msgspec.json.encode(document(sent))
         assert (b"DE-7001" in body) == sees
         assert b'"name":"A"' in body
+
+
+def test_who_has_claimed_it_is_reminded_only_while_they_may_answer(hitl: Hitl) -> None:
+    people = {name: Contact(webhook=f"http://{name}.example.org") for name in ("ada", "bob", "dan")}
+    reach = NotificationSettings(directory=Directory(people=people))
+    reminder = Notification(request="q", occasion="reminder", names=("ada", "bob"), number=1)
+
+    def reminded() -> set[str]:
+        [found] = _outlooks(client, [reminder], reach)
+        assert isinstance(found, Outlook)
+        return set(found.people)
+
+    with hitl.client() as client:
+        ada, dan = (Inbox(client, Actor(person=name, via="test")) for name in ("ada", "dan"))
+        ada.ask(Question(prompt="Pay?", to=("ada", "bob")), id="q", deadline_ms=3_600_000)
+        ada.go_away(until=client.now() + 3_600_000, to="dan")
+        assert reminded() == {"ada", "bob", "dan"}
+        dan.claim("q")
+        assert reminded() == {"dan"}
+        ada.come_back()
+        assert reminded() == {"ada", "bob"}
