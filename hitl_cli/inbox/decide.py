@@ -421,7 +421,7 @@ def already(settled: Promise, now: int) -> Conflict | TimedOut:
     if settled.state == "rejected_canceled":
         how = f"was canceled{by}"
     elif settled.state == "rejected":
-        how = f"was already rejected{by}: {error_message(settled.value)}"
+        how = f"was already rejected{by}: {error_message(settled.value).rstrip('.')}"
     else:
         data = msgspec.json.encode(decode(settled.value)).decode()
         how = f"was already approved{by} with {data}"

@@ -89,9 +89,10 @@ def test_only_its_author_sees_and_undoes_it(client: Client) -> None:
 
 def test_another_decision_in_the_meantime_counts_and_the_held_one_says_why_it_failed(client: Client) -> None:
     one = held(client, "late-1")
-    decide(client, "late-1", rejection(by="lead", via="cli", reason="no"))
+    decide(client, "late-1", rejection(by="lead", via="cli", reason="no."))
     made = of(client).make_held(one, why_ended)
     assert (made.standing, "lead" in (made.problem or "")) == ("failed", True)
+    assert "no. Nothing" in (made.problem or "")  # one full stop
     assert audit_of(request(client, "late-1")).by == "lead"
 
 
