@@ -75,6 +75,9 @@ HOOKS = "/hooks/"
 MCP = "/mcp"
 """Path with errors of JSON-RPC."""
 
+PHRASES = {413: "Request Entity Too Large", 422: "Unprocessable Entity"}
+"""Reason phrases that Python 3.13 has changed."""
+
 AWAY = "the server cannot be reached. Try again later."
 """Shown to unauthenticated clients, to hide the server's address and error."""
 
@@ -185,7 +188,7 @@ def _problem(
     known = TYPES.items() if code != PERMISSION_MISSING else ()
     document = {
         "type": next((uri for kind, uri in known if isinstance(error, kind)), "about:blank"),
-        "title": _web_title(status),
+        "title": phrase_of(status),
         "status": status,
         "detail": message,
         "code": code,
@@ -200,11 +203,11 @@ def _problem(
     )
 
 
-def _web_title(status: int) -> str:
-    """Return the reason phrase of a status (RFC 9110)."""
+def phrase_of(status: int) -> str:
+    """Return the reason phrase of a status, which is the same with each version of Python."""
     from http import HTTPStatus
 
-    return HTTPStatus(status).phrase
+    return PHRASES.get(status) or HTTPStatus(status).phrase
 
 
 def json_answer(

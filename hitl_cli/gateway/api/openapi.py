@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from hitl_cli import __version__
+from hitl_cli.gateway.error_responses import phrase_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -113,7 +114,7 @@ def _listed(route: Route) -> str:
 
 def _answer(route: Route, status: int, kind: Any, schemas: dict[Any, Any]) -> dict[str, Any]:
     """Return the description of a response."""
-    told = {"description": HTTPStatus(status).phrase}
+    told = {"description": phrase_of(status)}
     if status == HTTPStatus.NOT_MODIFIED:
         return told
     schema = {"type": "string"} if kind is None else schemas[kind]
