@@ -29,11 +29,13 @@ class Action(Struct, frozen=True, kw_only=True):
 
     `offered` says whether the inbox's actor may do it now. `do` does it with the texts and the options of the
     gateway, and returns the id of the request to show next; it raises what `Inbox` raises.
+    `key` opens the form, as in `hitl review`.
     """
 
     name: str
     summary: str
     button: str
+    key: str | None = None
     offered: Callable[[Inbox, RequestDetails], bool]
     do: Callable[[Inbox, str | RequestSummary, Mapping[str, str], Options], str]
 
@@ -99,6 +101,7 @@ ACTIONS = (
         name="ask-back",
         summary="Ask a question before you decide",
         button="Send the question",
+        key="b",
         offered=lambda inbox, seen: (
             "decide" in inbox.actor.may
             and seen.item.waits
@@ -112,6 +115,7 @@ ACTIONS = (
         name="comment",
         summary="Add a comment without deciding",
         button="Add comment",
+        key="c",
         offered=lambda inbox, _seen: "decide" in inbox.actor.may,
         do=_comment,
     ),
@@ -119,6 +123,7 @@ ACTIONS = (
         name="claim",
         summary="Tell the others that you work on it",
         button="Claim",
+        key="t",
         offered=_can_claim,
         do=lambda inbox, request, given, _: (
             inbox.claim(request, parse_duration(given.get("time", "") or "1h")).item.id
@@ -128,6 +133,7 @@ ACTIONS = (
         name="release",
         summary="End the claim",
         button="Release",
+        key="t",
         offered=_can_release,
         do=lambda inbox, request, _given, _: inbox.release(request, anyway=True).item.id,
     ),
@@ -144,6 +150,7 @@ ACTIONS = (
         name="assign",
         summary="Assign it to others",
         button="Assign",
+        key="g",
         offered=_can_assign,
         do=_assign,
     ),
