@@ -108,6 +108,8 @@ class HistoryEntry(Struct, frozen=True, kw_only=True):
     """Who is asked since an `assign`."""
     until: int | None = None
     """When a `claim` ends, or the deadline since an `extend`."""
+    of: str | None = None
+    """Whose claim a `release` ended, if it was another's."""
     replaces: str | None = None
     replaced_by: str | None = None
 
@@ -401,7 +403,9 @@ def _told(promise: Promise, function: str | None, others: Sequence[Promise]) -> 
             )
     for one in amendments_in(promise.id, tagged(others, AMENDS_TAG, promise.id)):
         if one.kind != "expire" and (promise.settled_at is None or one.at <= promise.settled_at):
-            yield said(one.kind, one.at, outcome=None, by=one.by, via=one.via, to=one.to, until=one.until)
+            yield said(
+                one.kind, one.at, outcome=None, by=one.by, via=one.via, to=one.to, until=one.until, of=one.of
+            )
     for entry in thread_in(tagged(others, THREAD_TAG, promise.id), promise.id):
         yield said(entry.kind, entry.at, outcome=None, by=entry.by, via=entry.via, comment=entry.text)
     for ballot in votes_in(promise.id, tagged(others, VOTE_TAG, promise.id)):

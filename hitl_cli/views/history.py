@@ -34,7 +34,8 @@ class HistoryEntryDocument(Struct, frozen=True, kw_only=True):
     `rule` is the standing rule that decided for `by`, and `deputy_for` those for whom `by` did as their
     deputy. `run` is the run's id and `workflow_name` its workflow; `workflow` and `function` are their old
     names. `changes` are the arguments that an approval changed. `to` is who is asked since an `assign`;
-    `until` is when a `claim` ends, or the deadline since an `extend`.
+    `until` is when a `claim` ends, or the deadline since an `extend`; `of` is whose claim a `release`
+    ended, if it was another's.
     """
 
     kind: Kind
@@ -63,6 +64,7 @@ class HistoryEntryDocument(Struct, frozen=True, kw_only=True):
     to: tuple[str, ...] = ()
     until: str | None = None
     deputy_for: tuple[str, ...] = ()
+    of: str | None = None
 
 
 class HistoryPage(Struct, frozen=True):
@@ -101,8 +103,10 @@ def data_text(entry: HistoryEntry) -> str | None:
     """Return the data of a decision on one line, with the titles of its form, or as JSON.
 
     Of arguments, only what was changed. None for a plain approval or rejection, or a choice. Of other changes
-    of a request: to whom it was assigned, or until when.
+    of a request: to whom it was assigned, until when, or whose claim was ended.
     """
+    if entry.of is not None:
+        return f"claim of {entry.of}"
     if entry.to:
         return f"to {', '.join(entry.to)}"
     if entry.until is not None:

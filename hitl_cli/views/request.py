@@ -48,7 +48,8 @@ class EscalationDocument(Struct, frozen=True, kw_only=True):
 class AmendmentDocument(Struct, frozen=True, kw_only=True):
     """What was changed about a request after it was asked, by whom, and when.
 
-    `to` is who is asked since an `assign`; `until` is when a `claim` ends, or the deadline since an `extend`.
+    `to` is who is asked since an `assign`; `until` is when a `claim` ends, or the deadline since an `extend`;
+    `of` is whose claim a `release` ended, if it was another's.
     """
 
     kind: AmendmentKind
@@ -57,6 +58,7 @@ class AmendmentDocument(Struct, frozen=True, kw_only=True):
     at: str
     to: tuple[str, ...]
     until: str | None
+    of: str | None = None
 
 
 class CommentDocument(Struct, frozen=True, kw_only=True):

@@ -29,6 +29,9 @@ LINES = [line for lines in EXAMPLES.values() for line in lines]
 FORM = {"type": "object", "properties": {"percent": {"type": "integer"}}}
 SETTINGS = """[people.reviewer]
 notify = ["console"]
+[people.lead]
+[groups.ops]
+members = ["lead"]
 """
 
 

@@ -46,6 +46,7 @@ FIELDS = [
     "to",
     "until",
     "deputy_for",
+    "of",
 ]
 ESCAPE = "\x1b[2J\x1b]0;title\x07"
 BIDI = "\u202egpj.exe"

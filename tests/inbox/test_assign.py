@@ -26,6 +26,7 @@ from hitl_cli.requests.decision_input import DecisionInput
 from hitl_cli.requests.demand import Allowance
 from hitl_cli.requests.question import Question
 from hitl_cli.views.details import amended_text
+from hitl_cli.views.history import data_text, history_entry_document
 from tests.acting import approval, decide, rejection
 from tests.conftest import wait_until
 from tests.inbox.requests import HOUR_MS, request
@@ -307,6 +308,12 @@ def test_of_two_claims_one_wins_and_the_other_is_told_who(client: Client, other:
     freed = inbox_of(client, "ada").release("q", anyway=True)  # the history says whose claim it was
     assert (freed.item.claim, freed.amendment and freed.amendment.of) == (None, "bob")
     assert "bob" in amended_text(freed.item.amendments[-1], str)
+    story = inbox_of(client, "ada").story("q", EVERYTHING)
+    assert [(entry.of, history_entry_document(entry).of, data_text(entry)) for entry in story][-1] == (
+        "bob",
+        "bob",
+        "claim of bob",
+    )
 
 
 def test_a_claim_ends_by_its_time_and_by_an_assignment(hitl: Hitl) -> None:
