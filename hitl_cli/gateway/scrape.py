@@ -61,17 +61,24 @@ class Scrape:
 
     async def _text(self) -> bytes:
         try:
-            if time.monotonic() >= self._requests_at:
-                self.metrics.show_open(await self._open())
-            if (began := time.monotonic()) >= self._runs_at:
-                self.metrics.show_runs(await self._pool.run(open_runs))
-                self._runs_at = _paced(began)
-            self.metrics.count(await self._pool.run(self._recent.look))
-        except Unreachable:  # which `hitl_server_up` says
+            known = self._gateway.check.away is None and await self._read()
+        except Unreachable:
+            known = False
+        if not known:  # which `hitl_server_up` says
             self.metrics.show_open(None)
             self.metrics.show_runs(None)
             self._requests_at = self._runs_at = 0.0
         return await self.metrics.text()
+
+    async def _read(self) -> bool:
+        """Read what the server has, unless it has just been read. Raises Unreachable."""
+        if time.monotonic() >= self._requests_at:
+            self.metrics.show_open(await self._open())
+        if (began := time.monotonic()) >= self._runs_at:
+            self.metrics.show_runs(await self._pool.run(open_runs))
+            self._runs_at = _paced(began)
+        self.metrics.count(await self._pool.run(self._recent.look))
+        return True
 
     async def _open(self) -> OpenFigures:
         """Return the figures of open requests, which the gateway has in memory if the server suits."""
