@@ -6,10 +6,12 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from hitl_cli.gateway.api.route import Call, delete, get, post
+from hitl_cli.gateway.api.route import Call, Routes
 from hitl_cli.inbox import Inbox
 from hitl_cli.inbox.deferrals import Deferral
 from hitl_cli.views.agents import DeferralDocument, DeferralsDocument, StateDocument
+
+routes = Routes()
 
 
 class DeferralsQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -30,7 +32,7 @@ class StateBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     state: str
 
 
-@post(
+@routes.post(
     "/requests/{id}/deferral",
     "Record that the session of a coding agent ended until a request of yours is decided.",
     needs=("ask",),
@@ -42,13 +44,13 @@ def _defer(call: Call[None, Deferral], inbox: Inbox) -> DeferralDocument:
     return DeferralDocument(request=call.id)
 
 
-@get("/deferrals", "List the sessions on a machine that wait for requests of yours.", needs=("ask",))
+@routes.get("/deferrals", "List the sessions on a machine that wait for requests of yours.", needs=("ask",))
 def _deferred(call: Call[DeferralsQuery, None], inbox: Inbox) -> DeferralsDocument:
     """Return the sessions on a machine that wait for requests of yours."""
     return DeferralsDocument(list(inbox.deferred(call.query.host)))
 
 
-@post(
+@routes.post(
     "/requests/{id}/deferral/take",
     "Take the session of a request of yours, to resume it. Only the first key takes it.",
     needs=("ask",),
@@ -58,7 +60,7 @@ def _take(call: Call[None, TakeBody], inbox: Inbox) -> DeferralDocument:
     return DeferralDocument(request=call.id, taken=inbox.take_deferred(call.id, call.body.key))
 
 
-@post(
+@routes.post(
     "/agent-states/{id}",
     "Keep the state of an agent's run of yours, in place of an earlier one.",
     needs=("ask",),
@@ -70,13 +72,13 @@ def _keep(call: Call[None, StateBody], inbox: Inbox) -> StateDocument:
     return StateDocument(run=call.id, state=call.body.state)
 
 
-@get("/agent-states/{id}", "Get the state of an agent's run of yours.", needs=("ask",))
+@routes.get("/agent-states/{id}", "Get the state of an agent's run of yours.", needs=("ask",))
 def _kept(call: Call[None, None], inbox: Inbox) -> StateDocument:
     """Return the state of an agent's run of yours."""
     return StateDocument(run=call.id, state=inbox.kept_state(call.id))
 
 
-@delete("/agent-states/{id}", "End the state of an agent's run of yours.", needs=("ask",))
+@routes.delete("/agent-states/{id}", "End the state of an agent's run of yours.", needs=("ask",))
 def _forget(call: Call[None, None], inbox: Inbox) -> StateDocument:
     """End the state of an agent's run of yours."""
     inbox.forget_state(call.id)

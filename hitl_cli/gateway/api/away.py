@@ -6,9 +6,11 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from hitl_cli.gateway.api.route import Call, Instant, delete, get, in_ms, post
+from hitl_cli.gateway.api.route import Call, Instant, Routes, in_ms
 from hitl_cli.inbox import Inbox
 from hitl_cli.views.away import AwayDocument, AwaysDocument, away_document
+
+routes = Routes()
 
 
 class AwayBody(
@@ -29,13 +31,13 @@ class AwayQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, r
     for_: str | None = None
 
 
-@get("/away", "List who is away, and who stands in.", needs=("read",))
+@routes.get("/away", "List who is away, and who stands in.", needs=("read",))
 def _list(call: Call[None, None], inbox: Inbox) -> AwaysDocument:  # noqa: ARG001
     """Return who is away now, or will be."""
     return AwaysDocument([away_document(one) for one in inbox.aways()])
 
 
-@post("/away", "Say that you are away, and who stands in for you.", needs=("decide",))
+@routes.post("/away", "Say that you are away, and who stands in for you.", needs=("decide",))
 def _set(call: Call[None, AwayBody], inbox: Inbox) -> AwayDocument:
     """Say that you are away, in place of what you have said before."""
     body = call.body
@@ -45,7 +47,7 @@ def _set(call: Call[None, AwayBody], inbox: Inbox) -> AwayDocument:
     )
 
 
-@delete("/away", "Say that you are back.", needs=("decide",))
+@routes.delete("/away", "Say that you are back.", needs=("decide",))
 def _end(call: Call[AwayQuery, None], inbox: Inbox) -> AwaysDocument:
     """Say that you are back. Returns who is still away."""
     inbox.come_back(call.query.for_)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from aiohttp import web
 from msgspec import Struct
 
-from hitl_cli.gateway.api.route import Call, get
+from hitl_cli.gateway.api.route import Call, Routes
 from hitl_cli.gateway.context import gateway_of
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from hitl_cli.gateway.event_broadcaster import Stream
     from hitl_cli.people.actor import Actor
+
+routes = Routes()
 
 RETRY_MS = 2_000
 """How long a browser waits before it connects again."""
@@ -42,7 +44,7 @@ class EventsQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
     for_: Literal["me"] | None = None
 
 
-@get(
+@routes.get(
     "/events",
     "Stream changes of requests as server-sent events.",
     needs=("read",),

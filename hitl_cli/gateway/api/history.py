@@ -12,7 +12,7 @@ from msgspec import Meta, Struct
 from hitl_cli.errors import BadQuery
 from hitl_cli.format.durations import parse_duration
 from hitl_cli.gateway.api.requests import Cursor, Duration, Limit, Name
-from hitl_cli.gateway.api.route import Call, get
+from hitl_cli.gateway.api.route import Call, Routes
 from hitl_cli.inbox.history import HistoryFilter
 from hitl_cli.ledger import Ledger
 from hitl_cli.requests.question import Outcome
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from hitl_cli.client.protocol import Client
     from hitl_cli.inbox import Inbox
     from hitl_cli.inbox.history import HistoryEntry
+
+routes = Routes()
 
 LINES = 500
 """Lines of an export that are read at a time."""
@@ -60,7 +62,7 @@ class StatsQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     since: Duration = "30d"
 
 
-@get("/history", "List decisions, newest first.", needs=("read", "ask"))
+@routes.get("/history", "List decisions, newest first.", needs=("read", "ask"))
 async def _show_history(call: Call[HistoryQuery, None]) -> HistoryPage:
     """Return the history of decisions."""
     query = call.query
@@ -79,7 +81,7 @@ async def _show_history(call: Call[HistoryQuery, None]) -> HistoryPage:
     return HistoryPage([history_entry_document(entry) for entry in found], following)
 
 
-@get(
+@routes.get(
     "/history.jsonl",
     "Export the history, with what proves it.",
     needs=("read",),
@@ -109,7 +111,7 @@ async def _export_history(call: Call[ExportQuery, None]) -> web.StreamResponse:
         await asyncio.to_thread(pool.close)
 
 
-@get("/stats", "Get statistics of decisions: outcomes and times.", needs=("read",))
+@routes.get("/stats", "Get statistics of decisions: outcomes and times.", needs=("read",))
 async def _show_stats(call: Call[StatsQuery, None]) -> StatsDocument:
     """Return statistics of decisions: outcomes, and how long people take."""
     ago_ms = parse_duration(call.query.since)

@@ -16,7 +16,7 @@ from hitl_cli.client.wire import fresh_id
 from hitl_cli.errors import BadInput, BadQuery
 from hitl_cli.format.durations import parse_duration
 from hitl_cli.format.stable_ids import stable_id
-from hitl_cli.gateway.api.route import Call, Instant, delete, get, in_ms, post
+from hitl_cli.gateway.api.route import Call, Instant, Routes, in_ms
 from hitl_cli.gateway.decision_waiters import has_left
 from hitl_cli.gateway.error_responses import json_answer
 from hitl_cli.gateway.http_error import HttpError
@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from hitl_cli.inbox.decide import DecisionResult
     from hitl_cli.inbox.details import RequestDetails
     from hitl_cli.inbox.request_summary import RequestSummary
+
+routes = Routes()
 
 ANY = "*"
 
@@ -142,7 +144,7 @@ class ReleaseBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     anyway: bool = False
 
 
-@get("/requests", "List open requests.", needs=("read", "ask"))
+@routes.get("/requests", "List open requests.", needs=("read", "ask"))
 async def _list_requests(call: Call[RequestsQuery, None]) -> RequestsPage:
     """Return open requests."""
     query = call.query
@@ -171,7 +173,7 @@ def _filter_of(query: RequestsQuery, person: str) -> RequestFilter:
     )
 
 
-@post(
+@routes.post(
     "/requests",
     "Create a request. Repeating the same id and content returns the existing request.",
     needs=("ask",),
@@ -196,7 +198,7 @@ def _ask(call: Call[None, QuestionInput], inbox: Inbox) -> web.Response:
     return json_answer(document, 201 if asked.fresh else 200, headers)
 
 
-@delete("/requests/{id}", "Take back a request that was created without a run.", needs=("ask",))
+@routes.delete("/requests/{id}", "Take back a request that was created without a run.", needs=("ask",))
 def _take_back(call: Call[None, None], inbox: Inbox) -> RequestDetailsDocument:
     """Cancel a request that was created without a run. One that is decided stays as it is."""
     inbox.withdraw(inbox.asked(call.id))
@@ -208,7 +210,7 @@ def _document(call: Call[Any, Any], inbox: Inbox, id: str | None = None) -> Requ
     return request_details_document(inbox.show(id or call.id, whole=True), call.gateway.options.people)
 
 
-@get(
+@routes.get(
     "/requests/{id}",
     "Get a request by its id or key, open or decided, or wait until it is decided or asked back.",
     needs=("read", "ask"),
@@ -287,7 +289,7 @@ def _is_among(known: str, tags: Sequence[ETag] | None) -> bool:
     return any(tag.value in (ANY, known) for tag in tags or ())
 
 
-@post(
+@routes.post(
     "/requests/{id}/decision",
     "Decide a request. Only the first decision is recorded; repeating it is not an error.",
     needs=("decide",),
@@ -317,7 +319,7 @@ async def _decide(call: Call[None, DecisionInput]) -> DecisionResultDocument:
     return decision_result_document(await call.inbox(decide))
 
 
-@post(
+@routes.post(
     "/requests/{id}/answer-url",
     "Create a URL to which a program can post your answer, without a token.",
     needs=("decide",),
@@ -344,14 +346,14 @@ def _make_answer_url(call: Call[None, AnswerUrlBody], inbox: Inbox) -> LinkDocum
     return link_document(link, url)
 
 
-@post("/requests/{id}/use", "Use up an approval that may be used once.", needs=("ask",))
+@routes.post("/requests/{id}/use", "Use up an approval that may be used once.", needs=("ask",))
 def _use(call: Call[None, UseBody], inbox: Inbox) -> RequestDetailsDocument:
     """Use up an approval that may be used once. Responds 409 if it was used before."""
     inbox.consume(call.id, call.body.key or fresh_id())
     return _document(call, inbox)
 
 
-@post(
+@routes.post(
     "/requests/{id}/ask-back",
     "Ask the asker of a request something before you decide it. To repeat it changes nothing.",
     needs=("decide",),
@@ -362,7 +364,7 @@ def _ask_back(call: Call[None, ThreadBody], inbox: Inbox) -> ThreadEntryDocument
     return thread_entry_document(inbox.ask_back(call.id, call.body.text, whole=True))
 
 
-@post(
+@routes.post(
     "/requests/{id}/answer-back",
     "Answer what was asked back about a request of yours. To repeat it changes nothing.",
     needs=("decide", "ask"),
@@ -373,7 +375,7 @@ def _answer_back(call: Call[None, ThreadBody], inbox: Inbox) -> ThreadEntryDocum
     return thread_entry_document(inbox.answer_back(call.id, call.body.text, whole=True))
 
 
-@post(
+@routes.post(
     "/requests/{id}/comments",
     "Comment on a request, open or decided.",
     needs=("decide",),
@@ -387,7 +389,7 @@ def _say(call: Call[None, CommentBody], inbox: Inbox) -> KeptCommentDocument:
     return KeptCommentDocument(id=request.id, state=request.state, by=call.visitor.person, comment=text)
 
 
-@post("/requests/{id}/assign", "Assign an open request to others.", needs=("decide", "ask"))
+@routes.post("/requests/{id}/assign", "Assign an open request to others.", needs=("decide", "ask"))
 def _assign(call: Call[None, AssignBody], inbox: Inbox) -> AmendedDocument:
     """Assign a request to others, if its `reassign` lets you. They are notified."""
     body, options = call.body, call.gateway.options
@@ -404,19 +406,19 @@ def _assign(call: Call[None, AssignBody], inbox: Inbox) -> AmendedDocument:
     )
 
 
-@post("/requests/{id}/claim", "Tell the others that you work on a request.", needs=("decide",))
+@routes.post("/requests/{id}/claim", "Tell the others that you work on a request.", needs=("decide",))
 def _claim(call: Call[None, ClaimBody], inbox: Inbox) -> AmendedDocument:
     """Tell the others that you work on a request. They can still decide it, without `unless_claimed`."""
     return amended_document(inbox.claim(call.id, parse_duration(call.body.for_), whole=True))
 
 
-@post("/requests/{id}/release", "End the claim on a request.", needs=("decide", "ask"))
+@routes.post("/requests/{id}/release", "End the claim on a request.", needs=("decide", "ask"))
 def _release(call: Call[None, ReleaseBody], inbox: Inbox) -> AmendedDocument:
     """End your claim on a request, or with `anyway` another's, if you may answer or assign it."""
     return amended_document(inbox.release(call.id, anyway=call.body.anyway, whole=True))
 
 
-@post("/requests/{id}/extend", "Move the deadline of an open request.", needs=("decide", "ask"))
+@routes.post("/requests/{id}/extend", "Move the deadline of an open request.", needs=("decide", "ask"))
 def _extend(call: Call[None, ExtendBody], inbox: Inbox) -> AmendedDocument:
     """Move the deadline of a request, as far as its author allows."""
     by, until = call.body.by, call.body.until

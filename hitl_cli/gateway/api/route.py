@@ -112,50 +112,61 @@ class Route(Struct, frozen=True, kw_only=True):
     """The conditional header that it supports."""
 
 
-ROUTES: list[Route] = []
-"""The routes of all modules that are imported."""
+class Routes(list[Route]):
+    """The routes of a module. Its methods decorate their handlers, as those of aiohttp's RouteTableDef do."""
 
+    def get[Handler: Callable[..., Any]](
+        self, path: str, summary: str, **more: Any
+    ) -> Callable[[Handler], Handler]:
+        """Add a route to read something (see `_add`)."""
+        return self._add("GET", path, summary, **more)
 
-def _route(
-    method: Literal["GET", "POST", "DELETE"],
-    path: str,
-    summary: str,
-    *,
-    needs: tuple[Permission, ...],
-    status: int = 200,
-    answers: Mapping[int, Any] | None = None,
-    **more: Any,
-) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Add a route, whose types are the annotations of the decorated handler.
+    def post[Handler: Callable[..., Any]](
+        self, path: str, summary: str, **more: Any
+    ) -> Callable[[Handler], Handler]:
+        """Add a route to change something (see `_add`)."""
+        return self._add("POST", path, summary, **more)
 
-    `answers` are the types of a handler that returns a response; `more` are other fields of Route.
-    """
+    def delete[Handler: Callable[..., Any]](
+        self, path: str, summary: str, **more: Any
+    ) -> Callable[[Handler], Handler]:
+        """Add a route to end something (see `_add`)."""
+        return self._add("DELETE", path, summary, **more)
 
-    def add(handle: Callable[..., Any]) -> Callable[..., Any]:
-        types = get_type_hints(handle)
-        query, body = (None if kind is type(None) else kind for kind in get_args(types["call"]))
-        ROUTES.append(
-            Route(
-                method=method,
-                path=f"/api/v1{path}",
-                handle=handle,
-                needs=needs,
-                summary=summary,
-                query=query,
-                body=body,
-                status=status,
-                answers=answers or {status: types["return"]},
-                **more,
+    def _add[Handler: Callable[..., Any]](
+        self,
+        method: Literal["GET", "POST", "DELETE"],
+        path: str,
+        summary: str,
+        *,
+        status: int = 200,
+        answers: Mapping[int, Any] | None = None,
+        **more: Any,
+    ) -> Callable[[Handler], Handler]:
+        """Add a route, whose types are the annotations of the decorated handler.
+
+        `answers` are the types of a handler that returns a response; `more` are other fields of Route.
+        """
+
+        def add(handle: Handler) -> Handler:
+            types = get_type_hints(handle)
+            query, body = (None if kind is type(None) else kind for kind in get_args(types["call"]))
+            self.append(
+                Route(
+                    method=method,
+                    path=f"/api/v1{path}",
+                    handle=handle,
+                    summary=summary,
+                    query=query,
+                    body=body,
+                    status=status,
+                    answers=answers or {status: types["return"]},
+                    **more,
+                )
             )
-        )
-        return handle
+            return handle
 
-    return add
-
-
-get = partial(_route, "GET")
-post = partial(_route, "POST")
-delete = partial(_route, "DELETE")
+        return add
 
 
 @runtime_checkable

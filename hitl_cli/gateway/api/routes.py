@@ -10,16 +10,22 @@ from aiohttp import web
 
 from hitl_cli.gateway.api import agents, away, events, history, me, requests, rules, runs
 from hitl_cli.gateway.api.openapi import document
-from hitl_cli.gateway.api.route import ROUTES as DECLARED
 from hitl_cli.gateway.api.route import served
 from hitl_cli.gateway.context import gateway_of
 
 if TYPE_CHECKING:
     from aiohttp.web import Request
 
-_ORDER = [module.__name__ for module in (runs, requests, rules, away, agents, history, events, me)]
-
-TABLE = tuple(sorted(DECLARED, key=lambda route: _ORDER.index(route.handle.__module__)))
+TABLE = [
+    *runs.routes,
+    *requests.routes,
+    *rules.routes,
+    *away.routes,
+    *agents.routes,
+    *history.routes,
+    *events.routes,
+    *me.routes,
+]
 
 
 @cache

@@ -6,11 +6,13 @@ from msgspec import Struct
 
 from hitl_cli.client.wire import Json
 from hitl_cli.format.durations import parse_duration
-from hitl_cli.gateway.api.route import Call, delete, get, post
+from hitl_cli.gateway.api.route import Call, Routes
 from hitl_cli.inbox import Inbox
 from hitl_cli.rules.rule import NewRule
 from hitl_cli.rules.rules import Rules, where_of
 from hitl_cli.views.rules import RuleDocument, RulesDocument, rule_document
+
+routes = Routes()
 
 
 class RulesQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -35,14 +37,14 @@ class RuleBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, re
     workflow: str | None = None
 
 
-@get("/rules", "List standing rules.", needs=("read",))
+@routes.get("/rules", "List standing rules.", needs=("read",))
 def _list_rules(call: Call[RulesQuery, None], inbox: Inbox) -> RulesDocument:
     """Return rules of everyone."""
     found = Rules(inbox.client, inbox.actor).list(every=call.query.all)
     return RulesDocument([rule_document(rule) for rule in found])
 
 
-@post("/rules", "Add a standing rule, which answers requests for you.", needs=("decide",), status=201)
+@routes.post("/rules", "Add a standing rule, which answers requests for you.", needs=("decide",), status=201)
 def _add(call: Call[None, RuleBody], inbox: Inbox) -> RuleDocument:
     """Add a rule of the token's person."""
     body = call.body
@@ -57,7 +59,7 @@ def _add(call: Call[None, RuleBody], inbox: Inbox) -> RuleDocument:
     return rule_document(Rules(inbox.client, inbox.actor).add(rule, life_ms=life_ms))
 
 
-@delete(
+@routes.delete(
     "/rules/{id}", "Remove a standing rule of yours. What it has decided stays decided.", needs=("decide",)
 )
 def _remove(call: Call[None, None], inbox: Inbox) -> RuleDocument:

@@ -12,7 +12,7 @@ from hitl_cli.client.wire import Json
 from hitl_cli.errors import NotFound
 from hitl_cli.format.durations import parse_duration
 from hitl_cli.gateway.api.requests import Cursor, Duration, Limit, Name
-from hitl_cli.gateway.api.route import Call, get, post
+from hitl_cli.gateway.api.route import Call, Routes
 from hitl_cli.gateway.error_responses import json_answer
 from hitl_cli.inbox import Inbox
 from hitl_cli.runs import Runs
@@ -26,6 +26,8 @@ from hitl_cli.views.runs import (
     run_with_steps,
     workflow_document,
 )
+
+routes = Routes()
 
 
 class RunsQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -56,7 +58,7 @@ class CancelBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     reason: Annotated[str, Meta(max_length=10_000)] | None = None
 
 
-@get("/runs", "List runs, newest first.", needs=("read",))
+@routes.get("/runs", "List runs, newest first.", needs=("read",))
 def _list_runs(call: Call[RunsQuery, None], inbox: Inbox) -> RunsPage:
     """Return runs."""
     query = call.query
@@ -64,7 +66,7 @@ def _list_runs(call: Call[RunsQuery, None], inbox: Inbox) -> RunsPage:
     return RunsPage([run_document(run, inbox.client.now()) for run in found], following)
 
 
-@post(
+@routes.post(
     "/runs",
     "Start a run. Repeating the same id and call returns the existing run.",
     needs=("start",),
@@ -89,26 +91,28 @@ def _start(call: Call[None, StartBody], inbox: Inbox) -> web.Response:
     return json_answer(document, 201 if started.created else 200, headers)
 
 
-@get("/runs/{id}", "Get a run: its state, what it is waiting for, its result.", needs=("read", "start"))
+@routes.get(
+    "/runs/{id}", "Get a run: its state, what it is waiting for, its result.", needs=("read", "start")
+)
 def _show(call: Call[None, None], inbox: Inbox) -> RunDocument:
     """Return a run and what it is waiting for."""
     return run_document(_checked(_runs(call, inbox).show(call.id), call.id), inbox.client.now())
 
 
-@get("/workflows", "List known workflows.", needs=("read",))
+@routes.get("/workflows", "List known workflows.", needs=("read",))
 def _workflows(call: Call[None, None], inbox: Inbox) -> WorkflowList:
     """Return the workflows that workers serve, and those of the newest runs."""
     return WorkflowList([workflow_document(one) for one in _runs(call, inbox).workflows()])
 
 
-@get("/runs/{id}/steps", "Get a run with all its steps.", needs=("read", "start"))
+@routes.get("/runs/{id}/steps", "Get a run with all its steps.", needs=("read", "start"))
 def _steps(call: Call[None, None], inbox: Inbox) -> RunWithSteps:
     """Return a run and all its steps."""
     tree = _runs(call, inbox).steps(call.id)
     return run_with_steps(_checked(tree.run, call.id), tree.root.children, inbox.client.now())
 
 
-@post("/runs/{id}/cancel", "Cancel a run and its open requests.", needs=("start",))
+@routes.post("/runs/{id}/cancel", "Cancel a run and its open requests.", needs=("start",))
 def _cancel(call: Call[None, CancelBody], inbox: Inbox) -> RunDocument:
     """Cancel a run and its open requests."""
     runs = _runs(call, inbox)
