@@ -356,6 +356,12 @@ def hitl(tmp_path: Path) -> Iterator[Hitl]:
     command.end_server()
 
 
+def pytest_configure() -> None:
+    """Have the commands of tests end by Ctrl-C, also where a shell has started pytest in the background."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def pytest_sessionfinish() -> None:
     """Leave no process behind."""
     forked.SERVER.end()
