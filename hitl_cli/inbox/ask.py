@@ -51,6 +51,7 @@ from hitl_cli.requests.decision import Decision, decision_on
 from hitl_cli.requests.demand import Demand, as_allowed, at_least, names_of, raised, strengthened
 from hitl_cli.requests.differences import differences
 from hitl_cli.requests.notification import Notification, callback_ends_at, callback_of
+from hitl_cli.requests.private import CALLBACK
 from hitl_cli.requests.question import (
     GROUP,
     OWN_PREFIX,
@@ -177,7 +178,8 @@ def ask(
         raise Conflict(f"the id {id} is taken. Nothing was changed: use another.", code="already-exists")
     asked = _asked_by(promise)
     known = sight.asked(promise, None)
-    if known is not None and known.private and sight.shown(client, [promise])[0] is not promise:
+    private = known is not None and {*known.private} - {CALLBACK}
+    if private and sight.shown(client, [promise])[0] is not promise:
         raise Conflict(f"request {id} already exists, of another.", code="question-differs")
     if not same_question(asked, own, actor.groups):
         raise _otherwise(promise.id, asked, own, actor.groups)

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from hitl_cli.errors import BadSetting
 from hitl_cli.format.toml import toml_name
 from hitl_cli.requests.demand import names_known_by
+from hitl_cli.requests.private import CALLBACK
 from hitl_cli.requests.question import is_private_path
 
 if TYPE_CHECKING:
@@ -63,17 +64,15 @@ class Visibility(Struct, frozen=True, kw_only=True):
         return "assigned" not in (fitting or {self.settings.default})
 
     def asked(self, question: Question, promise: Promise, run: Promise | None) -> Question:
-        """Return what a request asks, with the private parts of the settings beside its author's."""
+        """Return what a request asks, with all private parts: its author's, the settings', its callback."""
         known = self.settings.private
-        if not known:
+        own = (CALLBACK,) if question.callback is not None else ()
+        if not known and not own:
             return question
-        names = names_known_by(promise, run)
-        more = [
-            path for glob in known if any(fnmatchcase(name, glob) for name in names) for path in known[glob]
-        ]
-        return (
-            replace(question, private=tuple(dict.fromkeys((*question.private, *more)))) if more else question
-        )
+        names = names_known_by(promise, run) if known else ()
+        fitting = (glob for glob in known if any(fnmatchcase(name, glob) for name in names))
+        every = dict.fromkeys((*question.private, *(path for glob in fitting for path in known[glob]), *own))
+        return replace(question, private=tuple(every)) if len(every) > len(question.private) else question
 
 
 def check_visibility(settings: VisibilitySettings) -> None:

@@ -12,6 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from hitl_cli.client.wire import audit_of, decode, encode, headers_of
+from hitl_cli.format.urls import host_of
 from hitl_cli.requests.question import Instead
 
 if TYPE_CHECKING:
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
     from hitl_cli.client.wire import Json, Promise, Vote
     from hitl_cli.requests.question import Question
+
+CALLBACK = "callback"
+"""The URL of a callback is a private part of each request that has one: it may have a secret in it."""
 
 HINTS = ("default", "const", "enum", "examples")
 """What in a form tells values."""
@@ -68,6 +72,7 @@ def question_without_private(question: Question) -> Question:
         offer=None if cut else question.offer,
         refused=refused,
         on_deadline=instead,
+        callback=host_of(question.callback) if question.callback and CALLBACK in paths else question.callback,
     )
 
 

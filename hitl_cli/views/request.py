@@ -14,6 +14,7 @@ from hitl_cli.people.contacts import Directory, without_contact
 from hitl_cli.proof.checking import ProofState
 from hitl_cli.requests.amendments import AmendmentKind
 from hitl_cli.requests.editable import Change
+from hitl_cli.requests.private import CALLBACK
 from hitl_cli.requests.question import Outcome, ProofKind, Question, Reassign, fields_of
 from hitl_cli.views.details import notified
 from hitl_cli.views.document import document_of
@@ -225,6 +226,7 @@ def request_details_document(
                 document_of(AmendmentDocument, one) for one in item.amendments if one.kind != "expire"
             ),
             "hidden": item.hidden,
+            "private": tuple(path for path in item.asked.private if path != CALLBACK),
             "offer": _offer_document(item.asked),
             "fields": [_field_document(field) for field in fields_of(item.asked)],
             "on_deadline": known.get("onDeadline", "expire"),

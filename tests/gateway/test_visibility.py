@@ -24,6 +24,7 @@ from hitl_cli.gateway.example_routes import ROUTES as EXAMPLES
 from hitl_cli.inbox import Inbox
 from hitl_cli.mcp.tools import TOOLS
 from hitl_cli.people.actor import PERMISSIONS, Actor
+from hitl_cli.people.callbacks import CallbackSettings
 from hitl_cli.people.contacts import Contact, Directory, GroupContact
 from hitl_cli.people.visibility import RoleSettings, Visibility, VisibilitySettings
 from hitl_cli.remote.calls import CALLS
@@ -166,9 +167,11 @@ def put_lunch(client: Client, id: str, *voters: str) -> None:
         approvals=2,
         reassign="anyone",
         extend=DAY_MS,
+        callback=f"https://ci.example.org/{INNER}",
         private=() if id == "lunch-1" else PRIVATE,
     )
-    inbox_of(client, "asker").ask(lunch, id=id, deadline_ms=DAY_MS)
+    allowed = CallbackSettings(hosts=("ci.example.org",))
+    inbox_of(client, "asker").ask(lunch, id=id, deadline_ms=DAY_MS, callbacks=allowed)
     for voter in voters:
         inbox_of(client, voter).decide(id, DecisionInput(verdict="approve", data={"size": INNER}))
 

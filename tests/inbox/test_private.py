@@ -21,6 +21,7 @@ from hitl_cli.inbox.proof import verified
 from hitl_cli.ledger import Ledger
 from hitl_cli.ledger.files import ExportCheck
 from hitl_cli.people.actor import Actor
+from hitl_cli.people.callbacks import CallbackSettings
 from hitl_cli.people.contacts import Directory
 from hitl_cli.people.groups import groups_of
 from hitl_cli.people.visibility import RoleSettings, Visibility, VisibilitySettings
@@ -288,3 +289,13 @@ def test_nothing_lets_a_guess_be_checked(client: Client) -> None:
             if VOTE_TAG in promise.tags or promise.is_blocking:
                 assert id in texts(client, "auditor")
                 assert id not in texts(client, "other")  # it salts the hash in an export
+
+
+def test_the_url_of_a_callback_is_for_assignees_and_who_asked(client: Client) -> None:
+    question = Question(prompt="Deploy?", to=("lead",), callback="https://ci.example.org/7001")
+    allowed = CallbackSettings(hosts=("ci.example.org",))
+    inbox(client, "asker").ask(question, id="raise", deadline_ms=DAY_MS, callbacks=allowed)
+    for person, sees in (("lead", True), ("asker", True), ("auditor", True), ("other", False)):
+        shown = texts(client, person)
+        assert ("7001" in shown, "ci.example.org" in shown) == (sees, True), person
+    assert not inbox(client, "other").ask(question, id="raise", deadline_ms=DAY_MS, callbacks=allowed).fresh
