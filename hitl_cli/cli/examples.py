@@ -40,7 +40,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "reject": ('hitl reject hitl-001 --reason "over budget"',),
     "answer": ("hitl answer region-1 eu",),
-    "away": ("hitl away --until 2026-12-24 --to lead", "hitl away --end"),
+    "away": ("hitl away --until 14d --to lead", "hitl away --end"),
     "ask-back": ('hitl ask-back hitl-001 "Which account?"',),
     "answer-back": ('hitl answer-back hitl-001 "The second"',),
     "comment": ('hitl comment hitl-001 "looks good"', 'hitl comment hitl-001 -- "- fixed"'),
