@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.request import urlopen
 
@@ -20,7 +21,6 @@ from tests.terminal import Terminal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 URL = "https://tools.example.org/hitl"
 LOCAL = "http://127.0.0.1:5001"
@@ -132,7 +132,9 @@ def test_who_asks_lists_and_shows_prints_the_address_until_the_gateway_is_gone(
     assert hitl.ok("link", "run-1:1", "--for", "ada").startswith(f"{gateway.url}/l/")
 
     gateway.kill()
-    assert Settings(hitl.env, hitl.folder).gateway_file(hitl.url).exists()
+    left = Settings(hitl.env, hitl.folder).gateway_file(hitl.url)
+    place = Path(hitl.env["XDG_DATA_HOME"]) / "hitl" if "XDG_DATA_HOME" in hitl.env else left.parent
+    assert (place / left.name).exists()
     for command in (("pending",), ("show", "run-1:1"), ("ask", "--id", "q-1", "--timeout", "1ms")):
         done = hitl.run(*command)
         assert "http" not in done.stdout + done.stderr
