@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from hitl_cli.client.protocol import ProtocolRequest, get_and_search, send
+from hitl_cli.client.protocol import ProtocolRequest, get_and_search, send, send_all
 from hitl_cli.client.tags import SAID_TAG, lineage
 from hitl_cli.client.wire import Audit, audit_of, encode, error_value, fresh_id
 
@@ -48,7 +48,8 @@ def alone(
 
 def store(client: Client, create: ProtocolRequest) -> Promise:
     """Store a record that is not pending, and return it: the one that was stored first under its id."""
-    return send(client, create, closing(create))
+    kept, _ = send_all(client, [create, closing(create)])
+    return kept
 
 
 def settle(client: Client, id: str, state: PromiseState, value: Value) -> Promise:

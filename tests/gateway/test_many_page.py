@@ -19,7 +19,7 @@ from tests.acting import decide, rejection
 from tests.cli.requests import put
 from tests.conftest import Hitl, wait_until
 from tests.gateway.browser import IN_A_BROWSER, PHONE, Screen, check_accessible, check_narrow
-from tests.gateway.visiting import Browser, Visited
+from tests.gateway.visiting import Browser, Visited, packed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -55,10 +55,6 @@ def chosen_in(page: Page) -> dict[str, Any]:
     text = page.main.partition('name="chosen" value="')[2].partition('"')[0]
     found: dict[str, Any] = json.loads(zlib.decompress(base64.urlsafe_b64decode(text)))
     return found
-
-
-def packed(chosen: dict[str, Any]) -> str:
-    return base64.urlsafe_b64encode(zlib.compress(json.dumps(chosen).encode())).decode()
 
 
 def settled(visited: Visited, id: str) -> Promise:

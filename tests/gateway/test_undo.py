@@ -15,7 +15,7 @@ from tests.cli.requests import promise_now, put
 from tests.conftest import Hitl, wait_until
 from tests.gateway.browser import IN_A_BROWSER, PHONE, Screen, check_accessible, check_narrow
 from tests.gateway.conftest import begin_gateway
-from tests.gateway.visiting import Browser, Visited
+from tests.gateway.visiting import Browser, Visited, packed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -143,6 +143,21 @@ def test_many_are_held_and_undone_together_and_one_that_has_changed_is_told(visi
     assert undone.headers["Location"] == "/"
     assert "Nothing was decided" in browser.get("/?q=m-").main
     assert is_open(visited, "m-1")
+
+
+def test_many_are_not_held_over_a_deadline_that_has_come_near_since_the_table(visited: Visited) -> None:
+    ask(visited.hitl, "n-1")
+    put(visited.hitl, "n-2", Question(prompt="May n-2?"), deadline_ms=5_000)
+    browser = looking(visited, "n")
+    form = [("csrf", browser.get("/?q=n-").csrf), ("verdict", "approve"), ("confirm", "1")]
+    assert browser.post("/many", [*form, ("chosen", packed({"asked": {"n-2": ""}}))]).status == 200
+    chosen = packed({"asked": {"n-1": "", "n-2": ""}})
+    assert browser.post("/many", [*form, ("chosen", chosen)]).headers["Location"] == "/"
+    page = browser.get("/?q=n-")
+    assert 'data-code="held-failed"' in page.main
+    assert "deadline is within seconds" in page.main
+    browser.post("/r/n-1", [*form[:1], ("verdict", "undo"), ("held", held_in(page.text))])
+    assert is_open(visited, "n-2")
 
 
 def test_a_gateway_without_undo_records_at_once(hitl: Hitl) -> None:

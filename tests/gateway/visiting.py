@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import http.client
+import json
 import re
 import threading
+import zlib
 from collections.abc import Mapping, Sequence
 from http.cookies import SimpleCookie
 from typing import TYPE_CHECKING, Any
@@ -24,6 +27,11 @@ from tests.conftest import PATIENCE_S, Hitl, wait_until
 
 if TYPE_CHECKING:
     from hitl_cli.auth.signing_keys import Keys
+
+
+def packed(chosen: dict[str, Any]) -> str:
+    """Return the requests that the form of a table of many is about, as it carries them."""
+    return base64.urlsafe_b64encode(zlib.compress(json.dumps(chosen).encode())).decode()
 
 
 class Page(Struct, frozen=True):

@@ -119,7 +119,7 @@ async def _make(gateway: Gateway, visitor: Visitor, held: Held) -> None:
         await gateway.inbox(visitor.actor, lambda inbox: inbox.make_held(held, why_ended), pool=pool)
     finally:
         if pool is not None:
-            pool.close()
+            await asyncio.to_thread(pool.close)
 
 
 def _ids_in(request: Request) -> Sequence[str]:

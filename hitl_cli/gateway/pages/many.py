@@ -111,8 +111,10 @@ async def _decide(request: Request) -> web.StreamResponse:
     if not confirmed:
         return _table(request, form, verdict, chosen, planned)
     planned = [one for one in planned if one.name in chosen.asked]
-    if gateway.options.undo and any(one.problem is None for one in planned):
-        return await _hold(request, visitor, planned, said)
+    if gateway.options.undo:
+        planned = list(map(_unless_near, planned))  # time has passed since the table was made
+        if any(one.problem is None for one in planned):
+            return await _hold(request, visitor, planned, said)
     return await _result(request, visitor, verdict, planned, said)
 
 
