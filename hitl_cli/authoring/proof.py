@@ -67,7 +67,8 @@ async def why_not_proven(
     promise = _promise_of(request)
     pool = ctx.get_dependency(ClientPool)
     run = await pool.run(get_promise, promise.origin)
-    known = (await pool.run(amendments_of_many, [promise.id])) if put.question.can_be_amended else {}
+    amendable = put.question.can_be_amended or question.can_be_amended
+    known = (await pool.run(amendments_of_many, [promise.id])) if amendable else {}
     return _why_unproven(put, promise, run, groups, known.get(promise.id, ()))
 
 
@@ -96,6 +97,8 @@ def _why_unproven(
     """Return why an approval has less proof than was asked for, or than a policy demands."""
     stored = question_of(promise) or put.question
     question = raised(strengthened(stored, put.question), groups.policy, _names_in(put, run))
+    if question.proof is not None:  # who may assign it is what the author says, not what is stored
+        question = msgspec.structs.replace(question, reassign=put.question.reassign)
     item = RequestSummary(
         promise=promise, question=question, run=run, now=promise.created_at, amendments=amendments
     )

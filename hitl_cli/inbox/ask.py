@@ -461,12 +461,11 @@ def decision_of(
         amendments=amendments or (),
     )
     check_proven(item, groups)
-    if isinstance(asked, Question) and needs_check(demanded(item, groups)):
-        asked = sensible(asked)
-        if not same_question(stored, asked, groups, allowed=False):
-            changes = (
-                "; ".join(_differences(stored, asked, groups, allowed=False)) or "it is about another file"
-            )
+    if isinstance(asked, Question) and needs_check(needed := demanded(item, groups)):
+        asked, allowed = sensible(asked), needed.asked.proof is None
+        if not same_question(stored, asked, groups, allowed=allowed):
+            changes = "; ".join(_differences(stored, asked, groups, allowed=allowed))
+            changes = changes or "it is about another file"
             raise unproven(promise.id, f"it was changed after it was asked: {changes}")
     try:
         decision = decision_on(promise, question, decode(promise.value), headers_of(promise.value))

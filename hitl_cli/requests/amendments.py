@@ -61,9 +61,11 @@ def assignees_of(
 ) -> tuple[str, ...]:
     """Return who is asked at an instant; empty means anyone. All that depends on who is asked uses this.
 
-    Those of the last `assign`, and of the escalations that were due since; without one, as it was asked.
+    Those of the last `assign`, and of the escalations that were due since; without one, as it was asked. A
+    record of an assignment that the question does not allow is none.
     """
-    last = next((one for one in reversed(amendments) if one.kind == "assign" and one.at <= at), None)
+    assigned = reversed(amendments) if question.can_be_assigned else ()
+    last = next((one for one in assigned if one.kind == "assign" and one.at <= at), None)
     if last is None:
         return question.asked_at(at - created_at)
     late = (name for step in question.escalate if last.at < created_at + step.after <= at for name in step.to)
@@ -73,7 +75,7 @@ def assignees_of(
 def counted_by(question: Question, amendments: Sequence[Amendment]) -> Question:
     """Return a question with those who were assigned as assignees, whose approvals its quorum counts."""
     assigned = [name for one in amendments for name in one.to]
-    if not (question.approvals_by and assigned):
+    if not (question.approvals_by and assigned and question.can_be_assigned):
         return question
     return replace(question, to=tuple(dict.fromkeys([*question.to, *assigned])))
 

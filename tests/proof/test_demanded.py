@@ -6,6 +6,7 @@ Nothing else is believed: not what is stored, and not what a gateway says.
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
@@ -35,7 +36,7 @@ from hitl_cli.python_api.gateway_backend import GatewayBackend
 from hitl_cli.python_api.server_backend import ServerBackend
 from hitl_cli.requests.decision import KeptDecision
 from hitl_cli.requests.decision_input import DecisionInput
-from hitl_cli.requests.demand import Demand, raised
+from hitl_cli.requests.demand import Allowance, Demand, raised
 from hitl_cli.requests.notification import Notification
 from hitl_cli.requests.question import Instead, Question
 from hitl_cli.requests.question_input import QuestionInput
@@ -64,6 +65,9 @@ PLAIN = directory().members
 SIGNED = directory(policy={"pay-*": Demand(proof="signed")}).members
 BOTH = directory(policy={"pay-*": Demand(proof="signed", approvals=2)}).members
 TWO = directory(policy={"pay-*": Demand(approvals=2)}).members
+ASSIGNABLE = directory(
+    policy={"pay-*": Demand(approvals=2)}, allowances={"pay-*": Allowance(reassign="assignees", extend="2d")}
+)
 
 
 @pytest.fixture
@@ -162,6 +166,18 @@ def test_a_policy_of_several_people_counts_them_although_nobody_signs(client: Cl
     settle(client, "pay-8")
     with pytest.raises(Unproven):
         used(client, TWO, "pay-8")
+
+
+def test_settings_may_demand_several_people_and_allow_to_assign(client: Client) -> None:
+    put(client, ASSIGNABLE.members, to=("lead", "ops"))
+    for person in ("lead", "ops"):
+        approve(client, ASSIGNABLE.members, "pay-7", person)
+    asked = Question(prompt="Pay?", to=("lead", "ops"))
+    assert used(client, ASSIGNABLE.members, asked=asked)
+    put(client, PLAIN, "pay-8", to=("lead",), reassign="anyone")
+    approve(client, PLAIN, "pay-8", "lead", "lead")
+    with pytest.raises(Unproven, match="changed"):  # where a signature is needed, its author says it
+        used(client, SIGNED, "pay-8", Question(prompt="Pay?", to=("lead",)))
 
 
 def test_no_rule_and_no_deadline_does_what_a_policy_demands_of_people(client: Client) -> None:
@@ -368,12 +384,17 @@ async def pay_plain(ctx: Context) -> str:
     return f"paid by {(await ask(ctx, 'Pay?')).by}"
 
 
+@workflow(name="pay-lead")
+async def pay_lead(ctx: Context) -> str:
+    return f"paid by {(await ask(ctx, 'Pay?', to=['lead', 'boss'])).by}"
+
+
 @contextmanager
 def worker(folder: Path, groups_of: Any) -> Iterator[HitlTest]:
     """A worker in this process, with the settings of the people."""
     from hitl_cli.client.connect import file_url
 
-    test = HitlTest(file_url(folder / "test.db"), [pay, pay_plain], groups_of)
+    test = HitlTest(file_url(folder / "test.db"), [pay, pay_plain, pay_lead], groups_of)
     try:
         yield test
     finally:
@@ -447,6 +468,36 @@ def test_the_result_of_a_step_that_was_written_by_hand_is_no_yes(work: HitlTest)
         assert call(client, "promise.settle", id=step, state="resolved", value=value).status == 200
         call(client, "promise.settle", id=id, state="rejected", value=encode({"message": "no"}))
         with pytest.raises((RunFailed, StillWaiting), match=r"without good proof|not finished"):
+            run.result()
+
+
+def test_a_run_takes_the_approvals_of_those_to_whom_the_settings_let_it_be_assigned(tmp_path: Path) -> None:
+    with worker(tmp_path, ASSIGNABLE) as test:
+        run = test.start(pay_lead)
+        client, id = asked_by(test)
+        inbox(client, test._groups, "lead").assign(id, ["lead", "ops"], ASSIGNABLE, "default")
+        for person in ("lead", "ops"):
+            approve(client, test._groups, id, person)
+        assert run.result() == "paid by ops"
+
+
+def test_who_writes_the_database_lets_nobody_sign_whom_the_author_has_not_asked(tmp_path: Path) -> None:
+    with worker(tmp_path, directory(policy={"pay-*": Demand(proof="signed")})) as test:
+        run = test.start(pay_lead)
+        client, id = asked_by(test)
+        asked = msgspec.structs.replace(summaries(client, [id])[id].asked, reassign="anyone")
+        with sqlite3.connect(tmp_path / "test.db") as db:
+            param = msgspec.json.encode(encode(msgspec.to_builtins(asked))).decode()
+            db.execute("UPDATE promises SET param = ? WHERE id = ?", (param, id))
+        db.close()
+        inbox(client, test._groups, "ops").assign(id, ["ops"], directory(), "default")
+        kept = encode(
+            msgspec.to_builtins(KeptDecision(id=id, approved=True, data=True, at=instant(test.now)))
+        )
+        step = id.rpartition(".")[0]
+        assert call(client, "promise.settle", id=step, state="resolved", value=kept).status == 200
+        approve(client, test._groups, id, "ops", "ops")
+        with pytest.raises(RunFailed, match="without good proof"):
             run.result()
 
 
