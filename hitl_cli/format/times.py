@@ -23,6 +23,7 @@ def iso(ms: int) -> str:
 
 
 _DAY = len("2026-12-24")
+"""Most characters of a day; an instant has more."""
 
 
 def moment(text: str, now: int, *, code: str, end_of_day: bool = True, zone: tzinfo | None = None) -> int:
@@ -34,7 +35,7 @@ def moment(text: str, now: int, *, code: str, end_of_day: bool = True, zone: tzi
     text = text.strip()
     try:
         at = datetime.fromisoformat(text)
-        at += timedelta(days=1 if len(text) == _DAY and end_of_day else 0)
+        at += timedelta(days=1 if len(text) <= _DAY and end_of_day else 0)
         at = at if at.tzinfo is not None or zone is None else at.replace(tzinfo=zone)
         return round(at.astimezone().timestamp() * 1_000)
     except (ValueError, OverflowError):

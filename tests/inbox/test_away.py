@@ -314,6 +314,7 @@ def test_the_command_reads_days_instants_and_durations() -> None:
     day = 86_400_000
     read = partial(moment, now=5, code="bad-away")
     assert read("2026-12-24") - read("2026-12-24", end_of_day=False) == day
+    assert read("2026-12-24") == read("20261224") == read("2026-W52-4")
     assert read("2026-12-24T12:00:00Z") == read("2026-12-24T12:00", zone=UTC) == 1_798_113_600_000
     assert read("3d") == 3 * day + 5
     for text in ("soon", "9999-12-31", ""):
