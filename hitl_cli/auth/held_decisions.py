@@ -1,4 +1,4 @@
-"""Whether a held decision may still be made: what its person acted with must not be ended meanwhile."""
+"""Whether a held decision may still be made: its token, link or sign-in must not have been ended."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def why_ended(client: Client, held: Held, groups: Groups) -> str | None:
     """Return why a held decision must not be made any more; None if it may.
 
-    That somebody signs out of hitl does not count: they have decided before.
+    Signing out of hitl does not count: the person decided before.
     """
     credential = held.credential or Credential(made_at=held.since)
     known, person = ends(client), person_subject(held.by, groups)

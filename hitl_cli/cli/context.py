@@ -234,7 +234,7 @@ def given_stdin() -> BinaryIO:
 
 
 def read_json(raw: bytes, source: str, hint: str = "") -> Any:
-    """Return the JSON value that `source` gave; `hint` says what may help if it is none. Raises BadJson."""
+    """Return the JSON value that `source` gave. Raises BadJson, with a hint."""
     try:
         return msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

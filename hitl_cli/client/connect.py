@@ -99,7 +99,7 @@ def driver_of(url: str) -> Driver:
 
 
 def check_supported(url: str) -> None:
-    """Raise BadServer for a URL of which there is no driver."""
+    """Raise BadServer for a URL that no driver supports."""
     scheme = split_url(url).scheme
     if scheme not in _FORMS and plugins.find("hitl.servers", scheme) is None:
         raise BadServer(_unsupported(url, scheme))

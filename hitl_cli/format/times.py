@@ -29,8 +29,8 @@ _DAY = len("2026-12-24")
 def moment(text: str, now: int, *, code: str, end_of_day: bool = True, zone: tzinfo | None = None) -> int:
     """Return an instant that a person types, in ms since the epoch. Raises BadInput with a code.
 
-    It is a day, of which the end or the beginning is meant, an instant, or a duration from now on. Where none
-    is in the text, its time zone is `zone`, or that of this process.
+    The text is a day (its end, unless `end_of_day` is false), an instant, or a duration from now. Without a
+    time zone in it, `zone` is used, or that of this process.
     """
     text = text.strip()
     try:

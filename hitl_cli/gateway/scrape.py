@@ -23,7 +23,7 @@ ACTOR = Actor(person="metrics", via="metrics", may=frozenset({"read"}))
 """Without the settings, which could hide requests from it: all are counted, and none is shown."""
 
 PAUSES = 20
-"""What is open is read from the server again after so many times as long as it took, at the earliest."""
+"""The pause between two reads of what is open, in multiples of the time that the last read took."""
 
 
 class Scrape:

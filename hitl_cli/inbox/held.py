@@ -72,7 +72,7 @@ TOGETHER = 100
 """Decisions of many that are made at a time."""
 
 FAILURES = 50
-"""Decisions of many of which is kept why they could not be made."""
+"""Failures of a decision on many requests whose reasons are kept."""
 
 type Standing = Literal["held", "undone", "made", "failed"]
 
@@ -81,7 +81,7 @@ type Ended = Callable[[Client, Held, Groups], str | None]
 
 
 class Failed(Struct, frozen=True):
-    """One of many decisions that could not be made: its request, and why."""
+    """A request that a decision on many could not decide, and why."""
 
     request: str
     problem: str
@@ -96,10 +96,10 @@ class Held(Struct, frozen=True, kw_only=True):
     """A held decision. `since` is in ms since the epoch; `problem` is why it could not be made.
 
     `title` is that of the request, `answer` the choice, or the yes or no, that it approves with. `many` are
-    the ids if it is on many requests at once, `failed` those of which it could not be made, at most
-    FAILURES of `failures`; `skipped` of these are not among the ids. `groups` are those of the person by
-    their sign-in, which only the gateway knows that took the decision, and `credential` is what they acted
-    with.
+    the ids if it is on many requests at once. `failures` counts the requests that could not be decided,
+    `failed` has the first FAILURES of them, and `skipped` of them are not in `many`. `groups` are those of
+    the person by their sign-in, which only the gateway knows that took the decision, and `credential` is what
+    they acted with.
     """
 
     id: str
@@ -121,7 +121,7 @@ class Held(Struct, frozen=True, kw_only=True):
 
     @property
     def decided(self) -> int:
-        """On how many requests it is, without those on which it could not be made."""
+        """The number of requests that it decides, without those that failed."""
         return len(self.many) + self.skipped - self.failures
 
     @property

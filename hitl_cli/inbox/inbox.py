@@ -242,7 +242,7 @@ class Inbox:
     ) -> Held:
         """Hold one decision on many requests, which are planned (`bulk.plan_each`) and can be held.
 
-        Who looks at it is told of those that `failed` before as well. Raises BadInput, TooLarge.
+        `failed` are those that cannot be held: they are shown with it. Raises BadInput, TooLarge.
         """
         from hitl_cli.inbox.held import hold_many
 

@@ -86,7 +86,7 @@ DIGESTS = 5
 """After missing this many digests in a row, a notification is sent on its own."""
 
 DEPUTY_WINDOW = "1m"
-"""A deputy is told in one message what is open when somebody goes away; of later requests at once."""
+"""A deputy gets one message about what is open when somebody goes away; later requests are sent at once."""
 
 LIFE = timedelta(milliseconds=DEADLINE_MS)
 """Timeout of a step. The notification it belongs to ends earlier."""
