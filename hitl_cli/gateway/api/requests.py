@@ -134,14 +134,14 @@ class ClaimBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, r
 class ExtendBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """By how much a deadline is moved, a duration, or until when."""
 
-    by: str | None = None
+    by: Annotated[str | None, Meta(description="By how much, a duration. Or give `until`.")] = None
     until: Instant | None = None
 
 
 class ReleaseBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Whether the claim of somebody else is meant as well."""
+    """Whose claim to end."""
 
-    anyway: bool = False
+    anyway: Annotated[bool, Meta(description="Also if somebody else has claimed it.")] = False
 
 
 @routes.get("/requests", "List open requests.", needs=("read", "ask"))
