@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from hitl_cli.client.protocol import get_promise
 from hitl_cli.client.wire import audit_of
+from hitl_cli.gateway.pages import held as held_page
 from hitl_cli.inbox.held import LEFT_MS
+from hitl_cli.people.contacts import Contact, Directory, GroupContact
 from hitl_cli.requests.question import Question
 from tests.acting import decide, rejection
 from tests.cli.requests import promise_now, put
@@ -107,6 +109,31 @@ def test_a_link_holds_and_undoes_its_own_request_only(visited: Visited) -> None:
     assert browser.post(other, form).status == 403
     assert browser.answer(path, verdict="undo", held=held_in(page.text)).status == 303
     assert is_open(visited, "d-1")
+
+
+def test_who_is_taken_out_of_a_group_meanwhile_has_not_decided(
+    hitl: Hitl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    people = {"owner": Contact(), "lead": Contact()}
+    known = [Directory(people=people, groups={"ops": GroupContact(members=("owner", "lead"))})]
+    make = held_page._make
+
+    async def later(*args: Any) -> None:
+        known[0] = Directory(people=people, groups={"ops": GroupContact(members=("lead",))})
+        await make(*args)
+
+    monkeypatch.setattr(held_page, "DUE_MS", 0)
+    monkeypatch.setattr(held_page, "_make", later)
+    put(hitl, "g-1", Question(prompt="?", to=("group:ops",)))
+    visited = Visited(hitl, live=lambda: known[0])
+    try:
+        browser = Browser(visited.address)
+        assert browser.answer("/r/g-1", hold="1").status == 303
+        page = wait_until(lambda: "did not count" in (shown := browser.get("/?all=0").main) and shown)
+        assert "owner cannot" in page
+    finally:
+        visited.stop()
+    assert is_open(visited, "g-1")
 
 
 def test_any_gateway_shows_and_undoes_it(visited: Visited) -> None:

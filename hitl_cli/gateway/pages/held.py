@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from hitl_cli.auth.held_decisions import why_ended
 from hitl_cli.format.durations import UNITS_MS
@@ -115,8 +115,9 @@ async def _make(gateway: Gateway, visitor: Visitor, held: Held) -> None:
     """Make a decision when it is due. If the gateway ends before, housekeeping does."""
     await asyncio.sleep(DUE_MS / 1_000)
     pool = gateway.own_pool() if held.many else None  # others do not wait for it
+    actor = structs.replace(visitor.actor, groups=gateway.options.people.members)  # as they are by now
     try:
-        await gateway.inbox(visitor.actor, lambda inbox: inbox.make_held(held, why_ended), pool=pool)
+        await gateway.inbox(actor, lambda inbox: inbox.make_held(held, why_ended), pool=pool)
     finally:
         if pool is not None:
             await asyncio.to_thread(pool.close)
