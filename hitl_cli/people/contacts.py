@@ -318,8 +318,9 @@ def check_named(directory: Directory) -> None:
             said = unknown_people(unknown, directory.members)
             raise BadSetting(f"policy.{toml_name(pattern)}.approvals: {said}")
     for pattern, allowance in directory.allowances.items():
-        with naming(f"requests.{toml_name(pattern)}.extend"):
-            parse_duration(allowance.extend or "1d")
+        if allowance.extend is not None:
+            with naming(f"requests.{toml_name(pattern)}.extend"):
+                parse_duration(allowance.extend)
     for person, contact in directory.people.items():
         if unknown := directory.members.unknown(contact.deputies):
             raise BadSetting(

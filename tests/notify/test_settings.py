@@ -106,6 +106,7 @@ def test_a_person_is_reached_in_the_order_that_is_set(tmp_path: Path) -> None:
         ('[people.a]\n[roles]\nauditor = ["b"]', "roles.auditor: b is not in the settings"),
         ('[policy]\n"x-*" = { approvals = { "group:b" = 1 } }', 'policy."x-*".approvals: group:b is not in'),
         ('[visibility.private]\n"h*" = ["prompt"]', "visibility.private.\"h*\" has 'prompt'"),
+        ('[requests]\n"h*" = {extend = ""}', "requests.\"h*\".extend: '' is not a duration"),
         ('[checkpoints]\nkeys = ["nonsense"]', "checkpoints.keys: "),
         ('[checkpoints]\nevery = "often"', "checkpoints.every: 'often' is not a duration"),
         (OIDC + 'session = "often"', "oidc.session: 'often' is not a duration"),
