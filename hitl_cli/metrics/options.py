@@ -18,6 +18,9 @@ OTHER = "other"
 NONE = "(none)"
 """The value of a label for requests without a workflow, and the like."""
 
+LONGEST = 200
+"""Characters of a value: who starts runs chooses the names of their workflows, and each name is many lines."""
+
 
 class MetricsOptions(Struct, frozen=True, kw_only=True):
     """Where to serve metrics. A `token` is required of readers, if there is one."""
@@ -52,7 +55,8 @@ def metrics_options(address: str, settings: MetricsSettings) -> MetricsOptions:
 class Label:
     """The values of one label, so many at most: a client must not be able to make more.
 
-    A value has its own name if it matches one of the `globs` and is among the first `most`.
+    A value has its own name if it matches one of the `globs`, is among the first `most`, and is no text that
+    would make a scrape large or unreadable.
     """
 
     def __init__(self, globs: tuple[str, ...], most: int) -> None:
@@ -67,7 +71,8 @@ class Label:
             return NONE
         shown = self._known.get(value)
         if shown is None:
-            own = self._named < self._most and any(fnmatchcase(value, glob) for glob in self._globs)
+            plain = len(value) <= LONGEST and value.isprintable()
+            own = plain and self._named < self._most and any(fnmatchcase(value, glob) for glob in self._globs)
             if not own:
                 return OTHER
             self._named += 1

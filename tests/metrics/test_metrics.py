@@ -135,6 +135,15 @@ def test_open_runs_are_shown_by_state_with_few_workflows() -> None:
     assert shown(metrics, "hitl_runs_open_partial") == {(): 1}
 
 
+def test_a_name_that_would_make_a_scrape_large_or_unreadable_is_not_shown() -> None:
+    metrics = GatewayMetrics(MetricsSettings(), up=lambda: True, streams=lambda: 0, polls=lambda: 0)
+    names = ("x" * 201, "\0", "a\nb", "\u202e", "release", "é 1")
+    metrics.show_runs(OpenRuns(counts={(name, "waiting"): 1 for name in names}))
+    text = asyncio.run(metrics.text()).decode()
+    shown = dict(re.findall(r'hitl_runs_open\{state="waiting",workflow="(.*)"\} (.*)', text))
+    assert shown == {OTHER: "4.0", "release": "1.0", "é 1": "1.0"}
+
+
 def test_the_first_decision_of_a_kind_is_shown_as_an_increase() -> None:
     metrics = of_gateway()
     key = ("release", "approved", "hook")
