@@ -19,7 +19,7 @@ NONE = "(none)"
 """The value of a label for requests without a workflow, and the like."""
 
 LONGEST = 200
-"""Characters of a value: who starts runs chooses the names of their workflows, and each name is many lines."""
+"""Characters of a value: who starts runs names their workflows, and a name is in many lines."""
 
 
 class MetricsOptions(Struct, frozen=True, kw_only=True):
