@@ -15,7 +15,7 @@ from hitl_cli.notify.messages import AskedBack, Message, MessageItem
 from hitl_cli.notify.phrases import plain
 from hitl_cli.notify.status import heard_before
 from hitl_cli.people.actor import Actor
-from hitl_cli.people.away import with_deputies
+from hitl_cli.people.away import deputized, with_deputies
 from hitl_cli.people.contacts import assignees
 from hitl_cli.people.deputies import absences_among
 from hitl_cli.people.groups import NO_GROUPS, is_among
@@ -200,9 +200,9 @@ def _item_of(
     """Return a request as an item of a message to a person, as they may see it, for some notifications."""
     groups = reach.now.members
     case = demanded(case, groups)
-    to_asker = any(notice.occasion == "asked-back" for notice in notices)
-    if to_asker and not _is_named(who, case.to_from_now_on, reach.now):
-        case = shown(Sight(Actor(person=who, via="notify", groups=groups)), case)
+    if not _is_named(who, case.to_from_now_on, reach.now):  # who asked, or a deputy: maybe not any more
+        now_away = deputized(groups, case.away)
+        case = shown(Sight(Actor(person=who, via="notify", groups=now_away)), case)
     promise, question = case.promise, case.asked
     settled = audit_of(promise)
     url, answer_url = _urls_for(case, who, message, reach, now)

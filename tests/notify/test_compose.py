@@ -14,6 +14,7 @@ from hitl_cli.notify.deliver import Outlook, _outlooks
 from hitl_cli.notify.messages import Message
 from hitl_cli.people.actor import Actor
 from hitl_cli.people.contacts import Contact, Directory, NotificationSettings
+from hitl_cli.requests.decision_input import DecisionInput
 from hitl_cli.requests.notification import Notification
 from hitl_cli.requests.question import Question
 from tests.inbox.requests import request
@@ -54,6 +55,30 @@ def test_who_started_the_run_is_not_sent_the_parts_for_assignees_alone(hitl: Hit
         body = msgspec.json.encode(document(sent))
         assert (b"DE-7001" in body) == sees
         assert b'"name":"A"' in body
+
+
+def test_a_deputy_is_told_of_the_outcome_without_private_parts_once_the_absence_is_over(hitl: Hitl) -> None:
+    arguments, private = {"amount": 7_001, "to": "A"}, ["arguments.amount"]
+    approved = Notification(request="q", occasion="approved", names=("lead",))
+    found = []
+    with hitl.client() as client:
+        request(client, "q", to=["lead"], arguments=arguments, editable=True, private=private)
+        lead = Inbox(client, Actor(person="lead", via="test"))
+        lead.go_away(until=client.now() + 3_600_000, to="boss")
+        found.append(compose(look_up(client, ["q"])["q"], ASKED, "boss", REACH))
+        data = {"amount": 7_003, "to": "B"}
+        lead.decide("q", DecisionInput(verdict="approve", data=data))
+        found += [compose(look_up(client, ["q"])["q"], approved, who, REACH) for who in ("lead", "boss")]
+        lead.come_back()
+        found.append(compose(look_up(client, ["q"])["q"], approved, "boss", REACH))
+    texts = [str(msgspec.json.encode(document(one))) for one in found if isinstance(one, Message)]
+    assert [("7001" in text, "7003" in text) for text in texts] == [
+        (True, False),
+        (True, True),
+        (True, True),
+        (False, False),
+    ]
+    assert '"B"' in texts[-1]
 
 
 def test_who_has_claimed_it_is_reminded_only_while_they_may_answer(hitl: Hitl) -> None:
