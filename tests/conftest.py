@@ -6,8 +6,10 @@ import contextlib
 import gc
 import json
 import re
+import shutil
 import signal
 import subprocess
+import tempfile
 import threading
 import time
 from functools import partial
@@ -20,6 +22,7 @@ from hypothesis import HealthCheck, settings
 from hitl_cli.client.connect import connect
 from hitl_cli.people.actor import Actor
 from tests import forked
+from tests.memory import in_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -31,6 +34,9 @@ PATIENCE_S = 30.0
 """How long a condition may take to come true before a test fails. Waiting ends as soon as it does."""
 
 LOOK_S = 0.01
+ROOM = 6 * 1024**3
+"""Bytes that must be free in memory for the files of all tests, which take about an eighth of that."""
+
 SERVERS = ("file", "http", "postgres")
 HITL = forked.HITL
 TRACEBACK = re.compile(r"^Traceback .*?(?=^hitl: )", re.MULTILINE | re.DOTALL)
@@ -356,10 +362,19 @@ def hitl(tmp_path: Path) -> Iterator[Hitl]:
     command.end_server()
 
 
-def pytest_configure() -> None:
-    """Have the commands of tests end by Ctrl-C, also where a shell has started pytest in the background."""
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Have the commands of tests end by Ctrl-C, also where a shell has started pytest in the background.
+
+    Where many tests run, have the files of all in memory. Those of one that fails alone stay on disk.
+    """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    within = in_memory(ROOM) if config.getoption("numprocesses", None) else None
+    if within is not None and not config.option.basetemp:
+        folder = tempfile.mkdtemp(prefix="hitl-", dir=within)
+        config.option.basetemp = folder
+        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 
 def pytest_sessionfinish() -> None:

