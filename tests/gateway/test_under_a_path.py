@@ -151,7 +151,7 @@ def test_a_person_signs_in_answers_and_looks_around_and_never_leaves_the_path(
     page.get_by_text("You approved this").wait_for()
     assert page.url == f"{site.url}/r/r1"
     page.goto(f"{site.url}/r/r2")
-    page.get_by_text("Add a comment").click()
+    page.locator("summary", has_text="Add a comment").click()
     page.locator("#remark").fill("looking")
     page.get_by_role("button", name="Add comment").click()
     page.locator("#comments").get_by_text("looking").wait_for()
