@@ -63,7 +63,7 @@ def _judge_people(directory: Directory) -> Iterator[Finding]:
     yield from _judge_addresses(directory.people)
     silent = [name for name, contact in directory.people.items() if not contact.addresses]
     if silent:
-        yield Finding("people", "ok", f"not notified, because they have no address: {', '.join(silent)}")
+        yield Finding("people", "ok", f"no contact for {', '.join(silent)}, so they are not notified")
 
 
 def _judge_names(names: Iterable[str]) -> Iterator[Finding]:

@@ -64,11 +64,6 @@ def write(folder: Path, project: list[ProjectFile]) -> None:
         raise BadInput(f"{at} cannot be written: {error.strerror}.", code="bad-file") from error
 
 
-def serves_its_workflows(folder: Path) -> bool:
-    """Whether a worker in the folder serves the workflows of the project. Raises BadSetting."""
-    return str(folder / WORKFLOWS) in [app.value for app in Settings({}, folder).apps([])]
-
-
 def _text(file: str, name: str) -> str:
     """Return what a file of a project says."""
     template = files("hitl_cli.admin").joinpath("project_files", f"{file.lstrip('.')}.template")

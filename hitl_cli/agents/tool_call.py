@@ -89,7 +89,7 @@ def read_call(raw: bytes) -> ToolCall:
         return msgspec.json.decode(raw, type=ToolCall)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadJson(
-            f"stdin is not what a hook of an agent is told: {in_document(error, ToolCall)}."
+            f"stdin is not a call as an agent gives it to its hook: {in_document(error, ToolCall)}."
         ) from error
 
 

@@ -73,8 +73,10 @@ def extend(
     as_json: AsJson = False,
 ) -> None:
     """Move the deadline of a request, as far as its author allows with `extend`."""
-    if (duration is None) == (until is None):
-        raise BadUsage("give a DURATION, as in 2d, or --until.")
+    if duration is None and until is None:
+        raise BadUsage("no new deadline given: pass a DURATION such as 2d, or --until.")
+    if duration is not None and until is not None:
+        raise BadUsage("DURATION and --until cannot be combined: pass one of them.")
     by_ms = None if duration is None else parse_duration(duration)
     with ctx.opened(inbox_of) as (inbox, client):
         to = None if until is None else moment(until, client.now(), code="bad-duration")

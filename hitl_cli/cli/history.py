@@ -12,7 +12,7 @@ from hitl_cli.cli.render.states import OUTCOME_COLORS
 from hitl_cli.cli.render.table import Cell, Column, filled, print_table
 from hitl_cli.errors import BadUsage
 from hitl_cli.format.durations import format_duration, parse_duration
-from hitl_cli.format.times import local_minute
+from hitl_cli.format.times import local, local_minute
 from hitl_cli.inbox.history import HistoryEntry, HistoryFilter
 from hitl_cli.requests.outcome import given_reason
 from hitl_cli.views.history import (
@@ -120,7 +120,7 @@ def _said_in(entry: HistoryEntry) -> str:
     """Return the choice, data, reason and comment of a decision."""
     parts = [
         entry.choice,
-        data_text(entry),
+        data_text(entry, local),
         given_reason(entry.outcome, entry.reason),
         changed_text(entry),
         None

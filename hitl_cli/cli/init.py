@@ -17,7 +17,8 @@ def init(
     show: Annotated[bool, flag("Print the files instead of writing them.", "--print")] = False,
 ) -> None:
     """Write a new project: a workflow that asks, its test, settings and a README. Overwrites nothing."""
-    from hitl_cli.admin.project import SETTINGS, WORKFLOWS, new_project, serves_its_workflows, write
+    from hitl_cli.admin.project import SETTINGS, WORKFLOWS, new_project, write
+    from hitl_cli.settings import Settings
 
     folder = folder or Path()
     project = new_project(folder.absolute())
@@ -31,7 +32,11 @@ def init(
         print(printable(f"{said} {folder / file.name}" + (f" ({file.kept})" if file.kept else "")))
     if dry_run:
         return
-    if not serves_its_workflows(folder.absolute()):
-        note(f'A worker here does not serve {WORKFLOWS} yet: add app = "{WORKFLOWS}" to {SETTINGS}.')
+    settings = Settings({}, folder.absolute())
+    served = [app.value for app in settings.apps([])]
+    if str(folder.absolute() / WORKFLOWS) not in served:
+        add = f'add "{WORKFLOWS}" to the list app in' if served else f'add app = "{WORKFLOWS}" to'
+        where = settings.path.name if settings.path else SETTINGS
+        note(f"A worker here does not serve {WORKFLOWS} yet: {add} {where}.")
     enter = "" if folder.absolute() == Path.cwd() else f"cd {quoted(str(folder))} && "
     note(f"Next: {enter}hitl dev")

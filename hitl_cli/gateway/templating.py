@@ -17,6 +17,7 @@ from hitl_cli.format.terminal import printable
 from hitl_cli.format.times import iso
 from hitl_cli.forms.reading import rows_of
 from hitl_cli.gateway.pages.details_view import drawn_change
+from hitl_cli.people.quorum import with_noun
 from hitl_cli.requests.outcome import given_reason, headline
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class Renderer:
             iso=iso,
             rows=rows_of,
             told=_told,
+            approvals=with_noun,
             code=_with_code,
             drawn_change=drawn_change,
             printable=printable,

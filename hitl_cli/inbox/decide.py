@@ -45,6 +45,7 @@ from hitl_cli.proof.statement import statement_of
 from hitl_cli.requests.amendments import amendments_of_many
 from hitl_cli.requests.decision_input import DecisionInput, check_data
 from hitl_cli.requests.editable import Change, answer_form, changed, is_as_asked
+from hitl_cli.requests.outcome import closed, given_reason
 from hitl_cli.requests.question import fields_of, question_of
 from hitl_cli.rules.rule import NewRule, Rule
 from hitl_cli.rules.rules import Rules
@@ -421,12 +422,13 @@ def already(settled: Promise, now: int) -> Conflict | TimedOut:
     if settled.state == "rejected_canceled":
         how = f"was canceled{by}"
     elif settled.state == "rejected":
-        how = f"was already rejected{by}: {error_message(settled.value).rstrip('.')}"
+        reason = given_reason("rejected", error_message(settled.value))
+        how = f"was already rejected{by}" + (f": {reason}" if reason else "")
     else:
         data = msgspec.json.encode(decode(settled.value)).decode()
         how = f"was already approved{by} with {data}"
     return Conflict(
-        f"{settled.id} {how}. Nothing was changed.",
+        f"{closed(f'{settled.id} {how}')} Nothing was changed.",
         code="already-decided",
         at=decided_at(settled, now),
     )

@@ -22,6 +22,7 @@ from hitl_cli.client.wire import Audit, audit_in, child_id, decode, fresh_id, he
 from hitl_cli.errors import Conflict, NotAllowed
 from hitl_cli.format.shell import command
 from hitl_cli.requests.notification import Notification
+from hitl_cli.requests.outcome import closed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -155,11 +156,11 @@ def _asked_before(request: str, entry: ThreadEntry | None) -> Conflict:
         said = f"{by} has already answered what was asked back about {request}: {entry.text}"
     else:
         comment = command("comment", [request, "TEXT"])
+        asked = f"{by} has asked back{f': {entry.text}' if entry else ''}"
         said = (
-            f"{request} already waits for its asker: {by} has asked back{f': {entry.text}' if entry else ''}."
-            f" To add something, run `{comment}`"
+            closed(f"{request} already waits for its asker: {asked}") + f" To add something, run `{comment}`"
         )
-    return Conflict(f"{said}. Nothing was changed.", code="already-asked-back")
+    return Conflict(f"{closed(said)} Nothing was changed.", code="already-asked-back")
 
 
 # Reading

@@ -124,3 +124,9 @@ def in_words(taken: int, question: Question, taken_by: Mapping[str, int]) -> str
     so_far = f"{taken} of {question.approvals}"
     parts = [f"{name} {taken_by.get(name, 0)} of {most}" for name, most in question.approvals_by.items()]
     return f"{so_far} ({', '.join(parts)})" if parts else so_far
+
+
+def with_noun(so_far: str) -> str:
+    """Return what `in_words` says, with its noun: `1 of 2 approvals (group:ops 1 of 1, …)`."""
+    count, by_group, parts = so_far.partition(" (")
+    return f"{count} approvals{by_group}{parts}"

@@ -81,8 +81,8 @@ def check_visibility(settings: VisibilitySettings) -> None:
         for path in paths:
             if not is_private_path(path):
                 raise BadSetting(
-                    f"visibility.private.{toml_name(glob)} has {path!r}, which is no part of a request: write"
-                    " details, arguments or form, and a path into it, such as details.iban or form.salary."
+                    f"visibility.private.{toml_name(glob)} has {path!r}, which is not a part of a request:"
+                    " write details, arguments or form, and a path into it, such as details.iban."
                 )
 
 

@@ -22,3 +22,8 @@ def headline(
 def given_reason(outcome: str | None, reason: str | None) -> str | None:
     """Return the reason that somebody gave; without one, the outcome itself is stored, and this is None."""
     return None if reason == outcome else reason
+
+
+def closed(text: str) -> str:
+    """Return a sentence that may end with the words of a person, with one mark at its end."""
+    return text if text.endswith((".", "?", "!", "…")) else f"{text}."

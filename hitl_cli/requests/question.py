@@ -318,8 +318,8 @@ def _check_private(question: Question) -> None:
         part, *keys = path.split(".")
         if not is_private_path(path) or not _leads(part, getattr(question, part), keys):
             raise not_askable(
-                f"private has {path!r}, which is no part of it: write details, arguments or form, and a path"
-                " into it, such as details.iban or form.salary.",
+                f"private has {path!r}, which is not a part of it: write details, arguments or form, and a"
+                " path into it, such as details.iban or form.salary.",
                 "private",
             )
     if question.private and not question.to:

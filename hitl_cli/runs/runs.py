@@ -20,6 +20,7 @@ from hitl_cli.format.times import iso
 from hitl_cli.people.away import with_deputies
 from hitl_cli.people.sight import Sight
 from hitl_cli.requests.notification import callback_of
+from hitl_cli.requests.question import OUTCOMES
 from hitl_cli.runs.reading import fitting, get_run, known, newest_first, no_run
 from hitl_cli.runs.run import Canceled, Started, cancel_request, check_id, create_request, run_of, show_call
 from hitl_cli.runs.steps import RunTree, first_steps
@@ -189,7 +190,8 @@ class Runs:
                 f"{id} cannot be canceled: its deadline passed {iso(run.deadline)}.", at=run.deadline
             )
         if run.state != "canceled":
-            raise Conflict(f"{id} has already {run.state}. Nothing was changed.", code="already-ended")
+            ended = f"was already {OUTCOMES[settled.state]}" if alone else f"has already {run.state}"
+            raise Conflict(f"{id} {ended}. Nothing was changed.", code="already-ended")
         below = search(self._client, state="pending", tags={ORIGIN_TAG: id})
         callback = callback_of(id).id  # it posts that the request was canceled
         over = [

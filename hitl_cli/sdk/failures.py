@@ -120,7 +120,7 @@ def _without_fit(error: Exception) -> ApplicationError | None:
     for frame, _ in walk_tb(error.__traceback__):
         if too_many and frame.f_code is DurableFunction.invoke.__code__:
             function, given = frame.f_locals["self"], frame.f_locals["packed"].args
-            none = "" if function._user_sig.parameters else ": --no-args passes none"
+            none = "" if function._user_sig.parameters else ". To pass none, start it with --no-args"
             called = f"{function.name}{function._user_sig}"
             return ApplicationError(f"{error}: {len(given)} for {called}{none}")
         if isinstance(misfit, msgspec.ValidationError) and frame.f_code is DurableFunction._coerce.__code__:

@@ -20,7 +20,7 @@ from hitl_cli.views.document import document_of
 from hitl_cli.views.votes import VoteDocument, vote_document
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from hitl_cli.inbox.history import HistoryEntry
 
@@ -99,7 +99,7 @@ def changed_text(entry: HistoryEntry) -> str | None:
     return ", ".join(part for part in parts if part) or None
 
 
-def data_text(entry: HistoryEntry) -> str | None:
+def data_text(entry: HistoryEntry, write: Callable[[int], str] = iso) -> str | None:
     """Return the data of a decision on one line, with the titles of its form, or as JSON.
 
     Of arguments, only what was changed. None for a plain approval or rejection, or a choice. Of other changes
@@ -110,7 +110,7 @@ def data_text(entry: HistoryEntry) -> str | None:
     if entry.to:
         return f"to {', '.join(entry.to)}"
     if entry.until is not None:
-        return f"until {iso(entry.until)}"
+        return f"until {write(entry.until)}"
     if entry.editable:
         return "; ".join(one.sentence for one in entry.changes) or None
     from hitl_cli.forms.reading import in_words

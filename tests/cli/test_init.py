@@ -75,8 +75,10 @@ def test_what_is_there_is_kept(hitl: Hitl, tmp_path: Path) -> None:
     assert not (tmp_path / ".gitignore").exists()
     told = hitl.run("init")
     assert "wrote .gitignore" in told.stdout
-    assert 'add app = "workflows.py"' in told.stderr
-    assert {name: (tmp_path / name).read_text() for name in mine} == mine
+    assert 'add app = "workflows.py" to pyproject.toml' in told.stderr
+    (tmp_path / "pyproject.toml").write_text("[tool.hitl]\napp = 'mine.py'\n")
+    assert "app =" not in hitl.run("init").stderr  # a key that is there must not be added again
+    assert (tmp_path / "workflows.py").read_text() == mine["workflows.py"]
     assert not (tmp_path / "elsewhere").exists()
 
 

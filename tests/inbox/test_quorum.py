@@ -17,7 +17,7 @@ from hitl_cli.inbox.ask import decision_of
 from hitl_cli.inbox.pending import pending
 from hitl_cli.people.actor import Actor
 from hitl_cli.people.groups import groups_of
-from hitl_cli.people.quorum import Voice, approvals, filled, places, voice_of
+from hitl_cli.people.quorum import Voice, approvals, filled, in_words, places, voice_of, with_noun
 from hitl_cli.requests.demand import Demand, raised
 from hitl_cli.requests.question import Question, quorum_of, sensible
 from hitl_cli.requests.question_input import QuestionInput
@@ -104,6 +104,9 @@ def test_the_order_of_people_does_not_matter() -> None:
 def test_the_groups_of_a_quorum_are_the_assignees_and_their_sum_is_needed() -> None:
     question = sensible(Question(prompt="?", **quorum_of({"group:ops": 2, "group:legal": 1})))
     assert (question.to, question.approvals, question.several) == (("group:ops", "group:legal"), 3, True)
+    so_far = "1 of 3 approvals (group:ops 1 of 2, group:legal 0 of 1)"
+    assert with_noun(in_words(1, question, {"group:ops": 1})) == so_far
+    assert with_noun("1 of 2") == "1 of 2 approvals"
     also = sensible(Question(prompt="?", to=("lead",), **quorum_of({"group:ops": 1})))
     assert (also.to, also.everyone) == (("lead",), ("lead", "group:ops"))
 

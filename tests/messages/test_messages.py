@@ -163,6 +163,9 @@ PROVOKED = [
     fails(2, "bad-question", "assign", "two", "eve"),
     fails(2, "bad-question", "assign", "two", "eve", "--add"),
     fails(4, "already-decided", "assign", "decided", "eve"),
+    fails(4, "already-decided", "assign", "refused", "eve"),
+    fails(4, "already-ended", "cancel", "refused"),
+    fails(2, "bad-usage", "extend", "mine", "1h", "--until", "2026-12-24"),
     fails(4, "claimed", "claim", "claimed"),
     fails(4, "claimed", "approve", "claimed"),
     fails(2, "bad-duration", "claim", "open", "--for", "30d"),
@@ -192,8 +195,10 @@ def scene(hitl: Hitl) -> None:
     for id in ("a", "b"):
         put(hitl, id, Question(prompt=f"Is it {id}?"), key="same")
     put(hitl, "decided", Question(prompt="Well?"))
+    put(hitl, "refused", Question(prompt="Well?"))
     with hitl.client() as client:
         Inbox(client, Actor(person="bob", via="cli")).decide("decided", DecisionInput(verdict="approve"))
+        Inbox(client, Actor(person="bob", via="cli")).decide("refused", DecisionInput(verdict="reject"))
 
 
 def told(hitl: Hitl, number: int, one: Provoked) -> str:

@@ -131,7 +131,7 @@ def test_the_list_of_nobody_says_how_somebody_is_named(hitl: Hitl) -> None:
 def test_doctor_says_what_is_wrong_with_how_people_are_reached(people: Hitl) -> None:
     said = people.ok("doctor")
     assert "people: 3, groups: 1" in said
-    assert "not notified, because they have no address: quiet" in said
+    assert "no contact for quiet, so they are not notified" in said
     assert "answers" in said
     assert "webhooks are unsigned" in said
     settings = people.folder / "hitl.toml"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from hitl_cli.format.times import local
 from hitl_cli.inbox.decide import by_whom
 from hitl_cli.people.groups import in_words
+from hitl_cli.people.quorum import with_noun
 
 if TYPE_CHECKING:
     from hitl_cli.inbox.decide import DecisionResult
@@ -19,7 +20,7 @@ def sentence(one: DecisionResult, now: int) -> str:
     by = f"{one.audit.by} for {in_words(instead)}" if instead else one.audit.by
     if one.votes is not None and not one.settled:
         so_far = one.so_far or f"{one.votes.leading} of {one.approvals}"  # a gateway of a version before
-        return f"{one.promise.id}{of}: vote by {by} recorded{_with_changes(one)}, {so_far} approvals"
+        return f"{one.promise.id}{of}: vote by {by} recorded{_with_changes(one)}, {with_noun(so_far)}"
     verb = "approved" if one.verdict == "approve" else "rejected"
     if one.audit.choice is not None:
         verb = f"answered {one.audit.choice!r}"
