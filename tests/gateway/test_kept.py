@@ -269,6 +269,20 @@ def test_a_comment_and_the_reason_of_a_cancellation_are_kept_too(visited: Visite
     assert state_of(visited, "run-1") == "pending"
 
 
+def test_who_is_away_is_kept_too_but_not_what_another_page_wrote(visited: Visited) -> None:
+    browser = signed_in(visited)
+    form = hidden(browser.get("/away"), until="2999-01-01", to="lead")
+    session_ends(visited)
+    page = browser.post("/away", form)
+    assert page.status == 401
+    assert hidden(page)["to"] == "lead"
+    by_link(visited, browser)
+    for kept, filled in ((form["kept"], "lead"), ("0" * 64, "")):
+        page = browser.post("/away", form | {"kept": kept})
+        assert (page.status, page.code) == (403, "form-expired")
+        assert dict(document(page).filled).get("to") == filled
+
+
 def test_as_much_as_an_answer_may_be_is_kept_and_no_more(visited: Visited) -> None:
     path = ask(visited, "b1")
     browser = Browser(visited.address)

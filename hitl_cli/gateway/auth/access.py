@@ -64,7 +64,7 @@ PUBLIC = (
 They are compared with the pattern of the route. One that ends with a slash includes all routes below it.
 """
 
-KEPT = ("/r/{id}", "/runs/{id}/cancel", "/passkeys", "/sign-out")
+KEPT = ("/r/{id}", "/runs/{id}/cancel", "/away", "/passkeys", "/sign-out")
 """Routes that keep a form from a browser with an expired session until it has signed in."""
 
 FORWARDED = ("forwarded", "via", "x-forwarded-", "x-real-ip", "x-original-")

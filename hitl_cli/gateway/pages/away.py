@@ -43,7 +43,10 @@ async def _take(request: Request) -> web.Response:
     try:
         gateway.access.check_csrf(visitor, given.get("csrf", ""))
         await gateway.inbox(visitor.actor, lambda inbox: _do(inbox, given))
-    except (HttpError, BadInput, NotAllowed) as error:
+    except HttpError as error:
+        own = gateway.access.is_keep_mark(given.get("kept", ""), visitor.person, ADDRESS)
+        return await _shown(request, visitor, given if own else None, error, status_of(error))
+    except (BadInput, NotAllowed) as error:
         return await _shown(request, visitor, given, error, status_of(error))
     raise web.HTTPSeeOther(ADDRESS)
 
@@ -73,6 +76,7 @@ async def _shown(
         status=status,
         rows=[(one, actor.groups.same(one.person, actor.person)) for one in aways],
         may="decide" in actor.may,
+        kept=gateway_of(request).access.keep_mark(actor.person, ADDRESS),
         operates=actor.operates,
         given=given or {},
         failed=failed,

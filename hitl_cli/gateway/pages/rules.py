@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from hitl_cli.gateway.context import gateway_of
-from hitl_cli.gateway.pages import sign_in
 from hitl_cli.gateway.pages.queries import form_text
 from hitl_cli.gateway.pages.rendering import page
 from hitl_cli.inbox.standing import in_words
@@ -43,8 +42,6 @@ async def _index(request: Request) -> web.Response:
 async def _remove(request: Request) -> web.Response:
     """Remove a rule, and show the others."""
     gateway, id = gateway_of(request), request.match_info["id"]
-    if gateway.access.known(request) is None:
-        return await sign_in.keep(request, ADDRESS)
     visitor = gateway.access.visitor(request, "decide")
     gateway.access.check_csrf(visitor, form_text(await request.post(), "csrf"))
     await gateway.bridge.run(lambda client: Rules(client, visitor.actor).remove(id))
