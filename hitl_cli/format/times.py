@@ -43,7 +43,9 @@ def moment(text: str, now: int, *, code: str, end_of_day: bool = True, zone: tzi
             return now + parse_duration(text)
         except BadInput as error:
             raise BadInput(
-                f"{text!r} is not a day such as 2026-12-24, an instant or a duration.", code=code
+                f"{text!r} is not a day such as 2026-12-24, an instant such as 2026-12-24T12:00 or a duration"
+                " such as 2d.",
+                code=code,
             ) from error
 
 

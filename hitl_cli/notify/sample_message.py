@@ -10,9 +10,11 @@ from msgspec import Struct
 from hitl_cli.client.wire import fresh_id
 from hitl_cli.engine.wall_clock import now_ms
 from hitl_cli.errors import BadSetting, NotFound
+from hitl_cli.format.toml import toml_name
 from hitl_cli.notify.channels.registry import send
 from hitl_cli.notify.messages import DeliveryFailed, Message
 from hitl_cli.people.contacts import Address, recipients, silent_members
+from hitl_cli.people.groups import bare_name, is_group
 from hitl_cli.requests.question import GROUP
 
 if TYPE_CHECKING:
@@ -40,7 +42,8 @@ def try_addresses(name: str, directory: Directory, kind: str | None = None) -> l
     wanted = [(to, one) for to, one in _addresses(name, directory) if kind in (None, one.kind)]
     if not wanted:
         what = f"{kind} address" if kind else "address"
-        raise BadSetting(f"no {what} for {name} in the settings: add one, e.g. [people.NAME] email = …")
+        table = f"{'groups' if is_group(name) else 'people'}.{toml_name(bare_name(name))}"
+        raise BadSetting(f'no {what} for {name} in the settings: add one, such as [{table}] email = "…".')
 
     async def try_all() -> list[SampleResult]:
         return await asyncio.gather(*(_try_address(to, one, directory) for to, one in wanted))

@@ -254,6 +254,8 @@ def check(
         for other in ("slack_user", "oidc", "ssh", "passkeys", "deputies"):
             if getattr(group, other):
                 raise BadSetting(f"groups.{name}.{other} is not possible: {other} is for people only.")
+        for member in filter(is_group, group.members):
+            raise BadSetting(f"groups.{toml_name(name)}.members has {member}: name the people of that group.")
         _check_contact(f"groups.{toml_name(name)}", group)
     if email is not None:
         _check_email(email)

@@ -99,7 +99,7 @@ def test_that_links_lead_to_this_computer_is_said(people: Hitl, start_gateway: S
 def test_a_name_that_nobody_has_is_told_with_the_nearest(people: Hitl) -> None:
     assert "Did you mean reviewer?" in people.fails(3, "notify", "test", "reviewr", code="not-found")
     assert "Did you mean ops?" in people.fails(3, "notify", "test", "group:opps", code="not-found")
-    assert "no address for quiet" in people.fails(2, "notify", "test", "quiet", code="bad-setting")
+    assert "[people.quiet]" in people.fails(2, "notify", "test", "quiet", code="bad-setting")
     assert "no slack address for lead" in people.fails(
         2, "notify", "test", "lead", "--channel", "slack", code="bad-setting"
     )

@@ -78,6 +78,7 @@ def test_a_person_is_reached_in_the_order_that_is_set(tmp_path: Path) -> None:
         ('[people.reviewer]\nslack_user = "@reviewer"', "people.reviewer.slack_user"),
         ('[people.a]\nslack_user = "U123"\n[people.b]\nslack_user = "U123"', "set for two people"),
         ('[groups.ops]\nslack_user = "U123"', "groups.ops.slack_user is not possible"),
+        ('[groups.ops]\nmembers = ["group:legal"]', "groups.ops.members has group:legal"),
         ('[people."group:ops"]\nemail = "a@example.org"', "write [groups.ops]"),
         ('[people.reviewer]\nphone = "1"', "people.reviewer has no setting phone"),
         ('[groups]\nops = ["reviewer"]', 'not a list: write [groups.ops], and below it members = ["…"]'),
