@@ -177,7 +177,8 @@ def ask(
     if not sight.among(client, [promise]):
         raise Conflict(f"the id {id} is taken. Nothing was changed: use another.", code="already-exists")
     asked = _asked_by(promise)
-    known = sight.asked(promise, None)
+    run = None if promise.origin == promise.id else get_promise(client, promise.origin)
+    known = sight.asked(promise, run)
     private = known is not None and {*known.private} - {CALLBACK}
     if private and sight.shown(client, [promise])[0] is not promise:
         raise Conflict(f"request {id} already exists, of another.", code="question-differs")

@@ -10,9 +10,9 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from hitl_cli.client.protocol import get_promise, search
+from hitl_cli.client.protocol import ProtocolRequest, get_promise, search, send
 from hitl_cli.client.tags import ORIGIN_TAG, VOTE_TAG
-from hitl_cli.client.wire import audit_in, audit_of, headers_of
+from hitl_cli.client.wire import EXTERNAL, audit_in, audit_of, encode, headers_of
 from hitl_cli.errors import BadInput, Conflict, NotAllowed
 from hitl_cli.inbox import Inbox
 from hitl_cli.inbox.history import HistoryFilter
@@ -30,6 +30,7 @@ from hitl_cli.requests.decision_input import DecisionInput
 from hitl_cli.requests.private import without_private
 from hitl_cli.requests.question import Question, Refused, sensible
 from hitl_cli.runs import Runs
+from hitl_cli.runs.run import RunSpec
 from hitl_cli.views.pending import request_summary_document
 from tests.proof.signers import key, public
 
@@ -299,3 +300,23 @@ def test_the_url_of_a_callback_is_for_assignees_and_who_asked(client: Client) ->
         shown = texts(client, person)
         assert ("7001" in shown, "ci.example.org" in shown) == (sees, True), person
     assert not inbox(client, "other").ask(question, id="raise", deadline_ms=DAY_MS, callbacks=allowed).fresh
+
+
+def test_who_repeats_the_id_of_a_run_s_request_is_told_none_of_them(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ids of the Rust SDK have a dot, so a request without a run can be asked for under one."""
+    monkeypatch.setattr(f"{__name__}.GROUPS", BY_SETTINGS)
+    Runs(client, inbox(client, "boss").actor).start(RunSpec(id="pay", workflow="raise", args=[]))
+    stored = replace(ASKED, private=())
+    data = {
+        "id": "pay.1.1",
+        "timeoutAt": client.now() + DAY_MS,
+        "param": encode(msgspec.to_builtins(stored)),
+        "tags": stored.tags(key=None, workflow="step") | EXTERNAL | {ORIGIN_TAG: "pay"},
+    }
+    send(client, ProtocolRequest("promise.create", data))
+    assert inbox(client, "other").find("pay.1.1").hidden
+    with pytest.raises(Conflict) as error:
+        put(client, Question(prompt="Raise?", to=("lead",)), "pay.1.1", "other")
+    assert "7001" not in f"{error.value}{error.value.lines}"
