@@ -118,6 +118,10 @@ def worker(
     run_worker(options, announcer(as_json=log_json), line_reporter(opening, as_json=log_json))
 
 
+_IN_WORDS = {"asked-anew": "asked anew", "taken-back": "canceled", "not-checked": "not checked"}
+"""What happens to a request, by the name that JSON has for it."""
+
+
 def report_changes(options: WorkerOptions, *, as_json: bool) -> None:
     """Print the open requests that the code would ask differently. Exits 1 if there are any."""
     from hitl_cli.worker.check import check
@@ -131,7 +135,7 @@ def report_changes(options: WorkerOptions, *, as_json: bool) -> None:
         print_table(
             [
                 Column("request", [one.id for one in found], whole=True),
-                Column("what happens", [one.change.replace("-", " ") for one in found], whole=True),
+                Column("what happens", [_IN_WORDS.get(one.change, one.change) for one in found], whole=True),
                 Column("prompt", [one.asked or "" for one in found]),
                 Column("new prompt", [one.why or one.now or "" for one in found]),
             ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
+from functools import partial
 from itertools import batched
 from typing import TYPE_CHECKING, Literal
 
@@ -14,6 +15,7 @@ from hitl_cli.authoring.changed_question import replaced_value
 from hitl_cli.authoring.loaded_code import LoadedCode, loaded_code
 from hitl_cli.builtin import WORKFLOWS
 from hitl_cli.client.connect import connect
+from hitl_cli.client.pool import ClientPool
 from hitl_cli.client.protocol import search, search_many
 from hitl_cli.client.tags import ORIGIN_TAG, TARGET_TAG, belongs_to_notification
 from hitl_cli.client.wire import child_id
@@ -108,13 +110,16 @@ def _changes(
     resonate.with_dependency(code)
     resonate.know_code(code.of)
     register_workflows(resonate, modules)
-    return [
-        changed
-        for some in batched(_waiting(client, options.group, resonate), AT_ONCE)
-        for root, below, came in asyncio.run(_rehearsed(resonate, some, now))
-        for request in _requests_of(root, below, came.calls)
-        if (changed := _changed(root, request, came)) is not None
-    ]
+    pool = ClientPool(partial(connect, options.server, options.token), threads=1)
+    resonate.with_dependency(pool)  # what the settings add to a request depends on its run
+    with contextlib.closing(pool):
+        return [
+            changed
+            for some in batched(_waiting(client, options.group, resonate), AT_ONCE)
+            for root, below, came in asyncio.run(_rehearsed(resonate, some, now))
+            for request in _requests_of(root, below, came.calls)
+            if (changed := _changed(root, request, came)) is not None
+        ]
 
 
 async def _rehearsed(

@@ -589,7 +589,9 @@ def test_a_kept_answer_that_is_none_to_what_is_asked_now_decides_nothing(
 
 
 def test_a_worker_that_starts_takes_back_what_its_code_asks_otherwise(crew: Changing) -> None:
+    (crew.hitl.folder / "hitl.toml").write_text('[requests]\n"*" = {extend = "2d"}\n')
     old = crew.run(STAGING)
+    assert checked(crew, STAGING + "# a comment", 0) == []
     crew.deploy(PRODUCTION)
     wait_until(lambda: [item.id for item in crew.pending()] == ["r:1.r1.1"])
     taken = crew.promise(old)

@@ -71,8 +71,8 @@ e        change the arguments, if they can be changed, and approve
 r        reject, with a reason
 c        comment, without a decision
 b        ask back: the request then waits for who asks it
-t        take it: tell the others that you work on it; again: release it
-g        give it to others: people, or groups as group:NAME, with commas between them
+t        claim it, so that others see that you work on it; again: release it
+g        assign it to others: people, or groups as group:NAME, with commas between them
 s        skip; at the end: return to the skipped requests
 o        open the link of the request
 u        undo the last decision; each decision is sent after 5 seconds
