@@ -35,6 +35,7 @@ _ENUM = r"Invalid enum value (.+)"
 _UNKNOWN = r"Object contains unknown field `(.+)`"
 _URL = r"Expected `str` matching regex '\^https\?://.*'"
 _MISSING = r"Object missing required field `(.+)`"
+_NO_INSTANT = "Invalid RFC3339 encoded datetime"
 
 
 def located(error: Exception) -> tuple[str, str]:
@@ -147,6 +148,8 @@ def in_words(
         return f"{f'{shown} has' if shown else 'there is'} no {field} {match[1]}{hint}"
     if match := re.fullmatch(_MISSING, what):
         return f"{where} lacks {match[1]}"
+    if what == _NO_INSTANT:
+        return f"{where} must be {_KINDS['datetime']}"
     return f"{shown}: {what}" if shown else what
 
 

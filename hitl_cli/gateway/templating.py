@@ -13,7 +13,7 @@ from hitl_cli.format.durations import format_age, format_duration
 from hitl_cli.format.json import to_json
 from hitl_cli.format.markdown import as_words
 from hitl_cli.format.shell import command
-from hitl_cli.format.terminal import printable
+from hitl_cli.format.terminal import in_order, printable
 from hitl_cli.format.times import iso
 from hitl_cli.forms.reading import rows_of
 from hitl_cli.gateway.pages.details_view import drawn_change
@@ -55,6 +55,7 @@ class Renderer:
             code=_with_code,
             drawn_change=drawn_change,
             printable=printable,
+            in_order=in_order,
             words=as_words,
             segment=lambda name: quote(name, safe=":"),
             compact=to_json,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -21,6 +22,7 @@ class Outer(Struct, forbid_unknown_fields=True):
     many: dict[str, Inner] = {}
     count: int | None = None
     few: Annotated[int, Meta(ge=1)] = 1
+    until: datetime | None = None
 
 
 @pytest.mark.parametrize(
@@ -32,7 +34,8 @@ class Outer(Struct, forbid_unknown_fields=True):
         ({"many": {"a": {"tsl": 1}}}, ["tsl", "did you mean tls?"]),
         ({"count": "x"}, ["count must be a whole number, not a text"]),
         ({"few": 0}, ["few must be a whole number, at least 1"]),
-        ({"other": 1}, ["other", "inner, many, count, few"]),
+        ({"other": 1}, ["other", "inner, many, count, few, until"]),
+        ({"until": "tomorrow"}, ["until must be a date and time, such as"]),
         (5, ["it must be a table, not a whole number"]),
     ],
 )
@@ -48,7 +51,7 @@ def test_it_is_said_in_words(given: Any, words: list[str]) -> None:
 @pytest.mark.parametrize(
     ("raw", "said"),
     [
-        (b'{"other": 1}', "there is no field other (known: inner, many, count, few)"),
+        (b'{"other": 1}', "there is no field other (known: inner, many, count, few, until)"),
         (b"5", "it must be an object, not a whole number"),
         (b"{", "it ends too early"),
     ],
