@@ -35,7 +35,13 @@ from hitl_cli.authoring.changed_question import (
     take_back,
     told,
 )
-from hitl_cli.authoring.proof import as_policy_demands, people_of, proven, why_not_proven
+from hitl_cli.authoring.proof import (
+    as_author_allows,
+    as_policy_demands,
+    people_of,
+    proven,
+    why_not_proven,
+)
 from hitl_cli.authoring.refused_answer import put_again, refusal, refused_before, without_proof
 from hitl_cli.authoring.use import consume_in_run
 from hitl_cli.client.pool import ClientPool
@@ -427,6 +433,7 @@ async def asking(
     if isinstance(decision, Refused):
         refused = decision
         known = await amendments_in_run(ctx, question, request)
+        question = await as_author_allows(ctx, put, question)
         new = put_again(request, question, put, refused, sdk.now(ctx), known)
         note_question(ctx, again, keep=put.keep)
         given: KeptDecision = await sdk.named(_step_of(ctx, new), again).run(asking, new, None, None, form)

@@ -248,17 +248,19 @@ def _parts(question: Question, *, with_form: bool) -> dict[str, Json]:
     return parts | {"form": question.form} if with_form else parts
 
 
-def is_of(place: Place, id: str, stored: Question | None) -> bool:
+def is_of(place: Place, id: str, stored: Question, *, allowed: bool) -> bool:
     """Whether a request, by its id and its question as stored, is what this place asks.
 
-    After a refused answer it may be for those who could answer by then, or to whom it was assigned.
+    After a refused answer it may be for those who could answer by then, or to whom it was assigned: if its
+    author lets it, or the settings, which counts only if it is `allowed`.
     """
-    if stored is None or not id.startswith(f"{place.id}."):
+    if not id.startswith(f"{place.id}."):
         return False
     asked = at_least(place.put.question, stored)
     if place.put.keep:
         return True
-    same_people = asked.can_be_amended or set(stored.everyone) <= set(asked.everyone)
+    assignable = (asked if allowed else place.put.question).can_be_assigned
+    same_people = assignable or set(stored.everyone) <= set(asked.everyone)
     if stored.refused is not None and same_people:
         asked = msgspec.structs.replace(asked, to=stored.to, escalate=stored.escalate)
     return _is_same(stored, asked, with_form=not place.put.typed)

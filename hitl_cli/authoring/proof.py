@@ -95,14 +95,31 @@ def _why_unproven(
     amendments: tuple[Amendment, ...],
 ) -> str | None:
     """Return why an approval has less proof than was asked for, or than a policy demands."""
-    stored = question_of(promise) or put.question
-    question = raised(strengthened(stored, put.question), groups.policy, _names_in(put, run))
-    if question.proof is not None:  # who may assign it is what the author says, not what is stored
-        question = msgspec.structs.replace(question, reassign=put.question.reassign)
+    question = _demanded(put, question_of(promise) or put.question, run, groups)
     item = RequestSummary(
         promise=promise, question=question, run=run, now=promise.created_at, amendments=amendments
     )
     return why_unproven(item, groups)
+
+
+def _demanded(put: NewRequest, stored: Question, run: Promise | None, groups: Groups) -> Question:
+    """Return a stored question with what its author and the settings demand.
+
+    Where that is proof, only the author says who may assign it: what is stored is not signed.
+    """
+    question = raised(strengthened(stored, put.question), groups.policy, _names_in(put, run))
+    if question.proof is None:
+        return question
+    return msgspec.structs.replace(question, reassign=put.question.reassign)
+
+
+async def as_author_allows(ctx: Context, put: NewRequest, stored: Question) -> Question:
+    """Return a stored question to ask again, without what it allows if proof is needed (see `_demanded`)."""
+    groups = people_of(ctx)
+    if stored.reassign == put.question.reassign or not groups.policy:
+        return stored
+    run = await ctx.get_dependency(ClientPool).run(get_promise, ctx.info.origin_id)
+    return msgspec.structs.replace(stored, reassign=_demanded(put, stored, run, groups).reassign)
 
 
 async def proven(place: Place, decision: KeptDecision) -> KeptDecision:
@@ -121,7 +138,10 @@ async def proven(place: Place, decision: KeptDecision) -> KeptDecision:
             raise unproven(decision.id, "this worker has no settings with the keys of people") from None
         return decision
     item = (await pool.run(summaries, [decision.id])).get(decision.id)
-    if item is None or not is_of(place, decision.id, item.question):
+    if item is None or item.question is None:
+        raise unproven(decision.id, "its workflow has not asked this here")
+    demanded = _demanded(put, item.question, item.run, groups)
+    if not is_of(place, decision.id, item.question, allowed=demanded.proof is None):
         raise unproven(decision.id, "its workflow has not asked this here")
     if outcome_of(item.promise) != "approved":
         raise unproven(decision.id, "nobody has approved it")

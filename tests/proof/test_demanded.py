@@ -385,8 +385,10 @@ async def pay_plain(ctx: Context) -> str:
 
 
 @workflow(name="pay-lead")
-async def pay_lead(ctx: Context) -> str:
-    return f"paid by {(await ask(ctx, 'Pay?', to=['lead', 'boss'])).by}"
+async def pay_lead(ctx: Context, again: bool = False) -> str:
+    people = ["lead", "boss"]
+    decision = await ask(ctx, "Pay?", to=people, on_unproven="ask_again" if again else "fail")
+    return f"paid by {decision.by}"
 
 
 @contextmanager
@@ -481,24 +483,38 @@ def test_a_run_takes_the_approvals_of_those_to_whom_the_settings_let_it_be_assig
         assert run.result() == "paid by ops"
 
 
+def forge(folder: Path, client: Client, test: HitlTest, id: str) -> None:
+    """Write into the database that anyone may assign a request, and assign it."""
+    asked = msgspec.structs.replace(summaries(client, [id])[id].asked, reassign="anyone")
+    with sqlite3.connect(folder / "test.db") as db:
+        param = msgspec.json.encode(encode(msgspec.to_builtins(asked))).decode()
+        db.execute("UPDATE promises SET param = ? WHERE id = ?", (param, id))
+    db.close()
+    inbox(client, test._groups, "ops").assign(id, ["ops"], directory(), "default")
+
+
 def test_who_writes_the_database_lets_nobody_sign_whom_the_author_has_not_asked(tmp_path: Path) -> None:
     with worker(tmp_path, directory(policy={"pay-*": Demand(proof="signed")})) as test:
         run = test.start(pay_lead)
         client, id = asked_by(test)
-        asked = msgspec.structs.replace(summaries(client, [id])[id].asked, reassign="anyone")
-        with sqlite3.connect(tmp_path / "test.db") as db:
-            param = msgspec.json.encode(encode(msgspec.to_builtins(asked))).decode()
-            db.execute("UPDATE promises SET param = ? WHERE id = ?", (param, id))
-        db.close()
-        inbox(client, test._groups, "ops").assign(id, ["ops"], directory(), "default")
-        kept = encode(
-            msgspec.to_builtins(KeptDecision(id=id, approved=True, data=True, at=instant(test.now)))
-        )
-        step = id.rpartition(".")[0]
+        forge(tmp_path, client, test, id)
+        own = KeptDecision(id=id, approved=True, data=True, at=instant(test.now))
+        kept, step = encode(msgspec.to_builtins(own)), id.rpartition(".")[0]
         assert call(client, "promise.settle", id=step, state="resolved", value=kept).status == 200
         approve(client, test._groups, id, "ops", "ops")
         with pytest.raises(RunFailed, match="without good proof"):
             run.result()
+
+
+def test_who_writes_the_database_has_nobody_asked_again_whom_the_author_has_not_asked(tmp_path: Path) -> None:
+    with worker(tmp_path, directory(policy={"pay-*": Demand(proof="signed")})) as test:
+        test.start(pay_lead, True)
+        client, id = asked_by(test)
+        forge(tmp_path, client, test, id)
+        settle(client, id)
+        again = asked_by(test)[1]
+        assert again != id
+        assert summaries(client, [again])[again].to == ("lead", "boss")
 
 
 # At a gateway
