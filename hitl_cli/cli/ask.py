@@ -46,7 +46,7 @@ from hitl_cli.people.groups import as_asked, in_words
 from hitl_cli.proof.signing import too_few_sign
 from hitl_cli.requests.amendments import deadline_of
 from hitl_cli.requests.demand import ids_to_ask, names_of
-from hitl_cli.requests.outcome import closed, given_reason
+from hitl_cli.requests.outcome import given_reason
 from hitl_cli.requests.question import (
     MAX_APPROVALS,
     MAX_QUESTION_BYTES,
@@ -550,7 +550,7 @@ def _finish(
             raise TimedOut(f"{ended}.", at=at)
         case outcome:
             reason = None if decision.expired else given_reason(outcome, decision.reason)
-            raise RunFailed(closed(f"{ended}: {reason}" if reason else ended), at=at)
+            raise RunFailed(f"{ended}: {reason}" if reason else f"{ended}.", at=at)
 
 
 def _print_result(result: Any) -> None:
