@@ -27,9 +27,9 @@ def flaky(ctx, id):
 def test_arguments_that_do_not_fit_fail_the_run_at_once(hitl: Hitl) -> None:
     (hitl.folder / "app.py").write_text(APP)
     hitl.worker("--app", "app.py")
-    assert "1 for nothing(): --no-args" in hitl.fails(
-        1, "start", "a", "--workflow", "nothing", "--wait", code="run-failed"
-    )
+    said = hitl.fails(1, "start", "a", "--workflow", "nothing", "--wait", code="run-failed")
+    assert "1 for nothing()" in said
+    assert "--no-args" in said
     assert "argument n must be a whole number" in hitl.fails(
         1, "start", "b", "five", "--workflow", "number", "--wait", code="run-failed"
     )
