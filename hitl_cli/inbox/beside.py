@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from hitl_cli.client.protocol import PAGE, ProtocolRequest, as_page, search, search_beside
 from hitl_cli.client.tags import ASKED_BACK_TAG, CLAIM_TAG
 from hitl_cli.inbox.thread import NO_THREADS, open_questions_in
-from hitl_cli.people.away import AWAY_TAG, keep_aways
+from hitl_cli.people.away import AWAY_TAG, keep_aways, times_said
 from hitl_cli.requests.amendments import claims_in
 
 if TYPE_CHECKING:
@@ -43,20 +43,22 @@ class Beside:
         """Return what `search_page` does."""
         query |= {"limit": min(size, PAGE)} | ({"cursor": cursor} if cursor else {})
         wanted = () if self._is_read else [{"state": "pending", "tags": {tag: "1"}} for tag in _TAGS]
+        said = times_said()
         found, [answer] = search_beside(self._client, wanted, [ProtocolRequest("promise.search", query)])
         if found:
-            self._keep(found)
+            self._keep(found, said)
         return as_page(answer)
 
     def pending(self) -> list[Promise]:
         """Return all pending promises, for a server that reads all promises at each search."""
+        said = times_said()
         every = search(self._client, state="pending")
-        self._keep([[promise for promise in every if promise.tags.get(tag) == "1"] for tag in _TAGS])
+        self._keep([[promise for promise in every if promise.tags.get(tag) == "1"] for tag in _TAGS], said)
         return every
 
-    def _keep(self, found: Sequence[Sequence[Promise]]) -> None:
+    def _keep(self, found: Sequence[Sequence[Promise]], said: int) -> None:
         asked_back, claims, away = found
         self.back = open_questions_in(self._client, asked_back)
         self.claims = claims_in(claims, self._client.now())
-        keep_aways(self._client, away)
+        keep_aways(self._client, away, said)
         self._is_read = True

@@ -20,7 +20,7 @@ from hitl_cli.inbox.request_summary import RequestSummary
 from hitl_cli.inbox.thread import ThreadEntry, open_question, thread_in
 from hitl_cli.inbox.use import use_of
 from hitl_cli.inbox.votes import count, leading, too_few_people, votes_in
-from hitl_cli.people.away import AWAY_TAG, keep_aways
+from hitl_cli.people.away import AWAY_TAG, keep_aways, times_said
 from hitl_cli.people.groups import unknown_people
 from hitl_cli.proof.checking import Checked, check_decision, deciding_votes
 from hitl_cli.proof.signing import too_few_sign
@@ -141,9 +141,10 @@ def _lineage_of(client: Client, promise: Promise) -> list[Promise]:
     wanted: list[dict[str, Any]] = [{"tags": {ORIGIN_TAG: promise.origin}}]
     if promise.state == "pending":
         wanted.append({"state": "pending", "tags": {AWAY_TAG: "1"}})
+    said = times_said()
     every, *away = search_each(client, wanted)
     for records in away:
-        keep_aways(client, records)
+        keep_aways(client, records, said)
     return every
 
 

@@ -165,9 +165,9 @@ class _Records:
             self._read_at, self._read = time.monotonic(), state
         return self._found
 
-    def keep(self, promises: Iterable[Promise]) -> None:
+    def keep(self, promises: Iterable[Promise], said: int) -> None:
         """Take what has just been read with something else."""
-        self._found, self._read_at, self._read = _aways_in(promises), time.monotonic(), (_Records.said, None)
+        self._found, self._read_at, self._read = _aways_in(promises), time.monotonic(), (said, None)
 
 
 class _Absent(Standing):
@@ -215,14 +215,23 @@ MOST_MADE = 16
 def read_aways(client: Client, *, anew: bool = False) -> None:
     """Read who is away, so that the next question costs nothing; `anew` whatever was read lately."""
     if anew:
-        keep_aways(client, search(client, state="pending", tags={AWAY_TAG: "1"}))
+        said = times_said()
+        keep_aways(client, search(client, state="pending", tags={AWAY_TAG: "1"}), said)
     else:
         _known(client).now()
 
 
-def keep_aways(client: Client, promises: Iterable[Promise]) -> None:
-    """Take who is away from all pending promises with AWAY_TAG, so that the next question costs nothing."""
-    _known(client).keep(promises)
+def times_said() -> int:
+    """Return how often this process has recorded who is away, so that no later record is missed."""
+    return _Records.said
+
+
+def keep_aways(client: Client, promises: Iterable[Promise], said: int) -> None:
+    """Take who is away from all pending promises with AWAY_TAG, so that the next question costs nothing.
+
+    `said` is what `times_said` returned before they were read.
+    """
+    _known(client).keep(promises, said)
 
 
 def _known(client: Client) -> _Records:

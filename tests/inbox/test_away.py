@@ -11,7 +11,7 @@ import pytest
 from hitl_cli.client.wire import audit_of
 from hitl_cli.errors import BadInput, HitlError, NotAllowed, NotFound, Unproven
 from hitl_cli.format.times import moment
-from hitl_cli.inbox import Inbox
+from hitl_cli.inbox import Inbox, beside
 from hitl_cli.inbox.ask import decision_of
 from hitl_cli.inbox.history import EVERYTHING
 from hitl_cli.inbox.open_requests import OpenRequests
@@ -308,6 +308,25 @@ def test_where_a_policy_needs_two_a_recorded_deputy_counts_where_it_is_used(hitl
         assert inbox(client, "reviewer", people).come_back()  # what was decided stays
         made = decision_of(promise_of(client, "q"), put.question, people, asked=put.question, names=["q"])
         assert made.approved
+
+
+def test_who_says_it_while_another_reads_is_seen_to_be_away_at_once(
+    hitl: Hitl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with hitl.client() as client:
+        asked(client)
+        read = beside.search_beside
+
+        def interrupted(*args: Any) -> Any:
+            found = read(*args)
+            monkeypatch.undo()
+            with hitl.client() as other:
+                away(other, "reviewer", "lead")
+            return found
+
+        monkeypatch.setattr(beside, "search_beside", interrupted)
+        inbox(client, "clerk").list()
+        assert [one.person for one in inbox(client, "clerk").actor.groups.away] == ["reviewer"]
 
 
 def test_the_command_reads_days_instants_and_durations() -> None:
