@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from hitl_cli.client.protocol import search_beside
 from hitl_cli.client.wire import audit_of
 from hitl_cli.errors import BadInput, HitlError, NotAllowed, NotFound, Unproven
 from hitl_cli.format.times import moment
-from hitl_cli.inbox import Inbox, beside
+from hitl_cli.inbox import Inbox
 from hitl_cli.inbox.ask import decision_of
 from hitl_cli.inbox.history import EVERYTHING
 from hitl_cli.inbox.open_requests import OpenRequests
@@ -315,7 +316,7 @@ def test_who_says_it_while_another_reads_is_seen_to_be_away_at_once(
 ) -> None:
     with hitl.client() as client:
         asked(client)
-        read = beside.search_beside
+        read = search_beside
 
         def interrupted(*args: Any) -> Any:
             found = read(*args)
@@ -324,7 +325,7 @@ def test_who_says_it_while_another_reads_is_seen_to_be_away_at_once(
                 away(other, "reviewer", "lead")
             return found
 
-        monkeypatch.setattr(beside, "search_beside", interrupted)
+        monkeypatch.setattr("hitl_cli.inbox.beside.search_beside", interrupted)
         inbox(client, "clerk").list()
         assert [one.person for one in inbox(client, "clerk").actor.groups.away] == ["reviewer"]
 
