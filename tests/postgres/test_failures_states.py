@@ -39,6 +39,7 @@ def told_everywhere(hitl: Hitl, code: str) -> None:
     assert (listed.status, listed.json["code"]) == (503, code)
     assert PASSWORD not in listed.text
     assert gateway.get("/").status == 503
+    gateway.stop()  # it would take connections, of which there may be few
 
 
 def test_no_schema(hitl: Hitl, postgres: Cluster) -> None:
@@ -105,7 +106,7 @@ def test_a_server_that_is_stopped_has_no_slots_or_takes_no_writes(hitl: Hitl) ->
         hitl.workers.append(gateway)
         refused = gateway.post("/api/v1/requests/later/decision", {"verdict": "approve"})
         assert (refused.status, refused.json["code"]) == (503, "read-only")
-        gateway.stop()  # it holds some of the few connections
+        gateway.stop()
         server.execute(read_only.format(name, False))
         server.stop("fast")
         told_everywhere(hitl, "server-unreachable")
