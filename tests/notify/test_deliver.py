@@ -437,8 +437,7 @@ def test_it_is_tried_no_more_once_it_is_decided(town: Town) -> None:
     town.crew.result()
     town.idle()
     town.crew.later(DAY_MS)
-    town.idle()
-    assert notified(details(town.crew.client, promise_of(town.crew.client, id))) == ()
+    wait_until(lambda: notified(details(town.crew.client, promise_of(town.crew.client, id))) == ())
     assert len(town.sent_to("reviewer")) == 1
 
 
