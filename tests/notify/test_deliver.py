@@ -165,6 +165,7 @@ def test_who_it_is_assigned_to_is_told_and_who_is_asked_now_or_claims_it_is_remi
     lead.assign(id, ["reviewer"], reach, "default", add=True)
     assert town.sent(4)[-1] == ("reviewer", "assigned", id)
     lead.claim(id, 2 * HOUR_MS)
+    town.idle()
     town.crew.later(HOUR_MS)
     assert town.sent(5)[-1] == ("lead", "reminder", id)
     reviewer.decide(id, DecisionInput(verdict="approve"))
