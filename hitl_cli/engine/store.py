@@ -632,11 +632,20 @@ def _pair(row: tuple[Any, ...]) -> tuple[Task, Promise]:
 
 
 def _create_private(path: Path) -> None:
-    """Create the file (0600) and its folder (0700) if missing, so that only their owner can read them."""
+    """Create the file (0600) and its folder (0700) if missing, so that only their owner can read them.
+
+    It gets its name after it was closed: to close a file drops all locks that this process has on it
+    (POSIX), also those of a connection that another thread opened meanwhile.
+    """
     path.parent.mkdir(parents=True, exist_ok=True, mode=stat.S_IRWXU)
-    if not path.exists():
-        with contextlib.suppress(FileExistsError):
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, stat.S_IRUSR | stat.S_IWUSR))
+    if os.path.lexists(path):
+        return
+    with disk.folder_lock(path):
+        if not os.path.lexists(path):
+            beside = path.with_name(f"{path.name}.new")
+            beside.unlink(missing_ok=True)
+            os.close(os.open(beside, os.O_CREAT | os.O_EXCL | os.O_RDWR, stat.S_IRUSR | stat.S_IWUSR))
+            beside.rename(path)
 
 
 def _check_owner(db: sqlite3.Connection, path: Path) -> int:

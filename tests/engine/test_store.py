@@ -6,6 +6,8 @@ import errno
 import json
 import os
 import sqlite3
+import subprocess
+import sys
 import threading
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
@@ -21,6 +23,13 @@ from tests.engine.conftest import EXTERNAL, INTERNAL, START_MS, TARGETED, Clock,
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+OPENS = """
+import sys
+from pathlib import Path
+from hitl_cli.engine.server import Server
+Server(Path(sys.argv[1])).close()
+"""
 
 needs_permissions = pytest.mark.skipif(os.geteuid() == 0, reason="root may do everything")
 
@@ -61,6 +70,28 @@ def test_a_new_file_is_created_by_one_process_at_a_time(tmp_path: Path) -> None:
     with closing(sqlite3.connect(path)) as db:
         assert db.execute("PRAGMA auto_vacuum").fetchone() == (2,)
         assert db.execute("PRAGMA user_version").fetchone() == (len(migrations()),)
+
+
+def test_a_thread_that_creates_a_file_drops_no_lock_of_another_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "hitl.db"
+    first: list[Server] = []
+
+    def close(file: int, closing_one: Callable[[int], None] = os.close) -> None:
+        """Close what creates the file after another thread, which is as quick as it can be, has opened it."""
+        if not first and os.fstat(file).st_ino == (path.stat().st_ino if path.exists() else None):
+            first.append(Server(path, Clock()))
+        closing_one(file)
+
+    monkeypatch.setattr(os, "close", close)
+    with closing(Server(path, Clock())) as second:
+        # What ends last removes the log, unless it sees the lock of another process.
+        assert subprocess.run([sys.executable, "-c", OPENS, path], check=False).returncode == 0
+        for server in [*first, second]:
+            server.run_batch([request("promise.create", {"id": "p", "timeoutAt": START_MS + 1})])
+            server.close()
+    assert [entry.name for entry in tmp_path.iterdir()] == ["hitl.db"]
 
 
 def test_a_loose_umask_makes_nothing_readable_to_others(tmp_path: Path) -> None:
