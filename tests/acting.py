@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from hitl_cli.client.protocol import Client
     from hitl_cli.client.wire import Promise
     from hitl_cli.inbox.comments import Comment
-    from hitl_cli.inbox.decide import DecisionResult
+    from hitl_cli.inbox.decision_result import DecisionResult
     from hitl_cli.inbox.details import RequestDetails
     from hitl_cli.inbox.request_summary import RequestSummary
     from hitl_cli.people.groups import Groups

@@ -23,7 +23,8 @@ from hitl_cli.client.tags import ORIGIN_TAG, REVOKED_TAG
 from hitl_cli.client.wire import Audit, audit_of, child_id, decode_as, fresh_id
 from hitl_cli.errors import BadInput, Conflict, NotFound, TimedOut
 from hitl_cli.format.durations import bad_duration, format_age, format_duration
-from hitl_cli.inbox.decide import already, proof_needed
+from hitl_cli.inbox.decide import proof_needed
+from hitl_cli.inbox.decision_result import already
 from hitl_cli.inbox.pending import demanded, shown, summaries
 from hitl_cli.inbox.permission import check_may_answer
 from hitl_cli.inbox.resolve import find

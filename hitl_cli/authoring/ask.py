@@ -57,7 +57,8 @@ from hitl_cli.forms import as_form_type, schema_of
 from hitl_cli.inbox.ask import digest_of as digest_of_file
 from hitl_cli.inbox.decision_log import log_seen, trace_request
 from hitl_cli.inbox.proof import unproven
-from hitl_cli.inbox.standing import check_offer, decide_by_rule
+from hitl_cli.inbox.rule_decisions import decide_by_rule
+from hitl_cli.inbox.rule_offers import check_offer
 from hitl_cli.notify.deliver import amendments_in_run, give_notice, notifier_of, tell_outcome
 from hitl_cli.people.contacts import NotificationSettings, recipients, unreached
 from hitl_cli.people.groups import Groups, check_known, unknown_people

@@ -20,7 +20,7 @@ from hitl_cli.runs.run import RunSpec
 
 if TYPE_CHECKING:
     from hitl_cli.client.protocol import Client
-    from hitl_cli.inbox.decide import DecisionResult
+    from hitl_cli.inbox.decision_result import DecisionResult
     from hitl_cli.people.actor import Actor
     from hitl_cli.runs.run import Started
 

@@ -37,7 +37,7 @@ from hitl_cli.format.terminal import printable
 from hitl_cli.format.times import iso, local, localized
 from hitl_cli.inbox import Inbox
 from hitl_cli.inbox.ask import check_unchanged, decision_of, digest_of, new_id
-from hitl_cli.inbox.decide import by_whom, decided_at
+from hitl_cli.inbox.decision_result import by_whom, decided_at
 from hitl_cli.inbox.pending import read_tags
 from hitl_cli.inbox.proof import check_is_the_same
 from hitl_cli.people.deputies import in_words as away_in_words

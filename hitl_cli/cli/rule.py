@@ -16,7 +16,7 @@ from hitl_cli.errors import BadUsage
 from hitl_cli.format.durations import parse_duration
 from hitl_cli.format.terminal import printable
 from hitl_cli.format.times import local, local_minute
-from hitl_cli.inbox.standing import in_words
+from hitl_cli.inbox.rule_offers import in_words
 from hitl_cli.rules.rule import NewRule, Rule, rules_of
 from hitl_cli.rules.rules import Rules, where_of
 from hitl_cli.views.rules import rule_document

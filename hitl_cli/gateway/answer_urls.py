@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from hitl_cli.auth.links import Link
     from hitl_cli.client.protocol import Client
-    from hitl_cli.inbox.decide import DecisionResult
+    from hitl_cli.inbox.decision_result import DecisionResult
 
 VIA = "answer-url"
 """The `via` of decisions that were posted to such a URL, for the record."""

@@ -11,7 +11,7 @@ import logging
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from aiohttp import ClientPayloadError, web
+from aiohttp import web
 
 from hitl_cli.engine.http.listener import connections_possible, listen
 from hitl_cli.errors import BadSetting
@@ -27,15 +27,16 @@ from hitl_cli.gateway import (
 )
 from hitl_cli.gateway.api import routes as api
 from hitl_cli.gateway.auth.redirects import HOME
-from hitl_cli.gateway.context import GATEWAY, gateway_of
+from hitl_cli.gateway.context import GATEWAY
 from hitl_cli.gateway.error_responses import answer_failures
-from hitl_cli.gateway.http_error import HttpError
 from hitl_cli.gateway.observing import observe
 from hitl_cli.gateway.pages import routes as pages
+from hitl_cli.gateway.request_body import BODY_MAX, take_body
+from hitl_cli.gateway.response_headers import harden
 from hitl_cli.people.gateway_file import announced
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Callable, Iterable
 
     from aiohttp.web import Request, StreamResponse
 
@@ -53,12 +54,6 @@ ROUTES = [
     *mcp_route.ROUTES,
 ]
 
-BODY_MAX = 2 * 1024 * 1024
-"""Bytes of a request's body. An answer may have a million, and a form encodes some of them as three."""
-
-BODY_S = 20.0
-"""Timeout for a request's body."""
-
 IDLE_S = 20.0
 """Timeout for an idle connection and for a request's head: slow clients must not use up all connections."""
 
@@ -68,27 +63,13 @@ CONNECTIONS_MAX = 16_384
 GRACE_S = 5.0
 """Time to finish the current requests when the gateway stops."""
 
-HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self';"
-        " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-    ),
-    "Cache-Control": "no-store",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-}
-"""Headers of every response that does not set them itself."""
-
 
 def application(gateway: Gateway) -> web.Application:
     """Return the application. By default it serves the example routes only on this machine."""
     app = web.Application(
-        middlewares=[observe, answer_failures, gateway.access.admit, _take_body], client_max_size=BODY_MAX
+        middlewares=[observe, answer_failures, gateway.access.admit, take_body], client_max_size=BODY_MAX
     )
-    app.on_response_prepare.append(_harden)
+    app.on_response_prepare.append(harden)
     app[GATEWAY] = gateway
     extra = example_routes.ROUTES if gateway.options.serves_example_routes else []
     extra = [*(route for one in gateway.access.sign_ins for route in one.routes), *extra]
@@ -162,37 +143,3 @@ async def run(gateway: Gateway, serving: Callable[[str], None]) -> None:
         await asyncio.to_thread(gateway.decisions.close)
         await asyncio.to_thread(gateway.bridge.close)
         await asyncio.to_thread(gateway.lookback.close)
-
-
-async def _harden(request: Request, response: StreamResponse) -> None:
-    """Add the security headers to a response, and the base path to its redirect."""
-    response.headers["Server"] = "hitl"
-    if response.headers.get("Location", "").startswith("/"):
-        response.headers["Location"] = gateway_of(request).options.base + response.headers["Location"]
-    for name, value in HEADERS.items():
-        response.headers.setdefault(name, value)
-
-
-@web.middleware
-async def _take_body(
-    request: Request, handler: Callable[[Request], Awaitable[StreamResponse]]
-) -> StreamResponse:
-    """Read the whole body before the handler runs. Raises HttpError for one that is malformed or too slow."""
-    if request.can_read_body:
-        if request.content_type.startswith("multipart/"):
-            raise HttpError(415, "send JSON or a form without files (application/x-www-form-urlencoded).")
-        if request.headers.get("Content-Encoding", "identity").lower() != "identity":
-            raise HttpError(415, "send the body uncompressed.", {"Accept-Encoding": "identity"})
-        try:
-            async with asyncio.timeout(BODY_S):
-                await request.read()
-            form = await request.post()  # aiohttp caches it; empty if the body is not a form
-            for text in (*form.keys(), *form.values()):
-                str(text).encode()  # some charsets decode to lone surrogates
-        except TimeoutError as error:
-            raise HttpError(408, f"the request did not arrive within {BODY_S:.0f} s.") from error
-        except ClientPayloadError as error:
-            raise HttpError(400, "the request's body is malformed.") from error
-        except (LookupError, UnicodeError) as error:
-            raise HttpError(400, "the form is not UTF-8 text.") from error
-    return await handler(request)

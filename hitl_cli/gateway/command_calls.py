@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from hitl_cli.client.wire import Promise
     from hitl_cli.inbox.amend import Amended
     from hitl_cli.inbox.ask import StandaloneRequest
-    from hitl_cli.inbox.decide import DecisionResult
+    from hitl_cli.inbox.decision_result import DecisionResult
     from hitl_cli.inbox.details import RequestDetails
     from hitl_cli.inbox.history import HistoryEntry
     from hitl_cli.inbox.request_summary import RequestSummary

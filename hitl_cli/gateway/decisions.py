@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from hitl_cli.errors import HitlError
 from hitl_cli.gateway.batch_thread import BatchThread
 from hitl_cli.inbox import Inbox
-from hitl_cli.inbox.decide import DecisionResult
+from hitl_cli.inbox.decision_result import DecisionResult
 from hitl_cli.inbox.together import WantedDecision, decide_together
 
 if TYPE_CHECKING:

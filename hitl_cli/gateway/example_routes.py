@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from hitl_cli.client.wire import Json
     from hitl_cli.inbox import Inbox
-    from hitl_cli.inbox.decide import DecisionResult
+    from hitl_cli.inbox.decision_result import DecisionResult
     from hitl_cli.runs.run import Run
 
 PURPOSES = ("Purpose", "Sec-Purpose", "X-Purpose", "X-Moz")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from hitl_cli.gateway import asgi
 from hitl_cli.gateway.decision_waiters import has_left
 from hitl_cli.gateway.http_error import HttpError
+from hitl_cli.gateway.request_body import BODY_MAX
 from hitl_cli.inbox.ask import decision_of
 from hitl_cli.inbox.history import EVERYTHING
 from hitl_cli.people.gateway_file import page_of
@@ -91,7 +92,6 @@ def _manager_of(gateway: Gateway) -> Any:
     """Return what handles requests. It imports the package `mcp`, which takes a second."""
     from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 
-    from hitl_cli.gateway.app import BODY_MAX
     from hitl_cli.mcp.server import McpOptions, mcp_server
 
     options = McpOptions(

@@ -27,7 +27,7 @@ from hitl_cli.requests.question import prompt_of
 if TYPE_CHECKING:
     from aiohttp.web import Request
 
-    from hitl_cli.inbox.decide import DecisionResult
+    from hitl_cli.inbox.decision_result import DecisionResult
     from hitl_cli.people.contacts import Directory
     from hitl_cli.people.idempotency import IdempotencyMark
 

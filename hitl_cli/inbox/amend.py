@@ -19,7 +19,7 @@ from hitl_cli.errors import BadInput, NotAllowed
 from hitl_cli.format.durations import UNITS_MS, format_duration
 from hitl_cli.format.times import iso
 from hitl_cli.inbox.amendments import amended, check_unclaimed
-from hitl_cli.inbox.decide import already
+from hitl_cli.inbox.decision_result import already
 from hitl_cli.inbox.pending import spelled_by
 from hitl_cli.inbox.permission import check_may_answer, is_excluded, may_answer
 from hitl_cli.inbox.request_summary import RequestSummary

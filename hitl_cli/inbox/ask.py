@@ -37,7 +37,8 @@ from hitl_cli.inbox.pending import demanded, summary_of
 from hitl_cli.inbox.proof import check_proven, needs_check, unproven
 from hitl_cli.inbox.request_summary import RequestSummary
 from hitl_cli.inbox.resolve import no_request
-from hitl_cli.inbox.standing import check_offer, decide_by_rule
+from hitl_cli.inbox.rule_decisions import decide_by_rule
+from hitl_cli.inbox.rule_offers import check_offer
 from hitl_cli.inbox.thread import ThreadEntry, entry_id, entry_in, open_question, thread_of
 from hitl_cli.inbox.votes import complete, count, votes_of
 from hitl_cli.people.actor import LONGEST_NAME

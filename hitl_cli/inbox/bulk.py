@@ -17,7 +17,8 @@ from hitl_cli.inbox.resolve import no_request
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from hitl_cli.inbox.decide import DecisionResult, Said
+    from hitl_cli.inbox.decide import Said
+    from hitl_cli.inbox.decision_result import DecisionResult
     from hitl_cli.inbox.inbox import Inbox
 
 

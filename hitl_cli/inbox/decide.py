@@ -8,27 +8,15 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from hitl_cli.client.protocol import ProtocolRequest, ProtocolResponse, as_promise, get_promise
-from hitl_cli.client.wire import (
-    Audit,
-    Json,
-    Promise,
-    Verdict,
-    Vote,
-    audit_of,
-    decode,
-    error_message,
-    fresh_id,
-    same_json,
-)
-from hitl_cli.errors import BadAnswer, BadInput, Conflict, NotAllowed, TimedOut
-from hitl_cli.format.durations import format_age
+from hitl_cli.client.wire import Audit, Json, Verdict, Vote, audit_of, fresh_id, same_json
+from hitl_cli.errors import BadAnswer, BadInput, NotAllowed
 from hitl_cli.format.shell import command
-from hitl_cli.format.times import iso
 from hitl_cli.inbox.amendments import amended, check_unclaimed
 from hitl_cli.inbox.decision_log import log_decision
+from hitl_cli.inbox.decision_result import DecisionResult, outcome
 from hitl_cli.inbox.pending import demanded, with_votes
 from hitl_cli.inbox.permission import check_may_answer, deputy_for
-from hitl_cli.inbox.standing import accepted
+from hitl_cli.inbox.rule_offers import accepted
 from hitl_cli.inbox.votes import (
     NO_REASON,
     RecordedVote,
@@ -36,18 +24,16 @@ from hitl_cli.inbox.votes import (
     complete,
     count,
     record_vote,
-    same_vote,
     settle_request,
     votes_of,
 )
-from hitl_cli.people.groups import Groups, in_words
+from hitl_cli.people.groups import Groups
 from hitl_cli.proof.statement import statement_of
 from hitl_cli.requests.amendments import amendments_of_many
 from hitl_cli.requests.decision_input import DecisionInput, check_data
-from hitl_cli.requests.editable import Change, answer_form, changed, is_as_asked
-from hitl_cli.requests.outcome import closed, given_reason
-from hitl_cli.requests.question import fields_of, question_of
-from hitl_cli.rules.rule import NewRule, Rule
+from hitl_cli.requests.editable import answer_form, is_as_asked
+from hitl_cli.requests.question import fields_of
+from hitl_cli.rules.rule import NewRule
 from hitl_cli.rules.rules import Rules
 
 if TYPE_CHECKING:
@@ -65,38 +51,6 @@ type Said = DecisionInput | Callable[[RequestSummary], DecisionInput]
 
 YES = ("yes", "y", "approve", "true")
 NO = ("no", "n", "reject", "false")
-
-
-class DecisionResult(Struct, frozen=True, kw_only=True):
-    """The result of a decision.
-
-    `fresh` says whether this decision was recorded now. `votes` is the tally if several must approve: the
-    promise stays pending until the quorum is reached, and `so_far` says how far it is. `made` is the rule
-    that was made with an approval.
-    """
-
-    promise: Promise
-    workflow: str
-    verdict: Verdict
-    audit: Audit
-    data: Json
-    reason: str | None
-    fresh: bool
-    votes: Tally | None = None
-    approvals: int = 1
-    so_far: str = ""
-    made: Rule | None = None
-
-    @property
-    def changes(self) -> tuple[Change, ...]:
-        """The arguments that the approval changed."""
-        question = question_of(self.promise)
-        return changed(question, self.data) if question and self.verdict == "approve" else ()
-
-    @property
-    def settled(self) -> bool:
-        """Whether the request is decided now."""
-        return self.promise.state != "pending"
 
 
 class Settling(Struct, frozen=True, kw_only=True):
@@ -382,68 +336,3 @@ def rehearse(item: RequestSummary, actor: Actor, said: Said, signer: Signer | No
     else:
         outcome(item.promise, vote, Audit(id=fresh_id()), item.now, actor.groups)
     return given
-
-
-def outcome(settled: Promise, vote: Vote, audit: Audit, now: int, groups: Groups) -> DecisionResult:
-    """Return the result of a vote on a settled promise.
-
-    Raises Conflict, TimedOut if it was decided otherwise.
-    """
-    recorded = audit_of(settled)
-    data = decode(settled.value)
-    fresh = recorded.id == audit.id
-    if vote.verdict == "approve":
-        same = settled.state == "resolved" and same_json(data, vote.data) and recorded.choice == vote.choice
-    else:
-        same = settled.state == "rejected"
-    counted = settled.state == "resolved" and any(
-        groups.same(other.by, vote.by) and same_vote(other, vote) for other in recorded.votes
-    )
-    if not (fresh or same or counted):
-        raise already(settled, now)
-    return DecisionResult(
-        promise=settled,
-        workflow=settled.origin,
-        verdict=vote.verdict,
-        audit=recorded,
-        data=data if vote.verdict == "approve" else None,
-        reason=error_message(settled.value) if vote.verdict == "reject" else None,
-        fresh=fresh,
-    )
-
-
-def already(settled: Promise, now: int) -> Conflict | TimedOut:
-    """Return the error for a promise that was settled earlier."""
-    if (ended := settled.expired_at) is not None:
-        return TimedOut(
-            f"{settled.id} can no longer be answered: its deadline passed {iso(ended)}.", at=ended
-        )
-    by = by_whom(settled, now)
-    if settled.state == "rejected_canceled":
-        how = f"was canceled{by}"
-    elif settled.state == "rejected":
-        reason = given_reason("rejected", error_message(settled.value))
-        how = f"was already rejected{by}" + (f": {reason}" if reason else "")
-    else:
-        data = msgspec.json.encode(decode(settled.value)).decode()
-        how = f"was already approved{by} with {data}"
-    return Conflict(
-        f"{closed(f'{settled.id} {how}')} Nothing was changed.",
-        code="already-decided",
-        at=decided_at(settled, now),
-    )
-
-
-def by_whom(settled: Promise, now: int, write: Callable[[int], str] = iso) -> str:
-    """Return ` by reviewer via cli 5m ago (2026-…Z)`, with the parts that are known."""
-    audit, at = audit_of(settled), decided_at(settled, now)
-    instead = f" for {in_words(audit.deputy_for)}" if audit.deputy_for else ""
-    who = f" by {audit.by}{instead} via {audit.via}" if audit.by else f" by {audit.via or 'another tool'}"
-    return f"{who} {format_age(now - at)} ago ({write(at)})"
-
-
-def decided_at(settled: Promise, now: int) -> int:
-    """Return when a request was decided (ms since the epoch); `now` if nobody knows."""
-    if settled.expired_at is not None:
-        return settled.expired_at
-    return audit_of(settled).at or settled.settled_at or now

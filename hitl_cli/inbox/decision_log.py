@@ -16,7 +16,7 @@ from hitl_cli.tracing import HEADER, trace_in
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from hitl_cli.inbox.decide import DecisionResult
+    from hitl_cli.inbox.decision_result import DecisionResult
     from hitl_cli.requests.decision import Decision
 
 logger = logging.getLogger("hitl_cli.decisions")

@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     from hitl_cli.client.wire import Promise
     from hitl_cli.inbox.amend import Amended
     from hitl_cli.inbox.ask import StandaloneRequest
-    from hitl_cli.inbox.decide import DecisionResult, Said, Settling
+    from hitl_cli.inbox.decide import Said, Settling
+    from hitl_cli.inbox.decision_result import DecisionResult
     from hitl_cli.inbox.deferrals import Deferral, DeferredSession
     from hitl_cli.inbox.details import RequestDetails
     from hitl_cli.inbox.held import Ended, Failed, Held
@@ -395,8 +396,8 @@ class Inbox:
         nothing. Raises NotFound, BadInput, NotAllowed (not an assignee), Conflict (decided, or already asked
         back otherwise), TimedOut.
         """
+        from hitl_cli.inbox.ask_back import ask_back
         from hitl_cli.inbox.comments import check_text
-        from hitl_cli.inbox.thread import ask_back
 
         check_text(text, "question")
         check_person(self.actor.person)
@@ -408,8 +409,8 @@ class Inbox:
         The assignees are notified. To repeat it changes nothing. Raises NotFound, BadInput, NotAllowed
         (asked by another), Conflict (decided, or nothing was asked back), TimedOut.
         """
+        from hitl_cli.inbox.ask_back import answer_back
         from hitl_cli.inbox.comments import check_text
-        from hitl_cli.inbox.thread import answer_back
 
         check_text(text, "answer")
         check_person(self.actor.person)

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hitl_cli.client.protocol import Client
-    from hitl_cli.inbox.decide import DecisionResult, Said
+    from hitl_cli.inbox.decide import Said
+    from hitl_cli.inbox.decision_result import DecisionResult
     from hitl_cli.inbox.request_summary import RequestSummary
     from hitl_cli.people.actor import Actor
 

@@ -15,10 +15,11 @@ from hitl_cli.client.wire import EXTERNAL, audit_of
 from hitl_cli.errors import BadInput, Conflict
 from hitl_cli.format.stable_ids import short_stable_id
 from hitl_cli.inbox.amendments import asked_at
+from hitl_cli.inbox.ask_back import notification_of
 from hitl_cli.inbox.history import settled_since
 from hitl_cli.inbox.pending import RequestFilter, blocking_pages, pending
 from hitl_cli.inbox.permission import deputy_for
-from hitl_cli.inbox.thread import ThreadEntry, entry_in, notification_of, open_questions
+from hitl_cli.inbox.thread import ThreadEntry, entry_in, open_questions
 from hitl_cli.people.away import with_deputies
 from hitl_cli.people.contacts import NotificationSettings, concerns, recipients
 from hitl_cli.people.deputies import reached_deputies

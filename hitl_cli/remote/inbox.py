@@ -15,7 +15,8 @@ from hitl_cli.client.wire import Promise, fresh_id
 from hitl_cli.errors import Unreachable
 from hitl_cli.inbox.amend import CLAIM_MS, Amended
 from hitl_cli.inbox.ask import StandaloneRequest
-from hitl_cli.inbox.decide import DecisionResult, check_signs, vote_of
+from hitl_cli.inbox.decide import check_signs, vote_of
+from hitl_cli.inbox.decision_result import DecisionResult
 from hitl_cli.inbox.details import RequestDetails
 from hitl_cli.inbox.history import HistoryEntry
 from hitl_cli.inbox.inbox import Inbox

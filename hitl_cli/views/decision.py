@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from hitl_cli.client.wire import Promise, Verdict
     from hitl_cli.errors import HitlError
     from hitl_cli.inbox.bulk import PlannedDecision
-    from hitl_cli.inbox.decide import DecisionResult
+    from hitl_cli.inbox.decision_result import DecisionResult
     from hitl_cli.requests.decision import Decision
 
 _COPIED = ("data", "choice", "by", "via", "comment", "reason")

@@ -15,7 +15,7 @@ from hitl_cli.cli.review.session import Look, ReviewSession
 from hitl_cli.errors import HitlError, NotAllowed, NotFound
 from hitl_cli.format.times import iso
 from hitl_cli.inbox import Inbox
-from hitl_cli.inbox.decide import DecisionResult
+from hitl_cli.inbox.decision_result import DecisionResult
 from hitl_cli.inbox.history import EVERYTHING as HISTORY
 from hitl_cli.inbox.pending import RequestFilter
 from hitl_cli.inbox.review_queue import HOLD_MS

@@ -12,7 +12,7 @@ from hitl_cli.auth.sign_in import link_for, sign
 from hitl_cli.auth.signing_keys import rotate
 from hitl_cli.client.protocol import get_promise
 from hitl_cli.client.wire import decode
-from hitl_cli.gateway.app import BODY_MAX
+from hitl_cli.gateway.request_body import BODY_MAX
 from hitl_cli.people.contacts import Contact, Directory, EmailSettings
 from hitl_cli.requests.question import Question
 from tests.acting import comments_of

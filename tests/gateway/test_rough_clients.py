@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from hitl_cli.gateway import app
+from hitl_cli.gateway import app, request_body
 from hitl_cli.gateway.context import Gateway
 from hitl_cli.gateway.options import Options
 from tests.conftest import PATIENCE_S
@@ -91,7 +91,7 @@ def test_a_head_that_is_too_big_is_refused(shared_gateway: GatewayProcess, big: 
 
 
 def test_a_body_that_is_too_big_is_refused_said_before_or_not(shared_gateway: GatewayProcess) -> None:
-    big = b"a" * (app.BODY_MAX + 1)
+    big = b"a" * (request_body.BODY_MAX + 1)
     assert shared_gateway.ask("POST", "/nowhere", data=big).status == 413
     chunk = b"%x\r\n%s\r\n" % (len(big), big)
     with connect(shared_gateway.url) as connection:
@@ -157,7 +157,7 @@ def test_those_who_say_nothing_to_its_end_do_not_keep_the_others_waiting(
 def impatient(hitl: Hitl, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A gateway in this process that waits for nobody for long."""
     monkeypatch.setattr(app, "IDLE_S", 0.2)
-    monkeypatch.setattr(app, "BODY_S", 0.2)
+    monkeypatch.setattr(request_body, "BODY_S", 0.2)
     ready = threading.Event()
     said: list[str] = []
     running: list[tuple[asyncio.AbstractEventLoop, Gateway]] = []

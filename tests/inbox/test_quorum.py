@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from hitl_cli.client.protocol import Client
-    from hitl_cli.inbox.decide import DecisionResult
+    from hitl_cli.inbox.decision_result import DecisionResult
     from tests.conftest import Hitl
 
 TEAM = groups_of({"ops": ["ada", "bob"], "legal": ["ada", "eve"]})

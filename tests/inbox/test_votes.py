@@ -16,7 +16,8 @@ from hitl_cli.client.tags import VOTE_TAG
 from hitl_cli.client.wire import Audit, Vote, audit_of, decode, error_message, fresh_id
 from hitl_cli.errors import BadInput, Conflict, HitlError, NotAllowed, TimedOut
 from hitl_cli.inbox import Inbox
-from hitl_cli.inbox.decide import DecisionResult, vote_of
+from hitl_cli.inbox.decide import vote_of
+from hitl_cli.inbox.decision_result import DecisionResult
 from hitl_cli.inbox.pending import pending, settle_complete, summary_of
 from hitl_cli.inbox.votes import RecordedVote, create_request, tally, votes_of
 from hitl_cli.people.actor import Actor

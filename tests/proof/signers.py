@@ -16,7 +16,7 @@ from hitl_cli.requests.decision_input import DecisionInput
 
 if TYPE_CHECKING:
     from hitl_cli.client.protocol import Client
-    from hitl_cli.inbox.decide import DecisionResult
+    from hitl_cli.inbox.decision_result import DecisionResult
     from hitl_cli.people.groups import Groups
 
 OWNERS = {"lead": "lead", "lead2": "lead", "ops": "ops", "thief": None}

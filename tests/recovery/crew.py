@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from hitl_cli.client.protocol import Client
     from hitl_cli.client.wire import Promise
-    from hitl_cli.inbox.decide import DecisionResult
+    from hitl_cli.inbox.decision_result import DecisionResult
     from hitl_cli.inbox.request_summary import RequestSummary
     from tests.conftest import Hitl
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hitl_cli.format.times import local
-from hitl_cli.inbox.decide import by_whom
+from hitl_cli.inbox.decision_result import by_whom
 from hitl_cli.people.groups import in_words
 from hitl_cli.people.quorum import with_noun
 
 if TYPE_CHECKING:
-    from hitl_cli.inbox.decide import DecisionResult
+    from hitl_cli.inbox.decision_result import DecisionResult
 
 
 def sentence(one: DecisionResult, now: int) -> str:

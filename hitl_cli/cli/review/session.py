@@ -20,7 +20,8 @@ from hitl_cli.cli.context import inbox_of
 from hitl_cli.cli.render.decision import sentence
 from hitl_cli.errors import BadInput, HitlError, NotFound, Unreachable
 from hitl_cli.inbox.amendments import check_unclaimed
-from hitl_cli.inbox.decide import already, check, check_signs, vote_of
+from hitl_cli.inbox.decide import check, check_signs, vote_of
+from hitl_cli.inbox.decision_result import already
 from hitl_cli.inbox.details import RequestDetails
 from hitl_cli.inbox.pending import RequestFilter, Sort
 from hitl_cli.inbox.permission import may_answer

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from aiohttp import ETag
 
-    from hitl_cli.inbox.decide import DecisionResult
+    from hitl_cli.inbox.decision_result import DecisionResult
     from hitl_cli.inbox.details import RequestDetails
     from hitl_cli.inbox.request_summary import RequestSummary
 

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from hitl_cli.gateway.auth.access import Visitor
     from hitl_cli.inbox import Inbox
     from hitl_cli.inbox.bulk import PlannedDecision
-    from hitl_cli.inbox.decide import DecisionResult
+    from hitl_cli.inbox.decision_result import DecisionResult
 
 MOST = 5_000
 """Requests to decide at once at most."""

@@ -25,7 +25,7 @@ from hitl_cli.inbox.details import RequestDetails
 from hitl_cli.inbox.held import Held
 from hitl_cli.inbox.pending import SOON_MS
 from hitl_cli.inbox.permission import check_may_answer
-from hitl_cli.inbox.standing import in_words, offered
+from hitl_cli.inbox.rule_offers import in_words, offered
 from hitl_cli.inbox.votes import differing_votes
 from hitl_cli.notify.status import NotificationStatus, said_of, without_old_reminders
 from hitl_cli.people.sight import Sight

@@ -9,7 +9,7 @@ from aiohttp import web
 from hitl_cli.gateway.context import gateway_of
 from hitl_cli.gateway.pages.queries import form_text
 from hitl_cli.gateway.pages.rendering import page
-from hitl_cli.inbox.standing import in_words
+from hitl_cli.inbox.rule_offers import in_words
 from hitl_cli.rules.rules import Rules
 
 if TYPE_CHECKING:

@@ -19,6 +19,7 @@ from hitl_cli.gateway.context import gateway_of
 from hitl_cli.gateway.http_error import HttpError
 from hitl_cli.gateway.pages.queries import form_text
 from hitl_cli.gateway.pages.rendering import page
+from hitl_cli.gateway.response_headers import HEADERS
 from hitl_cli.people.actor import PERMISSIONS
 
 if TYPE_CHECKING:
@@ -165,8 +166,6 @@ def _page(
 
 def _may_go_to(asked: _Asked) -> dict[str, str]:
     """Return the policy with which the form may lead to the terminal."""
-    from hitl_cli.gateway.app import HEADERS
-
     policy = HEADERS["Content-Security-Policy"]
     return {
         "Content-Security-Policy": policy.replace("form-action 'self'", f"form-action 'self' {asked.place}")

@@ -1,93 +1,24 @@
-"""Standing rules in the inbox: which one decides a request, and which one a request offers to its person."""
+"""The standing rule that a request offers to its person: approve this, and the like of it for a time."""
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
-from hitl_cli.client.protocol import get_promise
-from hitl_cli.errors import BadAnswer, BadInput, Conflict, NotAllowed, TimedOut
+from hitl_cli.errors import BadAnswer, BadInput
 from hitl_cli.format.durations import format_duration, parse_duration
-from hitl_cli.inbox.pending import demanded, summaries
-from hitl_cli.inbox.permission import deputy_for, may_answer
-from hitl_cli.people.actor import Actor
-from hitl_cli.requests.decision_input import DecisionInput
 from hitl_cli.requests.editable import changed
 from hitl_cli.requests.private import hides_arguments
 from hitl_cli.requests.question import not_askable
 from hitl_cli.rules.matching import TOOL, check_where, matches
-from hitl_cli.rules.rule import NewRule, Rule, rules_of
+from hitl_cli.rules.rule import NewRule
 from hitl_cli.rules.rules import Rules, check_life
 
 if TYPE_CHECKING:
     from hitl_cli.client.protocol import Client
-    from hitl_cli.client.wire import Json, Promise
+    from hitl_cli.client.wire import Json
     from hitl_cli.inbox.request_summary import RequestSummary
-    from hitl_cli.people.groups import Groups
+    from hitl_cli.people.actor import Actor
     from hitl_cli.requests.question import Question
-
-logger = logging.getLogger(__name__)
-
-VIA = "rule"
-"""The `via` of a rule's decisions."""
-
-
-def decide_by_rule(client: Client, groups: Groups, promise: Promise, question: Question) -> Promise:
-    """Decide an open request by the rule that is about it, if any, and return its current promise."""
-    if promise.state != "pending" or question.arguments is None or _needs_more(question):
-        return promise
-    rules = rules_of(client, valid=True)
-    item = summaries(client, [promise.id]).get(promise.id) if rules else None
-    item = None if item is None or _needs_more(demanded(item, groups).asked) else item
-    rule = None if item is None else _deciding(rules, item, groups)
-    if item is None or rule is None:
-        return promise
-    from hitl_cli.inbox.decide import decide
-
-    actor = Actor(person=rule.by, via=VIA, groups=groups)
-    reason = (rule.reason or "refused by a rule") if rule.verdict == "reject" else None
-    said = DecisionInput(verdict=rule.verdict, reason=reason)
-    try:
-        return decide(client, actor, item, said, rule=rule.id).promise
-    except (Conflict, TimedOut):  # a person, or the deadline, was first
-        return get_promise(client, promise.id) or promise
-    except (BadInput, NotAllowed) as error:
-        about = {"request": item.id}
-        logger.warning(
-            "%s waits for a person: the rule %s cannot decide it: %s", item.id, rule.id, error, extra=about
-        )
-        return promise
-
-
-def _needs_more(question: Question) -> bool:
-    """Whether a question needs more than a rule can give: several people, or proof."""
-    return question.several or question.proof is not None
-
-
-def _deciding(rules: list[Rule], item: RequestSummary, groups: Groups) -> Rule | None:
-    """Return the rule that decides a request: one that rejects comes before one that approves."""
-    fitting = [
-        rule
-        for rule in rules
-        if rule.fits(item.asked.arguments, item.tags.get(TOOL), item.asker, item.function, groups)
-        and may_answer(item, rule.by, groups)
-        and not deputy_for(item, rule.by, groups)
-        and (rule.verdict == "reject" or (_takes_a_plain_yes(item.asked) and _is_known(rule, groups)))
-    ]
-    return min(fitting, key=lambda rule: rule.verdict != "reject", default=None)
-
-
-def _is_known(rule: Rule, groups: Groups) -> bool:
-    """Whether the author of a rule is still in the settings, if these name all people."""
-    return not groups.strict or not groups.unknown((rule.by,))
-
-
-def _takes_a_plain_yes(question: Question) -> bool:
-    """Whether an approval of a question needs no data and no choice, and is for its arguments alone."""
-    return question.form is None and not question.choices and question.digest is None
-
-
-# Offers
 
 
 def check_offer(question: Question, tool: str | None) -> None:
@@ -105,8 +36,8 @@ def check_offer(question: Question, tool: str | None) -> None:
 def _is_about_itself(question: Question, tool: str | None) -> bool:
     return (
         question.offer is not None
-        and not _needs_more(question)
-        and _takes_a_plain_yes(question)
+        and not needs_more(question)
+        and takes_a_plain_yes(question)
         and matches(question.offer.where, question.arguments, tool, allow=True)
     )
 
@@ -170,3 +101,13 @@ def in_words(rule: NewRule) -> list[tuple[str, str]]:
     rows = [(path, value if isinstance(value, str) else to_json(value)) for path, value in rule.where.items()]
     rows += [("asked by", rule.asker or "anyone else")]
     return [*rows, *([("workflow", rule.workflow)] if rule.workflow else [])]
+
+
+def needs_more(question: Question) -> bool:
+    """Whether a question needs more than a rule can give: several people, or proof."""
+    return question.several or question.proof is not None
+
+
+def takes_a_plain_yes(question: Question) -> bool:
+    """Whether an approval of a question needs no data and no choice, and is for its arguments alone."""
+    return question.form is None and not question.choices and question.digest is None
