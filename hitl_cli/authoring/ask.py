@@ -48,7 +48,7 @@ from hitl_cli.client.pool import ClientPool
 from hitl_cli.client.protocol import Client, get_promise
 from hitl_cli.client.tags import DEADLINE_TAG
 from hitl_cli.client.wire import is_blocking
-from hitl_cli.errors import NotAwaited, QuestionChanged
+from hitl_cli.errors import BadInput, NotAwaited, QuestionChanged
 from hitl_cli.format.durations import Duration, duration_ms, format_age, format_duration
 from hitl_cli.format.shell import command
 from hitl_cli.format.terminal import printable
@@ -59,9 +59,10 @@ from hitl_cli.inbox.decision_log import log_seen, trace_request
 from hitl_cli.inbox.proof import unproven
 from hitl_cli.inbox.rule_decisions import decide_by_rule
 from hitl_cli.inbox.rule_offers import check_offer
+from hitl_cli.inbox.votes import check_enough_people
 from hitl_cli.notify.deliver import amendments_in_run, give_notice, notifier_of, tell_outcome
 from hitl_cli.people.contacts import NotificationSettings, recipients, unreached
-from hitl_cli.people.groups import Groups, check_known, unknown_people
+from hitl_cli.people.groups import NO_GROUPS, Groups, check_known, unknown_people
 from hitl_cli.proof.signing import too_few_sign
 from hitl_cli.requests.amendments import assignees_of, deadline_of
 from hitl_cli.requests.decision import Decision, KeptDecision, decision_by_deadline, decision_on
@@ -76,6 +77,7 @@ from hitl_cli.requests.question import (
     Question,
     Reassign,
     Refused,
+    asker_of,
     found_by,
     not_askable,
     quorum_of,
@@ -525,8 +527,9 @@ asking.__name__ = "ask"  # the name of the step in the tree of a run
 async def create(ctx: Context, put: NewRequest) -> PromiseRecord:
     """Create the request under the id that the first `ctx.promise()` will have, or return it if it exists."""
     now = sdk.now(ctx)
-    groups = await check_people(ctx, put.question)
+    groups = people_of(ctx)
     question = await as_policy_demands(ctx, put, groups)
+    await check_people(ctx, question, groups)
     tags = put.tags if question is put.question else {**put.tags, **question.tags(key=None, workflow=None)}
     deadline = now + put.deadline_ms
     tags = {**tags, DEADLINE_TAG: str(deadline)} if question.extend is not None else tags
@@ -551,18 +554,26 @@ async def create(ctx: Context, put: NewRequest) -> PromiseRecord:
     return created
 
 
-async def check_people(ctx: Context, question: Question) -> Groups:
-    """Return the people of this worker's settings. Raises BadInput for an assignee that strict settings lack.
+async def check_people(ctx: Context, question: Question, groups: Groups) -> None:
+    """Raise BadInput for an assignee that strict settings lack, or if too few people can approve.
 
     A request that exists already is not refused: the run goes on.
     """
-    groups = people_of(ctx)
-    if groups.strict and groups.unknown(question.everyone):
-        id = sdk.first_id(ctx.info.id)
-        before = await ctx.get_dependency(ClientPool).run(get_promise, id)
-        if before is None:
+    try:
+        if groups.strict:
             check_known(question.everyone, groups)
-    return groups
+        check_enough_people(question, await _starter(ctx, question, groups), groups)
+    except BadInput:
+        if await ctx.get_dependency(ClientPool).run(get_promise, sdk.first_id(ctx.info.id)) is None:
+            raise
+
+
+async def _starter(ctx: Context, question: Question, groups: Groups) -> str | None:
+    """Return who started the run, if that may be why too few people can approve."""
+    if question.allow_self or not question.several or groups is NO_GROUPS:
+        return None
+    run = await ctx.get_dependency(ClientPool).run(get_promise, ctx.info.origin_id)
+    return None if run is None else asker_of(run, None)
 
 
 async def is_ruled(ctx: Context, question: Question, request: PromiseRecord) -> bool:

@@ -40,7 +40,7 @@ from hitl_cli.inbox.resolve import no_request
 from hitl_cli.inbox.rule_decisions import decide_by_rule
 from hitl_cli.inbox.rule_offers import check_offer
 from hitl_cli.inbox.thread import ThreadEntry, entry_id, entry_in, open_question, thread_of
-from hitl_cli.inbox.votes import complete, count, votes_of
+from hitl_cli.inbox.votes import check_enough_people, complete, count, votes_of
 from hitl_cli.people.actor import LONGEST_NAME
 from hitl_cli.people.away import with_deputies
 from hitl_cli.people.contacts import recipients
@@ -160,9 +160,7 @@ def ask(
         check_offer(question, tags.get(TOOL))
     _check_names(question, key, tags)
     found = found_by(question, key, None, tags)
-    if actor.groups.strict and get_promise(client, id) is None:
-        with about("to"):
-            check_known(question.everyone, actor.groups)
+    _check_people(client, id, question, actor)
     mark, deadline = fresh_id(), client.now() + deadline_ms
     found |= {DEADLINE_TAG: str(deadline)} if question.extend is not None else {}
     data = {
@@ -191,6 +189,18 @@ def ask(
         fresh=headers_of(promise.param).get("hitl:start") == mark,
         away=absences_among(asked, asked.asked_at(0), actor.groups),
     )
+
+
+def _check_people(client: Client, id: str, question: Question, actor: Actor) -> None:
+    """Raise BadInput if the settings lack an assignee, or too few can approve; not if it exists already."""
+    try:
+        if actor.groups.strict:
+            with about("to"):
+                check_known(question.everyone, actor.groups)
+        check_enough_people(question, actor.person, actor.groups)
+    except BadInput:
+        if get_promise(client, id) is None:
+            raise
 
 
 def _checked_id(id: str) -> str:

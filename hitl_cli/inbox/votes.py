@@ -29,6 +29,7 @@ from hitl_cli.inbox.permission import is_excluded
 from hitl_cli.people.groups import NO_GROUPS, everyone_in
 from hitl_cli.people.quorum import Voice, approvals, filled, voice_of
 from hitl_cli.requests.editable import answer_form, approved_arguments, kind_of_approval
+from hitl_cli.requests.question import not_askable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -175,23 +176,46 @@ def electorate(item: RequestSummary, groups: Groups) -> frozenset[str] | None:
     The assignees of later escalations are included from the start, so that the result does not depend on
     which process counts, and when.
     """
-    people = everyone_in(item.to_from_now_on, groups)
+    return _not_excluded(item.asked, item.to_from_now_on, item.starter, groups)
+
+
+def _not_excluded(
+    question: Question, names: Iterable[str], starter: str | None, groups: Groups
+) -> frozenset[str] | None:
+    """Return the keys of all people in `names` who may answer; None if they cannot be known."""
+    people = everyone_in(names, groups)
     if people is None:
         return None
-    return frozenset(person for person in people if not is_excluded(item.asked, item.starter, person, groups))
+    return frozenset(person for person in people if not is_excluded(question, starter, person, groups))
 
 
 def too_few_people(item: RequestSummary, groups: Groups) -> str:
-    """Return a sentence if the groups that must approve have too few members; else nothing."""
-    people = electorate(item, groups) if item.asked.approvals_by else None
+    """Return a sentence if the assignees are too few for the approvals that are needed; else nothing."""
+    limit = _limit(item.counted, item.to_from_now_on, item.starter, groups)
+    return f"It needs {item.asked.approvals} approvals, but {limit}." if limit else ""
+
+
+def check_enough_people(question: Question, starter: str | None, groups: Groups) -> None:
+    """Raise BadInput if a question to ask needs more approvals than its assignees can give.
+
+    `starter` is who asks, or who started the run that asks. A group with unknown members has enough.
+    """
+    if limit := _limit(question, question.everyone, starter, groups):
+        by = f" by the policy {question.policy[0]!r}" if question.policy else ""
+        raise not_askable(f"approvals is {question.approvals}{by}, but {limit}.", "approvals")
+
+
+def _limit(question: Question, to: Iterable[str], starter: str | None, groups: Groups) -> str:
+    """Return what keeps a question of several people from being approved; nothing if it can be."""
+    if not question.several:
+        return ""
+    people = _not_excluded(question, to, starter, groups)
     if people is None:
-        return ""
-    most = approvals(item.counted, [voice_of(person, groups) for person in people], groups)
-    if most >= item.asked.approvals:
-        return ""
-    return (
-        f"It needs {item.asked.approvals} approvals, but at most {most} are possible: a person counts once."
-    )
+        excluded = frozenset() if question.allow_self or starter is None else {groups.key(starter)}
+        lost = _a_group_is_lost(question, excluded, groups)
+        return "a group that must approve has too few members" if lost else ""
+    most = approvals(question, [voice_of(person, groups) for person in people], groups)
+    return "" if most >= question.approvals else f"its assignees can give only {most}: a person counts once"
 
 
 def count(item: RequestSummary, cast: Iterable[RecordedVote], groups: Groups) -> Tally:

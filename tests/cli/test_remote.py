@@ -180,6 +180,17 @@ def test_a_request_is_asked_and_waited_for(gateway: Visited, far: Hitl) -> None:
     far.fails(4, "ask", "Another?", "--id", "ask-7", "--to", "ops", "--no-wait", code="question-differs")
 
 
+def test_the_groups_of_the_gateway_say_how_many_can_approve(far: Hitl) -> None:
+    file = far.folder / "hitl.toml"
+    file.write_text("[groups.ops]\nmembers = []\n[groups.else]\nmembers = []\n")
+    try:
+        several = ("ask", "Ship?", "--no-wait", "--approvals", "2", "--to")
+        far.fails(2, *several, "group:ops", code="bad-question")  # one member there
+        assert far.ok(*several, "group:else")  # not known there
+    finally:
+        file.unlink()
+
+
 def test_an_approval_is_used_once_and_a_request_is_taken_back(gateway: Visited, far: Hitl) -> None:
     far.ok("ask", "Deploy?", "--id", "once-1", "--to", "ops", "--once", "--no-wait")
     far.ok("approve", "once-1")

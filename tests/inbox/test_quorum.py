@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from hitl_cli.cli.ask import _read_approvals
 from hitl_cli.client.wire import audit_of
@@ -19,7 +20,7 @@ from hitl_cli.people.actor import Actor
 from hitl_cli.people.groups import groups_of
 from hitl_cli.people.quorum import Voice, approvals, filled, in_words, places, voice_of, with_noun
 from hitl_cli.requests.demand import Demand, raised
-from hitl_cli.requests.question import Question, quorum_of, sensible
+from hitl_cli.requests.question import Escalation, Question, quorum_of, sensible
 from hitl_cli.requests.question_input import QuestionInput
 from hitl_cli.views.pending import request_summary_document
 from tests.acting import approval, decide, details, rejection
@@ -116,6 +117,62 @@ def test_a_quorum_that_nobody_can_reach_is_refused(by: dict[str, int]) -> None:
     with pytest.raises(BadInput) as refused:
         sensible(Question(prompt="?", **quorum_of(by)))
     assert refused.value.code == "bad-question"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "possible"),
+    [
+        ({"to": ("group:ops",), "approvals": 2}, True),
+        ({"to": ("group:ops",), "approvals": 3}, False),
+        ({"to": ("group:ops", "group:legal"), "approvals": 3}, True),
+        ({"to": ("group:ops", "group:legal"), "approvals": 4}, False),  # ada is in both
+        ({"to": ("group:ops", "cy"), "approvals": 3}, True),
+        ({"to": ("group:ops",), "escalate": (Escalation(after=1, to=("cy",)),), "approvals": 3}, True),
+        ({"to": ("group:ops",), "approvals": 2, "allow_self": False}, False),  # ada asks
+        ({"to": ("group:legal", "bob"), "approvals": 2, "allow_self": False}, True),
+        (quorum_of({"group:ops": 2, "group:legal": 1}), True),
+        (quorum_of({"group:ops": 2, "group:legal": 2}), False),
+        (quorum_of({"group:ops": 1, "group:else": 9}), True),
+        (quorum_of({"group:ops": 3, "group:else": 1}), False),
+        ({"to": ("group:else",), "approvals": 9}, True),
+        ({"to": ("group:staff",), "approvals": 9}, True),  # whom a sign-in may add to
+    ],
+)
+def test_more_approvals_than_the_known_assignees_can_give_are_refused(
+    client: Client, wanted: dict[str, Any], possible: bool
+) -> None:
+    staffed = groups_of({"ops": ["ada", "bob"], "legal": ["ada", "eve"], "staff": ["ada"]})
+    groups = replace(staffed, by_sign_in=frozenset({"staff"}))
+    inbox = Inbox(client, Actor(person="ada", via="test", groups=groups))
+    question = Question(prompt="Well?", **wanted)
+    if possible:
+        assert inbox.ask(question, id="q", deadline_ms=60_000).fresh
+        return
+    with pytest.raises(BadInput) as refused:
+        inbox.ask(question, id="q", deadline_ms=60_000)
+    assert (refused.value.code, refused.value.problems[0][0]) == ("bad-question", "approvals")
+    assert pending(client)[0] == []
+    # Another process may know other groups, and what was asked is not refused when it is asked again.
+    assert Inbox(client, Actor(person="ada", via="test")).ask(question, id="q", deadline_ms=60_000).fresh
+    assert not inbox.ask(question, id="q", deadline_ms=60_000).fresh
+    assert "approvals" in (details(client, promise_of(client, "q"), groups).hint or "")
+
+
+def test_who_asks_does_not_count_as_one_of_several_where_they_may_not_answer(client: Client) -> None:
+    inbox = Inbox(client, Actor(person="ada", via="test"))
+    question = Question(prompt="Well?", to=("ada", "bob"), approvals=2, allow_self=False)
+    with pytest.raises(BadInput) as refused:
+        inbox.ask(question, id="q", deadline_ms=60_000)
+    assert refused.value.problems[0][0] == "approvals"
+
+
+def test_a_policy_that_the_assignees_cannot_fulfil_is_named(client: Client) -> None:
+    groups = groups_of({"ops": ["ada", "bob"]}, policy={"q*": Demand(approvals=3)})
+    with pytest.raises(BadInput) as refused:
+        Inbox(client, Actor(person="cy", via="test", groups=groups)).ask(
+            Question(prompt="Well?", to=("group:ops",)), id="q", deadline_ms=60_000
+        )
+    assert "q*" in str(refused.value)
 
 
 def test_a_program_names_groups_as_for_to() -> None:

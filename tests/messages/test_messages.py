@@ -123,6 +123,9 @@ PROVOKED = [
     fails(2, "bad-question", "ask", " "),
     fails(2, "bad-question", "ask", "?", "--to", "group:"),
     fails(2, "bad-question", "ask", "?", "--approvals", "2", "--to", "ada"),
+    unsettled(
+        "bad-question", "[groups.ops]\nmembers = ['ada']", "ask", "?", "--approvals", "2", "--to", "ops"
+    ),
     fails(2, "bad-form", "ask", "?", "--form", "1"),
     fails(2, "bad-form", "ask", "?", "--form", '{"type": "odd"}'),
     fails(2, "bad-answer", "answer", "open", "perhaps"),

@@ -48,6 +48,31 @@ def test_a_worker_warns_of_a_name_and_refuses_it_once_its_settings_are_strict(hi
     assert hitl.ok("wait", "before") == "true\n"
 
 
+SEVERAL = """
+from hitl_cli import ask, workflow
+
+@workflow
+async def release(ctx, id):
+    return (await ask(ctx, "Ship it?", to="group:ops", approvals=2, allow_self=False)).approved
+"""
+
+
+def test_a_run_that_needs_more_approvals_than_its_group_can_give_fails_and_names_the_numbers(
+    hitl: Hitl,
+) -> None:
+    (hitl.folder / "app.py").write_text(SEVERAL)
+    hitl.worker("--app", "app.py")
+    hitl.ok("start", "before", "--workflow", "release", "--as", "ada")  # the group is not known yet
+    hitl.waiting()
+    (hitl.folder / "hitl.toml").write_text("[groups.ops]\nmembers = ['ada', 'bob']\n")
+    hitl.ok("start", "after", "--workflow", "release", "--as", "ada")
+    assert "approvals is 2" in hitl.fails(1, "wait", "after")
+    hitl.ok("start", "by-another", "--workflow", "release", "--as", "eve")
+    assert {one["workflow"] for one in hitl.waiting(2)} == {"before", "by-another"}
+    hitl.ok("reject", "before", "--as", "bob", "--reason", "no")  # what was asked before goes on
+    assert hitl.ok("wait", "before") == "false\n"
+
+
 def test_a_worker_without_contacts_notifies_once_its_settings_have_one(hitl: Hitl) -> None:
     (hitl.folder / "app.py").write_text(APP)
     hitl.worker("--app", "app.py")
