@@ -86,7 +86,8 @@ def answer_many(
         failures = [one.problem for one in planned if one.problem is not None]
     else:
         only_named = ids is not None and len(ids) == len(names)
-        if planned and not yes:
+        possible = any(one.problem is None for one in planned)
+        if possible and not yes:
             _ask_whether_meant(planned, verdict, may_go_on=only_named)
         failures = _carry_out(inbox, planned, answer, as_json=as_json)
     if failures:
@@ -116,6 +117,8 @@ def _ask_whether_meant(planned: Sequence[PlannedDecision], verdict: Verdict, *, 
 
     `may_go_on`: all ids are on the command line, so without a terminal no confirmation is needed.
     """
+    possible = sum(one.problem is None for one in planned)
+    count = "1 request" if len(planned) == 1 else f"{possible} of {len(planned)} requests"
     with contextlib.ExitStack() as stack:
         seen = is_terminal(sys.stderr)
         person = sys.stdin if seen and is_terminal(sys.stdin) else None
@@ -126,14 +129,12 @@ def _ask_whether_meant(planned: Sequence[PlannedDecision], verdict: Verdict, *, 
             if may_go_on:
                 return
             raise BadInput(
-                f"this would {verdict} {len(planned)} {'request' if len(planned) == 1 else 'requests'}:"
-                " pass --yes to confirm, or --dry-run to see them.",
+                f"this would {verdict} {count}: pass --yes to confirm, or --dry-run to see them.",
                 code="needs-confirmation",
             )
         for line in plain(_as_table(planned, verdict)):
             note(line)
-        possible = sum(one.problem is None for one in planned)
-        print(f"{verdict} {possible} of {len(planned)} requests? [y/N] ", end="", file=sys.stderr, flush=True)
+        print(f"{verdict} {count}? [y/N] ", end="", file=sys.stderr, flush=True)
         if person.readline().strip().lower() not in ("y", "yes"):
             raise NotDone("nothing was changed.")
 

@@ -48,6 +48,16 @@ def test_ids_come_from_stdin_and_need_a_yes(three: Hitl) -> None:
     assert three.ok("approve", "--stdin", stdin="") == ""
 
 
+@pytest.mark.parametrize("verdict", ["approve", "reject"])
+def test_no_confirmation_counts_what_is_not_there(three: Hitl, verdict: str) -> None:
+    asked = three.fails(2, verdict, "--stdin", code="needs-confirmation", stdin="a:1\nnope\nb:1\n")
+    assert f"{verdict} 1 of 3 requests" in asked
+    three.fails(3, verdict, "--stdin", code="not-found", stdin="nope\n")  # there is nothing to confirm
+    three.fails(7, verdict, "--stdin", "--json", code="not-assignee", stdin="b:1\nnope\n")
+    assert "[y/N]" not in on_terminal(three, 120, verdict, "nope", "nothing", typed="")
+    assert left(three) == ["a:1", "b:1", "c:1"]
+
+
 def test_what_matches_is_meant(three: Hitl) -> None:
     assert "--yes" in three.fails(2, "reject", "--match", "[ac]", code="needs-confirmation")
     assert "--yes" in three.fails(2, "reject", "--match", "a", code="needs-confirmation")
