@@ -316,6 +316,8 @@ OUTSIDE = [
     "/.%2e/other-app",
     "/%2E%2E/other-app?x=1",
     "/%2e/%2e./other-app",
+    "/..#x",
+    "/%2e.#?",
     "javascript:alert(1)",
     "/r/1\r\nSet-Cookie: a=b",
     "/r/1\nLocation: //evil.example",
