@@ -33,7 +33,7 @@ def judge_gateway(gateway: Setting) -> Iterator[Finding]:
     url = f"{gateway.value}/ready"
     try:
         status, ends = _asked(url)
-    except (OSError, http.client.HTTPException) as error:
+    except (OSError, UnicodeError, http.client.HTTPException) as error:  # UnicodeError: of an invalid name
         why = certificate_fault(error) or getattr(error, "strerror", None) or error
         text, advice = f"{gateway.value} cannot be reached from here: {why}", "look at the proxy before it"
         yield Finding("gateway", "warning", text, advice)
@@ -49,7 +49,10 @@ def judge_gateway(gateway: Setting) -> Iterator[Finding]:
 
 
 def _asked(url: str) -> tuple[int, float | None]:
-    """Return the status of a response, and when the certificate ends. Raises OSError, HTTPException."""
+    """Return the status of a response, and when the certificate ends.
+
+    Raises OSError, UnicodeError, HTTPException.
+    """
     parts = urlsplit(url)
     assert parts.hostname is not None
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
