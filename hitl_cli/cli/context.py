@@ -63,14 +63,16 @@ class CommandContext(typer.Context):
         text: str | None = self.params.get(name) or (self.obj or {}).get(name)
         return text
 
-    def server(self) -> tuple[Setting, str | None]:
+    def server(self, settings: Settings | None = None) -> tuple[Setting, str | None]:
         """Return the server and its token, from options before or after the command, or from the settings.
 
-        Raises BadUsage if an option gives a token for a server that takes none.
+        `settings` are those of the command unless they were read anew. Raises BadUsage if an option gives a
+        token for a server that takes none.
         """
-        url, token = self.settings.server(self.given_server), self.given_token
+        known = settings or self.settings
+        url, token = known.server(self.given_server), self.given_token
         check_takes(url.value, token)
-        return url, self.settings.token(token)
+        return url, known.token(token)
 
     def client(self, *, creates: bool = False) -> Client:
         """Return a client of the server. A missing database is created only if `creates` is true."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated
 
 from hitl_cli.cli.completion import complete_promise
@@ -36,7 +37,7 @@ def open_page(
     if not _is_gateway(gateway):
         raise Unreachable(f"no gateway answers at {gateway}: start one with `hitl gateway` or `hitl dev`.")
     if id is not None and url is None:
-        with ctx.opened(inbox_of) as (inbox, _):
+        with suppress(Unreachable), ctx.opened(inbox_of) as (inbox, _):  # the page looks it up then
             id = inbox.find(id).id
     page = f"{gateway}/" if id is None else page_of(gateway, id)
     print(page, flush=True)

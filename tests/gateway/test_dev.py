@@ -189,6 +189,21 @@ def test_settings_are_read_again_and_what_the_page_needs_is_said(
 
 
 @pytest.mark.heavy
+def test_it_is_said_that_the_page_stays_with_its_server(
+    hitl: Hitl, dev: Callable[..., DevProcess], app: Callable[[str, str], None]
+) -> None:
+    app("A?", "a")
+    settings = hitl.folder / "hitl.toml"
+    settings.write_text('app = "asks.py"\nserver = "sqlite:///one.db"\n')
+    hitl.env.pop("HITL_SERVER", None)
+    one = dev(reloads=True)
+    one.said("serving")
+    settings.write_text('app = "asks.py"\nserver = "sqlite:///other.db"\n')
+    one.complained("Start `hitl dev` again")
+    assert one.stop() == 0
+
+
+@pytest.mark.heavy
 def test_steps_end_before_the_old_worker_does(hitl: Hitl, dev: Callable[..., DevProcess]) -> None:
     log, gate = hitl.folder / "steps.log", hitl.folder / "gate"
     app = hitl.folder / "mine.py"
@@ -262,6 +277,15 @@ def test_the_inbox_and_a_request_are_opened_in_the_browser(
     assert hitl.ok("open", "mine") == f"{shared_gateway.url}/r/hitl%20001\n"
     assert browser() == f"{shared_gateway.url}/r/hitl%20001"
     hitl.fails(3, "open", "nope", code="not-found")
+
+
+def test_a_request_is_opened_where_only_its_gateway_is_known(
+    hitl: Hitl, shared_gateway: GatewayProcess, browser: Callable[[], str]
+) -> None:
+    (hitl.folder / "hitl.toml").write_text(f'gateway = "{shared_gateway.url}"\n')
+    hitl.env["HITL_SERVER"] = f"sqlite:///{hitl.folder}/none.db"
+    assert hitl.ok("open", "hitl 001") == f"{shared_gateway.url}/r/hitl%20001\n"
+    assert browser() == f"{shared_gateway.url}/r/hitl%20001"
 
 
 def test_without_a_browser_the_address_is_printed(hitl: Hitl, shared_gateway: GatewayProcess) -> None:
