@@ -154,9 +154,13 @@ def remove(
 def _instant(text: str) -> datetime:
     """Return an instant; without a zone it is in that of this machine. Raises BadUsage."""
     try:
-        return datetime.fromisoformat(text).astimezone()
-    except (ValueError, OverflowError) as error:
+        at = datetime.fromisoformat(text)
+    except ValueError as error:
         raise BadUsage(f"--from {text!r} is not an instant such as 2026-11-27T12:00:00Z.") from error
+    try:
+        return at.astimezone()
+    except (ValueError, OverflowError) as error:
+        raise BadUsage(f"--from {text!r} is not in the years 1 to 9999 of this time zone.") from error
 
 
 def _public_text(given: str) -> str:

@@ -18,14 +18,26 @@ _PART = r"(\d+(?:\.\d+)?)(ms|[smhdw])"
 
 def parse_duration(text: str) -> int:
     """Return the duration in ms. Raises BadInput."""
-    parts = re.findall(_PART, text.strip().lower())
-    if not parts or "".join(number + unit for number, unit in parts) != text.strip().lower():
+    parts = _parts(text)
+    if not parts:
         raise bad_duration(f"{text!r} is not a duration: write it like 90s, 1h30m or 30d.")
     exact = sum(float(number) * UNITS_MS[unit] for number, unit in parts)
     total = round(exact) if exact <= LONGEST_MS else 0
     if not 0 < total <= LONGEST_MS:
         raise bad_duration(f"{text!r} is not a valid duration: it must be more than 0 and at most 100 years.")
     return total
+
+
+def is_duration(text: str) -> bool:
+    """Whether a text is a duration, which can be too long."""
+    return bool(_parts(text))
+
+
+def _parts(text: str) -> list[tuple[str, str]]:
+    """Return the numbers and units of a duration; nothing for another text."""
+    plain = text.strip().lower()
+    parts: list[tuple[str, str]] = re.findall(_PART, plain)
+    return parts if "".join(map("".join, parts)) == plain else []
 
 
 def duration_ms(duration: Duration) -> int:
@@ -39,7 +51,7 @@ def duration_ms(duration: Duration) -> int:
     ms = round(duration / timedelta(milliseconds=1))
     if not 0 < ms <= LONGEST_MS:
         raise bad_duration(
-            f"{duration!s} is not a valid duration: it must be more than 0 and less than 100 years."
+            f"{duration!s} is not a valid duration: it must be more than 0 and at most 100 years."
         )
     return ms
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta, tzinfo
 
 from hitl_cli.errors import BadInput
-from hitl_cli.format.durations import parse_duration
+from hitl_cli.format.durations import is_duration, parse_duration
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 LAST_MS = 253_402_300_799_999
@@ -30,23 +30,34 @@ def moment(text: str, now: int, *, code: str, end_of_day: bool = True, zone: tzi
     """Return an instant that a person types, in ms since the epoch. Raises BadInput with a code.
 
     The text is a day (its end, unless `end_of_day` is false), an instant, or a duration from now. Without a
-    time zone in it, `zone` is used, or that of this process.
+    time zone in it, `zone` is used, or that of this process. An instant that cannot be told is the last one
+    that can, so that callers say what they allow.
     """
     text = text.strip()
     try:
         at = datetime.fromisoformat(text)
+    except ValueError:
+        return now + _duration(text, code)
+    at = at if at.tzinfo is not None or zone is None else at.replace(tzinfo=zone)
+    try:
         at += timedelta(days=1 if len(text) <= _DAY and end_of_day else 0)
-        at = at if at.tzinfo is not None or zone is None else at.replace(tzinfo=zone)
         return round(at.astimezone().timestamp() * 1_000)
-    except (ValueError, OverflowError):
-        try:
-            return now + parse_duration(text)
-        except BadInput as error:
-            raise BadInput(
-                f"{text!r} is not a day such as 2026-12-24, an instant such as 2026-12-24T12:00 or a duration"
-                " such as 2d.",
-                code=code,
-            ) from error
+    except (ValueError, OverflowError):  # beyond the years 1 to 9999, here or in UTC
+        return 0 if at.year == 1 else LAST_MS
+
+
+def _duration(text: str, code: str) -> int:
+    """Return a duration in ms. Raises BadInput with a code: that it is too long, or no time at all."""
+    try:
+        return parse_duration(text)
+    except BadInput as error:
+        why = (
+            str(error)
+            if is_duration(text)
+            else f"{text!r} is not a day such as 2026-12-24, an instant such as 2026-12-24T12:00 or a"
+            " duration such as 2d."
+        )
+        raise BadInput(why, code=code) from error
 
 
 def local(ms: int, zone: str | None = None) -> str:

@@ -65,3 +65,31 @@ def test_commands_say_local_time_with_its_zone_and_their_json_utc(hitl: Hitl) ->
         document = str(hitl.json(*command))
         assert "+09:00" not in document
         assert re.search(r"\d\dT\d\d:\d\d:\d\d\.\d{3}Z", document)
+
+
+# Times that a person types
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Tokyo", "America/New_York"])
+@pytest.mark.parametrize("far", ["9999-12-31", "9999-12-31T23:59", "9998-01-01", "2000w"])
+def test_a_time_beyond_what_is_allowed_is_refused_with_what_is(hitl: Hitl, far: str, zone: str) -> None:
+    put(hitl, "q", Question(prompt="Ship it?", extend=86_400_000), by="ada", deadline_ms=3_600_000)
+    hitl.env |= {"TZ": zone, "HITL_AS": "ada"}
+    assert "at most 1d more" in hitl.fails(2, "extend", "q", "--until", far, code="bad-duration")
+    assert "at most a year" in hitl.fails(2, "away", "--until", far, "--yes", code="bad-away")
+    assert "at most a year" in hitl.fails(2, "away", "--until", "0001-01-01", "--yes", code="bad-away")
+
+
+def test_a_duration_that_is_too_long_is_not_called_something_else(hitl: Hitl) -> None:
+    put(hitl, "q", Question(prompt="Ship it?", extend=86_400_000), by="ada")
+    hitl.env["HITL_AS"] = "ada"
+    for args, code in (
+        (("extend", "q", "--until"), "bad-duration"),
+        (("extend", "q"), "bad-duration"),
+        (("away", "--until"), "bad-away"),
+        (("ask", "?", "--no-wait", "--deadline"), "bad-duration"),
+        (("token", "create", "--as", "ada", "--can", "read", "--expires"), "bad-duration"),
+    ):
+        for long in ("36601d", "0s"):
+            assert "at most 100 years" in hitl.fails(2, *args, long, code=code)
+    assert "2026-12-24" in hitl.fails(2, "extend", "q", "--until", "2026-13-01", code="bad-duration")

@@ -588,6 +588,7 @@ def test_who_is_away_says_so_and_is_back(desk: Desk) -> None:
     path, day = "/away", f"{datetime.now(UTC) + timedelta(days=3):%Y-%m-%d}"
     assert "Nobody is away" in desk.get(path).text
     desk.refused(400, path, "bad-away", until="2020-01-01", to="reviewer")
+    assert "at most a year" in desk.refused(400, path, "bad-away", until="9999-12-31").text
     page = desk.refused(400, path, "unknown-name", until=day, to="reviwer")
     assert [one["value"] for one in page.all("input", name="until")] == [day]
     assert len([*page.all("input", name="anyway")]) == 1

@@ -11,7 +11,7 @@ import pytest
 from hitl_cli.client.protocol import search_beside
 from hitl_cli.client.wire import audit_of
 from hitl_cli.errors import BadInput, HitlError, NotAllowed, NotFound, Unproven
-from hitl_cli.format.times import moment
+from hitl_cli.format.times import LAST_MS, moment
 from hitl_cli.inbox import Inbox
 from hitl_cli.inbox.ask import decision_of
 from hitl_cli.inbox.history import EVERYTHING
@@ -337,7 +337,8 @@ def test_the_command_reads_days_instants_and_durations() -> None:
     assert read("2026-12-24") == read("20261224") == read("2026-W52-4")
     assert read("2026-12-24T12:00:00Z") == read("2026-12-24T12:00", zone=UTC) == 1_798_113_600_000
     assert read("3d") == 3 * day + 5
-    for text in ("soon", "9999-12-31", ""):
+    assert read("9999-12-31") == LAST_MS  # what is allowed is said by who knows it
+    for text in ("soon", "36601d", "2026-13-01", ""):
         with pytest.raises(BadInput) as error:
             read(text)
         assert error.value.code == "bad-away"
