@@ -48,7 +48,7 @@ servers: .venv/ready ## run the tests of commands, workers and the gateway on Po
 UNMEASURED := --ignore tests/cli/test_first_process.py --ignore tests/unit/test_forked.py \
 	--deselect tests/cli/test_bad_input.py::test_a_full_disk_is_said_and_changes_nothing \
 	--deselect tests/gateway/test_markdown.py::test_a_text_that_is_made_to_take_long_does_not \
-	--deselect tests/cli/test_docs.py::test_pending_on_postgres_imports_neither_the_engine_s_file_nor_cryptography
+	--deselect tests/cli/test_docs.py::test_lists_on_postgres_import_neither_the_engine_s_file_nor_cryptography
 coverage: export COVERAGE_FILE := $(CURDIR)/.coverage/data
 coverage: .venv/ready ## measure the branch coverage of all tests (ARGS="tests/cli" for some), in all processes
 	@rm -rf .coverage && mkdir .coverage

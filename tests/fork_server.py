@@ -235,8 +235,8 @@ def run() -> int:
 def end(code: int) -> None:
     """End this process as Python ends it, but for the modules."""
     threading._shutdown()  # type: ignore[attr-defined]
+    gc.collect()  # which warns of what was left open or never awaited; hitl freezes it at exit
     atexit._run_exitfuncs()
-    gc.collect()  # which warns of what was left open or never awaited
     try:
         if sys.stdout is not None:
             sys.stdout.flush()

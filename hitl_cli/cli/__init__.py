@@ -1,5 +1,6 @@
 """The command line: `hitl`."""
 
+import atexit
 import gc
 import os
 import sys
@@ -14,6 +15,7 @@ COLLECT_AFTER = 10_000
 def main() -> None:
     """Run the command line. Ctrl-C ends it quietly, also while it is still being imported."""
     gc.set_threshold(COLLECT_AFTER)
+    atexit.register(gc.freeze)  # the last collection would look at all that was imported, and free nothing
     try:
         if os.getpid() == 1:
             from hitl_cli.cli.first_process import end_on_signals

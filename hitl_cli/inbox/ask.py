@@ -5,7 +5,6 @@ Such a request is one promise, the root of its own lineage, without a target, so
 
 from __future__ import annotations
 
-import hashlib
 import stat
 import time
 from pathlib import Path
@@ -254,6 +253,8 @@ def digest_of(path: str) -> Digest:
             raise BadInput(
                 f"{path} is not a regular file, so its content cannot be checked later.", code="bad-file"
             )
+        import hashlib
+
         with file.open("rb") as content:
             return Digest(sha256=hashlib.file_digest(content, "sha256").hexdigest(), file=file.name)
     except (OSError, ValueError) as error:

@@ -18,7 +18,6 @@ from hitl_cli.inbox.pending import shown, spelled_by, with_absences, with_votes
 from hitl_cli.inbox.proof import needs_check, why_unproven
 from hitl_cli.inbox.request_summary import RequestSummary
 from hitl_cli.inbox.thread import ThreadEntry, open_question, thread_in
-from hitl_cli.inbox.use import use_of
 from hitl_cli.inbox.votes import count, leading, too_few_people, votes_in
 from hitl_cli.people.away import AWAY_TAG, keep_aways, times_said
 from hitl_cli.people.groups import unknown_people
@@ -27,7 +26,7 @@ from hitl_cli.proof.signing import too_few_sign
 from hitl_cli.requests.amendments import amendments_in
 from hitl_cli.requests.private import vote_without_private
 from hitl_cli.requests.question import question_of, replaced_by
-from hitl_cli.requests.use import Use
+from hitl_cli.requests.use import Use, use_of
 from hitl_cli.runs.steps import RunStep, tree_of, way_to
 
 if TYPE_CHECKING:

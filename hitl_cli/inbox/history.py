@@ -42,7 +42,7 @@ from hitl_cli.requests.question import (
     replaced_by,
     replaces,
 )
-from hitl_cli.requests.use import use_in
+from hitl_cli.requests.use import use_recorded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -426,5 +426,5 @@ def _told(promise: Promise, function: str | None, others: Sequence[Promise]) -> 
     if promise.state != "pending":
         yield decision_of(promise, function, others)
     for record in tagged(others, USED_TAG, promise.id):
-        use = use_in(decode(record.param), record.created_at)
+        use = use_recorded(record)
         yield said("use", use.at, outcome=None, by=use.by, via=use.via)

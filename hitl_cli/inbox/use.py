@@ -9,19 +9,16 @@ import msgspec
 from hitl_cli.client.protocol import get_promise
 from hitl_cli.client.records import store, under
 from hitl_cli.client.tags import USED_TAG
-from hitl_cli.client.wire import Audit, decode, fresh_id
+from hitl_cli.client.wire import Audit, fresh_id
 from hitl_cli.errors import BadInput, Conflict, NotAllowed, NotCovered
 from hitl_cli.format.times import instant
 from hitl_cli.inbox.ask import decision_of
 from hitl_cli.inbox.permission import is_asker
 from hitl_cli.requests.decision import approval_expired
-from hitl_cli.requests.use import Use, check_usable, check_use, use_id, use_in
+from hitl_cli.requests.use import Use, check_usable, check_use, use_id, use_recorded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from hitl_cli.client.protocol import Client
-    from hitl_cli.client.wire import Promise
     from hitl_cli.inbox.request_summary import RequestSummary
     from hitl_cli.people.actor import Actor
 
@@ -54,15 +51,6 @@ def consume(client: Client, actor: Actor, item: RequestSummary, key: str) -> Use
         audit = Audit(id=fresh_id(), by=own.by, via=own.via, at=now)
         create = under(promise, use_id(item.id), USED_TAG, msgspec.to_builtins(own), audit)
         before = store(client, create)
-    use = _use_in(before)
+    use = use_recorded(before)
     check_use(item.id, use, key)
     return use
-
-
-def use_of(request: str, promises: Iterable[Promise]) -> Use | None:
-    """Return the use of a request's approval that is recorded in one of the promises."""
-    return next((_use_in(one) for one in promises if one.id == use_id(request)), None)
-
-
-def _use_in(record: Promise) -> Use:
-    return use_in(decode(record.param), record.created_at)

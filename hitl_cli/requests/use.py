@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import Struct
 
-from hitl_cli.client.wire import Json, child_id
+from hitl_cli.client.wire import Json, child_id, decode
 from hitl_cli.errors import BadInput, BadUsage, NotCovered
 from hitl_cli.format.times import iso
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from hitl_cli.client.wire import Promise
     from hitl_cli.requests.decision import Decision
 
 
@@ -40,6 +43,16 @@ def use_in(data: Json, created_at: int) -> Use:
         return msgspec.convert(data, Use)
     except msgspec.ValidationError:
         return Use(by=None, via=None, at=created_at, key="")
+
+
+def use_recorded(record: Promise) -> Use:
+    """Return the use in a record."""
+    return use_in(decode(record.param), record.created_at)
+
+
+def use_of(request: str, promises: Iterable[Promise]) -> Use | None:
+    """Return the use of a request's approval that is recorded in one of the promises."""
+    return next((use_recorded(one) for one in promises if one.id == use_id(request)), None)
 
 
 def check_use(id: str, use: Use, key: str) -> None:

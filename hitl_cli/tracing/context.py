@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from hashlib import sha256
 
 from msgspec import Struct
+
+from hitl_cli.format.stable_ids import stable_id
 
 HEADER = "traceparent"
 
@@ -13,6 +14,9 @@ FORM = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 """A version, the trace, the span of the caller, and flags. Later versions may add more."""
 
 SAMPLED = 1
+
+TRACE_DIGITS, SPAN_DIGITS = 32, 16
+"""Hexadecimal digits of the ids of a trace and of a span."""
 
 
 class Trace(Struct, frozen=True, gc=False):
@@ -28,8 +32,8 @@ class Trace(Struct, frozen=True, gc=False):
 
     def of(self, promise: str) -> Trace:
         """Return the same trace, with the span of a promise (its id)."""
-        digest = sha256(f"hitl.span\0{self.id:x}\0{promise}".encode()).digest()
-        return Trace(self.id, int.from_bytes(digest[:8]) or 1, self.flags)
+        span = int(stable_id(f"hitl.span\0{self.id:x}\0{promise}", SPAN_DIGITS), 16)
+        return Trace(self.id, span or 1, self.flags)
 
 
 def trace_in(header: str | None) -> Trace | None:
@@ -42,5 +46,4 @@ def trace_in(header: str | None) -> Trace | None:
 
 def derived_trace_id(promise: str, created_at: int) -> int:
     """Return the trace of a promise that nobody has given one: the same in every process."""
-    digest = sha256(f"hitl.trace\0{promise}\0{created_at}".encode()).digest()
-    return int.from_bytes(digest[:16]) or 1
+    return int(stable_id(f"hitl.trace\0{promise}\0{created_at}", TRACE_DIGITS), 16) or 1

@@ -29,11 +29,13 @@ def test_the_command_reference_cuts_no_sentence_and_shows_examples_as_commands()
     assert not re.findall(r"^Examples:\n\n(?!```sh\n)", page, re.MULTILINE)
 
 
-def test_pending_on_postgres_imports_neither_the_engine_s_file_nor_cryptography() -> None:
+@pytest.mark.parametrize("command", ["pending", "show", "history", "runs"])
+def test_lists_on_postgres_import_neither_the_engine_s_file_nor_cryptography(command: str) -> None:
     pytest.importorskip("psycopg")
     code = (
-        "import sys, hitl_cli.cli.pending, hitl_cli.postgres.client;"
-        "unneeded = ('sqlite3', 'secrets', 'hmac', 'hashlib', 'resonate_base', 'hitl_cli.engine.machine');"
+        f"import sys, hitl_cli.cli.{command}, hitl_cli.inbox.details, hitl_cli.postgres.client;"
+        "unneeded = ('sqlite3', 'secrets', 'hmac', 'hashlib', 'resonate_base', 'hitl_cli.engine.machine',"
+        " 'hitl_cli.inbox.ask');"
         "print([m for m in unneeded if m in sys.modules])"
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
