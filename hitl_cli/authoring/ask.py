@@ -578,12 +578,12 @@ async def _starter(ctx: Context, question: Question, groups: Groups) -> str | No
 
 async def is_ruled(ctx: Context, question: Question, request: PromiseRecord) -> bool:
     """Whether a standing rule has decided a request, which need not be shown to anyone then."""
-    if question.arguments is None:
+    if question.arguments is None or sdk.is_rehearsal(ctx):
         return False
     try:
         pool = ctx.get_dependency(ClientPool)
         groups = ctx.get_dependency(NotificationSettings).now.members
-    except KeyError:  # a rehearsal
+    except KeyError:  # a worker that hitl did not start
         return False
 
     def decide(client: Client) -> bool:

@@ -257,7 +257,7 @@ async def tell_outcome(ctx: Context, question: Question, request: PromiseRecord 
 async def amendments_in_run(
     ctx: Context, question: Question, request: PromiseRecord | Promise
 ) -> tuple[Amendment, ...]:
-    """Return the amendments of a request. In a rehearsal there are none."""
+    """Return the amendments of a request; none in a worker that hitl did not start."""
     if not question.can_be_amended:
         return ()
     try:

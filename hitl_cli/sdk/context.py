@@ -37,6 +37,11 @@ def now(ctx: Context) -> int:
     return ctx._state.clock()
 
 
+def is_rehearsal(ctx: Context) -> bool:
+    """Whether this is a dry run (hitl_cli/sdk/rehearsal.py), which must change nothing on the server."""
+    return getattr(ctx._state.effects, "rehearses", False)
+
+
 def calling_module() -> str:
     """Return the module of the code that called the caller of this.
 

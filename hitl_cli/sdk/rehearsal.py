@@ -86,6 +86,7 @@ class _Ports:
 class _RehearsedEffects(CheckedEffects):
     """The durable operations of a dry run."""
 
+    rehearses = True
     came: Rehearsed
 
     async def create_promise(self, req: PromiseCreateReq) -> PromiseRecord:

@@ -652,6 +652,20 @@ def test_a_check_lists_what_would_be_asked_anew_and_runs_nothing(crew: Changing,
     assert "in the body" not in table.stdout
 
 
+def test_a_check_decides_nothing_by_a_rule_that_was_made_since(crew: Changing) -> None:
+    paying = """
+    @workflow
+    async def deploys(ctx):
+        return (await ask(ctx, "Pay?", arguments={"amount": 5}, to="lead")).approved
+    """
+    crew.run(paying)
+    crew.hitl.ok("start", "given", "--workflow", "deploys", "--no-args", "--as", "reviewer")
+    waiting(crew.client, 2)
+    crew.hitl.ok("rule", "add", "--where", "amount=5", "--as", "lead")
+    assert checked(crew, paying, 0) == []
+    assert [one.state for one in map(crew.promise, ("r:1.1", "given:1.1"))] == ["pending", "pending"]
+
+
 def test_a_check_reads_a_workflow_with_a_task_group(crew: Changing) -> None:
     grouped = """
     import asyncio
