@@ -68,7 +68,7 @@ def away(
             else:
                 print(printable(_sentence(made, later=since is not None)))
         else:
-            _show(inbox.aways(), as_json=as_json)
+            _show(inbox.aways(), f"Nobody{ctx.seen} is away.", as_json=as_json)
 
 
 def _sentence(made: Away, *, later: bool) -> str:
@@ -77,8 +77,8 @@ def _sentence(made: Away, *, later: bool) -> str:
     return f"{made.person} is away{begin} until {local(made.until)}{deputy}"
 
 
-def _show(found: Sequence[Away], *, as_json: bool) -> None:
-    """Print who is away, or will be."""
+def _show(found: Sequence[Away], nobody: str, *, as_json: bool) -> None:
+    """Print who is away, or will be; otherwise the note `nobody`."""
     columns = [
         Column("person", [one.person for one in found]),
         Column("from", [local_minute(one.since) for one in found], whole=True),
@@ -86,4 +86,4 @@ def _show(found: Sequence[Away], *, as_json: bool) -> None:
         Column("deputy", [one.to or "" for one in found]),
     ]
     documents = [away_document(one) for one in found]
-    print_list(documents, filled(columns), "Nobody is away.", as_json=as_json)
+    print_list(documents, filled(columns), nobody, as_json=as_json)

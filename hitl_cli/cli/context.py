@@ -94,6 +94,12 @@ class CommandContext(typer.Context):
         _check_nobody_else(remote, self.who)
         return inbox_of(remote, Actor(person="", via=via)).actor
 
+    @property
+    def seen(self) -> str:
+        """The end of a sentence about what was not found: empty if the person sees everything."""
+        me = self.actor()
+        return "" if me.sees_all else f" that {me.person} may see"
+
     @contextmanager
     def opened[T](
         self, make: Callable[[Client, Actor], T], *, creates: bool = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from hitl_cli.cli.context import AtServer, inbox_of
+from hitl_cli.cli.context import AsPerson, inbox_of
 from hitl_cli.cli.options import AsJson, Every, Matching, argument, flag, number, value
 from hitl_cli.cli.output import note, print_json
 from hitl_cli.cli.render.states import OUTCOME_COLORS
@@ -32,7 +32,7 @@ DEFAULT_LIMIT = 25
 
 
 def show_history(
-    ctx: AtServer,
+    ctx: AsPerson,
     id: Annotated[
         str | None, argument("ID", "A request, a run or a key: show its decisions, votes and comments.")
     ] = None,
@@ -86,7 +86,7 @@ def show_history(
     elif as_json:
         print_json([history_entry_document(entry) for entry in entries])
     elif not entries:
-        note("No decisions." if id is None else f"No decisions or comments on {id}.")
+        note(f"No decisions{ctx.seen}." if id is None else f"No decisions or comments on {id}.")
     else:
         print_table(_as_table(entries))
     if more:

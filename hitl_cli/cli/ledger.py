@@ -9,7 +9,7 @@ from typing import Annotated
 import msgspec
 
 from hitl_cli.cli.completion import complete_promise
-from hitl_cli.cli.context import AtServer, ledger_of
+from hitl_cli.cli.context import AsPerson, ledger_of
 from hitl_cli.cli.options import CheckpointKey, argument, flag, value
 from hitl_cli.errors import BadInput
 from hitl_cli.format.durations import parse_duration
@@ -17,14 +17,14 @@ from hitl_cli.format.terminal import printable_json
 from hitl_cli.proof.checkpoint import read_checkpoint
 
 
-def checkpoint(ctx: AtServer, key: CheckpointKey = None) -> None:
+def checkpoint(ctx: AsPerson, key: CheckpointKey = None) -> None:
     """Sign a summary of all decisions so far, and print it. Keep it elsewhere, for `hitl verify`."""
     with ctx.opened(ledger_of) as (ledger, _):
         print(msgspec.json.encode(ledger.checkpoint(ctx.settings.checkpoint_signer(key))).decode())
 
 
 def export(
-    ctx: AtServer,
+    ctx: AsPerson,
     since: Annotated[str | None, value("DURATION", "Only from the last DURATION, e.g. 30d.")] = None,
     until: Annotated[str | None, value("DURATION", "Only what is older than DURATION.")] = None,
 ) -> None:
@@ -37,7 +37,7 @@ def export(
 
 
 def receipt(
-    ctx: AtServer,
+    ctx: AsPerson,
     id: Annotated[str, argument("ID", "A decided request.", complete=complete_promise)],
     as_html: Annotated[bool, flag("Print a page of HTML instead of JSON.", "--html")] = False,
     checkpoint: Annotated[

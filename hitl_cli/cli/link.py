@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from hitl_cli.auth import links
 from hitl_cli.auth.signing_keys import load_keys
 from hitl_cli.cli.completion import complete_person
-from hitl_cli.cli.context import AsPerson, AtServer, CommandContext
+from hitl_cli.cli.context import AsPerson, CommandContext
 from hitl_cli.cli.options import AsJson, Family, Id, argument, family, flag, value
 from hitl_cli.cli.output import is_terminal, note, print_json
 from hitl_cli.engine.http.hosts import is_loopback
@@ -54,7 +54,7 @@ app = family(
 
 @app.command()
 def create(
-    ctx: AtServer,
+    ctx: AsPerson,
     id: Id,
     person: Annotated[
         str, value("PERSON", "Person who answers with the link.", "--for", complete=complete_person)

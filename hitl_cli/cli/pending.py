@@ -118,8 +118,8 @@ def pending(
         if not items and wanted != RequestFilter():
             note("No open request matches.")
             return
-        if not items and not inbox.actor.sees_all:
-            note(f"No open requests that {inbox.actor.person} may see.")
+        if not items:
+            note(f"No open requests{ctx.seen}.")
             return
         _show(items, more, client.now(), by, gateway)
 

@@ -8,7 +8,7 @@ import msgspec
 import typer
 
 from hitl_cli.cli.completion import offered
-from hitl_cli.cli.context import AtServer
+from hitl_cli.cli.context import AsPerson, AtServer
 from hitl_cli.cli.options import AsJson, argument, family, flag, value
 from hitl_cli.cli.output import note, print_json
 from hitl_cli.cli.render.table import Cell, Column, print_list
@@ -82,7 +82,7 @@ def add(
 
 @app.command("list")
 def list_(
-    ctx: AtServer,
+    ctx: AsPerson,
     every: Annotated[bool, flag("Show also rules that have ended.", "--all", "-a")] = False,
     as_json: AsJson = False,
 ) -> None:

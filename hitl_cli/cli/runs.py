@@ -14,7 +14,6 @@ from hitl_cli import defaults
 from hitl_cli.cli.completion import complete_run
 from hitl_cli.cli.context import (
     AsPerson,
-    AtServer,
     actor_from,
     given_stdin,
     inbox_of,
@@ -238,7 +237,7 @@ def tell_no_worker(client: Client, group: str, names: Sequence[str], what: str =
 
 
 def status(
-    ctx: AtServer,
+    ctx: AsPerson,
     id: Annotated[
         str | None, argument("[ID]", "Show this run with its steps.", complete=complete_run)
     ] = None,
@@ -274,14 +273,14 @@ def status(
         if as_json:
             print_json([run_document(run, client.now()) for run in found])
             return
-        _show_runs(found, more, client.now())
+        if found:
+            _show_runs(found, more, client.now())
+        else:
+            note(f"No runs{seen}." if (seen := ctx.seen) else "No runs. Start one: hitl start hitl-001")
 
 
 def _show_runs(found: Sequence[Run], more: bool, now: int) -> None:
     """Print runs as a table."""
-    if not found:
-        note("No runs. Start one: hitl start hitl-001")
-        return
     print_table(
         [
             Column("run", [run.id for run in found], whole=True),
@@ -351,7 +350,7 @@ def _print_lines(lines: Sequence[Line]) -> None:
 
 
 def wait(
-    ctx: AtServer,
+    ctx: AsPerson,
     id: RunId,
     timeout: Annotated[
         str | None, value("DURATION", "Stop waiting after DURATION (exit 5). The run continues.")
@@ -360,14 +359,13 @@ def wait(
 ) -> None:
     """Wait for a run to finish, and print its result as JSON."""
     timeout_s = None if timeout is None else parse_duration(timeout) / 1_000
-    settings = ctx.settings
     with ctx.opened(runs_of) as (runs, client):
         ended = _wait_showing(runs, runs.show(id), timeout_s)
         if ended.kind == "request" and ended.state == "completed":
             from hitl_cli.inbox.proof import check_proven
 
-            request = inbox_of(client, actor_from(settings)).find(ended.id, whole=True)
-            check_proven(request, settings.groups())
+            request = inbox_of(client, actor_from(ctx.settings, ctx.who)).find(ended.id, whole=True)
+            check_proven(request, ctx.settings.groups())
         _finish(ended, as_json=as_json)
 
 

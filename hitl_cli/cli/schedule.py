@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from hitl_cli.cli.completion import offered
-from hitl_cli.cli.context import AtServer, actor_from
+from hitl_cli.cli.context import AsPerson, actor_from
 from hitl_cli.cli.options import (
     Args,
     AsJson,
@@ -43,7 +43,7 @@ def _complete_schedule(ctx: typer.Context, incomplete: str) -> list[tuple[str, s
 
 @app.command()
 def add(
-    ctx: AtServer,
+    ctx: AsPerson,
     id: Annotated[str, argument("NAME", "Name for the schedule, of your choice.")],
     cron: Annotated[
         str, argument("CRON", "Cron expression in quotes: minute, hour, day of month, month, day of week.")
@@ -92,7 +92,7 @@ def add(
 
 
 @app.command("list")
-def list_(ctx: AtServer, as_json: AsJson = False) -> None:
+def list_(ctx: AsPerson, as_json: AsJson = False) -> None:
     """List the schedules by name."""
     with ctx.opened(Schedules) as (schedules, client):
         found = schedules.list()
@@ -117,7 +117,7 @@ def list_(ctx: AtServer, as_json: AsJson = False) -> None:
 
 @app.command()
 def remove(
-    ctx: AtServer, id: Annotated[str, argument("NAME", "Name of the schedule.", complete=_complete_schedule)]
+    ctx: AsPerson, id: Annotated[str, argument("NAME", "Name of the schedule.", complete=_complete_schedule)]
 ) -> None:
     """Remove a schedule. Runs that it has started continue."""
     with ctx.opened(Schedules) as (schedules, _):

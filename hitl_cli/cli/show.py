@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from hitl_cli.cli.context import AtServer, inbox_of
+from hitl_cli.cli.context import AsPerson, inbox_of
 from hitl_cli.cli.options import AsJson, Id
 from hitl_cli.cli.output import print_json
 from hitl_cli.cli.render.request import print_request
@@ -13,7 +13,7 @@ from hitl_cli.people.gateway_file import page_of
 from hitl_cli.views.request import request_details_document
 
 
-def show(ctx: AtServer, id: Id, as_json: AsJson = False) -> None:
+def show(ctx: AsPerson, id: Id, as_json: AsJson = False) -> None:
     """Show one request with its details, votes and comments, and how to answer it."""
     named = ctx.given_server
     with ctx.opened(inbox_of) as (inbox, _):

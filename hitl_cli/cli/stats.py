@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-from hitl_cli.cli.context import AtServer, inbox_of
+from hitl_cli.cli.context import AsPerson, inbox_of
 from hitl_cli.cli.options import AsJson, value
-from hitl_cli.cli.output import print_json
+from hitl_cli.cli.output import note, print_json
 from hitl_cli.cli.render.table import Cell, Column, on_terminal, print_table
 from hitl_cli.format.durations import format_age, format_duration, parse_duration
 from hitl_cli.format.terminal import printable
@@ -27,7 +27,7 @@ EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
 def show_stats(
-    ctx: AtServer,
+    ctx: AsPerson,
     since: Annotated[str, value("DURATION", "Only decisions from the last DURATION.")] = DEFAULT_SINCE,
     as_json: AsJson = False,
 ) -> None:
@@ -39,6 +39,8 @@ def show_stats(
         print_json(stats_document(found))
     else:
         show(found, since)
+        if seen := ctx.seen:
+            note(f"Only requests{seen} are counted.")
 
 
 def show(found: Stats, since: str) -> None:

@@ -12,7 +12,7 @@ import msgspec
 import typer
 
 from hitl_cli.cli.completion import complete_promise
-from hitl_cli.cli.context import AtServer, actor_from, inbox_of, ledger_of
+from hitl_cli.cli.context import AsPerson, inbox_of, ledger_of
 from hitl_cli.cli.options import AsJson, argument, value
 from hitl_cli.cli.output import note
 from hitl_cli.cli.render.request import proof_line
@@ -43,7 +43,7 @@ type Item = Verified | Finding
 
 
 def verify(
-    ctx: AtServer,
+    ctx: AsPerson,
     what: Annotated[
         list[str] | None,
         argument(
@@ -76,7 +76,7 @@ def verify(
             raise BadUsage("name requests or files to check, or pass --since or --checkpoint.")
         _show(items, reports, as_json=as_json, whole=True)
         return
-    actor = actor_from(settings)
+    actor = ctx.actor()
     with _telling_of_files(names), ctx.client() as client:
         inbox, ledger = inbox_of(client, actor), ledger_of(client, actor)
         groups, keys = settings.groups(), settings.checkpoint_keys

@@ -193,8 +193,10 @@ def _only_one(client: Client, run: Promise, sight: Sight | None) -> Promise:
         raise _ambiguous(run.id, waiting)
     state = "has ended" if run.state != "pending" else "is running" if asked else "has not asked anything yet"
     steps = command("status", [run.id])
+    whole = sight is None or sight.all or run.state != "pending"  # else it may ask what is not seen
+    why = f": it {state}" if whole else " that you may see"
     raise NotFound(
-        f"{run.id} has no open request: it {state}.",
+        f"{run.id} has no open request{why}.",
         code="nothing-waiting",
         hint=f"To see its steps, run `{steps}`.",
     )

@@ -463,6 +463,15 @@ def test_events_are_of_what_a_reader_sees(scene: Scene, hitl: Hitl) -> None:
     assert told[-1] == {"s-open", "s-run:1", "lunch-1"}
 
 
+@pytest.mark.parametrize("path", ["/runs?state=expired", "/history?by=nobody&outcome=expired"])
+def test_an_empty_page_says_if_there_may_be_more_than_one_sees(scene: Scene, path: str) -> None:
+    pages = {}
+    for role in ("stranger", "auditor"):
+        with closing(Visitor(scene, role)) as visitor:
+            pages[role] = visitor.send("GET", path).text
+    assert {role: "may see" in page for role, page in pages.items()} == {"stranger": True, "auditor": False}
+
+
 def test_a_link_shows_its_request_and_no_other(scene: Scene) -> None:
     page = Browser(scene.visited.address).get(scene.link)
     assert page.status == 200

@@ -213,6 +213,17 @@ def test_a_role_adds_nothing_to_a_token(client: Client) -> None:
         Runs(client, actor("operator", may=frozenset({"read"}))).cancel("theirs")
 
 
+def test_a_run_with_requests_to_others_is_not_said_to_have_asked_nothing(client: Client) -> None:
+    Runs(client, actor("starter")).start(RunSpec(id="run-1", workflow="pay"))
+    with pytest.raises(NotFound) as refused:
+        inbox(client, "operator").find("run-1")
+    assert refused.value.code == "nothing-waiting"
+    assert "not asked" not in str(refused.value)
+    with pytest.raises(NotFound) as asked_nothing:
+        Inbox(client, actor("operator", seeing("everyone"))).find("run-1")
+    assert "not asked" in str(asked_nothing.value)
+
+
 def test_schedules_are_looked_after_by_operators(client: Client) -> None:
     plan = ScheduleSpec(id="nightly", cron="0 2 * * *", workflow="pay", args=["secret"])
     Schedules(client, actor("operator")).add(plan)

@@ -62,6 +62,7 @@ async def _index(request: Request) -> web.Response:
     return page(
         request,
         "history.html",
+        sees_all=visitor.actor.sees_all,
         entries=found,
         data_text=data_text,
         data_read=data_read,

@@ -61,6 +61,7 @@ async def _index(request: Request) -> web.Response:
     return page(
         request,
         "runs.html",
+        sees_all=visitor.actor.sees_all,
         runs=found,
         states=STATES,
         state=state,
