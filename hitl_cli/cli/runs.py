@@ -34,7 +34,7 @@ from hitl_cli.cli.options import (
     value,
 )
 from hitl_cli.cli.output import is_terminal, note, print_json
-from hitl_cli.cli.render.states import RUN_COLORS, shorten, step_mark, step_name, step_outcome
+from hitl_cli.cli.render.states import END_COLORS, RUN_COLORS, shorten, step_mark, step_name, step_outcome
 from hitl_cli.cli.render.table import Cell, Column, console, on_terminal, print_table
 from hitl_cli.errors import BadInput, BadJson, BadUsage, Conflict, RunFailed, TimedOut, TooLarge
 from hitl_cli.format.durations import format_age, format_duration, parse_duration
@@ -284,7 +284,7 @@ def _show_runs(found: Sequence[Run], more: bool, now: int) -> None:
     print_table(
         [
             Column("run", [run.id for run in found], whole=True),
-            Column("state", [Cell(run.state, RUN_COLORS[run.state]) for run in found]),
+            Column("state", [Cell(run.state, END_COLORS[run.state]) for run in found]),
             Column("workflow", [run.function or "-" for run in found], spare=1),
             Column("age", [format_age(now - run.created_at) for run in found], right=True, spare=2),
             Column("waiting for, or error", [", ".join(run.waits_for) or (run.error or "") for run in found]),
@@ -300,7 +300,7 @@ def _headlines(run: Run, retries: Sequence[Retry], now: int, *, debug: bool) -> 
     took = f"ended {local(settled_at)}, after {format_duration(settled_at - run.created_at)}"
     if not run.ended:
         took = f"{format_age(now - run.created_at)} old"
-    first = [Cell(run.id, "bold"), Cell(" "), Cell(run.state, RUN_COLORS[run.state])]
+    first = [Cell(run.id, "bold"), Cell(" "), Cell(run.state, END_COLORS[run.state])]
     lines = [[*first, Cell(f"  {run.function or '-'}"), Cell(f"  {took}", "dim")]]
     if run.waits_for:
         lines.append([Cell(f"waiting for {', '.join(run.waits_for)}")])

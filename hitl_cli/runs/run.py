@@ -14,6 +14,7 @@ from hitl_cli.client.records import settling
 from hitl_cli.client.tags import CHECKPOINT_PREFIX, LOG_PREFIX, TARGET_TAG, lineage
 from hitl_cli.client.wire import Call, Json, Promise, decode, encode
 from hitl_cli.errors import BadName
+from hitl_cli.requests.question import outcome_of, question_of
 from hitl_cli.tracing import caller_headers
 
 if TYPE_CHECKING:
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
 
 
 type RunState = Literal["running", "waiting", "completed", "failed", "canceled", "expired"]
+
+type RunKind = Literal["run", "request", "step"]
+
+type EndState = RunState | Literal["rejected"]
+"""The state of a run, or of a standalone request, to which a person or the deadline can say no."""
 
 type GroupName = Annotated[str, Meta(pattern=r"^[^\s/@:]{1,200}(?!\s)$")]
 """The name of a group of workers. Clients that may only start runs cannot give an address: the server would
@@ -64,7 +70,7 @@ class Run(Struct, frozen=True, kw_only=True):
 
     id: str
     function: str | None
-    state: RunState
+    state: EndState
     created_at: int
     deadline: int
     settled_at: int | None = None
@@ -73,7 +79,7 @@ class Run(Struct, frozen=True, kw_only=True):
     result: Json = None
     error: str | None = None
     failure: Failure | None = None
-    kind: Literal["run", "request", "step"] = "run"
+    kind: RunKind = "run"
 
     @property
     def ended(self) -> bool:
@@ -83,9 +89,7 @@ class Run(Struct, frozen=True, kw_only=True):
     @property
     def ending(self) -> str:
         """The state in a sentence, after the name: `failed`."""
-        if self.state == "failed" and self.kind == "request":
-            return "was rejected"
-        return "was canceled" if self.state == "canceled" else self.state
+        return f"was {self.state}" if self.state in ("canceled", "rejected") else self.state
 
 
 class Started(Struct, frozen=True, kw_only=True):
@@ -158,7 +162,11 @@ def show_call(call: Call | None) -> str:
 
 def run_of(promise: Promise) -> Run:
     """Return the run of a promise. While it is pending its state is `running`; `detailed` finds out more."""
-    state = ENDED.get(promise.state, "running")
+    kind: RunKind = "run" if promise.is_run else "request" if promise.is_blocking else "step"
+    outcome = outcome_of(promise) if kind == "request" else None
+    state: EndState = ENDED.get(promise.state, "running")
+    if outcome is not None:
+        state = "completed" if outcome == "approved" else outcome
     return Run(
         id=promise.id,
         function=promise.function,
@@ -166,11 +174,21 @@ def run_of(promise: Promise) -> Run:
         created_at=promise.created_at,
         deadline=promise.timeout_at,
         settled_at=promise.settled_at,
-        result=decode(promise.value) if state == "completed" else None,
-        error=error_text(promise) if state in ("failed", "canceled", "expired") else None,
+        result=_result_of(promise) if state == "completed" else None,
+        error=error_text(promise) if state in ("failed", "rejected", "canceled", "expired") else None,
         failure=failure_in(promise.value) if state == "failed" else None,
-        kind="run" if promise.is_run else "request" if promise.is_blocking else "step",
+        kind=kind,
     )
+
+
+def _result_of(promise: Promise) -> Json:
+    """Return what a function returned, or the data of an approval, also of one by the deadline."""
+    question = None if promise.state == "resolved" else question_of(promise)
+    if question is None:
+        return decode(promise.value)
+    from hitl_cli.requests.decision import decision_by_deadline
+
+    return decision_by_deadline(promise.id, question, promise.timeout_at).data
 
 
 def error_text(promise: Promise) -> str:

@@ -13,7 +13,7 @@ from hitl_cli.client.paging import page_of
 from hitl_cli.client.protocol import PAGE, as_promise, get_promise, pages, search, send
 from hitl_cli.client.tags import ORIGIN_TAG
 from hitl_cli.client.waiting import wait_until
-from hitl_cli.client.wire import Audit, audit_of, decode, error_value, fresh_id, headers_of, same_json
+from hitl_cli.client.wire import Audit, audit_of, error_value, fresh_id, headers_of, same_json
 from hitl_cli.errors import Conflict, NotFound, TimedOut
 from hitl_cli.format.shell import command
 from hitl_cli.format.times import iso
@@ -185,7 +185,7 @@ class Runs:
         value = error_value(reason or "canceled", audit.headers())
         settled = send(self._client, cancel_request(id, value))
         run = run_of(settled)
-        if run.state == "expired":
+        if settled.state == "rejected_timedout":
             raise TimedOut(
                 f"{id} cannot be canceled: its deadline passed {iso(run.deadline)}.", at=run.deadline
             )
@@ -218,7 +218,7 @@ class Runs:
         below = search(self._client, tags={ORIGIN_TAG: promise.origin})
         lineage = {one.id: one for one in self._sight.lineage(root, [*below, promise])}
         kept = lineage.get(run.id)
-        return replace(run, result=None if kept is None else decode(kept.value))
+        return replace(run, result=None if kept is None else run_of(kept).result)
 
     def _cancelable(self, id: str) -> Promise:
         """Return what an id names, if the actor may cancel it. Raises NotAllowed, NotFound."""

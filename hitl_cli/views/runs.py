@@ -11,7 +11,7 @@ from hitl_cli.client.failure import failure_in
 from hitl_cli.client.wire import Json, decode
 from hitl_cli.engine.records import PromiseState
 from hitl_cli.format.times import iso
-from hitl_cli.runs.run import RunState
+from hitl_cli.runs.run import EndState
 from hitl_cli.runs.steps import Kind
 from hitl_cli.views.document import document_of
 
@@ -42,6 +42,9 @@ class FailureDocument(Struct, frozen=True, kw_only=True):
 class RunDocument(Struct, frozen=True, kw_only=True):
     """A run of a workflow. `result` is what it returned, `waits_for` its open requests, or why it waits.
 
+    A standalone request that a person has rejected is `rejected`: its `error` is the reason, and it has no
+    `failure`.
+
     `run` is its id and `workflow_name` its workflow; `workflow` and `function` are their old names.
     """
 
@@ -50,7 +53,7 @@ class RunDocument(Struct, frozen=True, kw_only=True):
     workflow_name: str | None
     workflow: str
     function: str | None
-    state: RunState
+    state: EndState
     prompt: None = None
     created_at: str
     deadline: str

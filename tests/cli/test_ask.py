@@ -698,3 +698,32 @@ def test_a_script_uses_an_approval_once(hitl: Hitl) -> None:
     assert "ada" in told
     assert "by ada via cli" in hitl.ok("show", "a")
     assert [entry["kind"] for entry in hitl.json("history", "a")] == ["decision", "use"]
+
+
+@pytest.mark.parametrize(
+    ("options", "state", "code", "result"),
+    [
+        (("--deadline", "1ms"), "expired", 5, None),
+        (("--deadline", "1ms", "--on-deadline", "reject"), "rejected", 1, None),
+        (("--deadline", "1ms", "--on-deadline", "approve"), "completed", 0, True),
+        (("--deadline", "1ms", "--on-deadline-value", "7"), "completed", 0, 7),
+        ((), "rejected", 1, None),
+        ((), "canceled", 1, None),
+        ((), "completed", 0, True),
+    ],
+)
+def test_the_no_of_a_person_or_the_deadline_is_an_outcome_and_no_failure(
+    hitl: Hitl, options: tuple[str, ...], state: str, code: int, result: object
+) -> None:
+    hitl.ok("ask", "Go?", "--id", "q", "--no-wait", *options)
+    end = {"rejected": "reject", "canceled": "cancel", "completed": "approve"}.get(state)
+    if end and not options:
+        hitl.ok(end, "q")
+    seen = hitl.json("status", "q")
+    assert (seen["state"], seen["result"], seen["failure"]) == (state, result, None)
+    assert f"q {state}" in hitl.ok("status", "q").splitlines()[0]
+    waited = hitl.run("wait", "q", "--json")
+    assert (waited.returncode, json.loads(waited.stdout)["state"]) == (code, state)
+    shown = hitl.json("show", "q")["decision"]
+    assert shown["outcome"] == {"completed": "approved"}.get(state, state)
+    assert hitl.run("cancel", "q").returncode == (5 if options else 4 if state != "canceled" else 0)

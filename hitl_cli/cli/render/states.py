@@ -28,6 +28,8 @@ OUTCOME_COLORS = {
     "expired": "magenta",
     "canceled": "magenta",
 }
+END_COLORS = OUTCOME_COLORS | RUN_COLORS
+
 _MARKS = {
     "pending": "…",
     "resolved": "✓",
