@@ -49,8 +49,10 @@ class LogFile:
     """The write-ahead log of an open database, to sync it."""
 
     def __init__(self, database: Path) -> None:
-        """Open it. Raises OSError."""
+        """Open it, and hold a lock on it that says so to `log_in_use`. Raises OSError."""
         self._file = log_of(database).open("r+b", buffering=0)
+        with contextlib.suppress(OSError):  # a file system without such locks
+            fcntl.flock(self._file, fcntl.LOCK_SH)
 
     def sync(self) -> None:
         """Make sure that what any process has written to the log so far is on disk. Raises OSError."""
@@ -65,9 +67,25 @@ class LogFile:
         while part := os.pread(self._file.fileno(), PART_BYTES, at):
             at += os.pwrite(self._file.fileno(), part, at)
 
+    def status(self) -> os.stat_result:
+        """Return its status, also after it was removed. Raises OSError."""
+        return os.fstat(self._file.fileno())
+
     def close(self) -> None:
         """Close it."""
         self._file.close()
+
+
+def log_in_use(database: Path) -> bool:
+    """Whether a connection of any process or thread has the log open (`LogFile`)."""
+    try:
+        with log_of(database).open("rb") as log:
+            fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 @contextlib.contextmanager
@@ -85,24 +103,32 @@ def folder_lock(path: Path) -> Iterator[None]:
 
 
 class Place:
-    """The identity of an open file and its log, to notice when they are moved or replaced."""
+    """The identity of an open file, its log and its index, to notice when they are moved or replaced."""
 
     def __init__(self, database: Path) -> None:
-        """Remember the file and the log that are open now."""
+        """Remember the files that are open now. Raises FileMoved."""
         self._file = str(database)
         self._log = str(log_of(database))
-        self._known = (_identity(look(self._file)), _identity(look(self._log)))
+        self._index = f"{database}-shm"
+        self._known = tuple(_identity(look(path)) for path in (self._file, self._log, self._index))
+        if None in self._known:
+            raise self.moved()
+
+    @property
+    def file(self) -> tuple[int, int] | None:
+        """The identity of the file."""
+        return self._known[0]
 
     def log_bytes(self) -> int:
         """Return the size of the log. Raises FileMoved if it or the file is not the one that is open."""
         file, log = look(self._file), look(self._log)
-        if (_identity(file), _identity(log)) == self._known:
+        if (_identity(file), _identity(log), _identity(look(self._index))) == self._known:
             return 0 if log is None else log.st_size
         if file is None:
             message = f"{self._file} was removed while it was in use. Put it back, or restart."
             raise FileMoved(message, another=False)
-        if _identity(file) == self._known[0]:
-            raise FileMoved(f"{self._log} was removed while it was in use. Try again.", another=True)
+        if _identity(file) == self.file:
+            raise self.moved()
         if log is not None and _identity(log) == self._known[1]:
             message = (
                 f"{self._file} was replaced while it was in use, and {self._log} belongs to the former file."
@@ -113,6 +139,33 @@ class Place:
             f"{self._file} was replaced by another file while it was in use. Try again.", another=True
         )
 
+    def moved(self) -> FileMoved:
+        """Return the error that the log was removed."""
+        return FileMoved(f"{self._log} was removed while it was in use. Try again.", another=True)
+
+    def is_left(self) -> bool:
+        """Whether the file at the path is another one, or has another log."""
+        try:
+            self.log_bytes()
+        except FileMoved:
+            return True
+        return False
+
+    def may_copy(self, log: LogFile) -> bool:
+        """Whether the log is gone, and copying what is open of it overwrites nothing newer.
+
+        Who shares its index takes turns. Without the index, nobody may have written to the file after the
+        log was removed: then another process has opened it with a log of its own.
+        """
+        file, at_path = look(self._file), look(self._log)
+        if _identity(file) != self.file or file is None:
+            return True  # nobody else has it at its path
+        if at_path is not None:
+            return False
+        if _identity(look(self._index)) == self._known[2]:
+            return True
+        return file.st_mtime_ns <= log.status().st_ctime_ns
+
 
 def look(path: str | Path) -> os.stat_result | None:
     """Return the status of the file at a path; None if there is none."""
@@ -120,6 +173,11 @@ def look(path: str | Path) -> os.stat_result | None:
         return os.stat(path)  # noqa: PTH116 - after every commit, and a Path takes three times as long
     except OSError:
         return None
+
+
+def identity(path: Path) -> tuple[int, int] | None:
+    """Return a value that identifies the file at a path; None if there is none."""
+    return _identity(look(path))
 
 
 def _identity(found: os.stat_result | None) -> tuple[int, int] | None:

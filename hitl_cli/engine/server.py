@@ -187,14 +187,21 @@ class Server:
 
     def __init__(self, path: Path, clock: Callable[[], int] = now_ms, trace: Trace | None = None) -> None:
         """Open the file. `clock` gives ms since the epoch. Raises FileUnusable."""
-        self.store = Store(path)
+        self._store = Store(path)
         self._clock = clock
         self._trace = trace
-        self._left = False
+
+    @property
+    def store(self) -> Store:
+        """The open file; it is opened anew after it was left (`Store.left`). Raises FileUnusable."""
+        if self._store.left:
+            # A file that is not there is not created: it may be on a disk that is away at the moment.
+            self._store = Store(self._store.path, create=False)
+        return self._store
 
     def close(self) -> None:
         """Close the file."""
-        self.store.close()
+        self._store.close()
 
     def run_batch(
         self,
@@ -208,16 +215,11 @@ class Server:
         batch then uses the file that is at the path now.
         """
         decoded = [raw if isinstance(raw, Decoded) else decode(raw) for raw in requests]
-        if self._left:
-            # A file that is not there is not created: it may be on a disk that is away at the moment.
-            self.store = Store(self.store.path, create=False)
-            self._left = False
         try:
             return self._decide(decoded, list(subscribers), extra)
         except FileMoved as moved:
             if moved.another:
-                self._left = True
-                self.store.leave()
+                self._store.leave()
             raise
 
     def _decide(

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from hitl_cli.engine import disk, search
+from hitl_cli.engine import disk, forks, search
+from hitl_cli.engine.connection import Connection, close_beside_others, close_inherited
 from hitl_cli.engine.errors import FileUnusable, FormatChanged, StorageFailed
 from hitl_cli.engine.file_clock import Instant, following
 from hitl_cli.engine.records import Promise, Schedule, Standing, Task
@@ -171,9 +172,15 @@ class Store:
         Raises FileUnusable: no permission, not a database, of another program, or of a newer version.
         """
         self.path = path
+        with forks.undisturbed():
+            self._connect(create=create)
+
+    def _connect(self, *, create: bool) -> None:
+        path = self.path
         with _unusable(path):
             if create:
                 _create_private(path)
+            close_inherited(path)
             path.stat()  # otherwise SQLite would create the file, readable for others
             self._db = sqlite3.connect(
                 path,
@@ -186,7 +193,16 @@ class Store:
             with _unusable(path):
                 self._open()
         except BaseException:
-            self._db.close()
+            close_beside_others(self._db, path)
+            raise
+        with _unusable(path):
+            self._connection = Connection(self._db, path)
+        self._place, self._log_file = self._connection.place, self._connection.log_file
+        try:
+            with _unusable(path):
+                self._prepare()
+        except BaseException:
+            self._connection.close()
             raise
 
     def _open(self) -> None:
@@ -207,9 +223,10 @@ class Store:
             self._db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
             self._log = WriteAheadLog(self._db, str(self.path))
             _migrate(self._db, self.path)
+
+    def _prepare(self) -> None:
+        """Sync what is in the file, and prepare for transactions."""
         self._format = len(migrations())
-        self._place = disk.Place(self.path)
-        self._log_file = disk.LogFile(self.path)
         self._unsynced, self._synced = True, 0
         self._db.execute("PRAGMA synchronous = NORMAL")  # `_sync` does it, without the lock
         self._sync(self._version(), written=True)
@@ -219,20 +236,21 @@ class Store:
         )
         self._db.execute("PRAGMA busy_timeout = 0")  # from here on, `waiting` waits
 
+    @property
+    def left(self) -> bool:
+        """Whether it was closed because the file is no longer at its path, or because the process forked."""
+        return self._connection.left
+
     def close(self) -> None:
         """Close the connection."""
-        self._db.close()
-        self._log_file.close()
+        self._connection.close()
 
     def leave(self) -> None:
-        """Close a file that is no longer at its path, after copying its log into it if the log is gone."""
-        with contextlib.suppress(sqlite3.Error):
-            self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-        self.close()
+        """Close a file that is not at its path, or has lost its log, in every thread of this process."""
+        self._connection.leave()
 
     def data_version(self) -> int:
         """Return a number that changes when another connection commits. Raises StorageFailed."""
-        self._place.log_bytes()
         with self._failing():
             return _waiting(self._version)
 
@@ -255,6 +273,12 @@ class Store:
         Raises StorageFailed; FileMoved if the file is no longer at its path, even if the commit succeeded;
         NeedsWriting if `write` is False and something has to be written.
         """
+        with self._connection.used(), self._transaction(clock, write=write, exact=exact) as tx:
+            yield tx
+
+    @contextmanager
+    def _transaction(self, clock: Callable[[], int], *, write: bool, exact: bool) -> Iterator[Transaction]:
+        """Run a block as one transaction, while no other thread closes the file."""
         before = self._db.total_changes
         try:
             tx = _waiting(lambda: self._begin(clock, write=write, exact=exact))
@@ -355,9 +379,10 @@ class Store:
 
     @contextmanager
     def _failing(self) -> Iterator[None]:
-        """Convert SQLite's errors into StorageFailed."""
+        """Use the connection, and convert SQLite's errors into StorageFailed."""
         try:
-            yield
+            with self._connection.used():
+                yield
         except sqlite3.Error as error:
             raise StorageFailed(explain(error, self.path)) from error
 
@@ -691,7 +716,7 @@ def opened_as_it_is(path: Path) -> Iterator[sqlite3.Connection]:
             db.execute("PRAGMA query_only = ON")
             yield db
         finally:
-            db.close()
+            close_beside_others(db, path)
 
 
 def _waiting[T](action: Callable[[], T]) -> T:

@@ -1,0 +1,143 @@
+"""How a connection to the file ends: without harm to other processes, to other threads, or after a fork.
+
+SQLite's last connection to a file removes the log. It takes itself for the last one by locks that POSIX
+drops as soon as the process that holds them closes any descriptor of the file: a program that asks people
+and reads `hitl.db` itself has no lock any more. Hence `disk.LogFile` has a lock on the log that nothing else
+drops, and a connection that ends while another one has it leaves the log alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import threading
+import weakref
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from hitl_cli.engine import disk, forks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+class Connection:
+    """One connection of this process to a file. One thread at a time uses it."""
+
+    def __init__(self, db: sqlite3.Connection, path: Path) -> None:
+        """Take over a connection that has the log open. If it raises FileMoved or OSError, it is closed."""
+        self._db = db
+        self._path = path
+        try:
+            self.place = disk.Place(path)
+            self.log_file = disk.LogFile(path)
+        except BaseException:
+            _close_only(db)
+            raise
+        self._lock = threading.RLock()
+        self._closed = False
+        self.left = False
+        """Whether it was closed because the file is no longer at its path, or because the process forked."""
+        with forks.undisturbed(), _known_lock:
+            _known.add(self)
+
+    @contextmanager
+    def used(self) -> Iterator[None]:
+        """Let no other thread close it meanwhile. Raises FileMoved if another file is at the path."""
+        with forks.undisturbed(), self._lock:
+            if self.left:
+                raise self.place.moved()
+            self.place.log_bytes()
+            yield
+
+    def close(self) -> None:
+        """Close it, and remove the log if nobody else has it open."""
+        with forks.undisturbed(), self._lock:
+            if self._closed:
+                return
+            if self.left:
+                self._let_go()
+                return
+            if self.place.is_left():
+                self.leave_alone()
+                return
+            self._closed = True
+            self.log_file.close()
+            close_beside_others(self._db, self._path)
+
+    def leave(self) -> None:
+        """Close a file that is no longer at its path, or has lost its log: all connections of this process.
+
+        As long as one of them is open, SQLite gives a new one the index of the log that is gone.
+        """
+        with forks.undisturbed(), _known_lock:
+            same = [one for one in _known if one.place.file == self.place.file]
+        for one in same:
+            one.leave_alone()
+
+    def leave_alone(self) -> None:
+        """Close this connection, and copy into the file what only it still has of a log that is gone."""
+        with forks.undisturbed(), self._lock:
+            if self._closed:
+                return
+            if not self.left and self.place.may_copy(self.log_file):
+                with contextlib.suppress(sqlite3.Error):
+                    self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Close it, and leave alone what is at the path of the log."""
+        self._closed = self.left = True
+        self.log_file.close()
+        _close_only(self._db)
+
+    def forked(self, *, calm: bool) -> None:
+        """Note in a forked process that it must be opened anew there: its locks are the parent's."""
+        if self._closed:
+            return
+        self._lock = threading.RLock()  # another thread, which is not here, may have the former one
+        self.left = True
+        if not calm or self._db.in_transaction:
+            self._closed = True
+            _leaked.append(self._db)  # while it is in use, not even to close it is safe
+
+
+def close_inherited(path: Path) -> None:
+    """Close a forked process's connections of its parent, before it opens the file.
+
+    As long as one of them is open, SQLite takes no lock for a new one.
+    """
+    file = disk.identity(path)
+    with forks.undisturbed(), _known_lock:
+        inherited = [one for one in _known if one.left and one.place.file == file]
+    for one in inherited:
+        one.close()
+
+
+def close_beside_others(db: sqlite3.Connection, path: Path) -> None:
+    """Close a connection to the file; remove the log only if nobody else has it open."""
+    with forks.undisturbed():
+        if disk.log_in_use(path):
+            _close_only(db)
+        else:
+            db.close()
+
+
+def _close_only(db: sqlite3.Connection) -> None:
+    """Close a connection without copying or removing the log."""
+    db.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, True)
+    db.close()
+
+
+_known: weakref.WeakSet[Connection] = weakref.WeakSet()
+_known_lock = threading.Lock()
+_leaked: list[sqlite3.Connection] = []
+
+
+def _forked(calm: bool) -> None:
+    for one in list(_known):
+        one.forked(calm=calm)  # without SQLite, in which another thread's locks may have been copied
+
+
+forks.in_child(_forked)
