@@ -24,7 +24,7 @@ from hitl_cli.format.times import iso
 from hitl_cli.inbox.votes import Tally, same_vote
 from hitl_cli.people.groups import Groups, in_words
 from hitl_cli.requests.editable import Change, changed
-from hitl_cli.requests.outcome import closed, given_reason
+from hitl_cli.requests.outcome import answer_given, closed, given_reason
 from hitl_cli.requests.question import question_of
 from hitl_cli.rules.rule import Rule
 
@@ -57,6 +57,12 @@ class DecisionResult(Struct, frozen=True, kw_only=True):
         """The arguments that the approval changed."""
         question = question_of(self.promise)
         return changed(question, self.data) if question and self.verdict == "approve" else ()
+
+    @property
+    def answer(self) -> str | None:
+        """The choice, or the yes or no, of the approval; None for any other."""
+        question = question_of(self.promise) if self.verdict == "approve" else None
+        return self.audit.choice if question is None else answer_given(question, self.audit.choice, self.data)
 
     @property
     def settled(self) -> bool:
@@ -105,8 +111,10 @@ def already(settled: Promise, now: int) -> Conflict | TimedOut:
         reason = given_reason("rejected", error_message(settled.value))
         how = f"was already rejected{by}" + (f": {reason}" if reason else "")
     else:
-        data = msgspec.json.encode(decode(settled.value)).decode()
-        how = f"was already approved{by} with {data}"
+        data, question = decode(settled.value), question_of(settled)
+        answer = None if question is None else answer_given(question, audit_of(settled).choice, data)
+        said = f" with {msgspec.json.encode(data).decode()}" if answer is None else ""
+        how = f"was already {'approved' if answer is None else f'answered {answer!r}'}{by}{said}"
     return Conflict(
         f"{closed(f'{settled.id} {how}')} Nothing was changed.",
         code="already-decided",

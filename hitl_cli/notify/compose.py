@@ -21,6 +21,7 @@ from hitl_cli.people.deputies import absences_among
 from hitl_cli.people.groups import NO_GROUPS, is_among
 from hitl_cli.people.sight import Sight
 from hitl_cli.requests.editable import changed
+from hitl_cli.requests.outcome import answer_given
 from hitl_cli.requests.question import GROUP, OUTCOMES, PLAIN, means_at_deadline
 
 if TYPE_CHECKING:
@@ -224,6 +225,9 @@ def _item_of(
         by=settled.by if outcome is not None else None,
         reason=_reason_of(case),
         choice=settled.choice if outcome is not None else None,
+        answer=answer_given(question, settled.choice, decode(promise.value))
+        if outcome == "approved"
+        else None,
         changes=changed(question, decode(promise.value)) if outcome == "approved" else (),
         asked_back=back,
         deputy_for=_deputy_for(case, who, reach),

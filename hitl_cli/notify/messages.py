@@ -31,7 +31,8 @@ class MessageItem(Struct, frozen=True, kw_only=True):
 
     `url` is where this person answers it: a signed link, or for a group the page that requires signing in.
     `answer_url` is where a program posts their answer, if there is such a link.
-    `by`, `reason`, `choice` and `changes` (of the arguments) are from the decision, once there is one.
+    `by`, `reason`, `choice` and `changes` (of the arguments) are from the decision, once there is one, and
+    `answer`: the choice, or the yes or no.
     `asked_back` is what an assignee asked, or what the asker answered. `deputy_for` are the assignees who are
     away and for whom this person answers.
     """
@@ -49,6 +50,7 @@ class MessageItem(Struct, frozen=True, kw_only=True):
     by: str | None = None
     reason: str | None = None
     choice: str | None = None
+    answer: str | None = None
     changes: tuple[Change, ...] = ()
     asked_back: AskedBack | None = None
     deputy_for: tuple[str, ...] = ()

@@ -108,7 +108,7 @@ def outcome_of(item: MessageItem) -> str:
         return ""
     late = item.outcome == "expired"
     outcome = means_at_deadline(item.question) if late else item.outcome
-    text = headline(outcome, by=item.by, choice=item.choice, deadline=late)
+    text = headline(outcome, by=item.by, answer=item.answer, deadline=late)
     reason = None if late else given_reason(outcome, item.reason)
     return one_line(f"{text} ({reason})" if reason else text, PROMPT_CHARS)
 

@@ -84,9 +84,20 @@ def history_entry_document(entry: HistoryEntry) -> HistoryEntryDocument:
 def outcome_text(entry: HistoryEntry) -> str:
     """Return the outcome of an entry, with its kind unless it is a person's decision."""
     if entry.kind == "decision":
+        if answer_in(entry) is not None:
+            return "answered"
         by_deadline = entry.deadline and entry.outcome != "expired"
         return f"{entry.outcome} (deadline)" if by_deadline else str(entry.outcome)
     return entry.kind if entry.outcome is None else f"{entry.kind}: {entry.outcome}"
+
+
+def answer_in(entry: HistoryEntry) -> str | None:
+    """Return the yes or no of a person, which `data_text` has; None for any other decision."""
+    if entry.deadline or entry.outcome != "approved" or entry.form is None or entry.editable:
+        return None
+    from hitl_cli.forms.reading import yes_or_no
+
+    return None if entry.choice is not None else yes_or_no(entry.form, entry.data)
 
 
 def changed_text(entry: HistoryEntry) -> str | None:

@@ -12,11 +12,13 @@ from hitl_cli.notify.channels.webhook import document
 from hitl_cli.notify.compose import compose, compose_digest, look_up
 from hitl_cli.notify.deliver import Outlook, _outlooks
 from hitl_cli.notify.messages import Message
+from hitl_cli.notify.phrases import outcome_of
 from hitl_cli.people.actor import Actor
 from hitl_cli.people.contacts import Contact, Directory, NotificationSettings
 from hitl_cli.requests.decision_input import DecisionInput
 from hitl_cli.requests.notification import Notification
 from hitl_cli.requests.question import Question
+from tests.cli.requests import put
 from tests.inbox.requests import request
 
 if TYPE_CHECKING:
@@ -100,3 +102,29 @@ def test_who_has_claimed_it_is_reminded_only_while_they_may_answer(hitl: Hitl) -
         assert reminded() == {"dan"}
         ada.come_back()
         assert reminded() == {"ada", "bob"}
+
+
+def test_a_no_to_a_form_that_asks_for_one_is_not_called_an_approval(hitl: Hitl) -> None:
+    """Nor in a command, in the history, or to who decides late."""
+    form = {"type": "object", "properties": {"go": {"type": "boolean"}}, "required": ["go"]}
+    put(hitl, "no", Question(prompt="Ship?", form=form))
+    put(hitl, "yes", Question(prompt="Ship?", form={"type": "boolean"}))
+    put(hitl, "secret", Question(prompt="Ship?", form=form, to=("lead",), private=("form.go",)))
+    for id, answer, data in (
+        ("no", "No", '{"go": false}'),
+        ("yes", "Yes", "true"),
+        ("secret", "No", '{"go": false}'),
+    ):
+        decided = hitl.ok("approve", id, "--data", data, "--as", "lead")
+        assert (repr(answer) in decided, "approved" in decided) == (True, False)
+        notice = Notification(request=id, occasion="canceled", names=("boss",))
+        with hitl.client() as client:
+            sent = compose(look_up(client, [id])[id], notice, "boss", REACH)
+        assert isinstance(sent, Message)
+        assert outcome_of(sent.items[0]) == f"lead answered: {answer}" or id == "secret"
+        assert sent.items[0].answer == (None if id == "secret" else answer)
+    late = hitl.fails(4, "approve", "no", "--data", '{"go": true}', code="already-decided")
+    assert ("'No'" in late, "approved" in late) == (True, False)
+    lines = hitl.ok("history").splitlines()[1:]
+    assert ["answered" in line for line in lines] == [False, True, True]  # the newest is told nobody else
+    assert [one["outcome"] for one in hitl.json("history")] == ["approved"] * 3

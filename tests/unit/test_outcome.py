@@ -11,7 +11,7 @@ from hitl_cli.requests.outcome import given_reason, headline
 def test_a_headline_names_who_decided_and_what() -> None:
     assert headline("approved", by="lead") == "Approved by lead"
     assert headline("canceled") == "Canceled by another tool"
-    assert headline("approved", by="lead", choice="eu") == "lead answered: eu"
+    assert headline("approved", by="lead", answer="eu") == "lead answered: eu"
     assert headline("expired", deadline=True) == "The deadline passed"
     assert headline("rejected", deadline=True) == "The deadline passed, so this counts as rejected"
 

@@ -22,8 +22,8 @@ def sentence(one: DecisionResult, now: int) -> str:
         so_far = one.so_far or f"{one.votes.leading} of {one.approvals}"  # a gateway of a version before
         return f"{one.promise.id}{of}: vote by {by} recorded{_with_changes(one)}, {with_noun(so_far)}"
     verb = "approved" if one.verdict == "approve" else "rejected"
-    if one.audit.choice is not None:
-        verb = f"answered {one.audit.choice!r}"
+    if one.answer is not None:
+        verb = f"answered {one.answer!r}"
     if one.fresh:
         rule = "" if one.made is None else f", rule {one.made.id} until {local(one.made.ends_at)}"
         return f"{one.promise.id}{of} {verb} by {by}{_with_changes(one)}{rule}"

@@ -16,6 +16,7 @@ from hitl_cli.gateway.pages.rendering import page
 from hitl_cli.inbox.history import HistoryEntry, HistoryFilter
 from hitl_cli.requests.question import Outcome
 from hitl_cli.views.history import (
+    answer_in,
     changed_text,
     csv_entry,
     csv_head,
@@ -65,6 +66,7 @@ async def _index(request: Request) -> web.Response:
         sees_all=visitor.actor.sees_all,
         entries=found,
         data_text=data_text,
+        answer_in=answer_in,
         data_read=data_read,
         changed_text=changed_text,
         filters=filters,

@@ -15,7 +15,7 @@ from hitl_cli.errors import BadInput, NotAllowed
 from hitl_cli.format.durations import UNITS_MS
 from hitl_cli.format.markdown import Prompt, as_html, as_prompt
 from hitl_cli.forms import check_schema
-from hitl_cli.forms.reading import Difference, as_read, yes_or_no
+from hitl_cli.forms.reading import Difference, as_read
 from hitl_cli.forms.submission import Texts
 from hitl_cli.gateway.pages.details_view import DrawnDetails, drawn_details
 from hitl_cli.gateway.pages.form_view import Form, drawn
@@ -30,6 +30,7 @@ from hitl_cli.inbox.votes import differing_votes
 from hitl_cli.notify.status import NotificationStatus, said_of, without_old_reminders
 from hitl_cli.people.sight import Sight
 from hitl_cli.requests.editable import Change, answer_form, changed
+from hitl_cli.requests.outcome import answer_given
 from hitl_cli.requests.question import PLAIN, Question
 from hitl_cli.runs.reading import detailed
 from hitl_cli.runs.run import Run
@@ -210,7 +211,7 @@ def _answer_of(seen: RequestDetails) -> str | None:
     decision, asked = seen.decision, seen.item.asked
     if decision is None or decision.outcome != "approved":
         return None
-    return decision.choice or (yes_or_no(asked.form, decision.data) if asked.editable is None else None)
+    return answer_given(asked, decision.choice, decision.data)
 
 
 def _why_not(seen: RequestDetails, actor: Actor) -> str | None:
