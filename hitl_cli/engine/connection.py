@@ -9,16 +9,15 @@ drops, and a connection that ends while another one has it leaves the log alone.
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import threading
 import weakref
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from hitl_cli.engine import disk, forks
+from hitl_cli.engine import disk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -35,25 +34,23 @@ class Connection:
         except BaseException:
             _close_only(db)
             raise
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
+        """Held by who uses it, so that no other thread closes it meanwhile."""
         self._closed = False
         self.left = False
         """Whether it was closed because the file is no longer at its path, or because the process forked."""
-        with forks.undisturbed(), _known_lock:
+        with _known_lock:
             _known.add(self)
 
-    @contextmanager
-    def used(self) -> Iterator[None]:
-        """Let no other thread close it meanwhile. Raises FileMoved if another file is at the path."""
-        with forks.undisturbed(), self._lock:
-            if self.left:
-                raise self.place.moved()
-            self.place.log_bytes()
-            yield
+    def check(self) -> None:
+        """Raise FileMoved if it was left, or has lost its log. Who uses it has its lock."""
+        if self.left:
+            raise self.place.moved()
+        self.place.check()
 
     def close(self) -> None:
         """Close it, and remove the log if nobody else has it open."""
-        with forks.undisturbed(), self._lock:
+        with self.lock:
             if self._closed:
                 return
             if self.left:
@@ -71,14 +68,14 @@ class Connection:
 
         As long as one of them is open, SQLite gives a new one the index of the log that is gone.
         """
-        with forks.undisturbed(), _known_lock:
+        with _known_lock:
             same = [one for one in _known if one.place.file == self.place.file]
         for one in same:
             one.leave_alone()
 
     def leave_alone(self) -> None:
         """Close this connection, and copy into the file what only it still has of a log that is gone."""
-        with forks.undisturbed(), self._lock:
+        with self.lock:
             if self._closed:
                 return
             if not self.left and self.place.may_copy(self.log_file):
@@ -92,15 +89,15 @@ class Connection:
         self.log_file.close()
         _close_only(self._db)
 
-    def forked(self, *, calm: bool) -> None:
+    def forked(self) -> None:
         """Note in a forked process that it must be opened anew there: its locks are the parent's."""
         if self._closed:
             return
-        self._lock = threading.RLock()  # another thread, which is not here, may have the former one
-        self.left = True
-        if not calm or self._db.in_transaction:
+        if not self.lock.acquire(blocking=False) or self._db.in_transaction:
             self._closed = True
             _leaked.append(self._db)  # while it is in use, not even to close it is safe
+        self.lock = threading.RLock()  # another thread, which is not here, may have the former one
+        self.left = True
 
 
 def close_inherited(path: Path) -> None:
@@ -109,7 +106,7 @@ def close_inherited(path: Path) -> None:
     As long as one of them is open, SQLite takes no lock for a new one.
     """
     file = disk.identity(path)
-    with forks.undisturbed(), _known_lock:
+    with _known_lock:
         inherited = [one for one in _known if one.left and one.place.file == file]
     for one in inherited:
         one.close()
@@ -117,11 +114,10 @@ def close_inherited(path: Path) -> None:
 
 def close_beside_others(db: sqlite3.Connection, path: Path) -> None:
     """Close a connection to the file; remove the log only if nobody else has it open."""
-    with forks.undisturbed():
-        if disk.log_in_use(path):
-            _close_only(db)
-        else:
-            db.close()
+    if disk.log_in_use(path):
+        _close_only(db)
+    else:
+        db.close()
 
 
 def _close_only(db: sqlite3.Connection) -> None:
@@ -135,9 +131,10 @@ _known_lock = threading.Lock()
 _leaked: list[sqlite3.Connection] = []
 
 
-def _forked(calm: bool) -> None:
+def _forked() -> None:
+    _known_lock.release()
     for one in list(_known):
-        one.forked(calm=calm)  # without SQLite, in which another thread's locks may have been copied
+        one.forked()  # without SQLite, in which another thread's locks may have been copied
 
 
-forks.in_child(_forked)
+os.register_at_fork(before=_known_lock.acquire, after_in_parent=_known_lock.release, after_in_child=_forked)

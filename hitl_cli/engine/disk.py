@@ -119,6 +119,11 @@ class Place:
         """The identity of the file."""
         return self._known[0]
 
+    def check(self) -> None:
+        """Raise FileMoved if the log or its index is not the one that is open. Before each transaction."""
+        if (_identity(look(self._log)), _identity(look(self._index))) != self._known[1:]:
+            self.log_bytes()
+
     def log_bytes(self) -> int:
         """Return the size of the log. Raises FileMoved if it or the file is not the one that is open."""
         file, log = look(self._file), look(self._log)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from hitl_cli.engine import disk, forks, search
+from hitl_cli.engine import disk, search
 from hitl_cli.engine.connection import Connection, close_beside_others, close_inherited
 from hitl_cli.engine.errors import FileUnusable, FormatChanged, StorageFailed
 from hitl_cli.engine.file_clock import Instant, following
@@ -172,11 +172,6 @@ class Store:
         Raises FileUnusable: no permission, not a database, of another program, or of a newer version.
         """
         self.path = path
-        with forks.undisturbed():
-            self._connect(create=create)
-
-    def _connect(self, *, create: bool) -> None:
-        path = self.path
         with _unusable(path):
             if create:
                 _create_private(path)
@@ -273,12 +268,11 @@ class Store:
         Raises StorageFailed; FileMoved if the file is no longer at its path, even if the commit succeeded;
         NeedsWriting if `write` is False and something has to be written.
         """
-        with self._connection.used(), self._transaction(clock, write=write, exact=exact) as tx:
-            yield tx
+        with self._connection.lock:
+            self._connection.check()
+            yield from self._transaction(clock, write=write, exact=exact)
 
-    @contextmanager
     def _transaction(self, clock: Callable[[], int], *, write: bool, exact: bool) -> Iterator[Transaction]:
-        """Run a block as one transaction, while no other thread closes the file."""
         before = self._db.total_changes
         try:
             tx = _waiting(lambda: self._begin(clock, write=write, exact=exact))
@@ -381,7 +375,8 @@ class Store:
     def _failing(self) -> Iterator[None]:
         """Use the connection, and convert SQLite's errors into StorageFailed."""
         try:
-            with self._connection.used():
+            with self._connection.lock:
+                self._connection.check()
                 yield
         except sqlite3.Error as error:
             raise StorageFailed(explain(error, self.path)) from error
