@@ -7,10 +7,10 @@ new fields have defaults. Programs use the rest of the API.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from hitl_cli.client.wire import Proof
 from hitl_cli.inbox.history import HistoryFilter
@@ -26,6 +26,9 @@ PATH = "/commands/"
 
 MOST = 1_000
 """Most entries of a page."""
+
+type Most = Annotated[int, Meta(ge=0, le=2**31)]
+"""How many entries are read at most."""
 
 type Via = Literal["cli", "review"]
 
@@ -182,7 +185,7 @@ class Ago(Struct, frozen=True, kw_only=True):
     """How far back statistics look."""
 
     ago_ms: int
-    most: int | None = None
+    most: Most | None = None
 
 
 class StartRuns(Struct, frozen=True, kw_only=True):
@@ -203,7 +206,7 @@ class Steps(Struct, frozen=True, kw_only=True):
     """The steps of a run, up to a number."""
 
     name: str
-    most: int | None = None
+    most: Most | None = None
 
 
 class Cancel(Struct, frozen=True, kw_only=True):

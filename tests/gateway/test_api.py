@@ -547,6 +547,15 @@ def test_a_query_that_makes_no_sense_is_refused(api: Api, path: str) -> None:
     assert api.get(path).status == 400
 
 
+@pytest.mark.parametrize("most", [-1, 2**64])
+@pytest.mark.parametrize(("call", "args"), [("stats", {"ago_ms": 1}), ("steps", {"name": "r1"})])
+def test_a_command_that_reads_no_sensible_number_is_refused(
+    api: Api, call: str, args: dict[str, Any], most: int
+) -> None:
+    reply = api.gateway.ask("POST", f"/api/v1/commands/{call}", data={"args": {**args, "most": most}})
+    assert (reply.status, reply.json["code"], reply.json["errors"][0]["path"]) == (400, "bad-json", "most")
+
+
 def test_a_cursor_of_another_list_is_refused(api: Api, hitl: Hitl) -> None:
     for at in range(3):
         put(hitl, f"cu{at}", Question(prompt="?"))
