@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -40,6 +41,9 @@ PLAIN = ("approval", "foo")
 
 MOST_NAMED = 5
 """Changed files that are named: a change of branch changes many."""
+
+SIGNALED = 128
+"""What a shell adds to the number of the signal that has ended a process."""
 
 HOST = "127.0.0.1"
 """For other machines, run `hitl gateway` and `hitl worker` instead."""
@@ -145,7 +149,13 @@ def _reload(works: WorkerOptions, options: Callable[[], Options], url: str) -> i
         changed=changed,
         kept=lambda: logger.error("The worker goes on with the code before. The next change restarts it."),
     )
-    return asyncio.run(reloader.run())
+    code = asyncio.run(reloader.run())
+    if code > SIGNALED:
+        name = signal.strsignal(code - SIGNALED)
+        logger.error(
+            "The worker was ended (%s). Start `hitl dev` again: its runs go on where they were.", name
+        )
+    return code
 
 
 def _fixed(options: Options) -> Options:

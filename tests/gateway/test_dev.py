@@ -253,6 +253,7 @@ def test_hitl_dev_ends_with_a_worker_that_dies_by_itself(
     one.said("serving")
     child = Path(f"/proc/{one.pid}/task/{one.pid}/children").read_text().strip()
     os.kill(int(child), signal.SIGKILL)
+    assert "Killed" in one.complained("hitl dev")
     assert one.end() == 128 + signal.SIGKILL
 
 
