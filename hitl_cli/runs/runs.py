@@ -20,7 +20,7 @@ from hitl_cli.format.times import iso
 from hitl_cli.people.away import with_deputies
 from hitl_cli.people.sight import Sight
 from hitl_cli.requests.notification import callback_of
-from hitl_cli.requests.question import OUTCOMES
+from hitl_cli.requests.question import OUTCOMES, asker_of
 from hitl_cli.runs.reading import fitting, get_run, known, newest_first, no_run
 from hitl_cli.runs.run import Canceled, Started, cancel_request, check_id, create_request, run_of, show_call
 from hitl_cli.runs.steps import RunTree, first_steps
@@ -221,9 +221,16 @@ class Runs:
         return replace(run, result=None if kept is None else run_of(kept).result)
 
     def _cancelable(self, id: str) -> Promise:
-        """Return what an id names, if the actor may cancel it. Raises NotAllowed, NotFound."""
-        self._actor.require("start")
-        return self._seen(id, Sight(self._actor, acting="start"))
+        """Return what an id names, if the actor may cancel it. Raises NotAllowed, NotFound.
+
+        Who may only ask cancels a standalone request of their own, as `Inbox.withdraw` does.
+        """
+        self._actor.require("start", "ask")
+        promise = self._seen(id, Sight(self._actor, acting="start"))
+        asker = asker_of(promise, None) if promise.is_blocking and promise.origin == promise.id else None
+        if asker is None or not self._actor.groups.same(self._actor.person, asker):
+            self._actor.require("start")
+        return promise
 
     def _seen(self, id: str, sight: Sight) -> Promise:
         promise = known(self._client, id)

@@ -213,6 +213,21 @@ def test_a_role_adds_nothing_to_a_token(client: Client) -> None:
         Runs(client, actor("operator", may=frozenset({"read"}))).cancel("theirs")
 
 
+def test_who_may_only_ask_cancels_their_own_request_and_nothing_else(client: Client) -> None:
+    put(client, "own", by="agent")
+    put(client, "other")
+    Runs(client, actor("agent")).start(RunSpec(id="run-1", workflow="pay"))
+    agent = Runs(client, actor("agent", may=frozenset({"ask"})))
+    assert agent.cancel("own").fresh
+    with pytest.raises(NotFound):
+        agent.cancel("other")
+    with pytest.raises(NotAllowed):
+        agent.cancel("run-1")
+    reader = Runs(client, actor("asker", seeing("everyone"), may=frozenset({"read", "decide"})))
+    with pytest.raises(NotAllowed):
+        reader.cancel("other")
+
+
 def test_a_run_with_requests_to_others_is_not_said_to_have_asked_nothing(client: Client) -> None:
     Runs(client, actor("starter")).start(RunSpec(id="run-1", workflow="pay"))
     with pytest.raises(NotFound) as refused:
