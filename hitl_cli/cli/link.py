@@ -14,7 +14,7 @@ from hitl_cli.auth.signing_keys import load_keys
 from hitl_cli.cli.completion import complete_person
 from hitl_cli.cli.context import AsPerson, CommandContext
 from hitl_cli.cli.options import AsJson, Family, Id, argument, family, flag, value
-from hitl_cli.cli.output import is_terminal, note, print_json
+from hitl_cli.cli.output import is_terminal, note, note_unknown, print_json
 from hitl_cli.engine.http.hosts import is_loopback
 from hitl_cli.errors import BadInput, BadUsage
 from hitl_cli.format.durations import format_age, parse_duration
@@ -77,6 +77,7 @@ def create(
         kind = links.PROGRAM if post else links.PAGE
         groups, sight = settings.groups(), _sight(ctx, client)
         link = links.make(client, id, person, life_ms=life_ms, groups=groups, kind=kind, sight=sight)
+    note_unknown([link.person], groups)
     url = links.url_of(gateway or settings.gateway().value, link, keys, kind)
     if settings.gateway().source == "default" and is_loopback(urlsplit(url).hostname or ""):
         note(

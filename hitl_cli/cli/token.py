@@ -10,7 +10,7 @@ from hitl_cli.auth import tokens
 from hitl_cli.cli.completion import offered
 from hitl_cli.cli.context import AtServer
 from hitl_cli.cli.options import AsJson, argument, family, value
-from hitl_cli.cli.output import note, print_json
+from hitl_cli.cli.output import note, note_unknown, print_json
 from hitl_cli.cli.render.table import Cell, Column, print_list
 from hitl_cli.format.durations import format_age, parse_duration
 from hitl_cli.format.terminal import printable
@@ -46,9 +46,12 @@ def create(
 ) -> None:
     """Create a token and print it. It is shown only once."""
     life_ms = parse_duration(expires)
+    groups = ctx.settings.groups()
     with ctx.client(creates=True) as client:
-        named = ctx.settings.groups().name(person)
+        named = groups.name(person)
         made, text = tokens.create(client, named, can, life_ms=life_ms, by=ctx.settings.person().value)
+    if "decide" in can:  # a program that only asks has a name of its own
+        note_unknown([made.person], groups)
     if as_json:
         print_json({**token_document(made), "token": text})
         return

@@ -45,6 +45,17 @@ def test_an_address_of_the_settings_is_its_person(hitl: Hitl) -> None:
     assert hitl.ok(*again) == "q\n"
 
 
+def test_a_misspelled_person_of_a_token_or_a_link_is_said(hitl: Hitl) -> None:
+    (hitl.folder / "hitl.toml").write_text(SETTINGS)
+    put(hitl, "q", Question(prompt="Deploy?"))
+    decides = ("token", "create", "--can", "decide", "--as")
+    for args in decides, ("link", "q", "--for"):
+        assert "Did you mean reviewer?" in hitl.run(*args, "revewer").stderr
+        assert "Did you mean" not in hitl.run(*args, "Reviewer").stderr
+    asks = hitl.run("token", "create", "--as", "ci", "--can", "ask")
+    assert (asks.returncode, "settings" in asks.stderr) == (0, False)
+
+
 def test_two_names_of_one_person_in_the_settings_are_refused(tmp_path: Path) -> None:
     (tmp_path / "hitl.toml").write_text('[people.reviewer]\n[people."Reviewer "]\n')
     with pytest.raises(BadSetting, match="Reviewer"):
