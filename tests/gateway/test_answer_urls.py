@@ -7,7 +7,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 import pytest
 
-from hitl_cli.auth.links import PAGE, PROGRAM, make, url_of
+from hitl_cli.auth.links import PAGE, PROGRAM, link_for, make, url_of
 from hitl_cli.auth.signing_keys import load_keys
 from hitl_cli.errors import NotAllowed
 from hitl_cli.notify.compose import compose, look_up
@@ -143,8 +143,11 @@ def ended(gateway: GatewayProcess, path: str, status: int, code: str) -> None:
 def test_it_ends_with_the_request(hitl: Hitl, gateway: GatewayProcess) -> None:
     for id in ("decided", "canceled"):
         put(hitl, id, ASKED)
-    put(hitl, "late", ASKED, deadline_ms=1_500)
-    paths = {id: url_for(hitl, id) for id in ("decided", "canceled", "late")}
+    paths = {id: url_for(hitl, id) for id in ("decided", "canceled")}
+    late = put(hitl, "late", ASKED, deadline_ms=1)
+    with hitl.client() as client:
+        keys = load_keys(hitl.keys, client.now())
+    paths["late"] = url_of("", link_for(late, "reviewer", now=late.created_at), keys, PROGRAM)
     hitl.ok("reject", "decided", "--as", "lead")
     hitl.ok("cancel", "canceled")
     ended(gateway, paths["decided"], 409, "link-used")
