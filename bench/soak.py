@@ -1,18 +1,20 @@
-"""A day in fast motion: 100,000 requests asked, reminded, decided and pruned. Memory and file must stay flat.
+"""A day in fast motion: 100,000 requests asked, reminded, decided and pruned. Memory and disk must stay flat.
 
-    python -m bench.soak [--requests N] [--waves N]
+    python -m bench.soak [--requests N] [--waves N] [--resonate-sql FILE]
 
-A worker, a gateway and a webhook, each a process of its own, on one file. This program moves the clock of the
-worker and the gateway. In each wave, runs ask a reviewer, and an hour passes, so that all are reminded.
-People list and decide them at the gateway. Half an hour later, what finished two hours ago is pruned. The
-command fails if the worker, the gateway or the file is more than a fifth larger in the last quarter of the
-waves than in the second, or if a notification is missing or sent twice.
+A worker, a gateway and a webhook, each a process of its own, on one file; with the schema of resonate-pg on a
+PostgreSQL of our own. This program moves the clock of the worker, the gateway and the database. In each wave,
+runs ask a reviewer, and an hour passes, so that all are reminded. People list and decide them at the gateway.
+Half an hour later, what finished two hours ago is pruned. The command fails if the worker, the gateway or
+what is stored is more than a fifth larger in the last quarter of the waves than in the second, or if a
+notification is missing or sent twice.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import multiprocessing
 import statistics
 import sys
@@ -40,10 +42,11 @@ from hitl_cli.worker.process import run_worker
 from hitl_cli.worker.run import WorkerOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from multiprocessing.process import BaseProcess
 
     from bench.webhook import Count
+    from hitl_cli.client.protocol import Client
 
 HOUR_MS = 3_600_000
 REMIND_MS = HOUR_MS
@@ -124,23 +127,69 @@ async def decide_all(url: str) -> int:
     return made
 
 
-def bytes_in(folder: Path) -> int:
-    """Return the size of the database."""
-    return sum(file.stat().st_size for file in folder.glob("hitl.db*") if file.is_file())
+class FileStore:
+    """A database file."""
+
+    def __init__(self, folder: Path, clock: Clock) -> None:
+        self._folder = folder
+        self.url = f"sqlite:///{folder}/hitl.db"
+        self.client: Client = EmbeddedClient(folder / "hitl.db", clock=clock)
+
+    def move(self, ahead_ms: int) -> None:
+        """Do nothing: its clock is that of the processes."""
+
+    def size(self) -> int:
+        """Return its size in bytes."""
+        return sum(file.stat().st_size for file in self._folder.glob("hitl.db*") if file.is_file())
+
+
+class DatabaseStore:
+    """An installed database."""
+
+    def __init__(self, url: str) -> None:
+        from hitl_cli.postgres.client import PostgresClient
+        from tests.moved_database import make_movable
+
+        make_movable(url)
+        self.url = url
+        self._client = PostgresClient(url)
+        self.client: Client = self._client
+
+    def move(self, ahead_ms: int) -> None:
+        """Set the clock of the database."""
+        from tests.moved_database import move
+
+        move(self.url, ahead_ms)
+
+    def size(self) -> int:
+        """Return its size in bytes, without the log."""
+        found: int = self._client.value("SELECT pg_database_size(current_database())")
+        return found
+
+
+@contextlib.contextmanager
+def stored(folder: Path, resonate_sql: Path | None, clock: Clock) -> Iterator[FileStore | DatabaseStore]:
+    """Give what stores the requests."""
+    if resonate_sql is None:
+        yield FileStore(folder, clock)
+        return
+    from bench.peer import Options as PeerOptions
+    from bench.peers.hitl_postgres import HitlPostgres
+
+    options = PeerOptions(resonate_sql.absolute(), None, Path())
+    with HitlPostgres().serve(folder, options) as running:
+        yield DatabaseStore(running.config["dsn"])
 
 
 class Soak:
     """The processes, and what was seen of them after each wave."""
 
-    def __init__(self, folder: Path, hook: str, heard: Count) -> None:
-        self.folder = folder
-        self.heard = heard
-        self.url = f"sqlite:///{folder}/hitl.db"
+    def __init__(
+        self, folder: Path, store: FileStore | DatabaseStore, ahead: Count, hook: str, heard: Count
+    ) -> None:
+        self.store, self.ahead, self.heard = store, ahead, heard
+        self.url, self.client = store.url, store.client
         context = multiprocessing.get_context("spawn")
-        self.ahead: Count = context.Value("q", 0)
-        self._clock = Clock(self.ahead)
-        self._clock.install()  # pruning goes by the computer's clock
-        self.client = EmbeddedClient(folder / "hitl.db", clock=self._clock)
         self._processes: list[BaseProcess] = []
         self._gateway, theirs = context.Pipe()
         keys = folder / "keys"
@@ -160,6 +209,11 @@ class Soak:
             process.join()
         self.client.close()
 
+    def move(self, ms: int) -> None:
+        """Let time pass."""
+        self.store.move(self.ahead.value + ms)
+        self.ahead.value += ms
+
     def open(self) -> int:
         """Return how many requests are open. Looking fires what is due."""
         return len(search(self.client, state="pending", tags=EXTERNAL))
@@ -176,21 +230,21 @@ class Soak:
         Runs(self.client, Actor(person="", via="bench")).start_many(specs)
         until(lambda: self.open() == size, f"wave {number}: asking")
         until(lambda: self.heard.value == told + size and self.idle(), f"wave {number}: notifying")
-        self.ahead.value += REMIND_MS
+        self.move(REMIND_MS)
         until(lambda: self.heard.value == told + 2 * size and self.idle(), f"wave {number}: reminding")
         made = asyncio.run(decide_all(self.gateway_url))
         if made != size:
             sys.exit(f"wave {number}: {made:,} decisions counted, of {size:,}")
         until(lambda: not search(self.client, state="pending", root=True), f"wave {number}: completing")
         until(self.idle, f"wave {number}: ending")
-        self.ahead.value += REMIND_MS // 2
+        self.move(REMIND_MS // 2)
         prune(self.url, PRUNED_AFTER_MS)
         worker, gateway = (process.pid or 0 for process in self._processes)
-        seen = (resident_kb(worker) / 1_024, resident_kb(gateway) / 1_024, bytes_in(self.folder) / 2**20)
+        seen = (resident_kb(worker) / 1_024, resident_kb(gateway) / 1_024, self.store.size() / 2**20)
         self.seen.append(seen)
         used = (cpu_ms(worker), cpu_ms(gateway))
         print(
-            f"wave {number}: worker {seen[0]:.0f} MB, gateway {seen[1]:.0f} MB, file {seen[2]:.1f} MB; CPU:"
+            f"wave {number}: worker {seen[0]:.0f} MB, gateway {seen[1]:.0f} MB, stored {seen[2]:.1f} MB; CPU:"
             f" worker {used[0] / 1_000:.0f} s, gateway {used[1] / 1_000:.0f} s; sent {self.heard.value:,}",
             flush=True,
         )
@@ -200,7 +254,7 @@ def grown(seen: list[tuple[float, float, float]]) -> list[str]:
     """Return the values that grew from the second to the last quarter of the waves."""
     quarter = max(len(seen) // 4, 1)
     wrong = []
-    for at, name in enumerate(("worker", "gateway", "file")):
+    for at, name in enumerate(("worker", "gateway", "stored data")):
         before = statistics.median(each[at] for each in seen[quarter : 2 * quarter])
         after = statistics.median(each[at] for each in seen[-quarter:])
         if after > before * FLAT:
@@ -213,10 +267,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--requests", type=int, default=100_000)
     parser.add_argument("--waves", type=int, default=100)
+    parser.add_argument("--resonate-sql", type=Path, metavar="FILE")
     given = parser.parse_args()
     began = time.perf_counter()
-    with tempfile.TemporaryDirectory(prefix="hitl-bench-") as folder, receiving() as (hook, heard):
-        soak = Soak(Path(folder), hook, heard)
+    ahead: Count = multiprocessing.get_context("spawn").Value("q", 0)
+    clock = Clock(ahead)
+    clock.install()  # pruning goes by the computer's clock
+    with (
+        tempfile.TemporaryDirectory(prefix="hitl-bench-") as name,
+        receiving() as (hook, heard),
+        stored(Path(name), given.resonate_sql, clock) as store,
+    ):
+        soak = Soak(Path(name), store, ahead, hook, heard)
         try:
             for number in range(given.waves):
                 soak.wave(number, given.requests // given.waves)

@@ -10,7 +10,6 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-import psycopg
 
 from hitl_cli.client.connect import connect, driver_of
 from hitl_cli.client.embedded import EmbeddedClient
@@ -19,6 +18,7 @@ from hitl_cli.engine.http.app import HttpServer, Options
 from hitl_cli.engine.wall_clock import now_ms
 from hitl_cli.postgres.client import PostgresClient
 from tests.conftest import PATIENCE_S, wait_until
+from tests.moved_database import make_movable, move
 from tests.recovery.processes import MovedClock, start
 from tests.recovery.storm import run_command
 
@@ -32,39 +32,19 @@ if TYPE_CHECKING:
     from tests.conftest import Hitl
     from tests.postgres.cluster import Cluster
 
-MOVABLE = """
-CREATE SCHEMA moved;
-CREATE TABLE moved.clock (ahead bigint);
-INSERT INTO moved.clock VALUES (0);
-CREATE FUNCTION moved.clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE SECURITY DEFINER AS $$
-  SELECT pg_catalog.clock_timestamp() + (SELECT ahead FROM moved.clock) * interval '1 ms' $$;
-DO $do$
-DECLARE f oid;
-BEGIN
-  FOR f IN SELECT oid FROM pg_proc WHERE prosrc LIKE '%clock_timestamp()%'
-      AND pronamespace IN ('resonate'::regnamespace, 'hitl'::regnamespace) LOOP
-    EXECUTE replace(pg_get_functiondef(f), 'clock_timestamp()', 'moved.clock_timestamp()');
-  END LOOP;
-  EXECUTE format('ALTER DATABASE %I SET search_path = moved, pg_catalog, public', current_database());
-END $do$
-"""
-"""Has a database go by a clock that is moved, and tell it to those who connect."""
-
 
 class DatabaseClock(MovedClock):
     """A clock that a test moves, and that of a database."""
 
     def __init__(self, file: Path, url: str) -> None:
         self._url = url
-        with psycopg.connect(url, autocommit=True) as connection:
-            connection.execute(MOVABLE)
+        make_movable(url)
         super().__init__(file)
 
     def move(self, ms: int) -> None:
         """Set both."""
         super().move(ms)
-        with psycopg.connect(self._url, autocommit=True) as connection:
-            connection.execute("UPDATE moved.clock SET ahead = %s", (ms,))
+        move(self._url, ms)
 
 
 def moved_clock(hitl: Hitl) -> MovedClock:
