@@ -17,6 +17,8 @@ from tests.gateway.test_details_view import PARTS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from playwright.sync_api import Route
+
     from tests.gateway.conftest import OpenVisit
 
 pytestmark = [pytest.mark.heavy, IN_A_BROWSER]
@@ -61,6 +63,26 @@ def test_new_requests_appear_and_decided_ones_leave_while_one_types(desk: Desk, 
     desk.hitl.ok("approve", "live-1")
     page.get_by_role("link", name="Live one?").wait_for(state="detached")
     assert page.get_by_label("Find").input_value() == "live"
+
+
+def test_a_page_looks_again_if_the_gateway_did_not_answer(desk: Desk, visit: OpenVisit) -> None:
+    opened = visit(desk.gateway.url)
+    opened.page.add_init_script(
+        "const wait = AbortSignal.timeout; AbortSignal.timeout = (ms) => wait.call(AbortSignal, ms / 100);"
+    )
+    page = opened.go("/?q=Stalled")
+    lost: list[str] = []
+
+    def lose_the_first(route: Route) -> None:
+        if lost or route.request.resource_type != "fetch":
+            route.continue_()
+        else:
+            lost.append(route.request.url)  # never answered
+
+    page.route("**/?q=Stalled", lose_the_first)
+    desk.put("stalled-1", Question(prompt="Stalled?"))
+    page.get_by_role("link", name="Stalled?").wait_for()
+    assert lost
 
 
 @pytest.mark.parametrize("script", [True, False])

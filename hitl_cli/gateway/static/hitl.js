@@ -17,6 +17,7 @@
   const BURST_MS = 150;   // changes within this time cause one update
   const OFTEN_MS = 1000;  // and if changes go on, so do updates, this often
   const LOOK_MS = 20000;  // how often a page without an event stream polls
+  const ANSWER_MS = 20000; // how long the gateway may take to answer
   const TIMES_MS = 15000; // how often ages are updated
   const RUN_MS = [1000, 2000, 4000, 8000, 15000]; // after a decision, when a page checks the state of the run
 
@@ -136,10 +137,11 @@
     const turn = ++asked;
     let answer, page;
     try {
-      answer = await fetch(address, { headers: { Accept: "text/html" } });
+      answer = await fetch(address, { headers: { Accept: "text/html" }, signal: AbortSignal.timeout(ANSWER_MS) });
       page = new DOMParser().parseFromString(await answer.text(), "text/html");
-    } catch {
-      return null; // the server is unreachable
+    } catch (error) {
+      again ||= error.name === "TimeoutError";
+      return null; // the server is unreachable, or does not answer
     }
     if (turn !== asked) return null; // a newer fetch has started
     if ($("[data-sign-in]", page)) return keepTyped() || location.reload(), null;
@@ -323,7 +325,7 @@
     said.set(name, value);
     let now = null;
     try {
-      const answer = await fetch(form.getAttribute("action"), { method: "POST", body: said });
+      const answer = await fetch(form.getAttribute("action"), { method: "POST", body: said, signal: AbortSignal.timeout(ANSWER_MS) });
       now = $("#form", new DOMParser().parseFromString(await answer.text(), "text/html"));
     } catch { /* sent by the browser, below, which shows the error */ }
     if (now) {

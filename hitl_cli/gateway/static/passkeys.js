@@ -33,7 +33,9 @@
     setTimeout(() => { announce.textContent = text; }, 50);
   };
 
+  const ANSWER_MS = 20000; // how long the gateway may take to answer
   const WHY = {
+    TimeoutError: "The gateway did not answer.",
     NotAllowedError: "You did not confirm it, or this device has none of your passkeys.",
     InvalidStateError: "This device has a passkey of yours already.",
   };
@@ -50,7 +52,9 @@
     const body = new URLSearchParams(new FormData(form));
     body.set(button.name, button.value);
     body.set("statement", "1");
-    const answer = await fetch(form.getAttribute("action"), { method: "POST", body, headers: { Accept: "application/json" } });
+    const answer = await fetch(form.getAttribute("action"), {
+      method: "POST", body, headers: { Accept: "application/json" }, signal: AbortSignal.timeout(ANSWER_MS),
+    });
     if (!answer.ok || !(answer.headers.get("Content-Type") || "").startsWith("application/json")) return null;
     const { proof, options } = await answer.json();
     const { id, response } = await navigator.credentials.get({
