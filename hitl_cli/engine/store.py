@@ -665,7 +665,13 @@ def _create_private(path: Path) -> None:
             beside = path.with_name(f"{path.name}.new")
             beside.unlink(missing_ok=True)
             os.close(os.open(beside, os.O_CREAT | os.O_EXCL | os.O_RDWR, stat.S_IRUSR | stat.S_IWUSR))
-            beside.rename(path)
+            try:
+                with contextlib.suppress(FileExistsError):  # restored by somebody meanwhile
+                    os.link(beside, path)
+            except OSError:  # a file system without hard links
+                beside.rename(path)
+            else:
+                beside.unlink()
 
 
 def _check_owner(db: sqlite3.Connection, path: Path) -> int:

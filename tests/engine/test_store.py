@@ -94,6 +94,40 @@ def test_a_thread_that_creates_a_file_drops_no_lock_of_another_one(
     assert [entry.name for entry in tmp_path.iterdir()] == ["hitl.db"]
 
 
+def test_a_file_that_is_restored_while_a_new_one_is_created_is_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, backup = tmp_path / "hitl.db", tmp_path / "backup.db"
+    with closing(Server(backup, Clock())) as server:
+        server.run_batch([request("promise.create", {"id": "p", "timeoutAt": START_MS + 1})])
+
+    def close(file: int, closing_one: Callable[[int], None] = os.close) -> None:
+        """Restore the file when the new one has been created, and has no name yet."""
+        closing_one(file)
+        if backup.exists():
+            backup.rename(path)
+
+    monkeypatch.setattr(os, "close", close)
+    with closing(Server(path, Clock())) as server:
+        answers = server.run_batch([request("promise.get", {"id": "p"})]).answers
+
+    assert [status_of(answer) for answer in answers] == [200]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["hitl.db"]
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_new_file_has_one_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool) -> None:
+    def link(*_: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    (tmp_path / "hitl.db.new").touch()  # of a process that was killed
+    if not links:
+        monkeypatch.setattr(os, "link", link)
+    Server(tmp_path / "hitl.db", Clock()).close()
+
+    assert [(entry.name, entry.stat().st_nlink) for entry in tmp_path.iterdir()] == [("hitl.db", 1)]
+
+
 def test_a_loose_umask_makes_nothing_readable_to_others(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
