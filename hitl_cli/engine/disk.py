@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import stat
 from typing import TYPE_CHECKING
 
 from hitl_cli.engine.errors import FileMoved
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from io import FileIO
     from pathlib import Path
 
 FULL_SYNC: int | None = getattr(fcntl, "F_FULLFSYNC", None)
@@ -24,6 +26,19 @@ PART_BYTES = 1024 * 1024
 def log_of(database: Path) -> Path:
     """Return the path of the file's write-ahead log."""
     return database.with_name(database.name + "-wal")
+
+
+def index_of(database: Path) -> Path:
+    """Return the path of the log's index, which processes share."""
+    return database.with_name(database.name + "-shm")
+
+
+def open_up(database: Path) -> None:
+    """Make the log and its index writable if the file is: whoever opened it read-only has made them so."""
+    for path in (log_of(database), index_of(database)):
+        if path.exists() and not os.access(path, os.W_OK) and os.access(database, os.W_OK):
+            with contextlib.suppress(PermissionError):  # another user's
+                path.chmod(stat.S_IMODE(database.stat().st_mode))
 
 
 def sync_folders(database: Path) -> None:
@@ -50,7 +65,11 @@ class LogFile:
 
     def __init__(self, database: Path) -> None:
         """Open it, and hold a lock on it that says so to `log_in_use`. Raises OSError."""
-        self._file = log_of(database).open("r+b", buffering=0)
+        path = log_of(database)
+        try:
+            self._file: FileIO = path.open("r+b", buffering=0)
+        except PermissionError:  # of a file that may only be read
+            self._file = path.open("rb", buffering=0)
         with contextlib.suppress(OSError):  # a file system without such locks
             fcntl.flock(self._file, fcntl.LOCK_SH)
 
@@ -109,7 +128,7 @@ class Place:
         """Remember the files that are open now. Raises FileMoved."""
         self._file = str(database)
         self._log = str(log_of(database))
-        self._index = f"{database}-shm"
+        self._index = str(index_of(database))
         self._known = tuple(_identity(look(path)) for path in (self._file, self._log, self._index))
         if None in self._known:
             raise self.moved()

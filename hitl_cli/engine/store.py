@@ -176,6 +176,7 @@ class Store:
             if create:
                 _create_private(path)
             close_inherited(path)
+            disk.open_up(path)
             path.stat()  # otherwise SQLite would create the file, readable for others
             self._db = sqlite3.connect(
                 path,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
@@ -11,8 +13,6 @@ from hitl_cli.engine.errors import EngineError
 from hitl_cli.errors import BadServer, Unreachable
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from hitl_cli.client.protocol import Client
     from hitl_cli.sdk.worker_link import WorkerLink, WorkerTerms
 
@@ -23,14 +23,16 @@ def connect(url: str, token: str | None) -> Client:  # noqa: ARG001 - a file tak
 
 
 def file(url: str) -> Path:
-    """Return the file of a URL. Raises BadServer."""
+    """Return the file of a URL; the one that a symbolic link leads to. Raises BadServer."""
     parts = split_url(url)
     path = unquote(parts.path.removeprefix("/"))
     if parts.query or parts.fragment:
         raise BadServer(f"{url!r} contains '?' or '#': write them as %3F and %23.")
     if parts.netloc or not path or "\0" in path:
         raise BadServer(f"{url!r} has no file: use sqlite:///relative/path or sqlite:////absolute/path.")
-    return absolute(path)
+    file = absolute(path)
+    # SQLite has its log beside the real file; so are the keys and bells, which all names of it share.
+    return Path(os.path.realpath(file)) if os.path.islink(file) else file  # noqa: PTH114 - raises nothing
 
 
 def exists(url: str) -> bool:

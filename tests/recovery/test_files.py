@@ -117,6 +117,35 @@ def test_a_permission_that_is_lost_is_said_and_once_it_is_back_everything_goes_o
     assert worker.stop() == 0
 
 
+def test_a_file_that_may_only_be_read_can_be_read_and_then_written_once_its_permission_is_back(
+    bound: Hitl,
+) -> None:
+    hitl = bound
+    hitl.ok("ask", "ok?", "--to", "bob", "--id", "a", "--no-wait")
+
+    hitl.database.chmod(stat.S_IRUSR)
+    assert [item["id"] for item in hitl.waiting()] == ["a"]
+    assert "cannot be written" in hitl.fails(6, "approve", "a", "--as", "bob", code="storage-failed")
+    hitl.database.chmod(stat.S_IRUSR | stat.S_IWUSR)
+
+    hitl.ok("approve", "a", "--as", "bob")
+    assert hitl.waiting(0) == []
+
+
+def test_a_symbolic_link_to_the_file_is_another_name_of_it(hitl: Hitl) -> None:
+    target = hitl.folder / "elsewhere" / "real.db"
+    target.parent.mkdir()
+    hitl.database.symlink_to(target)
+    hitl.ok("ask", "ok?", "--id", "by-link", "--no-wait")
+    link = hitl.database
+    hitl.place(target)
+    hitl.ok("ask", "ok?", "--id", "by-name", "--no-wait")
+    hitl.ok("ask", "ok?", "--id", "by-link-again", "--no-wait", "-S", f"sqlite:///{link}")
+
+    assert {item["id"] for item in hitl.waiting(3)} == {"by-link", "by-name", "by-link-again"}
+    assert not [entry for entry in link.parent.glob(f"{link.name}*") if entry != link]
+
+
 @pytest.fixture
 def other(tmp_path: Path) -> Hitl:
     """Another database, with a run that waits for a worker."""
