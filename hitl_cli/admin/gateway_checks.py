@@ -35,7 +35,8 @@ def judge_gateway(gateway: Setting) -> Iterator[Finding]:
         status, ends = _asked(url)
     except (OSError, UnicodeError, http.client.HTTPException) as error:  # UnicodeError: of an invalid name
         why = certificate_fault(error) or getattr(error, "strerror", None) or error
-        text, advice = f"{gateway.value} cannot be reached from here: {why}", "look at the proxy before it"
+        text = f"{gateway.value} cannot be reached from here: {why}"
+        advice = "start it with hitl gateway, or look at the proxy before it"
         yield Finding("gateway", "warning", text, advice)
         return
     if status == OK:

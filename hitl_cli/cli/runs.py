@@ -180,7 +180,7 @@ def _read_specs(stream: BinaryIO, workflow: str) -> list[RunSpec]:
             check_id(spec.id)
         except msgspec.ValidationError as error:
             raise BadJson(
-                f"line {number} of stdin: {in_words(error, RunSpec)}. Nothing was started."
+                f"line {number} of stdin: {in_words(error, RunSpec, table='an object')}. Nothing was started."
             ) from error
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise BadJson(

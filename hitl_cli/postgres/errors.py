@@ -112,6 +112,7 @@ def _incomplete(first: str, name: str) -> HitlError:
             code="not-prepared",
         )
     return Unreachable(
-        f"{name} lacks hitl's schema. The owner of the schema resonate runs: hitl postgres install",
+        f"{name} lacks hitl's schema. If it also has no schema resonate, apply resonate.sql of"
+        " resonatehq/resonate-pg first. Then the owner of that schema runs: hitl postgres install",
         code="not-prepared",
     )

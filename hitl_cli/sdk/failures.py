@@ -125,7 +125,7 @@ def _without_fit(error: Exception) -> ApplicationError | None:
             return ApplicationError(f"{error}: {len(given)} for {called}{none}")
         if isinstance(misfit, msgspec.ValidationError) and frame.f_code is DurableFunction._coerce.__code__:
             name, function = frame.f_locals["name"], frame.f_locals["self"].name
-            wrong = in_words(misfit)
+            wrong = in_words(misfit, table="an object")
             where = "" if wrong.startswith("it ") else f": {wrong}"
             return ApplicationError(f"{function}: argument {name}{where or wrong.removeprefix('it')}")
     return None

@@ -26,6 +26,8 @@ def test_a_gateway_answers_at_its_address_or_not(shared_gateway: GatewayProcess)
     assert (level, text.endswith("answers with 404")) == ("warning", True)
     [(level, text)] = judged("http://127.0.0.1:9")
     assert (level, "cannot be reached from here: Connection refused" in text) == ("warning", True)
+    [finding] = judge_gateway(Setting("http://127.0.0.1:9", "hitl.toml"))
+    assert "hitl gateway" in str(finding.advice)
     [(level, text)] = judged("https://hitl..example.org")  # no name that can be looked up
     assert (level, "cannot be reached from here" in text) == ("warning", True)
     assert [*judge_gateway(DEFAULT_GATEWAY)] == []

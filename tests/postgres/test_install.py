@@ -51,6 +51,16 @@ def test_without_it_every_command_says_what_to_do(hitl: Hitl, bare: str) -> None
     hitl.ok("pending")
 
 
+def test_an_empty_database_is_said_to_need_resonate_first(hitl: Hitl, postgres: Cluster) -> None:
+    hitl.use(url := postgres.create())
+    try:
+        for args in (["pending"], ["worker"]):
+            told = hitl.fails(6, *args, code="not-prepared")
+            assert 0 < told.index("resonate.sql") < told.index("hitl postgres install")
+    finally:
+        postgres.drop(url)
+
+
 def test_it_may_be_installed_twice_and_resonate_applied_again(bare: str) -> None:
     first = schema.install(bare)
     assert schema.install(bare) == first

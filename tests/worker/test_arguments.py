@@ -33,6 +33,8 @@ def test_arguments_that_do_not_fit_fail_the_run_at_once(hitl: Hitl) -> None:
     assert "argument n must be a whole number" in hitl.fails(
         1, "start", "b", "five", "--workflow", "number", "--wait", code="run-failed"
     )
+    told = hitl.fails(1, "start", "d", '{"n": 5}', "--workflow", "number", "--wait", code="run-failed")
+    assert "an object" in told  # what JSON calls it
     assert hitl.ok("start", "c", "5", "--workflow", "number", "--wait") == "5\n"
 
 
