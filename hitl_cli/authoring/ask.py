@@ -564,7 +564,8 @@ async def check_people(ctx: Context, question: Question, groups: Groups) -> None
             check_known(question.everyone, groups)
         check_enough_people(question, await _starter(ctx, question, groups), groups)
     except BadInput:
-        if await ctx.get_dependency(ClientPool).run(get_promise, sdk.first_id(ctx.info.id)) is None:
+        pool = ctx.get_dependency(ClientPool)
+        if await sdk.read(pool.run(get_promise, sdk.first_id(ctx.info.id))) is None:
             raise
 
 
@@ -572,7 +573,7 @@ async def _starter(ctx: Context, question: Question, groups: Groups) -> str | No
     """Return who started the run, if that may be why too few people can approve."""
     if question.allow_self or not question.several or groups is NO_GROUPS:
         return None
-    run = await ctx.get_dependency(ClientPool).run(get_promise, ctx.info.origin_id)
+    run = await sdk.read(ctx.get_dependency(ClientPool).run(get_promise, ctx.info.origin_id))
     return None if run is None else asker_of(run, None)
 
 
@@ -590,7 +591,7 @@ async def is_ruled(ctx: Context, question: Question, request: PromiseRecord) -> 
         promise = get_promise(client, request.id)
         return promise is not None and decide_by_rule(client, groups, promise, question).state != "pending"
 
-    return await pool.run(decide)
+    return await sdk.read(pool.run(decide))
 
 
 async def remind_until_answered(ctx: Context, question: Question, request: PromiseRecord) -> None:

@@ -22,6 +22,7 @@ from hitl_cli.requests.amendments import amendments_of_many
 from hitl_cli.requests.decision import KeptDecision, decision_on
 from hitl_cli.requests.demand import as_allowed, raised, strengthened
 from hitl_cli.requests.question import WORKFLOW_TAG, Question, outcome_of, question_of, sensible
+from hitl_cli.sdk import context as sdk
 
 if TYPE_CHECKING:
     from resonate.context import Context
@@ -43,7 +44,7 @@ async def as_policy_demands(ctx: Context, put: NewRequest, groups: Groups) -> Qu
     """Return what to ask, with what the settings of this worker add to it. Raises BadInput."""
     if not (groups.policy or groups.allowances):
         return put.question
-    run = await ctx.get_dependency(ClientPool).run(get_promise, ctx.info.origin_id)
+    run = await sdk.read(ctx.get_dependency(ClientPool).run(get_promise, ctx.info.origin_id))
     names = _names_in(put, run)
     question = as_allowed(raised(put.question, groups.policy, names), groups.allowances, names)
     return question if question is put.question else sensible(question)
@@ -66,9 +67,9 @@ async def why_not_proven(
         return None
     promise = _promise_of(request)
     pool = ctx.get_dependency(ClientPool)
-    run = await pool.run(get_promise, promise.origin)
+    run = await sdk.read(pool.run(get_promise, promise.origin))
     amendable = put.question.can_be_amended or question.can_be_amended
-    known = (await pool.run(amendments_of_many, [promise.id])) if amendable else {}
+    known = (await sdk.read(pool.run(amendments_of_many, [promise.id]))) if amendable else {}
     return _why_unproven(put, promise, run, groups, known.get(promise.id, ()))
 
 
@@ -118,7 +119,7 @@ async def as_author_allows(ctx: Context, put: NewRequest, stored: Question) -> Q
     groups = people_of(ctx)
     if stored.reassign == put.question.reassign or not groups.policy:
         return stored
-    run = await ctx.get_dependency(ClientPool).run(get_promise, ctx.info.origin_id)
+    run = await sdk.read(ctx.get_dependency(ClientPool).run(get_promise, ctx.info.origin_id))
     return msgspec.structs.replace(stored, reassign=_demanded(put, stored, run, groups).reassign)
 
 
@@ -135,7 +136,7 @@ async def proven(place: Place, decision: KeptDecision) -> KeptDecision:
         pool = ctx.get_dependency(ClientPool)
     except KeyError:
         raise unproven(decision.id, "this worker has no settings with the keys of people") from None
-    item = (await pool.run(summaries, [decision.id])).get(decision.id)
+    item = (await sdk.read(pool.run(summaries, [decision.id]))).get(decision.id)
     if item is None or item.question is None:
         raise unproven(decision.id, "its workflow has not asked this here")
     demanded = _demanded(put, item.question, item.run, groups)

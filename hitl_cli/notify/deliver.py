@@ -238,7 +238,7 @@ async def give_notice(ctx: Context, notice: Notification, request: PromiseRecord
     headers = request.value.headers if request.value is not None else None
     decided_by = (headers or {}).get("hitl:by")
     if teller is None or not (
-        concerns(notice.names, teller.directory, decided_by) or await teller.reaches_deputy(notice)
+        concerns(notice.names, teller.directory, decided_by) or await sdk.read(teller.reaches_deputy(notice))
     ):
         return
     ends_at = request.timeout_at if request.state == "pending" else sdk.now(ctx) + NOTIFICATION_LIFE_MS
@@ -264,7 +264,7 @@ async def amendments_in_run(
         pool = ctx.get_dependency(ClientPool)
     except KeyError:
         return ()
-    return (await pool.run(amendments_of_many, [request.id]))[request.id]
+    return (await sdk.read(pool.run(amendments_of_many, [request.id])))[request.id]
 
 
 # One notification

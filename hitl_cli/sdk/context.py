@@ -17,10 +17,11 @@ from resonate.types import PromiseCreateReq, PromiseSettleReq, Value
 
 from hitl_cli.client.tags import PARENT_TAG, lineage
 from hitl_cli.client.wire import EXTERNAL
+from hitl_cli.errors import Unreachable
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from resonate.context import Context, ResonateFuture
     from resonate.types import PromiseRecord
@@ -30,6 +31,18 @@ if TYPE_CHECKING:
 
 class LeftToOthers(ResonateError):
     """A run that another worker can continue, and this one cannot."""
+
+
+class ServerAway(ResonateError):
+    """The server cannot be read, so that this attempt ends. Its run goes on in the next one."""
+
+
+async def read[T](reading: Awaitable[T]) -> T:
+    """Return what a run reads from the server beside the SDK. If that is away, no step and no run fails."""
+    try:
+        return await reading
+    except Unreachable as error:
+        raise PlatformError([ServerAway(str(error))]) from error
 
 
 def now(ctx: Context) -> int:

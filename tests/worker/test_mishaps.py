@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import subprocess
 from contextlib import closing
@@ -156,6 +157,42 @@ def test_a_clock_that_was_set_back_hides_nothing(hitl: Hitl) -> None:
     hitl.ok("start", "b")
     assert [item["id"] for item in hitl.waiting(2)] == ["a:1", "b:1"]
     assert hitl.json("pending", "--older", "2h") == []
+
+
+AWAY = """
+from hitl_cli import ask, workflow
+from hitl_cli.client.pool import ClientPool
+from hitl_cli.errors import Unreachable
+
+failed, run = set(), ClientPool.run
+
+async def fails_once(self, function, *args, **kwargs):
+    if function.__name__ not in failed:
+        failed.add(function.__name__)
+        raise Unreachable("gone")
+    return await run(self, function, *args, **kwargs)
+
+ClientPool.run = fails_once
+
+@workflow
+async def pays(ctx, id):
+    asked = ask(ctx, "Pay?", arguments={"amount": 5}, to="other", reassign="assignees", extend="1d")
+    return (await asked).approved and sorted(failed)
+"""
+
+
+def test_a_server_that_is_away_while_a_request_is_asked_or_answered_fails_no_run(hitl: Hitl) -> None:
+    (hitl.folder / "app.py").write_text(AWAY)
+    (hitl.folder / "hitl.toml").write_text(
+        '[people.lead]\nemail = "lead@example.org"\n[people.other]\n[policy]\n"*" = {approvals = 1}\n'
+        '[email]\nhost = "127.0.0.1"\nfrom = "hitl@example.org"\n'
+    )
+    worker = hitl.worker("--app", "app.py")
+    hitl.ok("start", "r", "--workflow", "pays")
+    hitl.ok("approve", wait_until(hitl.waiting)[0]["id"], "--as", "other")
+    read = {"_reaches_deputy", "amendments_of_many", "decide", "get_promise", "summaries"}
+    assert read <= set(json.loads(hitl.ok("wait", "r")))
+    assert worker.stop() == 0
 
 
 def test_settings_in_a_file_are_relative_to_it(hitl: Hitl) -> None:
