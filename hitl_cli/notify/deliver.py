@@ -22,7 +22,7 @@ from resonate.types import PromiseRecord
 
 from hitl_cli import tracing
 from hitl_cli.client.pool import Batches, ClientPool, InLoop
-from hitl_cli.client.protocol import Client
+from hitl_cli.client.protocol import Client, get_promise
 from hitl_cli.client.wire import Promise, audit_of
 from hitl_cli.defaults import DEADLINE_MS
 from hitl_cli.errors import HitlError, logged
@@ -36,7 +36,7 @@ from hitl_cli.notify.compose import ASKING, compose, look_up
 from hitl_cli.notify.concurrency_limit import ConcurrencyLimit
 from hitl_cli.notify.digest_store import DigestEntry, end_of_digest, gather
 from hitl_cli.notify.messages import DecisionMessage, DeliveryFailed, Message
-from hitl_cli.notify.status import DeliveryAttempt, heard_before
+from hitl_cli.notify.status import DeliveryAttempt, heard_before, heard_by_others
 from hitl_cli.people.away import read_aways, with_deputies
 from hitl_cli.people.contacts import (
     Address,
@@ -132,7 +132,7 @@ class Notifier:
         return self.reach.now
 
     async def reaches_deputy(self, notice: Notification) -> bool:
-        """Whether anyone with a contact stands in for an assignee who is away."""
+        """Whether anyone with a contact stands in for an assignee who is away, or was notified before."""
         directory = self.directory
         if not notice.names or not directory.reaches_somebody:
             return False
@@ -442,8 +442,11 @@ def _deputies(
 
 
 def _reaches_deputy(client: Client, notice: Notification, directory: Directory) -> bool:
-    """Whether anyone with a contact stands in now for one whom a notification names."""
-    return bool(reached_deputies(notice.names, with_deputies(client, directory.members), directory))
+    """Whether anyone with a contact stands in for one whom a notification names; of an outcome, or did."""
+    if reached_deputies(notice.names, with_deputies(client, directory.members), directory):
+        return True
+    decided = get_promise(client, notice.request) if notice.occasion not in ASKING else None
+    return decided is not None and heard_by_others(client, [decided], directory)[0]
 
 
 def _named_in(notice: Notification, directory: Directory) -> Iterator[str]:

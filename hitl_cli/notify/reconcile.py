@@ -20,6 +20,7 @@ from hitl_cli.inbox.history import settled_since
 from hitl_cli.inbox.pending import RequestFilter, blocking_pages, pending
 from hitl_cli.inbox.permission import deputy_for
 from hitl_cli.inbox.thread import ThreadEntry, entry_in, open_questions
+from hitl_cli.notify.status import heard_by_others
 from hitl_cli.people.away import with_deputies
 from hitl_cli.people.contacts import NotificationSettings, concerns, recipients
 from hitl_cli.people.deputies import reached_deputies
@@ -217,6 +218,7 @@ class Reconciler:
         found: dict[str, Promise] = {}
         for at in range(0, len(gone), BATCH):
             found.update(get_promises(client, gone[at : at + BATCH]))
+        others: list[Promise] = []
         # A Resonate Server would read all promises.
         for promise in () if plain else settled_since(client, self._looked_at - OVERLAP_MS):
             # `ask` in a workflow queues the others, but not in a run that has ended.
@@ -224,6 +226,14 @@ class Reconciler:
             alone = promise.origin == promise.id
             if promise.id in self._waiting or ((over or alone) and self._concerns(promise)):
                 found[promise.id] = promise
+            elif over or alone:
+                others.append(promise)
+        for at in range(0, len(others), BATCH):  # a deputy was notified, and stands in no more
+            batch = others[at : at + BATCH]
+            heard = heard_by_others(client, batch, self._reach.now)
+            told = {promise.id: promise for promise, was in zip(batch, heard, strict=True) if was}
+            self._stood_in.update(told)
+            found |= told
         for id in gone:
             if id not in found:
                 del self._waiting[id]

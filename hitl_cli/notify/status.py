@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from hitl_cli.client.protocol import creation_order, search_each
 from hitl_cli.client.tags import NOTICE_TAG, ORIGIN_TAG
-from hitl_cli.client.wire import child_id, decode, decode_as
+from hitl_cli.client.wire import audit_of, child_id, decode, decode_as
 from hitl_cli.format.durations import format_age, format_duration
 from hitl_cli.requests.notification import Notification, Occasion
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from hitl_cli.client.protocol import Client
     from hitl_cli.client.wire import Promise
+    from hitl_cli.people.contacts import Directory
 
 
 class DeliveryAttempt(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -194,6 +195,15 @@ def _said_in(promise: Promise) -> DeliveryAttempt | tuple[DeliveryAttempt, ...] 
         return msgspec.convert(said, DeliveryAttempt)
     except msgspec.ValidationError:
         return None
+
+
+def heard_by_others(client: Client, requests: Sequence[Promise], directory: Directory) -> list[bool]:
+    """Return, for each of some requests, whether anyone was notified of it who has not decided it."""
+    same = directory.members.same
+    return [
+        any(not same(who, audit_of(request).by) for who in heard)
+        for request, heard in zip(requests, heard_before(client, requests), strict=True)
+    ]
 
 
 def heard_before(client: Client, requests: Sequence[Promise]) -> list[frozenset[str]]:

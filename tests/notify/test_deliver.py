@@ -724,6 +724,32 @@ def test_a_deputy_is_told_also_if_nobody_else_has_a_contact(hitl: Hitl, town: To
     assert town.sent(5)[-1] == ("lead", "approved", id)
 
 
+def test_a_deputy_is_told_of_the_outcome_though_the_absence_ended_before_housekeeping_saw_it(
+    hitl: Hitl, town: Town
+) -> None:
+    town.settle_in(lead=town.at("lead"))
+    town.crew.told["count_every_s"] = 3_600.0  # the only round of its own is before
+    town.worker()
+    reviewer = gone_away(town, "reviewer", "lead")
+    housekeeping = Reconciler(town.crew.told["reach"], "poll://any@default")
+    with hitl.client() as client:
+        housekeeping.look(client)
+        id = town.ask(to=["reviewer"])
+        asker = Inbox(client, Actor(person="clerk", via="test"))
+        for own in ("q", "taken"):
+            put = asker.ask(Question(prompt="Well?", to=("reviewer",)), id=own, deadline_ms=DAY_MS)
+            asker.notify(put, town.crew.told["reach"].now, "default")
+        assert {one[2] for one in town.sent(3)} == {id, "q", "taken"}
+        for request in (id, "q", "taken"):
+            town.told(request)
+        reviewer.decide("taken", DecisionInput(verdict="approve"))
+        reviewer.come_back()
+        for request in (id, "q"):
+            reviewer.decide(request, DecisionInput(verdict="approve"))
+        housekeeping.look(client)
+    assert {one[1:] for one in town.sent(6)[3:]} == {("approved", one) for one in (id, "q", "taken")}
+
+
 def test_what_another_program_asks_reaches_a_deputy_who_alone_has_a_contact(hitl: Hitl, town: Town) -> None:
     town.settle_in(lead=town.at("lead"))
     put(hitl, "q", Question(prompt="Well?", to=("reviewer",)))
