@@ -12,12 +12,15 @@ import contextlib
 import os
 import sqlite3
 import threading
+import time
 import weakref
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from hitl_cli.engine import disk
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -89,11 +92,11 @@ class Connection:
         self.log_file.close()
         _close_only(self._db)
 
-    def forked(self) -> None:
+    def forked(self, *, used: bool) -> None:
         """Note in a forked process that it must be opened anew there: its locks are the parent's."""
         if self._closed:
             return
-        if not self.lock.acquire(blocking=False) or self._db.in_transaction:
+        if used or self._db.in_transaction:
             self._closed = True
             _leaked.append(self._db)  # while it is in use, not even to close it is safe
         self.lock = threading.RLock()  # another thread, which is not here, may have the former one
@@ -126,15 +129,62 @@ def _close_only(db: sqlite3.Connection) -> None:
     db.close()
 
 
+# A fork copies what SQLite has locked in other threads, and nobody unlocks it in the child
+
+FORK_WAIT_S = 5.0
+"""How long a fork waits for other threads to be done with the file. A transaction takes milliseconds."""
+
 _known: weakref.WeakSet[Connection] = weakref.WeakSet()
+_opening: set[threading.RLock] = set()
 _known_lock = threading.Lock()
+_fork_lock = threading.Lock()
+_waited_for: list[threading.RLock] = []
 _leaked: list[sqlite3.Connection] = []
 
 
-def _forked() -> None:
+@contextmanager
+def opening() -> Iterator[None]:
+    """Let a fork in another thread wait until a connection is open."""
+    lock = threading.RLock()
+    with lock:
+        with _known_lock:
+            _opening.add(lock)
+        try:
+            yield
+        finally:
+            with _known_lock:
+                _opening.remove(lock)
+
+
+def _before_fork() -> None:
+    """Take the locks of all that is in use, and let nobody begin."""
+    _fork_lock.acquire()
+    end = time.monotonic() + FORK_WAIT_S
+    tried: set[threading.RLock] = set()
+    _known_lock.acquire()
+    while new := {*_opening, *(one.lock for one in _known)} - tried:
+        _known_lock.release()  # who opens or leaves needs it to end
+        try:
+            _waited_for.extend(lock for lock in new if lock.acquire(timeout=max(end - time.monotonic(), 0)))
+            tried |= new
+        finally:
+            _known_lock.acquire()
+
+
+def _after_fork() -> None:
+    for lock in _waited_for:
+        lock.release()
+    _waited_for.clear()
     _known_lock.release()
+    _fork_lock.release()
+
+
+def _after_fork_in_child() -> None:
+    used = {one for one in _known if one.lock not in _waited_for}
+    _after_fork()
+    _opening.clear()
     for one in list(_known):
-        one.forked()  # without SQLite, in which another thread's locks may have been copied
+        one.forked(used=one in used)  # without SQLite, which the child may never use
 
 
-os.register_at_fork(before=_known_lock.acquire, after_in_parent=_known_lock.release, after_in_child=_forked)
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from hitl_cli.engine import disk, search
-from hitl_cli.engine.connection import Connection, close_beside_others, close_inherited
+from hitl_cli.engine.connection import Connection, close_beside_others, close_inherited, opening
 from hitl_cli.engine.errors import FileUnusable, FormatChanged, StorageFailed
 from hitl_cli.engine.file_clock import Instant, following
 from hitl_cli.engine.records import Promise, Schedule, Standing, Task
@@ -172,6 +172,11 @@ class Store:
         Raises FileUnusable: no permission, not a database, of another program, or of a newer version.
         """
         self.path = path
+        with opening():
+            self._connect(create=create)
+
+    def _connect(self, *, create: bool) -> None:
+        path = self.path
         with _unusable(path):
             if create:
                 _create_private(path)

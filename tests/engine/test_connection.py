@@ -72,6 +72,36 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 """
 
 
+FORKS_BESIDE_A_TRANSACTION = """
+import os, sys, threading, time
+from pathlib import Path
+from hitl_cli.engine import connection
+from hitl_cli.engine.server import Server
+
+def change(server, id, ready=None):
+    with server.store.transaction(lambda: 1, write=True) as tx:
+        tx.add_listener(0, id)
+        if ready is not None:
+            ready.set()
+            while not connection._fork_lock.locked():
+                time.sleep(0.001)
+
+begun = threading.Event()
+server, other = Server(Path(sys.argv[1])), Server(Path(sys.argv[1]))
+thread = threading.Thread(target=change, args=(server, "thread", begun))
+thread.start()
+begun.wait()
+if (pid := os.fork()) == 0:
+    change(server, "child-1")
+    change(other, "child-2")
+    os._exit(len(connection._leaked))
+thread.join()
+assert os.waitpid(pid, 0)[1] == 0
+server.close()
+other.close()
+"""
+
+
 class Another:
     """Another process, which does with the file what it is told."""
 
@@ -240,3 +270,13 @@ def test_a_forked_process_has_connections_of_its_own(another: Another, path: Pat
     assert parent.returncode == 0
     assert {"child-1", "child-2", "parent-1", "parent-2", "parent-3"} == set(ids(path))
     assert [entry.name for entry in path.parent.iterdir()] == ["hitl.db"]
+
+
+def test_a_fork_waits_for_the_transaction_of_another_thread(path: Path) -> None:
+    subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", FORKS_BESIDE_A_TRANSACTION, path], check=True, timeout=60
+    )
+
+    with closing(sqlite3.connect(path)) as db:
+        found = db.execute("SELECT address FROM listeners ORDER BY address").fetchall()
+    assert found == [("child-1",), ("child-2",), ("thread",)]
