@@ -8,12 +8,12 @@ import re
 import subprocess
 import sys
 import tomllib
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.agents.frameworks import asked_for
 from tests.docs.pages import USES, parts
 from tests.typescript.conftest import node, packages  # fixtures
 from tests.typescript.node import project
@@ -43,9 +43,9 @@ def code(page: Path, kind: str) -> Iterator[str]:
 
 
 def needs_a_framework(text: str) -> bool:
-    """Whether a block imports an agent framework that only `make frameworks` installs, and it is missing."""
+    """Whether a block imports an agent framework, and this is not `make frameworks`."""
     imported = set(re.findall(r"^(?:from|import) (\w+)", text, re.MULTILINE))
-    return any(find_spec(name) is None for name in imported & FRAMEWORKS)
+    return bool(imported & FRAMEWORKS) and not asked_for()
 
 
 @pytest.fixture
