@@ -97,11 +97,9 @@ def as_allowed(question: Question, allowances: Allowances, names: Iterable[str])
     fitting = [one for glob, one in allowances.items() if any(fnmatchcase(name, glob) for name in known)]
     who = [one.reassign for one in fitting if one.reassign is not None]
     longer = [parse_duration(one.extend) for one in fitting if one.extend is not None]
-    return replace(
-        question,
-        reassign=question.reassign or min(who, key=_WIDEST.index, default=None),
-        extend=min(longer, default=None) if question.extend is None else question.extend,
-    )
+    most = {"reassign": min(who, key=_WIDEST.index, default=None), "extend": min(longer, default=None)}
+    added = {name: most[name] for name in most if most[name] is not None and getattr(question, name) is None}
+    return replace(question, **added, granted=tuple(added)) if added else question
 
 
 _WIDEST: tuple[Reassign, ...] = get_args(Reassign.__value__)
@@ -132,9 +130,9 @@ def names_known_by(promise: Promise, run: Promise | None) -> list[str]:
 
 def at_least(asked: Question, stored: Question, *, allowed: bool = True) -> Question:
     """Return what was asked, with what a policy added to it in what is stored, or the settings `allowed`."""
-    if allowed and asked.proof is None and (stored.reassign or stored.extend):
-        extend = stored.extend if asked.extend is None else asked.extend
-        asked = replace(asked, reassign=asked.reassign or stored.reassign, extend=extend)
+    if allowed and asked.proof is None and stored.granted:
+        added = {name: getattr(stored, name) for name in stored.granted if getattr(asked, name) is None}
+        asked = replace(asked, **added, granted=stored.granted)
     if not stored.policy:
         return asked
     return replace(strengthened(asked, stored), policy=stored.policy)

@@ -147,9 +147,10 @@ class Question(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=
     URL that is sent the decision, `proof` how the decision must be proven, `policy` the patterns of the
     settings that demanded more than its author, `approvals_by` how many of the `approvals` must be by members
     of a group (the key; or by a person), `offer` a rule that may be made with an approval. `reassign` says
-    who may assign it to others, and `extend` how much longer its deadline can be moved in all. `replaces` is
-    the id of the request that it replaces, because the code was changed or the answer was `refused`.
-    `private` are the paths of what only the assignees see (hitl_cli/requests/private.py).
+    who may assign it to others, and `extend` how much longer its deadline can be moved in all; `granted` are
+    those of the two that are of the settings, because its author said nothing. `replaces` is the id of the
+    request that it replaces, because the code was changed or the answer was `refused`. `private` are the
+    paths of what only the assignees see (hitl_cli/requests/private.py).
     """
 
     prompt: str
@@ -170,6 +171,7 @@ class Question(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=
     proof: ProofKind | None = None
     policy: tuple[str, ...] = ()
     extend: Duration | None = None
+    granted: tuple[Literal["reassign", "extend"], ...] = ()
     remind: Duration | None = None
     escalate: tuple[Escalation, ...] = ()
     priority: Priority = "normal"

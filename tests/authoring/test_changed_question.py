@@ -601,6 +601,18 @@ def test_a_worker_that_starts_takes_back_what_its_code_asks_otherwise(crew: Chan
     assert set(crew.requests()) == {old, "r:1.r1.1"}
 
 
+def test_who_may_assign_it_no_more_by_its_author_is_not_let_by_what_was_asked_before(crew: Changing) -> None:
+    asks = """
+    @workflow
+    async def deploys(ctx):
+        return (await ask(ctx, "Pay?", to="lead"{more})).approved
+    """
+    crew.run(asks.format(more=', reassign="anyone"'))
+    crew.deploy(asks.format(more=""))
+    wait_until(lambda: [item.id for item in crew.pending()] == ["r:1.r1.1"])
+    assert crew.pending()[0].asked.reassign is None
+
+
 # Seen before it is deployed
 
 

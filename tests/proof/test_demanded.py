@@ -484,8 +484,9 @@ def test_a_run_takes_the_approvals_of_those_to_whom_the_settings_let_it_be_assig
 
 
 def forge(folder: Path, client: Client, test: HitlTest, id: str) -> None:
-    """Write into the database that anyone may assign a request, and assign it."""
-    asked = msgspec.structs.replace(summaries(client, [id])[id].asked, reassign="anyone")
+    """Write into the database that anyone may assign a request, by the settings, and assign it."""
+    before = summaries(client, [id])[id].asked
+    asked = msgspec.structs.replace(before, reassign="anyone", granted=("reassign",))
     with sqlite3.connect(folder / "test.db") as db:
         param = msgspec.json.encode(encode(msgspec.to_builtins(asked))).decode()
         db.execute("UPDATE promises SET param = ? WHERE id = ?", (param, id))
