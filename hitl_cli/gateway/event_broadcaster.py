@@ -21,16 +21,19 @@ from msgspec import Struct
 from hitl_cli.errors import HitlError, logged
 from hitl_cli.gateway.http_error import HttpError
 from hitl_cli.inbox.watch import Change, watch_inbox
+from hitl_cli.people.away import read_aways, with_deputies
+from hitl_cli.people.groups import NO_GROUPS
 from hitl_cli.people.sight import Sight
 from hitl_cli.people.visibility import EVERYONE
 from hitl_cli.views.events import change_document
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from hitl_cli.client.protocol import Client
     from hitl_cli.inbox.watch import InboxWatch
     from hitl_cli.people.actor import Actor
+    from hitl_cli.people.groups import Absence
     from hitl_cli.people.visibility import Visibility
 
 logger = logging.getLogger(__name__)
@@ -106,6 +109,12 @@ class Stream:
         if self._sight is not None and not self._all:
             text = b"".join(one.text_for(self._sight, mine=self._mine) for one in events)
         if text:
+            self._put(text)
+
+    def give_to(self, people: Collection[str], text: bytes) -> None:
+        """Add the bytes of an event that is for certain people, if the listener is one of them."""
+        actor = None if self._sight is None else self._sight.actor
+        if actor is not None and any(actor.groups.same(actor.person, name) for name in people):
             self._put(text)
 
     def end(self) -> None:
@@ -211,6 +220,10 @@ class EventBroadcaster:
         for stream in list(self._streams):
             stream.give(events, text)
 
+    def _deliver_to(self, people: Collection[str], event: Event) -> None:
+        for stream in list(self._streams):
+            stream.give_to(people, event.text)
+
     def _start(self) -> None:
         if self._watching:
             self._ready.set()
@@ -253,6 +266,7 @@ class EventBroadcaster:
     def _follow(self, client: Client, changes: InboxWatch) -> None:
         """Send changes while there are streams. Raises Unreachable."""
         version, looked = client.version(), -changes.every_s
+        absences = _absences(client)
         while self._has_audience() and not self._closed.is_set():
             seen, began = client.version(), time.monotonic()
             if seen == version and began - looked < changes.every_s:
@@ -262,6 +276,9 @@ class EventBroadcaster:
             found = changes.look()
             if found is None or found:
                 self._tell(found)
+            before, absences = absences, _absences(client)
+            if absences != before:
+                self._tell_of_absences(before ^ absences)
             took = time.monotonic() - began + STREAM_S * self._audience
             self._closed.wait(max(PAUSE_S, took * SHARE))
 
@@ -287,8 +304,19 @@ class EventBroadcaster:
             ]
         self._call(self._deliver, events)
 
+    def _tell_of_absences(self, absences: Collection[Absence]) -> None:
+        """Send those who are away or back, and who stand in for them or do no more, that they must look."""
+        people = {name for one in absences for name in (one.person, *one.deputies)}
+        self._call(self._deliver_to, people, self.event("look"))
+
     def _call[*Args](self, function: Callable[[*Args], None], *args: *Args) -> None:
         """Call a function in the event loop, unless it is closed."""
         with contextlib.suppress(RuntimeError):
             if self._loop is not None:
                 self._loop.call_soon_threadsafe(function, *args)
+
+
+def _absences(client: Client) -> frozenset[Absence]:
+    """Return who is away now. Raises Unreachable."""
+    read_aways(client, anew=True)
+    return frozenset(with_deputies(client, NO_GROUPS).away)

@@ -15,6 +15,7 @@ from hitl_cli.engine.wall_clock import now_ms
 from hitl_cli.gateway import event_broadcaster as module
 from hitl_cli.gateway.event_broadcaster import BACKLOG, Event, EventBroadcaster, Stream
 from hitl_cli.gateway.http_error import HttpError
+from hitl_cli.inbox import Inbox
 from hitl_cli.inbox.watch import Change, IndexedWatch
 from hitl_cli.people.actor import Actor
 from hitl_cli.people.groups import groups_of
@@ -25,6 +26,8 @@ from tests.inbox.requests import request
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.conftest import Hitl
 
 
 def test_who_reads_too_slowly_is_dropped_and_nothing_more_is_kept_for_them() -> None:
@@ -93,6 +96,39 @@ def test_only_so_many_listen_at_once_and_without_them_the_watcher_rests(
 
     asyncio.run(listen())
     assert len(opened) == 1
+
+
+def test_a_deputy_and_who_is_away_must_look_as_an_absence_begins_and_ends(hitl: Hitl) -> None:
+    async def listen() -> None:
+        feed = EventBroadcaster(hitl.client, now_ms, asyncio.Event())
+        streams = {
+            name: feed.join(Actor(person=name, via="web"), lambda: None)
+            for name in ("reviewer", "Lead", "other")
+        }
+
+        async def are_told(text: bytes, *names: str) -> None:
+            for name in names:
+                assert text in (await streams[name].next(30) or b"")
+
+        try:
+            with hitl.client() as client:
+                reviewer = Inbox(client, Actor(person="reviewer", via="test"))
+                await feed.ready()
+                reviewer.go_away(until=client.now() + 60_000, to="lead")
+                await are_told(b"event: look", "reviewer", "Lead")
+                request(client, "q")
+                await are_told(b'"q"', *streams)
+                reviewer.come_back()
+                await are_told(b"event: look", "reviewer", "Lead")
+                reviewer.go_away(until=client.now() + 5_000, to="lead")
+                await are_told(b"event: look", "reviewer", "Lead")
+                await are_told(b"event: look", "reviewer", "Lead")  # it has ended
+                request(client, "r")
+                await are_told(b'"r"', *streams)
+        finally:
+            await asyncio.to_thread(feed.close)
+
+    asyncio.run(listen())
 
 
 def test_each_change_is_found_once_however_often_it_is_looked_for(tmp_path: Path) -> None:
