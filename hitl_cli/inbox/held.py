@@ -240,6 +240,8 @@ def undo(client: Client, actor: Actor, id: str, ended: Ended) -> Held:
     actor.require("decide", request=one.request)
     if one.standing == "held" and client.now() < one.since + DUE_MS:
         one = _ended(client, one, "rejected_canceled", None)
+        if one.standing == "held":  # its promise is settled, so nobody else would find it
+            one = make(client, one, actor.groups, ended)
     if one.standing == "undone":
         return one
     if not one.many:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
@@ -13,6 +13,7 @@ from hitl_cli.auth.ended import token_subject
 from hitl_cli.auth.held_decisions import why_ended
 from hitl_cli.auth.removal import remove
 from hitl_cli.client.protocol import ProtocolRequest, as_promise, search
+from hitl_cli.client.records import settle
 from hitl_cli.client.wire import audit_of
 from hitl_cli.engine.backup import back_up
 from hitl_cli.errors import Conflict, NotAllowed, NotFound
@@ -137,6 +138,28 @@ def test_an_undo_after_it_was_due_does_not_count(hitl: Hitl) -> None:
             of(client).undo(one.id, why_ended)
         assert request(client, "slow-1").state == "resolved"
         assert [late.standing for late in of(client).held([one.id])] == ["made"]
+
+
+@pytest.mark.only("file", reason="moves the clock of its client")
+def test_an_undo_that_the_server_takes_too_late_makes_each_of_many(
+    hitl: Hitl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1_700_000_000_000]
+
+    def settle_late(*arguments: Any) -> Promise:
+        now[0] += 1
+        return settle(*arguments)
+
+    with hitl.client(lambda: now[0]) as client:
+        ids = ["slow-3", "slow-4"]
+        for id in ids:
+            ask(client, id)
+        one = of(client).hold_many(list(of(client).among(ids).values()), YES)
+        now[0] += DUE_MS - 1
+        monkeypatch.setattr("hitl_cli.inbox.held.settle", settle_late)
+        with pytest.raises(Conflict):
+            of(client).undo(one.id, why_ended)
+        assert [request(client, id).state for id in ids] == ["resolved", "resolved"]
 
 
 @pytest.mark.only("file", reason="moves the clock of its client")
