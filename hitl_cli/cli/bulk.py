@@ -13,9 +13,12 @@ from hitl_cli.cli.options import flag, value
 from hitl_cli.cli.output import is_terminal, note, print_json
 from hitl_cli.cli.render.decision import sentence
 from hitl_cli.cli.render.table import Cell, Column, plain, print_table
+from hitl_cli.client.tags import TARGET_TAG
 from hitl_cli.errors import BadInput, BadUsage, HitlError, NotDone, NotFound, TooLarge
 from hitl_cli.format.terminal import printable
 from hitl_cli.inbox.bulk import decide_all, matching, plan
+from hitl_cli.runs.idle import no_worker
+from hitl_cli.runs.run import group_of
 from hitl_cli.views.decision import (
     decision_result_document,
     failed_decision_document,
@@ -25,10 +28,12 @@ from hitl_cli.views.decision import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from hitl_cli.client.protocol import Client
     from hitl_cli.client.wire import Verdict
     from hitl_cli.inbox import Inbox
     from hitl_cli.inbox.bulk import PlannedDecision
     from hitl_cli.inbox.decide import Said
+    from hitl_cli.inbox.request_summary import RequestSummary
 
 Stdin = Annotated[bool, flag("Read ids from stdin, one per line.", "--stdin")]
 Match = Annotated[str | None, value("GLOB", "All open requests whose run id or workflow matches.", "--match")]
@@ -145,6 +150,7 @@ def _carry_out(
     """Make the decisions, print a line for each, and return the failures (the caller raises the worst)."""
     failures: list[HitlError] = []
     documents: list[object] = []
+    settled: set[str] = set()
     for name, came in decide_all(inbox, planned, answer):
         if isinstance(came, HitlError):
             documents.append(failed_decision_document(name, came))
@@ -153,12 +159,24 @@ def _carry_out(
             failures.append(came)
         else:
             documents.append(decision_result_document(came))
+            settled |= {came.promise.id} if came.settled else set()
             if not as_json:
                 print(printable(sentence(came, inbox.client.now())))
     if as_json:
         print_json(documents)
+    else:
+        tell_idle(inbox.client, [one.item for one in planned if one.item and one.item.id in settled])
     worst = max(failures, key=BADNESS, default=None)
     for failure in failures:
         if failure is not worst:
             note(f"hitl: {failure}")
     return failures
+
+
+def tell_idle(client: Client, decided: Sequence[RequestSummary]) -> None:
+    """Print on stderr which groups have no worker, so that the runs of decided requests do not continue."""
+    runs = [item.run for item in decided if item.run is not None and item.run.is_run]
+    groups = {group_of(run.tags.get(TARGET_TAG, "")) for run in runs if run.state == "pending"}
+    for group in sorted(filter(None, groups)):
+        if idle := no_worker(client, group):
+            note(idle)

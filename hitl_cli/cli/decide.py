@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 from msgspec import UNSET
 
-from hitl_cli.cli.bulk import Dry, Match, Stdin, Yes, answer_many, named
+from hitl_cli.cli.bulk import Dry, Match, Stdin, Yes, answer_many, named, tell_idle
 from hitl_cli.cli.context import AsPerson, given_stdin, inbox_of, read_json, read_stdin, without_mark
 from hitl_cli.cli.options import AsJson, Id, Ids, Sign, SshKey, argument, flag, value
 from hitl_cli.cli.output import is_terminal, note, print_json
@@ -240,8 +240,10 @@ def read_file(path: Path) -> bytes:
 
 def _answer_one(inbox: Inbox, id: str, answer: Said, *, as_json: bool) -> None:
     """Answer one request, and print the outcome."""
+    found: list[RequestSummary] = []
 
     def said(item: RequestSummary) -> DecisionInput:
+        found.append(item)
         given = answer(item) if callable(answer) else answer
         for one in () if given.data is UNSET else changed(item.asked, given.data):
             for line in [f"changes {one.sentence}", *(one.diff or [])]:
@@ -255,4 +257,5 @@ def _answer_one(inbox: Inbox, id: str, answer: Said, *, as_json: bool) -> None:
     if as_json:
         print_json(decision_result_document(decided))
     else:
-        print(printable(sentence(decided, inbox.client.now())))
+        print(printable(sentence(decided, inbox.client.now())), flush=True)
+        tell_idle(inbox.client, found if decided.settled else [])

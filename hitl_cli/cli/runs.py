@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from hitl_cli import defaults
 from hitl_cli.cli.completion import complete_run
 from hitl_cli.cli.context import (
     AsPerson,
@@ -39,11 +38,12 @@ from hitl_cli.cli.render.table import Cell, Column, console, on_terminal, print_
 from hitl_cli.errors import BadInput, BadJson, BadUsage, Conflict, RunFailed, TimedOut, TooLarge
 from hitl_cli.format.durations import format_age, format_duration, parse_duration
 from hitl_cli.format.json import to_json, why_not_json
-from hitl_cli.format.shell import command, quoted
+from hitl_cli.format.shell import command
 from hitl_cli.format.terminal import printable, printable_json
 from hitl_cli.format.times import iso, local
 from hitl_cli.format.validation import in_words
 from hitl_cli.people.gateway_file import page_of, run_page
+from hitl_cli.runs.idle import no_worker
 from hitl_cli.runs.run import RunSpec, RunState, check_id, given_args
 from hitl_cli.runs.workflows import missing
 from hitl_cli.views.runs import run_document, run_with_steps
@@ -226,10 +226,8 @@ def _read_arg(text: str) -> Any:
 
 def tell_no_worker(client: Client, group: str, names: Sequence[str], what: str = "the run") -> None:
     """Print on stderr that no worker is running, or that none has the workflow, if the server knows."""
-    if client.has_worker(group) is False:
-        option = "" if group == defaults.GROUP else f" --group {quoted(group)}"
-        of = "" if group == defaults.GROUP else f" of group {group}"
-        note(f"No worker{of} is running, so {what} waits. Start one: hitl worker{option}")
+    if idle := no_worker(client, group, what):
+        note(idle)
         return
     for name in dict.fromkeys(names):
         if said := missing(client, group, name):
@@ -360,7 +358,10 @@ def wait(
     """Wait for a run to finish, and print its result as JSON."""
     timeout_s = None if timeout is None else parse_duration(timeout) / 1_000
     with ctx.opened(runs_of) as (runs, client):
-        ended = _wait_showing(runs, runs.show(id), timeout_s)
+        run = runs.show(id)
+        if not run.ended and not as_json and (idle := no_worker(client, run.group)):
+            note(idle)
+        ended = _wait_showing(runs, run, timeout_s)
         if ended.kind == "request" and ended.state == "completed":
             from hitl_cli.inbox.proof import check_proven
 

@@ -96,7 +96,7 @@ class RemoteRuns(Runs):
 
         ended = run if run.ended else wait_until(self._client, look, timeout_s=timeout_s, clock=clock)
         if ended is None:
-            raise still_open(run)
+            raise still_open(run, self._client)
         return ended
 
     def cancel(self, id: str, reason: str | None = None) -> Canceled:

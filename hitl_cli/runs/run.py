@@ -65,7 +65,8 @@ class Run(Struct, frozen=True, kw_only=True):
 
     `requests` are the ids of the requests that it is waiting for. `kind` is not `run` for a standalone
     request and for a step, which are shown and waited for in the same way. `error` says why the run did not
-    complete; `failure` says where, if a function failed.
+    complete; `failure` says where, if a function failed. `group` is the group of workers of a run, None for a
+    run at another address.
     """
 
     id: str
@@ -80,6 +81,7 @@ class Run(Struct, frozen=True, kw_only=True):
     error: str | None = None
     failure: Failure | None = None
     kind: RunKind = "run"
+    group: str | None = None
 
     @property
     def ended(self) -> bool:
@@ -149,6 +151,12 @@ def address_of(group: str) -> str:
     return group if "://" in group else f"poll://any@{group}"
 
 
+def group_of(address: str) -> str | None:
+    """Return the group of workers in an address; None for another address."""
+    prefix = address_of("")
+    return address.removeprefix(prefix).partition("/")[0] if address.startswith(prefix) else None
+
+
 def show_call(call: Call | None) -> str:
     """Return a call as `approval("hitl-001")`, shortened for a message."""
     if call is None:
@@ -178,6 +186,7 @@ def run_of(promise: Promise) -> Run:
         error=error_text(promise) if state in ("failed", "rejected", "canceled", "expired") else None,
         failure=failure_in(promise.value) if state == "failed" else None,
         kind=kind,
+        group=group_of(promise.tags.get(TARGET_TAG, "")) if kind == "run" else None,
     )
 
 

@@ -21,6 +21,7 @@ from hitl_cli.people.away import with_deputies
 from hitl_cli.people.sight import Sight
 from hitl_cli.requests.notification import callback_of
 from hitl_cli.requests.question import OUTCOMES, asker_of
+from hitl_cli.runs.idle import no_worker
 from hitl_cli.runs.reading import fitting, get_run, known, newest_first, no_run
 from hitl_cli.runs.run import Canceled, Started, cancel_request, check_id, create_request, run_of, show_call
 from hitl_cli.runs.steps import RunTree, first_steps
@@ -164,7 +165,7 @@ class Runs:
             return self._shown(run)
         ended = wait_until(self._client, look, timeout_s=timeout_s, clock=clock)
         if ended is None:
-            raise still_open(run)
+            raise still_open(run, self._client)
         return self._shown(ended)
 
     def to_cancel(self, id: str) -> Run:
@@ -252,11 +253,16 @@ class Runs:
         return Conflict(f"{spec.id} {why}. Nothing was changed.", code="already-exists", hint=hint)
 
 
-def still_open(run: Run) -> TimedOut:
-    """Return the error for a run that has not ended in time."""
-    open_still = "has not finished yet, and continues" if run.kind != "request" else "is still open"
+def still_open(run: Run, client: Client) -> TimedOut:
+    """Return the error for a run that has not ended in time. It says if no worker serves its group."""
+    if (idle := no_worker(client, run.group)) is not None:
+        open_still = f"has not finished yet. {idle}."
+    elif run.kind == "request":
+        open_still = "is still open."
+    else:
+        open_still = "has not finished yet, and continues."
     return TimedOut(
-        f"{run.kind} {run.id} {open_still}. To wait again, run `{command('wait', [run.id])}`.",
+        f"{run.kind} {run.id} {open_still} To wait again, run `{command('wait', [run.id])}`.",
         code="timed-out",
     )
 

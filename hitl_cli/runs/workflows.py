@@ -10,7 +10,7 @@ from msgspec import Struct
 from hitl_cli.client.protocol import PAGE
 from hitl_cli.client.tags import TARGET_TAG
 from hitl_cli.runs.reading import is_own, newest_first
-from hitl_cli.runs.run import address_of
+from hitl_cli.runs.run import group_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,7 +43,8 @@ def served(client: Client, sight: Sight) -> Sequence[ServedWorkflow]:
             and not is_own(promise)
             and sight.run(promise)
         ):
-            last.setdefault((call.func, _group_of(promise.tags[TARGET_TAG])), promise.created_at)
+            address = promise.tags[TARGET_TAG]
+            last.setdefault((call.func, group_of(address) or address), promise.created_at)
     known = {(name, one.group) for one in listeners or () for name in one.workflows or ()}
     return [
         ServedWorkflow(
@@ -73,9 +74,3 @@ def _workers(listeners: Sequence[Listener] | None, group: str, name: str) -> int
     if listeners is None or None in listening:
         return None
     return sum(1 for workflows in listening if name in (workflows or ()))
-
-
-def _group_of(address: str) -> str:
-    """Return the group in an address; any other address unchanged."""
-    group = address.removeprefix(address_of(""))
-    return group.partition("/")[0] if group != address else address

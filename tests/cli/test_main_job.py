@@ -65,6 +65,23 @@ def test_nothing_waits_for_a_worker_to_be_up(hitl: Hitl) -> None:
     assert "No worker" not in hitl.run("start", "hitl-002").stderr
 
 
+def test_wait_and_a_decision_say_that_no_worker_runs_the_workflow(hitl: Hitl) -> None:
+    worker = hitl.worker("--group", "eu")
+    for run in ("idle-1", "idle-2", "idle-3"):
+        hitl.ok("start", run, "--group", "eu")
+    hitl.waiting(3)
+    assert "--group eu" not in hitl.run("approve", "idle-1").stderr
+    worker.stop()
+    waited = hitl.run("wait", "idle-2", "--timeout", "10ms")
+    assert waited.returncode == 5
+    assert waited.stderr.count("hitl worker --group eu") == 2  # at its start and at its timeout
+    assert "continues" not in waited.stderr
+    assert hitl.run("approve", "idle-2").stderr.count("hitl worker --group eu") == 1
+    assert hitl.run("reject", "idle-3", "--json").stderr == ""
+    hitl.ok("ask", "Alone?", "--id", "alone-1", "--no-wait")
+    assert hitl.run("approve", "alone-1").stderr == ""
+
+
 def test_foo_is_the_same_workflow(hitl: Hitl) -> None:
     hitl.worker()
     hitl.ok("start", "hitl-001", "--workflow", "foo")

@@ -1,0 +1,28 @@
+"""Whether a run waits because no worker serves its group."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from hitl_cli import defaults
+from hitl_cli.errors import HitlError
+from hitl_cli.format.shell import quoted
+
+if TYPE_CHECKING:
+    from hitl_cli.client.protocol import Client
+
+
+def no_worker(client: Client, group: str | None, what: str = "the run") -> str | None:
+    """Return that no worker of a group is listening, so that `what` waits, and how to start one; else None.
+
+    None also if there is no group, or if the server does not know or tell it.
+    """
+    listens: bool | None = None
+    with suppress(HitlError):  # what is asked about has been done: this failure is no failure of it
+        listens = None if group is None else client.has_worker(group)
+    if group is None or listens is not False:
+        return None
+    option = "" if group == defaults.GROUP else f" --group {quoted(group)}"
+    of = "" if group == defaults.GROUP else f" of group {group}"
+    return f"No worker{of} is running, so {what} waits. Start one: hitl worker{option}"
