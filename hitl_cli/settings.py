@@ -127,6 +127,9 @@ SERVER_DIGITS = 16
 _IN_URL = r"(?P<before>\w+://[^/?#@:]*:)(?P<password>\$\w+)(?=@)"
 """The beginning of a URL whose password is in an environment variable."""
 
+LOGIN_NAME = "operating system"
+"""The source of the person who acts if nothing names one."""
+
 DEFAULT_GATEWAY = Setting("http://127.0.0.1:5001", "default")
 
 
@@ -208,7 +211,7 @@ class Settings:
         if chosen is not None:
             with naming(f"as in {self._path}") if chosen.source == str(self._path) else nullcontext():
                 check_person(chosen.value)
-        said = chosen or Setting(_login_name(), "operating system")
+        said = chosen or Setting(_login_name(), LOGIN_NAME)
         return Setting(self.groups().name(said.value), said.source)
 
     def ssh_key(self, flag: Path | None = None) -> Path | None:

@@ -13,10 +13,10 @@ import msgspec
 import typer
 
 from hitl_cli.client.connect import check_takes, connect, connect_existing
-from hitl_cli.errors import BadInput, BadJson, BadUsage, Unreachable
+from hitl_cli.errors import BadInput, BadJson, BadUsage, NotAllowed, Unreachable
 from hitl_cli.format.json import why_not_json
 from hitl_cli.people.actor import Actor
-from hitl_cli.settings import Setting, Settings
+from hitl_cli.settings import LOGIN_NAME, Setting, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -108,7 +108,18 @@ class CommandContext(typer.Context):
         actor = actor_from(self.settings, self.who)
         with self.client(creates=creates) as client:
             _check_nobody_else(client, self.who)
-            yield make(client, actor), client
+            try:
+                yield make(client, actor), client
+            except NotAllowed as error:
+                if error.code == "not-assignee" and not is_remote(client):
+                    error.hint = error.hint or self._named_by_login(actor)
+                raise
+
+    def _named_by_login(self, actor: Actor) -> str:
+        """Return how to act as somebody else, if nothing but the login name says who acts; else nothing."""
+        if self.settings.person(self.who).source != LOGIN_NAME:
+            return ""
+        return f"{actor.person} is your login name: to act under another, pass --as NAME or set HITL_AS."
 
 
 class AtFile(CommandContext):

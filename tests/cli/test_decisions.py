@@ -225,3 +225,11 @@ def test_a_reader_that_goes_away_is_no_error(hitl: Hitl) -> None:
         check=False,
     )
     assert done.stderr.replace("Answer with: hitl approve ID  or  hitl reject ID --reason TEXT\n", "") == ""
+
+
+def test_a_refusal_of_the_login_name_says_how_to_act_under_another(hitl: Hitl) -> None:
+    hitl.ok("ask", "Deploy?", "--id", "for-boss", "--to", "boss", "--no-wait")
+    assert "HITL_AS" not in hitl.fails(7, "approve", "for-boss", code="not-assignee")
+    hitl.env.pop("HITL_AS", None)
+    for answer in (("approve", "for-boss"), ("reject", "for-boss"), ("answer", "for-boss", "yes")):
+        assert "HITL_AS" in hitl.fails(7, *answer, code="not-assignee")
