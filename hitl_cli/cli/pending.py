@@ -109,7 +109,7 @@ def pending(
 
         gateway = ctx.gateway
         if watch:
-            _keep_showing(client, look, by, gateway, as_json=as_json)
+            _keep_showing(client, look, by, gateway, f"No open requests{ctx.seen}.", as_json=as_json)
             return
         items, more = look()
         if as_json:
@@ -148,9 +148,6 @@ def checked_word[T: str](option: str, word: str, known: Sequence[T]) -> T:
 
 def _show(items: list[RequestSummary], more: bool, now: int, sort: Sort, gateway: str | None) -> None:
     """Print requests, and on stderr how to answer them; `gateway` is the URL of the gateway, if known."""
-    if not items:
-        note("No open requests.")
-        return
     print_table(as_table(items, now, gateway))
     if more:
         note(f"{_shown_first(len(items), sort)}: pass --limit N or --all.")
@@ -219,8 +216,10 @@ def priority_cell(priority: Priority) -> Cell:
     return Cell("" if priority == "normal" else priority, style=LOUD.get(priority, ""))
 
 
-def _keep_showing(client: Client, look: Look, sort: Sort, gateway: str | None, *, as_json: bool) -> None:
-    """Show the requests until interrupted, updated at every change."""
+def _keep_showing(
+    client: Client, look: Look, sort: Sort, gateway: str | None, nothing: str, *, as_json: bool
+) -> None:
+    """Show the requests until interrupted, updated at every change; `nothing` if there are none."""
     client.wait(0)
     shown: list[object] | None = None
 
@@ -229,14 +228,16 @@ def _keep_showing(client: Client, look: Look, sort: Sort, gateway: str | None, *
         items, more = look()
         seen: list[object] = [(item.id, item.to, item.votes, item.claim, item.asked_back) for item in items]
         if on_terminal() and not as_json:
-            _draw(items, more, client.now(), sort, gateway)
+            _draw(items, more, client.now(), sort, gateway, nothing)
         elif seen == shown:
             return
         elif as_json:  # one line per change
             documents = [request_summary_document(item, client.now()) for item in items]
             print(printable_json(to_json(documents)))
-        else:
+        elif items:
             _show(items, more, client.now(), sort, gateway)
+        else:
+            note(nothing)
         shown = seen
         sys.stdout.flush()
 
@@ -245,7 +246,9 @@ def _keep_showing(client: Client, look: Look, sort: Sort, gateway: str | None, *
         wait_until(client, show_again)
 
 
-def _draw(items: list[RequestSummary], more: bool, now: int, sort: Sort, gateway: str | None) -> None:
+def _draw(
+    items: list[RequestSummary], more: bool, now: int, sort: Sort, gateway: str | None, nothing: str
+) -> None:
     """Show items on a cleared terminal, the ages with them, as many as there is room for."""
     screen = console()
     shown = items[: screen.height]
@@ -255,7 +258,7 @@ def _draw(items: list[RequestSummary], more: bool, now: int, sort: Sort, gateway
         shown = shown[: max(len(shown) * room // len(drawn), 1)]
     screen.clear()
     if not items:
-        print("No open requests.")
+        print(nothing)
         return
     print("\n".join(drawn[:room]))
     if more or len(items) > len(shown):

@@ -62,3 +62,13 @@ def test_an_empty_list_says_whose_it_is_where_not_everyone_sees_everything(
 ) -> None:
     assert "eve" in assigned.run(*args, "--as", "eve").stderr
     assert "auditor" not in assigned.run(*args, "--as", "auditor").stderr
+
+
+def test_a_watched_list_that_is_empty_says_whose_it_is(assigned: Hitl) -> None:
+    watching = assigned.popen("pending", "--watch", "--as", "eve")
+    assert watching.stderr is not None
+    try:
+        assert "eve" in watching.stderr.readline()
+    finally:
+        watching.kill()
+        watching.communicate()

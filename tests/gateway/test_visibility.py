@@ -463,7 +463,9 @@ def test_events_are_of_what_a_reader_sees(scene: Scene, hitl: Hitl) -> None:
     assert told[-1] == {"s-open", "s-run:1", "lunch-1"}
 
 
-@pytest.mark.parametrize("path", ["/runs?state=expired", "/history?by=nobody&outcome=expired"])
+@pytest.mark.parametrize(
+    "path", ["/runs?state=expired", "/history?by=nobody&outcome=expired", "/away", "/stats"]
+)
 def test_an_empty_page_says_if_there_may_be_more_than_one_sees(scene: Scene, path: str) -> None:
     pages = {}
     for role in ("stranger", "auditor"):

@@ -75,6 +75,7 @@ async def _shown(
         "away.html",
         status=status,
         rows=[(one, actor.groups.same(one.person, actor.person)) for one in aways],
+        sees_all=actor.sees_all,
         may="decide" in actor.may,
         kept=gateway_of(request).access.keep_mark(actor.person, ADDRESS),
         operates=actor.operates,

@@ -74,6 +74,7 @@ async def _index(request: Request) -> web.Response:
     return page(
         request,
         "stats.html",
+        sees_all=visitor.actor.sees_all,
         found=found,
         figures=found.figures,
         span=span,
