@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import Annotated
 
 from hitl_cli.cli.completion import complete_promise
-from hitl_cli.cli.context import CommandContext, inbox_of
+from hitl_cli.cli.context import AsPerson, inbox_of
 from hitl_cli.cli.options import argument, value
 from hitl_cli.cli.output import note
 from hitl_cli.errors import Unreachable
@@ -17,7 +17,7 @@ PATIENCE_S = 3.0
 
 
 def open_page(
-    ctx: CommandContext,
+    ctx: AsPerson,
     id: Annotated[
         str | None,
         argument(

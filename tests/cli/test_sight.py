@@ -72,3 +72,8 @@ def test_a_watched_list_that_is_empty_says_whose_it_is(assigned: Hitl) -> None:
     finally:
         watching.kill()
         watching.communicate()
+
+
+def test_open_takes_the_person_too(assigned: Hitl) -> None:
+    nobody_listens = "http://127.0.0.1:9"
+    assigned.fails(6, "open", "open", "--as", "lead", "--url", nobody_listens)
