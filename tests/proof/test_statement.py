@@ -61,6 +61,7 @@ QUESTION: dict[str, Any] = {
     "code": {"digest": "c", "hitl": "1", "since": 1},
     "reassign": "assignees",
     "extend": 1000,
+    "granted": ["extend"],
     "private": ["details.a"],
     "replaces": "r",
     "refused": {"why": "w", "data": 1, "by": "ops", "at": 1},
