@@ -238,13 +238,14 @@ class EventBroadcaster:
                 client = client or self._open_client()
                 changes = watch_inbox(client)
                 changes.start()
+                absences = _absences(client)
                 with self._wake:
                     self._watching = True
                 self._call(self._start)
                 if failed:
                     self._tell(None)
                 failed = False
-                self._follow(client, changes)
+                self._follow(client, changes, absences)
             except HitlError as error:
                 if not failed:
                     logger.warning("event stream paused, server unreachable: %s", logged(error))
@@ -263,10 +264,9 @@ class EventBroadcaster:
             self._wake.wait_for(lambda: self._audience or self._closed.is_set())
         return not self._closed.is_set()
 
-    def _follow(self, client: Client, changes: InboxWatch) -> None:
+    def _follow(self, client: Client, changes: InboxWatch, absences: frozenset[Absence]) -> None:
         """Send changes while there are streams. Raises Unreachable."""
         version, looked = client.version(), -changes.every_s
-        absences = _absences(client)
         while self._has_audience() and not self._closed.is_set():
             seen, began = client.version(), time.monotonic()
             if seen == version and began - looked < changes.every_s:

@@ -586,7 +586,7 @@ def test_who_assigns_away_what_they_may_not_see_then_is_led_to_the_inbox(desk: D
 
 def test_who_is_away_says_so_and_is_back(desk: Desk) -> None:
     path, day = "/away", f"{datetime.now(UTC) + timedelta(days=3):%Y-%m-%d}"
-    assert "Nobody is away" in desk.get(path).text
+    assert "that you may see is away" in desk.get(path).text
     desk.refused(400, path, "bad-away", until="2020-01-01", to="reviewer")
     assert "at most a year" in desk.refused(400, path, "bad-away", until="9999-12-31").text
     page = desk.refused(400, path, "unknown-name", until=day, to="reviwer")
@@ -599,7 +599,7 @@ def test_who_is_away_says_so_and_is_back(desk: Desk) -> None:
     assert "reviewer is asked as well" in desk.get("/?all=1").text
     page = desk.get(desk.put("gone:1", Question(prompt="Ship?", to=("ada",))))
     assert "ada is away until" in page.text
-    assert "Nobody is away" in desk.taken(path, back="1", person="ada").text
+    assert "that you may see is away" in desk.taken(path, back="1", person="ada").text
     assert "away" not in desk.get("/?all=1").text.replace("Away", "")
 
 

@@ -46,6 +46,7 @@ if os.path.isdir("/proc/self/fd"):
 new = pathlib.Path(os.environ["FACTS"] + ".new")
 new.write_text(json.dumps(facts, default=str))
 new.replace(os.environ["FACTS"])
+signal.pause()  # a worker without a workflow would end by itself
 """
 """An app that writes down which process imports it."""
 
