@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 from hitl_cli.cli.completion import complete_person
-from hitl_cli.cli.context import AsPerson, inbox_of
+from hitl_cli.cli.context import AsPerson, inbox_of, seen_by
 from hitl_cli.cli.options import AsJson, UnknownNames, flag, value
 from hitl_cli.cli.output import print_json
 from hitl_cli.cli.render.table import Column, filled, print_list
@@ -68,7 +68,7 @@ def away(
             else:
                 print(printable(_sentence(made, later=since is not None)))
         else:
-            _show(inbox.aways(), f"Nobody{ctx.seen} is away.", as_json=as_json)
+            _show(inbox.aways(), f"Nobody{seen_by(inbox.actor)} is away.", as_json=as_json)
 
 
 def _sentence(made: Away, *, later: bool) -> str:

@@ -94,12 +94,6 @@ class CommandContext(typer.Context):
         _check_nobody_else(remote, self.who)
         return inbox_of(remote, Actor(person="", via=via)).actor
 
-    @property
-    def seen(self) -> str:
-        """The end of a sentence about what was not found: empty if the person sees everything."""
-        me = self.actor()
-        return "" if me.sees_all else f" that {me.person} may see"
-
     @contextmanager
     def opened[T](
         self, make: Callable[[Client, Actor], T], *, creates: bool = False
@@ -120,6 +114,11 @@ class CommandContext(typer.Context):
         if self.settings.person(self.who).source != LOGIN_NAME:
             return ""
         return f"{actor.person} is your login name: to act under another, pass --as NAME or set HITL_AS."
+
+
+def seen_by(actor: Actor) -> str:
+    """Return the end of a sentence about what was not found: empty if the person sees everything."""
+    return "" if actor.sees_all else f" that {actor.person} may see"
 
 
 class AtFile(CommandContext):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from hitl_cli.cli.context import AsPerson, inbox_of
+from hitl_cli.cli.context import AsPerson, inbox_of, seen_by
 from hitl_cli.cli.options import AsJson, Every, Matching, argument, flag, number, value
 from hitl_cli.cli.output import note, print_json
 from hitl_cli.cli.render.states import OUTCOME_COLORS
@@ -86,7 +86,7 @@ def show_history(
     elif as_json:
         print_json([history_entry_document(entry) for entry in entries])
     elif not entries:
-        note(f"No decisions{ctx.seen}." if id is None else f"No decisions or comments on {id}.")
+        note(f"No decisions{seen_by(inbox.actor)}." if id is None else f"No decisions or comments on {id}.")
     else:
         print_table(_as_table(entries))
     if more:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated
 
 from hitl_cli.cli.completion import complete_assignee
-from hitl_cli.cli.context import AsPerson, inbox_of
+from hitl_cli.cli.context import AsPerson, inbox_of, seen_by
 from hitl_cli.cli.options import AsJson, Every, Limit, Matching, flag, value
 from hitl_cli.cli.output import note, print_json
 from hitl_cli.cli.render.table import Cell, Column, console, filled, lines, on_terminal, print_table
@@ -108,8 +108,9 @@ def pending(
             return inbox.list(wanted, sort=by, limit=None if every else limit)
 
         gateway = ctx.gateway
+        nothing = f"No open requests{seen_by(me)}."
         if watch:
-            _keep_showing(client, look, by, gateway, f"No open requests{ctx.seen}.", as_json=as_json)
+            _keep_showing(client, look, by, gateway, nothing, as_json=as_json)
             return
         items, more = look()
         if as_json:
@@ -119,7 +120,7 @@ def pending(
             note("No open request matches.")
             return
         if not items:
-            note(f"No open requests{ctx.seen}.")
+            note(nothing)
             return
         _show(items, more, client.now(), by, gateway)
 

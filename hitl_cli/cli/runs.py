@@ -18,6 +18,7 @@ from hitl_cli.cli.context import (
     inbox_of,
     read_json,
     runs_of,
+    seen_by,
     without_mark,
 )
 from hitl_cli.cli.options import (
@@ -274,7 +275,11 @@ def status(
         if found:
             _show_runs(found, more, client.now())
         else:
-            note(f"No runs{seen}." if (seen := ctx.seen) else "No runs. Start one: hitl start hitl-001")
+            note(
+                f"No runs{seen}."
+                if (seen := seen_by(ctx.actor()))
+                else "No runs. Start one: hitl start hitl-001"
+            )
 
 
 def _show_runs(found: Sequence[Run], more: bool, now: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-from hitl_cli.cli.context import AsPerson, inbox_of
+from hitl_cli.cli.context import AsPerson, inbox_of, seen_by
 from hitl_cli.cli.options import AsJson, value
 from hitl_cli.cli.output import note, print_json
 from hitl_cli.cli.render.table import Cell, Column, on_terminal, print_table
@@ -39,7 +39,7 @@ def show_stats(
         print_json(stats_document(found))
     else:
         show(found, since)
-        if seen := ctx.seen:
+        if seen := seen_by(inbox.actor):
             note(f"Only requests{seen} are counted.")
 
 
