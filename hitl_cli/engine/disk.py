@@ -37,7 +37,8 @@ def open_up(database: Path) -> None:
     """Make the log and its index writable if the file is: whoever opened it read-only has made them so."""
     for path in (log_of(database), index_of(database)):
         if path.exists() and not os.access(path, os.W_OK) and os.access(database, os.W_OK):
-            with contextlib.suppress(PermissionError):  # another user's
+            # It belongs to another user, or the last process to use it has removed it meanwhile.
+            with contextlib.suppress(PermissionError, FileNotFoundError):
                 path.chmod(stat.S_IMODE(database.stat().st_mode))
 
 

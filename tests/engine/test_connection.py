@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import subprocess
 import sys
@@ -10,7 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from hitl_cli.engine import disk
 from hitl_cli.engine.errors import FileMoved
+from hitl_cli.engine.store import Store
 from tests.engine.conftest import Clock, Engine
 
 if TYPE_CHECKING:
@@ -259,6 +262,25 @@ def test_what_was_committed_is_kept_when_somebody_deletes_the_log_or_its_index(
 
     new = ["then", "then-too"] if how == "uses it" else []
     assert ids(path) == ["first-0", "first-1", *new]
+
+
+def test_a_log_that_is_removed_as_a_file_is_opened_is_no_fault(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last process to use the file ends meanwhile."""
+    log, may_access = disk.log_of(path), os.access
+    Store(path).close()
+    log.touch()
+
+    def ends_meanwhile(looked_at: Path, mode: int) -> bool:
+        log.unlink(missing_ok=True)
+        return may_access(looked_at, mode)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "access", ends_meanwhile)
+        Store(path).close()
+    assert path.exists()
+    assert not log.exists()
 
 
 def test_a_forked_process_has_connections_of_its_own(another: Another, path: Path) -> None:
