@@ -159,13 +159,33 @@ def test_a_process_that_is_ended_has_sent_nothing_that_was_held(
     terminal = review()
     terminal.shows("Is r1:1 right?")
     terminal.type("a")
-    terminal.shows("No more open requests.")
+    terminal.shows("No more open requests")
     terminal.process.send_signal(how)
     if how is signal.SIGKILL:
         terminal.end()
     else:
         assert "Not sent: approve r1:1." in ended(terminal, 128 + how)
     assert state(hitl, "r1:1") == "pending"
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        ([], "No more open requests for ada."),
+        (["--workflow", "r1"], "No more open request matches."),
+        (["--all"], "No more open requests that ada may see."),
+    ],
+)
+def test_what_is_left_is_said_of_what_is_reviewed(
+    hitl: Hitl, review: Callable[..., Terminal], args: list[str], said: str
+) -> None:
+    (hitl.folder / "hitl.toml").write_text('[visibility]\ndefault = "assigned"\n')
+    ask(hitl, "r1:1", to=("ada",))
+    ask(hitl, "r2:1", to=("lead",))
+    terminal = review("--as", "ada", *args)
+    terminal.shows("Is r1:1 right?")
+    terminal.type("a")
+    terminal.shows(said)
 
 
 def test_a_request_that_comes_later_stands_at_the_end(hitl: Hitl, review: Callable[..., Terminal]) -> None:

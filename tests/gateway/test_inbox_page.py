@@ -12,12 +12,17 @@ import pytest
 from hitl_cli.client.protocol import ProtocolRequest
 from hitl_cli.client.wire import encode
 from hitl_cli.gateway.pages.look import COUNTED, PAGE_SIZE
+from hitl_cli.people.contacts import Directory
+from hitl_cli.people.visibility import Visibility, VisibilitySettings
 from hitl_cli.requests.question import Question
-from tests.cli.requests import DAY_MS
+from tests.cli.requests import DAY_MS, put
+from tests.conftest import Hitl
 from tests.gateway.desk import Desk
+from tests.gateway.visiting import Browser, Visited
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.gateway.desk import Document
 
@@ -178,6 +183,34 @@ def test_hostile_texts_are_shown_and_do_nothing(desk: Desk) -> None:
 def test_an_empty_inbox_says_what_to_do(start_desk: Desk) -> None:
     assert "Nothing is waiting for you" in start_desk.get("/").text
     assert "hitl start" in start_desk.get("/?all=1").text
+
+
+def test_what_is_left_is_said_of_what_one_looks_at(tmp_path: Path) -> None:
+    hitl = Hitl(tmp_path)
+    put(hitl, "mine-1", Question(prompt="Mine?", to=("ada",)))
+    put(hitl, "theirs-1", Question(prompt="Theirs?", to=("lead",)))
+    visibility = Visibility(settings=VisibilitySettings(default="assigned"))
+    sees_all, sees_own = (
+        Visited(hitl, person="ada", directory=directory)
+        for directory in (Directory(), Directory(visibility=visibility))
+    )
+    try:
+        for visited, look, said in (
+            (sees_all, "all=0", "No more requests wait for you"),
+            (sees_all, "q=mine", "No more requests for you match your filter"),
+            (sees_all, "all=1", "1 more waits"),
+            (sees_all, "all=1&q=mine", "No more requests match your filter"),
+            (sees_own, "all=1", "No more requests that you may see wait"),
+            (sees_own, "all=1&q=mine", "No more requests that you may see match your filter"),
+        ):
+            browser = Browser(visited.address)
+            browser.get(f"/?{look}")
+            assert f'id="waiting">{said}</span>' in browser.get("/r/mine-1").main
+        empty = Browser(sees_own.address).get("/?all=1&q=nothing").main
+        assert "No matches that you may see" in empty
+    finally:
+        sees_all.stop()
+        sees_own.stop()
 
 
 @pytest.fixture

@@ -294,7 +294,7 @@ class Screen:
             return None
         if page is None:
             known = self._desk.where().place
-            self._desk.told = "The request is still loading." if known else "No open requests."
+            self._desk.told = "The request is still loading." if known else self._desk.nothing_more
             return None
         if self._desk.just_jumped():
             self._desk.told = "The request on the screen changed. Read it, then press the key again."
@@ -402,7 +402,7 @@ class Screen:
         if where.place or not where.listed:
             return "", _wrapped("Loading …", width)
         later = f" You skipped {where.skipped}: press s to return to them." if where.skipped else ""
-        return "", _wrapped(f"No more open requests. New ones appear here.{later}", width)
+        return "", _wrapped(f"{self._desk.nothing_more} New ones appear here.{later}", width)
 
     def _head(self) -> StyleAndTextTuples:
         now = self._desk.where()

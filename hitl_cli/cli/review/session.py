@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from hitl_cli import defaults
-from hitl_cli.cli.context import inbox_of
+from hitl_cli.cli.context import inbox_of, seen_by
 from hitl_cli.cli.render.decision import sentence
 from hitl_cli.errors import BadInput, HitlError, NotFound, Unreachable
 from hitl_cli.inbox.amendments import check_unclaimed
@@ -162,6 +162,15 @@ class ReviewSession:
         with self._turn:
             place, count = self._review.position
             return _Where(place, count, self._review.summary.skipped, self._more, self._listed)
+
+    @property
+    def nothing_more(self) -> str:
+        """What to say when no request is left that the review is about. Others may wait."""
+        if self._look.wanted == RequestFilter(person=self._look.wanted.person):
+            mine = self._look.wanted.person is not None
+            me = self._look.actor
+            return f"No more open requests{f' for {me.person}' if mine else seen_by(me)}."
+        return "No more open request matches."
 
     def summary(self) -> tuple[ReviewSummary, bool]:
         """Return the counts, and whether more requests are left than were counted."""

@@ -98,12 +98,12 @@ class Look(Struct, frozen=True, kw_only=True):
 
 
 class Queue(Struct, frozen=True):
-    """What waits besides a request: the next one, and how many (`more`: or more); `filtered` of those."""
+    """What waits besides a request, as a look finds it: the next one, and how many (`more`: or more)."""
 
     following: RequestSummary | None
     waiting: int
     more: bool
-    filtered: bool
+    look: Look
 
 
 def look_in(query: Mapping[str, str]) -> Look:
@@ -164,7 +164,7 @@ async def queue(
         own = next((item for item in found if item.id == id), decided)
         others = [item for item in found if item.id != id and item.id not in without]
         later = (item for item in others if own and _place(item, look.sort) > _place(own, look.sort))
-        return Queue(next(later, others[0] if others else None), len(others), more, look.filtered)
+        return Queue(next(later, others[0] if others else None), len(others), more, look)
 
     return await gateway_of(request).lists.run(visitor.actor, read)
 
