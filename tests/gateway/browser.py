@@ -33,7 +33,10 @@ if TYPE_CHECKING:
 ON_THIS_MACHINE = "--host-resolver-rules=MAP *.example.org 127.0.0.1"
 """A proxy of this machine has a name, too: as 127.0.0.1 nobody need sign in."""
 
-NAMES = ("chromium", "chromium-browser", "google-chrome")
+SHELL = "chromium-headless-shell"
+"""Debian's Chromium without a window of its own, as playwright's: a visit takes a third of the time."""
+
+NAMES = (SHELL, "chromium", "chromium-browser", "google-chrome")
 
 UPDATE_S = 90.0
 INSTALL_S = 300.0
@@ -193,7 +196,7 @@ def installed() -> str:
         told.seek(0)
         if why := told.read():
             return why
-        why = apt("update", UPDATE_S) or apt("install", INSTALL_S, "--no-install-recommends", "chromium")
+        why = apt("update", UPDATE_S) or apt("install", INSTALL_S, "--no-install-recommends", SHELL)
         told.write(why or "it was installed")
         return why
 
