@@ -21,6 +21,7 @@ from hitl_cli.format.durations import parse_duration
 from hitl_cli.settings import convert
 from hitl_cli.worker.run import GRACE_S
 from tests.deploy.units import DEPLOY
+from tests.docs.pages import parts
 from tests.docs.test_commands import read
 from tests.postgres.cluster import PASSWORD, binaries
 
@@ -190,6 +191,24 @@ def test_the_settings_are_valid_and_the_files_are_there() -> None:
         for volume in one["volumes"]:
             source = volume.partition(":")[0]
             assert source in COMPOSE["volumes"] or source == "./resonate.sql" or (DEPLOY / source).exists()
+
+
+def test_the_users_of_the_containers_can_read_what_is_mounted_whatever_the_umask(tmp_path: Path) -> None:
+    deploy = tmp_path / "deploy"
+    made_by_hand = [tmp_path / "mail-password", tmp_path / "oidc-secret", deploy / "resonate.sql"]
+    [block] = (one.text for one in parts(ROOT / "docs/guides/containers.md") if "mkdir -m" in one.text)
+    commands = block.replace("/path/to", str(tmp_path))
+    assert commands != block
+    before = "umask 077; mkdir deploy; cp -R --no-preserve=mode $0/app $0/postgres deploy; touch $@; cd deploy"
+    script = f"set -e; docker() {{ :; }}; {before}\n{commands}"
+    subprocess.run(["bash", "-c", script, DEPLOY, *made_by_hand], cwd=tmp_path, check=True)
+    sources = [volume.partition(":")[0] for one in SERVICES.values() for volume in one["volumes"]]
+    mounted = [deploy / source for source in sources if source not in COMPOSE["volumes"]]
+    mounted += [deploy / secret["file"] for secret in COMPOSE["secrets"].values()]
+    for at in (at for place in mounted for at in (place, *place.rglob("*"))):
+        wanted = 0o005 if at.is_dir() else 0o004
+        assert at.stat().st_mode & wanted == wanted, at
+    assert (deploy / "secrets").stat().st_mode & 0o077 == 0
 
 
 def test_no_secret_is_an_argument_of_a_command_that_is_started() -> None:
