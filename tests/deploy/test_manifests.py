@@ -199,8 +199,8 @@ def test_the_users_of_the_containers_can_read_what_is_mounted_whatever_the_umask
     [block] = (one.text for one in parts(ROOT / "docs/guides/containers.md") if "mkdir -m" in one.text)
     commands = block.replace("/path/to", str(tmp_path))
     assert commands != block
-    before = "umask 077; mkdir deploy; cp -R --no-preserve=mode $0/app $0/postgres deploy; touch $@; cd deploy"
-    script = f"set -e; docker() {{ :; }}; {before}\n{commands}"
+    copy = "mkdir deploy; cp -R --no-preserve=mode $0/app $0/postgres deploy; touch $@; cd deploy"
+    script = f"set -e; docker() {{ :; }}; umask 077; {copy}\n{commands}"
     subprocess.run(["bash", "-c", script, DEPLOY, *made_by_hand], cwd=tmp_path, check=True)
     sources = [volume.partition(":")[0] for one in SERVICES.values() for volume in one["volumes"]]
     mounted = [deploy / source for source in sources if source not in COMPOSE["volumes"]]
