@@ -18,21 +18,25 @@ from hitl_cli.auth.links import Link, url_of
 from hitl_cli.auth.signing_keys import rotate
 from hitl_cli.gateway.app import application
 from hitl_cli.gateway.auth import sessions
+from hitl_cli.gateway.auth.access import KEPT
 from hitl_cli.gateway.auth.authenticators import SessionAuthenticator
 from hitl_cli.gateway.auth.rate_limit import MOST_KNOWN, RateLimit, network_of
 from hitl_cli.gateway.context import BAD_TOKENS, Gateway
 from hitl_cli.gateway.http_error import HttpError
 from hitl_cli.gateway.options import Options
+from hitl_cli.gateway.pages import routes as page_routes
+from hitl_cli.people.actor import PERMISSIONS
 from hitl_cli.people.contacts import Contact, Directory, EmailSettings
 from hitl_cli.requests.question import Question
 from tests.cli.requests import promise_now, put
 from tests.conftest import PATIENCE_S, Hitl
-from tests.gateway.visiting import Browser, Visited
+from tests.gateway.visiting import Browser, Visited, all_promises
 from tests.notify.receivers import Mailbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from hitl_cli.people.actor import Permission
     from tests.gateway.conftest import StartGateway
 
 SESSION = "__Host-hitl-session"
@@ -75,9 +79,9 @@ def reviewer(visited: Visited) -> Browser:
     return somebody(visited, "reviewer")
 
 
-def somebody(visited: Visited, person: str) -> Browser:
+def somebody(visited: Visited, person: str, *may: Permission) -> Browser:
     browser = Browser(visited.address)
-    session = sessions.begin(person, frozenset({"read", "decide"}), visited.now())
+    session = sessions.begin(person, frozenset(may or ("read", "decide")), visited.now())
     browser.cookies[SESSION] = sessions.sign(session, visited.keys)
     return browser
 
@@ -230,6 +234,31 @@ def test_a_form_without_its_mark_is_not_taken(
     for browser in (stranger, reviewer):
         assert browser.post(path, form).status == 403
     assert promise_now(visited.hitl, asked)["state"] == "pending"
+
+
+ALONE = {"/sign-in", "/sign-in/{token}", "/sign-out", "/l/{token}"}
+"""Forms that are sent without signing in: their tokens are of the browser, or of the link."""
+
+FORMS = sorted(re.sub(r":[^}]*", "", route.path) for route in page_routes.ROUTES if route.method == "POST")
+SENT = {"verdict": "approve", "until": "2d", "back": "1", "allow": "1", "who": "reviewer"}
+
+
+@pytest.mark.parametrize("pattern", FORMS)
+def test_no_form_is_taken_without_signing_in_or_without_its_token(
+    visited: Visited, stranger: Browser, asked: str, pattern: str
+) -> None:
+    path = pattern.replace("{id}", quote(asked, safe="")).replace("{token}", "x")
+    path = visited.link(asked, "reviewer") if pattern == "/l/{token}" else path
+    before = all_promises(visited.hitl)
+    if pattern not in ALONE:
+        page = stranger.post(path, SENT | {"id": asked})
+        assert page.status == 401
+        assert (f'name="id" value="{asked}"' in page.text) == (pattern in KEPT)
+    browser = somebody(visited, "reviewer", *PERMISSIONS)
+    for token in ({}, {"csrf": "x"}, {"csrf": somebody(visited, "lead").get("/nowhere").csrf}):
+        page = browser.post(path, SENT | {"id": asked} | token)
+        assert (page.status, page.code) == (403, "form-expired")
+    assert all_promises(visited.hitl) == before
 
 
 def test_a_form_of_one_session_is_not_taken_in_another(visited: Visited, reviewer: Browser) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
@@ -11,8 +11,7 @@ from hitl_cli.errors import BadInput, NotAllowed
 from hitl_cli.format.times import moment
 from hitl_cli.gateway.context import gateway_of
 from hitl_cli.gateway.error_responses import status_of
-from hitl_cli.gateway.http_error import HttpError
-from hitl_cli.gateway.pages import sign_in
+from hitl_cli.gateway.pages.form_route import form_route
 from hitl_cli.gateway.pages.rendering import page
 
 if TYPE_CHECKING:
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 
     from hitl_cli.errors import HitlError
     from hitl_cli.gateway.auth.access import Visitor
+    from hitl_cli.gateway.http_error import HttpError
     from hitl_cli.inbox import Inbox
 
 ADDRESS = "/away"
@@ -32,23 +32,25 @@ async def _index(request: Request) -> web.Response:
     return await _shown(request, gateway_of(request).access.visitor(request, "read"))
 
 
-async def _take(request: Request) -> web.Response:
+async def _take(request: Request, visitor: Visitor, form: Any) -> web.Response:
     """Record that somebody is away, or is back, and show who is away now."""
-    gateway = gateway_of(request)
-    if gateway.access.known(request) is None:
-        return await sign_in.keep(request, ADDRESS)
-    visitor = gateway.access.visitor(request, "decide")
-    form = await request.post()
-    given = {name: text.strip() for name, text in form.items() if isinstance(text, str)}
+    given = _texts_in(form)
     try:
-        gateway.access.check_csrf(visitor, given.get("csrf", ""))
-        await gateway.inbox(visitor.actor, lambda inbox: _do(inbox, given))
-    except HttpError as error:
-        own = gateway.access.is_keep_mark(given.get("kept", ""), visitor.person, ADDRESS)
-        return await _shown(request, visitor, given if own else None, error, status_of(error))
+        await gateway_of(request).inbox(visitor.actor, lambda inbox: _do(inbox, given))
     except (BadInput, NotAllowed) as error:
         return await _shown(request, visitor, given, error, status_of(error))
     raise web.HTTPSeeOther(ADDRESS)
+
+
+async def _stale(request: Request, visitor: Visitor, form: Any, error: HttpError) -> web.Response:
+    """Show the form again."""
+    given = _texts_in(form)
+    own = gateway_of(request).access.is_keep_mark(given.get("kept", ""), visitor.person, ADDRESS)
+    return await _shown(request, visitor, given if own else None, error, status_of(error))
+
+
+def _texts_in(form: Any) -> dict[str, str]:
+    return {name: text.strip() for name, text in form.items() if isinstance(text, str)}
 
 
 def _do(inbox: Inbox, given: Mapping[str, str]) -> None:
@@ -85,4 +87,7 @@ async def _shown(
     )
 
 
-ROUTES = [web.get(ADDRESS, _index), web.post(ADDRESS, _take)]
+ROUTES = [
+    web.get(ADDRESS, _index),
+    form_route(ADDRESS, _take, "decide", kept_for=lambda _: ADDRESS, stale=_stale),
+]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from aiohttp import web
@@ -13,7 +13,7 @@ from hitl_cli.format.markdown import as_words
 from hitl_cli.gateway.context import gateway_of
 from hitl_cli.gateway.pages import held as held_page
 from hitl_cli.gateway.pages import request as request_page
-from hitl_cli.gateway.pages import sign_in
+from hitl_cli.gateway.pages.form_route import form_route
 from hitl_cli.gateway.pages.look import COUNTED, PAGE_SIZE, SORTS, Look, look_in, remember, remembered
 from hitl_cli.gateway.pages.rendering import page
 from hitl_cli.inbox.pending import SOON_MS
@@ -25,6 +25,8 @@ from hitl_cli.requests.question import PRIORITIES
 if TYPE_CHECKING:
     from aiohttp.web import Request, StreamResponse
 
+    from hitl_cli.gateway.auth.access import Visitor
+    from hitl_cli.gateway.http_error import HttpError
     from hitl_cli.inbox import Inbox
 
 
@@ -118,16 +120,22 @@ async def _show(request: Request) -> StreamResponse:
     return await request_page.show(request, visitor, looked, action=_address_of(id))
 
 
-async def _take(request: Request) -> web.Response:
+async def _take(request: Request, visitor: Visitor, form: Any) -> web.Response:
     """Answer or comment on a request."""
-    access, name = gateway_of(request).access, request.match_info["id"]
-    if access.known(request) is None:
-        return await sign_in.keep(request, _address_of(name))
-    visitor = access.visitor(request, "decide")
+    name = request.match_info["id"]
     try:
-        return await request_page.take(request, name, visitor, _address_of)
+        return await request_page.take(request, visitor, form, name, _address_of)
     except NotFound as error:
         raise _gone(name) from error
+
+
+async def _stale(request: Request, visitor: Visitor, form: Any, error: HttpError) -> web.Response:
+    """Show a request again."""
+    name = request.match_info["id"]
+    try:
+        return await request_page.stale(request, visitor, form, error, name, _address_of)
+    except NotFound as missing:
+        raise _gone(name) from missing
 
 
 def _gone(name: str) -> NotFound:
@@ -140,4 +148,14 @@ def _address_of(id: str) -> str:
     return f"/r/{quote(id, safe=':')}"
 
 
-ROUTES = [web.get("/", _inbox), web.get("/r/{id:.+}", _show), web.post("/r/{id:.+}", _take)]
+ROUTES = [
+    web.get("/", _inbox),
+    web.get("/r/{id:.+}", _show),
+    form_route(
+        "/r/{id:.+}",
+        _take,
+        "decide",
+        kept_for=lambda request: _address_of(request.match_info["id"]),
+        stale=_stale,
+    ),
+]

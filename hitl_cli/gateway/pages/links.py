@@ -6,6 +6,7 @@ with a link sees this request only: they have no session, and their form is vali
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -19,6 +20,7 @@ from hitl_cli.gateway.auth.access import PERSON, VISITOR, Visitor
 from hitl_cli.gateway.context import gateway_of
 from hitl_cli.gateway.http_error import CODES
 from hitl_cli.gateway.pages import request as request_page
+from hitl_cli.gateway.pages.form_route import taken
 from hitl_cli.gateway.pages.queries import form_text
 from hitl_cli.gateway.pages.rendering import page
 from hitl_cli.gateway.pages.sign_in import kept_in
@@ -50,7 +52,7 @@ async def _show(request: Request) -> web.Response:
     return await request_page.show(request, visitor, looked, action=_path_of(request))
 
 
-async def _take(request: Request) -> web.Response:
+async def _take(request: Request) -> web.StreamResponse:
     """Answer the request of a link, as the link's person.
 
     If the form has a newer link, redirect there with the form, which that page fills in.
@@ -63,7 +65,10 @@ async def _take(request: Request) -> web.Response:
         visitor, item = await _opened(request)
     except tuple(PAGES) as error:
         return _nowhere(request, error, await request.post())
-    return await request_page.take(request, item, visitor, lambda _id: _path_of(request))
+    where: dict[str, Any] = {"name": item, "address_of": lambda _id: _path_of(request)}
+    return await taken(
+        request, visitor, partial(request_page.take, **where), partial(request_page.stale, **where)
+    )
 
 
 async def _events(request: Request) -> web.StreamResponse:

@@ -26,6 +26,7 @@ from hitl_cli.forms.reading import as_read, in_words
 from hitl_cli.gateway.auth.redirects import HOME
 from hitl_cli.gateway.context import gateway_of
 from hitl_cli.gateway.pages import held as held_page
+from hitl_cli.gateway.pages.form_route import form_route
 from hitl_cli.gateway.pages.look import look_of
 from hitl_cli.gateway.pages.queries import form_text
 from hitl_cli.gateway.pages.rendering import page
@@ -93,12 +94,9 @@ class _Chosen(Struct, frozen=True, kw_only=True):
         return [*self.asked, *self.left]
 
 
-async def _decide(request: Request) -> web.StreamResponse:
+async def _decide(request: Request, visitor: Visitor, form: Any) -> web.StreamResponse:
     """Show what a decision on the chosen requests would do; with `confirm`, make it."""
     gateway = gateway_of(request)
-    visitor = gateway.access.visitor(request, "decide")
-    form = await request.post()
-    gateway.access.check_csrf(visitor, form_text(form, "csrf"))
     verdict: Verdict = "reject" if form_text(form, "verdict") == "reject" else "approve"
     chosen = await _chosen_in(request, visitor, form)
     said = _said(verdict, form_text(form, "text").strip() or None)
@@ -322,4 +320,4 @@ def _unpacked(text: str) -> _Chosen:
     return chosen
 
 
-ROUTES = [web.post("/many", _decide)]
+ROUTES = [form_route("/many", _decide, "decide")]

@@ -15,8 +15,7 @@ from hitl_cli.format.passkeys import are_verified_here, origin_of, passkey, to_b
 from hitl_cli.format.toml import toml_list, toml_name
 from hitl_cli.gateway.context import gateway_of
 from hitl_cli.gateway.error_responses import status_of
-from hitl_cli.gateway.http_error import HttpError
-from hitl_cli.gateway.pages import sign_in
+from hitl_cli.gateway.pages.form_route import form_route
 from hitl_cli.gateway.pages.queries import form_text
 from hitl_cli.gateway.pages.rendering import page
 from hitl_cli.proof import passkeys
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
 
     from hitl_cli.format.passkeys import Passkey
     from hitl_cli.gateway.auth.access import Visitor
+    from hitl_cli.gateway.http_error import HttpError
 
 ADDRESS = "/passkeys"
 
@@ -44,22 +44,21 @@ async def _index(request: Request) -> web.Response:
     return _shown(request, gateway_of(request).access.visitor(request, "decide"))
 
 
-async def _create(request: Request) -> web.Response:
+async def _create(request: Request, visitor: Visitor, form: Any) -> web.Response:
     """Show the line for the settings of the passkey that the browser has made."""
-    gateway = gateway_of(request)
-    if gateway.access.known(request) is None:
-        return await sign_in.keep(request, ADDRESS)
-    visitor = gateway.access.visitor(request, "decide")
-    form = await request.post()
     try:
-        gateway.access.check_csrf(visitor, form_text(form, "csrf"))
         comment = "".join(filter(str.isprintable, form_text(form, "comment")))[:LONGEST_COMMENT]
-        origin = origin_of(gateway.url) or ""
+        origin = origin_of(gateway_of(request).url) or ""
         credential = form_text(form, "credential") or "{}"
         made = passkeys.created(credential, _challenge(request, visitor), origin, comment)
-    except (BadInput, HttpError) as error:
+    except BadInput as error:
         return _shown(request, visitor, failed=error, status=status_of(error))
     return _shown(request, visitor, made=made)
+
+
+async def _stale(request: Request, visitor: Visitor, _form: Any, error: HttpError) -> web.Response:
+    """Show the page again."""
+    return _shown(request, visitor, failed=error, status=status_of(error))
 
 
 def _shown(
@@ -113,4 +112,7 @@ def _options(request: Request, visitor: Visitor, own: Sequence[Passkey]) -> dict
     }
 
 
-ROUTES = [web.get(ADDRESS, _index), web.post(ADDRESS, _create)]
+ROUTES = [
+    web.get(ADDRESS, _index),
+    form_route(ADDRESS, _create, "decide", kept_for=lambda _: ADDRESS, stale=_stale),
+]

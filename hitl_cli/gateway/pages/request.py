@@ -30,7 +30,6 @@ from hitl_cli.forms.submission import read
 from hitl_cli.gateway.auth.redirects import HOME
 from hitl_cli.gateway.context import gateway_of
 from hitl_cli.gateway.error_responses import status_of
-from hitl_cli.gateway.http_error import HttpError
 from hitl_cli.gateway.pages import held as held_page
 from hitl_cli.gateway.pages import signing
 from hitl_cli.gateway.pages.form_view import NAME
@@ -54,6 +53,7 @@ if TYPE_CHECKING:
     from hitl_cli.forms.messages import Problem
     from hitl_cli.forms.reading import Difference
     from hitl_cli.gateway.auth.access import Visitor
+    from hitl_cli.gateway.http_error import HttpError
     from hitl_cli.gateway.options import Options
     from hitl_cli.gateway.pages.request_view import RequestPage
     from hitl_cli.inbox import Inbox
@@ -103,7 +103,11 @@ class _Unconfirmed(Conflict):
 
 
 async def take(
-    request: Request, name: str | RequestSummary, visitor: Visitor, address_of: Callable[[str], str]
+    request: Request,
+    visitor: Visitor,
+    form: Any,
+    name: str | RequestSummary,
+    address_of: Callable[[str], str],
 ) -> web.Response:
     """Answer a request from a sent form, and redirect to its page; or return the statement to sign first.
 
@@ -111,15 +115,12 @@ async def take(
     the address of a request's page by its id.
     """
     gateway = gateway_of(request)
-    form = await request.post()
     if form_text(form, "verdict") == "undo":
         return await _undo(request, visitor, form, address_of)
     sent = given_in(form)
     verdict = form_text(form, "verdict") or ("approve" if sent.choice or sent.for_ else "")
     verdict = "approve" if verdict in YES_NO else verdict
-    problems: tuple[Problem, ...] = ()
     try:
-        gateway.access.check_csrf(visitor, form_text(form, "csrf"))
         signer, expect = signing.signer_of(form, visitor.actor), signing.as_shown(form)
         if sent.rows:
             looked = await look(request, visitor, name, sent)
@@ -131,33 +132,51 @@ async def take(
             return _answer(inbox, name, verdict, sent, expect, gateway.options, hold=hold)
 
         done = await gateway.inbox(visitor.actor, answer)
-    except (HttpError, BadInput, NotAllowed, Conflict, TimedOut) as error:
+    except (BadInput, NotAllowed, Conflict, TimedOut) as error:
         if isinstance(error, signing.ToSign) and signing.wants_statement(form):
             return signing.statement_answer(gateway, error.statement, visitor.actor)
         problems, failed = (error.unfit, None) if isinstance(error, _Wrong) else ((), error)
-        again = name if isinstance(name, str) else name.id  # read it again: it may be decided by now
-        looked = await look(request, visitor, again, sent, problems)
-        id = looked.seen.item.id
-        refilled = True
-        if isinstance(error, HttpError):  # the form is from an earlier session, maybe of another person
-            refilled = gateway.access.is_keep_mark(form_text(form, "kept"), visitor.person, id)
-            looked = looked if refilled else await look(request, visitor, id)
-        return await show(
-            request,
-            visitor,
-            looked,
-            action=address_of(id),
-            status=status_of(error),
-            sent=sent,
-            refilled=refilled,
-            failed=failed,
-        )
+        looked = await look(request, visitor, _name_of(name), sent, problems)
+        action, status = address_of(looked.seen.item.id), status_of(error)
+        return await show(request, visitor, looked, action=action, status=status, sent=sent, failed=failed)
     if isinstance(done, Held):
         return await _held(request, visitor, done, address_of)
     where = address_of(done)
     if verdict == "assign" and visitor.via != "link" and not await _is_seen(request, visitor, done):
         where = HOME  # its page would say that there is none
     return web.Response(status=SEE_OTHER, headers={"Location": where})
+
+
+async def stale(
+    request: Request,
+    visitor: Visitor,
+    form: Any,
+    error: HttpError,
+    name: str | RequestSummary,
+    address_of: Callable[[str], str],
+) -> web.Response:
+    """Show a request again, whose form is from an earlier session, maybe of another person."""
+    if form_text(form, "verdict") == "undo":
+        raise error
+    sent = given_in(form)
+    looked = await look(request, visitor, _name_of(name), sent)
+    id = looked.seen.item.id
+    own = gateway_of(request).access.is_keep_mark(form_text(form, "kept"), visitor.person, id)
+    return await show(
+        request,
+        visitor,
+        looked if own else await look(request, visitor, id),
+        action=address_of(id),
+        status=status_of(error),
+        sent=sent,
+        refilled=own,
+        failed=error,
+    )
+
+
+def _name_of(name: str | RequestSummary) -> str:
+    """Return the name by which to read a request again: it may be decided by now."""
+    return name if isinstance(name, str) else name.id
 
 
 async def _is_seen(request: Request, visitor: Visitor, id: str) -> bool:
@@ -188,7 +207,6 @@ async def _undo(
 ) -> web.Response:
     """Undo a held decision, and redirect to its request with what was decided."""
     gateway = gateway_of(request)
-    gateway.access.check_csrf(visitor, form_text(form, "csrf"))
     own = form_text(form, "held")
     undone = await gateway.inbox(visitor.actor, lambda inbox: inbox.undo(own, why_ended))
     where = HOME if undone.many else f"{address_of(undone.request)}?{urlencode({'undone': undone.id})}"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
 from hitl_cli.gateway.context import gateway_of
-from hitl_cli.gateway.pages.queries import form_text
+from hitl_cli.gateway.pages.form_route import form_route
 from hitl_cli.gateway.pages.rendering import page
 from hitl_cli.inbox.rule_offers import in_words
 from hitl_cli.rules.rules import Rules
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from aiohttp.web import Request
 
     from hitl_cli.client.protocol import Client
+    from hitl_cli.gateway.auth.access import Visitor
     from hitl_cli.rules.rule import Rule
 
 ADDRESS = "/rules"
@@ -39,13 +40,11 @@ async def _index(request: Request) -> web.Response:
     )
 
 
-async def _remove(request: Request) -> web.Response:
+async def _remove(request: Request, visitor: Visitor, _form: Any) -> web.Response:
     """Remove a rule, and show the others."""
-    gateway, id = gateway_of(request), request.match_info["id"]
-    visitor = gateway.access.visitor(request, "decide")
-    gateway.access.check_csrf(visitor, form_text(await request.post(), "csrf"))
-    await gateway.bridge.run(lambda client: Rules(client, visitor.actor).remove(id))
+    id = request.match_info["id"]
+    await gateway_of(request).bridge.run(lambda client: Rules(client, visitor.actor).remove(id))
     raise web.HTTPSeeOther(ADDRESS)
 
 
-ROUTES = [web.get(ADDRESS, _index), web.post(ADDRESS + "/{id}/remove", _remove)]
+ROUTES = [web.get(ADDRESS, _index), form_route(ADDRESS + "/{id}/remove", _remove, "decide")]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 from urllib.parse import quote
 
 from aiohttp import web
@@ -12,8 +12,7 @@ from hitl_cli.client.wire import headers_of
 from hitl_cli.errors import NotFound
 from hitl_cli.format.terminal import printable
 from hitl_cli.gateway.context import gateway_of
-from hitl_cli.gateway.http_error import HttpError
-from hitl_cli.gateway.pages import sign_in
+from hitl_cli.gateway.pages.form_route import form_route
 from hitl_cli.gateway.pages.queries import ROWS, address, choice_in, form_text, text_in
 from hitl_cli.gateway.pages.rendering import page
 from hitl_cli.runs import Runs
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 
     from hitl_cli.client.protocol import Client
     from hitl_cli.gateway.auth.access import Visitor
+    from hitl_cli.gateway.http_error import HttpError
     from hitl_cli.runs.steps import RunStep, RunTree
 
 STATES: tuple[RunState, ...] = get_args(RunState.__value__)
@@ -125,22 +125,25 @@ async def _show_cancel(
     )
 
 
-async def _take_cancel(request: Request) -> web.Response:
+async def _take_cancel(request: Request, visitor: Visitor, form: Any) -> web.Response:
     """Cancel a run, and redirect to its page."""
-    gateway, id = gateway_of(request), request.match_info["id"]
-    address = f"/runs/{quote(id, safe=':')}"
-    if gateway.access.known(request) is None:
-        return await sign_in.keep(request, f"{address}/cancel")
-    visitor = gateway.access.visitor(request, "start")
-    form = await request.post()
+    id = request.match_info["id"]
     reason = form_text(form, "reason").strip() or None
-    try:
-        gateway.access.check_csrf(visitor, form_text(form, "csrf"))
-    except HttpError as error:
-        own = gateway.access.is_keep_mark(form_text(form, "kept"), visitor.person, id)
-        return await _show_cancel(request, visitor, error, (reason or "") if own else "")
-    await gateway.bridge.run(lambda client: Runs(client, visitor.actor).cancel(id, reason))
-    raise web.HTTPSeeOther(address)
+    await gateway_of(request).bridge.run(lambda client: Runs(client, visitor.actor).cancel(id, reason))
+    raise web.HTTPSeeOther(_address_of(request))
+
+
+async def _stale_cancel(request: Request, visitor: Visitor, form: Any, error: HttpError) -> web.Response:
+    """Show the form that cancels a run again."""
+    own = gateway_of(request).access.is_keep_mark(
+        form_text(form, "kept"), visitor.person, request.match_info["id"]
+    )
+    return await _show_cancel(request, visitor, error, form_text(form, "reason").strip() if own else "")
+
+
+def _address_of(request: Request) -> str:
+    """Return the address of the page of a request's run."""
+    return f"/runs/{quote(request.match_info['id'], safe=':')}"
 
 
 def _lines(root: RunStep, now: int) -> list[_Line]:
@@ -170,5 +173,11 @@ ROUTES = [
     web.get("/runs", _index),
     web.get("/runs/{id}", _show),
     web.get("/runs/{id}/cancel", _confirm_cancel),
-    web.post("/runs/{id}/cancel", _take_cancel),
+    form_route(
+        "/runs/{id}/cancel",
+        _take_cancel,
+        "start",
+        kept_for=lambda request: f"{_address_of(request)}/cancel",
+        stale=_stale_cancel,
+    ),
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from aiohttp import web
@@ -17,6 +17,7 @@ from hitl_cli.format.durations import parse_duration
 from hitl_cli.format.terminal import printable
 from hitl_cli.gateway.context import gateway_of
 from hitl_cli.gateway.http_error import HttpError
+from hitl_cli.gateway.pages.form_route import form_route
 from hitl_cli.gateway.pages.queries import form_text
 from hitl_cli.gateway.pages.rendering import page
 from hitl_cli.gateway.response_headers import HEADERS
@@ -58,17 +59,16 @@ class _Asked(Struct, frozen=True, kw_only=True):
 async def _show(request: Request) -> web.Response:
     """Show what a terminal asks for, or ask for the code that it shows."""
     gateway = gateway_of(request)
-    visitor = _visitor(request)
+    visitor = gateway.access.visitor(request, *PERMISSIONS)
+    _check_browser(visitor)
     asked = _asked(request.query)
     return _page(request, visitor, asked, until=_until(request, gateway, visitor))
 
 
-async def _take(request: Request) -> web.Response:
+async def _take(request: Request, visitor: Visitor, given: Any) -> web.Response:
     """Let the terminal act, or not."""
     gateway = gateway_of(request)
-    visitor = _visitor(request)
-    given = await request.post()
-    gateway.access.check_csrf(visitor, form_text(given, "csrf"))
+    _check_browser(visitor)
     asked = _asked({name: text for name, text in given.items() if isinstance(text, str)})
     until = _until(request, gateway, visitor)
     grant = _grant(request, gateway, visitor, until, asked)
@@ -93,12 +93,10 @@ async def _take(request: Request) -> web.Response:
     return page(request, "terminal.html", done=True)
 
 
-def _visitor(request: Request) -> Visitor:
-    """Return the person at a browser. A program with a token gets no other token from it."""
-    visitor = gateway_of(request).access.visitor(request, *PERMISSIONS)
+def _check_browser(visitor: Visitor) -> None:
+    """Raise HttpError unless it is a person at a browser: a program with a token gets no other from it."""
     if visitor.session is None or visitor.actor.only is not None:
         raise HttpError(403, "open this page in a browser, signed in.", code="permission-missing")
-    return visitor
 
 
 def _asked(given: Mapping[str, str]) -> _Asked | None:
@@ -172,4 +170,4 @@ def _may_go_to(asked: _Asked) -> dict[str, str]:
     }
 
 
-ROUTES = [web.get(PATH, _show), web.post(PATH, _take)]
+ROUTES = [web.get(PATH, _show), form_route(PATH, _take, *PERMISSIONS)]
