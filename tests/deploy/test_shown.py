@@ -14,7 +14,7 @@ FILES = [file.read_text() for file in DEPLOY.rglob("*") if file.is_file() and fi
 KINDS = {"nginx", "caddy", "dockerfile", "ini"}
 
 
-@pytest.mark.parametrize("page", ["containers", "monitor", "proxy"])
+@pytest.mark.parametrize("page", ["containers", "proxy", "service"])
 def test_a_page_shows_lines_of_a_file(page: str) -> None:
     kinds = KINDS | ({"yaml"} if page == "containers" else set())
     shown = [part.text for part in parts(Path(GUIDES / f"{page}.md")) if part.kind in kinds]

@@ -32,6 +32,7 @@ PAGES = (
     "guides/email",
     "guides/slack",
     "guides/webhooks",
+    "guides/hooks",
     "guides/sign-in",
     "reference/notifications",
 )
