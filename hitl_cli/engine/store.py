@@ -30,6 +30,12 @@ if TYPE_CHECKING:
 
     from hitl_cli.engine.records import PromiseSearch, PromiseState, ScheduleSearch, TaskSearch
 
+MIGRATIONS = tuple(
+    script.read_text(encoding="utf-8") for script in sorted(Path(__file__).with_name("sql").glob("*.sql"))
+)
+"""The scripts in sql/, in the order of their numbers; script n leads to format n. They are read with this
+module: those of a newer version that is installed meanwhile lead to a format that it does not know."""
+
 APPLICATION_ID = 0x6869746C
 """'hitl' in the file's header, which distinguishes it from other programs' databases."""
 
@@ -227,7 +233,7 @@ class Store:
 
     def _prepare(self) -> None:
         """Sync what is in the file, and prepare for transactions."""
-        self._format = len(migrations())
+        self._format = len(MIGRATIONS)
         self._unsynced, self._synced = True, 0
         self._db.execute("PRAGMA synchronous = NORMAL")  # `_sync` does it, without the lock
         self._sync(self._version(), written=True)
@@ -701,7 +707,7 @@ def _refuse_foreign(db: sqlite3.Connection, path: Path) -> int:
     tables = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
     if application != APPLICATION_ID and (application or version or tables):
         raise FileUnusable(f"{path} is a database of another program, not hitl's. Use another file.")
-    if version > len(migrations()):
+    if version > len(MIGRATIONS):
         raise FileUnusable(f"{path} was written by a newer hitl (format {version}). Upgrade hitl to use it.")
     return version
 
@@ -745,26 +751,20 @@ def _pause_s(waited_s: float) -> float:
     return min(max(first_s, waited_s * LOCK_LOOK_SHARE), LOCK_LOOK_MAX_S)
 
 
-def migrations() -> list[Path]:
-    """Return the scripts in sql/, in the order of their numbers. Script n leads to format n."""
-    return sorted(Path(__file__).with_name("sql").glob("*.sql"))
-
-
 def _migrate(db: sqlite3.Connection, path: Path) -> None:
     """Bring the file to the newest format, in one transaction."""
-    scripts = migrations()
-    if db.execute("PRAGMA user_version").fetchone()[0] == len(scripts):
+    if db.execute("PRAGMA user_version").fetchone()[0] == len(MIGRATIONS):
         return
     db.execute("BEGIN IMMEDIATE")
     try:
         version = _refuse_foreign(db, path)
-        for script in scripts[version:]:
-            for statement in statements(script.read_text(encoding="utf-8")):
+        for script in MIGRATIONS[version:]:
+            for statement in statements(script):
                 db.execute(statement)
         if version == 0:
             disk.sync_folders(path)  # before anything in the file is reported to anyone
         db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        db.execute(f"PRAGMA user_version = {len(scripts)}")
+        db.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
         db.execute("COMMIT")
     except BaseException:
         db.execute("ROLLBACK")

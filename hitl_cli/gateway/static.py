@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -18,6 +18,9 @@ KINDS = {
 }
 """The files to serve, with their media types. Nothing else in the folder is served."""
 
+_CONTENTS = {name: Path(__file__).with_name("static").joinpath(name).read_bytes() for name in KINDS}
+"""They are read at the start: those of a newer version that is installed meanwhile are of other pages."""
+
 AGE = "public, max-age=300"
 
 
@@ -26,9 +29,8 @@ async def _static(request: Request) -> web.Response:
     name = request.match_info["name"]
     if name not in KINDS:
         raise web.HTTPNotFound
-    content = (files("hitl_cli.gateway") / "static" / name).read_bytes()
     return web.Response(
-        body=content, content_type=KINDS[name], charset="utf-8", headers={"Cache-Control": AGE}
+        body=_CONTENTS[name], content_type=KINDS[name], charset="utf-8", headers={"Cache-Control": AGE}
     )
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import DictLoader, Environment, StrictUndefined
 from markupsafe import Markup
 
 from hitl_cli.format.durations import format_age, format_duration
@@ -26,6 +27,12 @@ if TYPE_CHECKING:
     from hitl_cli.errors import HitlError
 
 
+_FOLDER = Path(__file__).with_name("templates")
+_SOURCES = {
+    file.relative_to(_FOLDER).as_posix(): file.read_text(encoding="utf-8") for file in _FOLDER.rglob("*.html")
+}
+"""They are read at the start: those of a newer version that is installed meanwhile are of other code."""
+
 FIRST = ("base.html", "parts.html", "inbox.html")
 """The templates of the page that people open first."""
 
@@ -35,7 +42,7 @@ class Renderer:
 
     def __init__(self, clock: Callable[[], int], base: str = "") -> None:
         self._templates = Environment(
-            loader=PackageLoader("hitl_cli.gateway"),
+            loader=DictLoader(_SOURCES),
             autoescape=True,
             undefined=StrictUndefined,
             trim_blocks=True,

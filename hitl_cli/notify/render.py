@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
@@ -27,6 +28,12 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
     from hitl_cli.notify.messages import Message, MessageItem
+
+_SOURCES = {
+    file.name: file.read_text(encoding="utf-8")
+    for file in Path(__file__).with_name("templates").glob("message.*")
+}
+"""They are read at the start: those of a newer version that is installed meanwhile are of other code."""
 
 ITEMS = 30
 """Requests that a message lists at most. The inbox shows all."""
@@ -108,10 +115,10 @@ def _buttons_of(item: MessageItem) -> tuple[_Button, ...]:
 @cache
 def _templates() -> Environment:
     """Return the templates. Those for HTML escape all texts."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+    from jinja2 import DictLoader, Environment, StrictUndefined, select_autoescape
 
     return Environment(
-        loader=PackageLoader("hitl_cli.notify"),
+        loader=DictLoader(_SOURCES),
         autoescape=select_autoescape(["html"]),
         undefined=StrictUndefined,
         trim_blocks=True,

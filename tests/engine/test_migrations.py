@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import signal
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 import pytest
 
+import hitl_cli
 from hitl_cli.engine.errors import StorageFailed
 from hitl_cli.engine.server import Server
-from hitl_cli.engine.store import migrations, statements
+from hitl_cli.engine.store import MIGRATIONS, statements
 from tests.engine.conftest import START_MS, Clock, Engine, Worker, request
 from tests.engine.formats.record import FOLDER, LISTENER
 from tests.engine.test_store import refusal
@@ -23,10 +29,9 @@ from tests.recovery.deaths import Mortal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 RECORDINGS = sorted(FOLDER.glob("*.sql"))
-NEWEST = len(migrations())
+NEWEST = len(MIGRATIONS)
 AT_ONCE = 4
 
 recorded = pytest.mark.parametrize("recording", RECORDINGS, ids=[path.stem for path in RECORDINGS])
@@ -64,6 +69,20 @@ def upgraded(tmp_path: Path, open_engine: Callable[[Clock], Engine]) -> Callable
     return opened
 
 
+def test_a_process_upgrades_no_file_by_a_script_that_was_installed_while_it_ran(tmp_path: Path) -> None:
+    installed = tmp_path / "hitl_cli"
+    shutil.copytree(Path(hitl_cli.__file__).parent, installed, ignore=shutil.ignore_patterns("__pycache__"))
+    code = (
+        "import pathlib, sys; from hitl_cli.engine.server import Server;"
+        "pathlib.Path(sys.argv[1]).write_text('CREATE TABLE later (id)'); Server(pathlib.Path('hitl.db'))"
+    )
+    later = installed / "engine" / "sql" / "9999_later.sql"
+    env = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", code, later], env=env, cwd=tmp_path, check=True)
+    assert later.exists()
+    assert content(tmp_path / "hitl.db")[0] == NEWEST
+
+
 def test_every_earlier_format_is_recorded() -> None:
     assert {int(path.stem) for path in RECORDINGS} >= set(range(1, NEWEST))
 
@@ -72,8 +91,8 @@ def test_every_earlier_format_is_recorded() -> None:
 def test_a_script_that_files_were_made_with_is_never_changed(recording: Path, tmp_path: Path) -> None:
     restore(recording, tmp_path / "then.db")
     with closing(sqlite3.connect(tmp_path / "then.db")) as then, closing(sqlite3.connect(":memory:")) as now:
-        for script in migrations()[: int(recording.stem)]:
-            for statement in statements(script.read_text()):
+        for script in MIGRATIONS[: int(recording.stem)]:
+            for statement in statements(script):
                 now.execute(statement)
 
         assert schema(now) == schema(then)
