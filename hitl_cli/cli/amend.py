@@ -25,25 +25,25 @@ def assign(
     names: Annotated[
         list[str], argument("NAME...", "People, or groups as group:NAME.", complete=complete_assignee)
     ],
-    add: Annotated[bool, flag("Keep the present assignees as well.", "--add")] = False,
+    add: Annotated[bool, flag("Keep the current assignees too.", "--add")] = False,
     yes: UnknownNames = False,
     as_json: AsJson = False,
 ) -> None:
-    """Assign a request to others. Its author says who may, with `reassign`."""
+    """Assign a request to others, if it allows that (`reassign`)."""
     contacts, group = ctx.settings.contacts(), ctx.settings.group().value
     with ctx.opened(inbox_of) as (inbox, _):
         done = if_meant(partial(inbox.assign, id, names, contacts, group, add=add), yes=yes)
     to = ", ".join(done.item.to)
-    _tell(done, f"assigned to {to}", f"was assigned to {to} before", as_json=as_json)
+    _tell(done, f"assigned to {to}", f"already assigned to {to}", as_json=as_json)
 
 
 def claim(
     ctx: AsPerson,
     id: Id,
-    duration: Annotated[str, value("DURATION", "How long you need.", "--for")] = "1h",
+    duration: Annotated[str, value("DURATION", "How long the claim lasts.", "--for")] = "1h",
     as_json: AsJson = False,
 ) -> None:
-    """Tell the others that you work on a request. They can still decide it, with --anyway."""
+    """Tell the other assignees that you are working on a request. They can still decide it, with --anyway."""
     life_ms = parse_duration(duration)
     with ctx.opened(inbox_of) as (inbox, _):
         done = inbox.claim(id, life_ms)
@@ -54,10 +54,10 @@ def claim(
 def release(
     ctx: AsPerson,
     id: Id,
-    anyway: Annotated[bool, flag("Also if somebody else has claimed it.", "--anyway")] = False,
+    anyway: Annotated[bool, flag("End the claim even if it is somebody else's.", "--anyway")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """End your claim on a request, or with --anyway another's."""
+    """End your claim on a request, or somebody else's with --anyway."""
     with ctx.opened(inbox_of) as (inbox, _):
         done = inbox.release(id, anyway=anyway)
     _tell(done, "released", "nobody has claimed it", as_json=as_json)
@@ -66,13 +66,14 @@ def release(
 def extend(
     ctx: AsPerson,
     id: Id,
-    duration: Annotated[str | None, argument("[DURATION]", "By how much, e.g. 2d.")] = None,
+    duration: Annotated[str | None, argument("[DURATION]", "Time to add, e.g. 2d.")] = None,
     until: Annotated[
-        str | None, value("WHEN", "Until when: a day, whose end is meant, or an instant.", "--until")
+        str | None,
+        value("WHEN", "New deadline: a day (until its end) or a time, e.g. 2026-12-24T12:00.", "--until"),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Move the deadline of a request, as far as its author allows with `extend`."""
+    """Move the deadline of a request, as far as it allows that (`extend`)."""
     if duration is None and until is None:
         raise BadUsage("no new deadline given: pass a DURATION such as 2d, or --until.")
     if duration is not None and until is not None:

@@ -162,7 +162,7 @@ def options(
     ] = None,
     trace: Annotated[
         str | None,
-        value("FILE", "For debugging: write what is sent to a database file to FILE. (HITL_TRACE)"),
+        value("FILE", "For debugging: record the protocol messages to a database file in FILE. (HITL_TRACE)"),
     ] = None,
     debug: Annotated[bool, flag("Show tracebacks and error codes.", "--debug")] = False,
     version: Annotated[

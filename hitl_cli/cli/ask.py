@@ -103,11 +103,12 @@ def ask(
     ] = None,
     details: Annotated[str | None, value("JSON|@FILE", "Details to show below the prompt.")] = None,
     arguments: Annotated[
-        str | None, value("JSON|@FILE", "What you will do after an approval. Its digest is in the decision.")
+        str | None,
+        value("JSON|@FILE", "Exact arguments of the action to approve. The decision has their digest."),
     ] = None,
     editable: Annotated[
         str | None,
-        value("JSON|@FILE", "JSON Schema of arguments that people may approve instead, or true."),
+        value("JSON|@FILE", "Let approvers change the arguments: a JSON Schema of what is allowed, or true."),
     ] = None,
     form: Annotated[str | None, value("JSON|@FILE", "JSON Schema of the answer.")] = None,
     choice: Annotated[
@@ -116,17 +117,20 @@ def ask(
     reassign: Annotated[
         Literal["nobody", "assignees", "anyone"] | None,
         value(
-            "WHO", "Who may assign it to others: assignees (and you), anyone, or nobody: no deputies either."
+            "WHO", "Who may assign it to others: assignees (and you), anyone, or nobody (no deputies either)."
         ),
     ] = None,
     approvals: Annotated[
         list[str] | None,
-        value("N|GROUP=N", "Number of approvals required, also of a group: group:ops=1 (repeatable)."),
+        value(
+            "N|GROUP=N", "Approvals required: a number, or a number per group as group:ops=1 (repeatable)."
+        ),
     ] = None,
     no_self: Annotated[bool, flag("Exclude yourself from the people who may answer.", "--no-self")] = False,
     deadline: Annotated[str, value("DURATION", "Time allowed for the answer.")] = "365d",
     extend: Annotated[
-        str | None, value("DURATION", "How much longer the deadline can be moved. Default: not at all.")
+        str | None,
+        value("DURATION", "By how much people may move the deadline in total. Default: not at all."),
     ] = None,
     on_deadline: Annotated[
         Literal["expire", "approve", "reject"] | None,
@@ -136,23 +140,26 @@ def ask(
         str | None, value("JSON", "At the deadline, approve with this value.")
     ] = None,
     valid_for: Annotated[
-        str | None, value("DURATION", "How long an approval may be used. Default: forever.")
+        str | None, value("DURATION", "How long an approval is valid. Default: forever.")
     ] = None,
     once: Annotated[
-        bool, flag("The approval may be used once: a later `hitl ask --id` exits 4.", "--once")
+        bool, flag("Allow only one use of an approval: a later `hitl ask --id` exits 4.", "--once")
     ] = False,
     proof: Proof = None,
     on_unproven: Annotated[
         Literal["fail", "ask-again"],
-        value("ACTION", "After an approval without good proof: fail, or ask-again."),
+        value("ACTION", "What to do with an approval without a valid signature: fail or ask-again."),
     ] = "fail",
     offer: Annotated[
         str | None,
-        value("JSON|@FILE", 'Rule that people may make with an approval: {"where": …, "longest": "8h"}.'),
+        value("JSON|@FILE", 'Standing rule that an approver may also create: {"where": …, "longest": "8h"}.'),
     ] = None,
     private: Annotated[
         list[str] | None,
-        value("PATH", "Part that only the assignees and you see: details.iban, form.salary (repeatable)."),
+        value(
+            "PATH",
+            "Part to show to the assignees and you only, e.g. details.iban or form.salary (repeatable).",
+        ),
     ] = None,
     digest: Annotated[
         str | None, value("FILE", "File to approve. Its SHA-256 is recorded; exits 4 if it changes.")
@@ -170,7 +177,7 @@ def ask(
     tag: Annotated[list[str] | None, value("NAME=VALUE", "Tag for filters (repeatable).")] = None,
     link: Annotated[str | None, value("URL", "Link to more information.")] = None,
     callback: Annotated[
-        str | None, value("URL", "URL that is sent the decision. Its host must be in the settings.")
+        str | None, value("URL", "URL to send the decision to. Its host must be in the settings.")
     ] = None,
     no_wait: Annotated[bool, flag("Print the id and exit without waiting.", "--no-wait")] = False,
     timeout: Annotated[
@@ -333,7 +340,9 @@ def _read_approvals(texts: Sequence[str], groups: Groups) -> int | dict[str, int
     for text in texts:
         name, equals, number = text.rpartition("=")
         if not (number.isascii() and number.isdecimal() and 1 <= int(number[:5]) <= MAX_APPROVALS):
-            raise BadUsage(f"--approvals {text!r} is not a number from 1 to 1000, nor GROUP=NUMBER.")
+            raise BadUsage(
+                f"--approvals {text!r} is not valid: write a number from 1 to 1000, or GROUP=NUMBER."
+            )
         if not equals and len(texts) == 1:
             return int(number)
         (own,) = as_asked([name], groups)
@@ -350,7 +359,7 @@ def _read_on_deadline(
     if value is None:
         return plain or "expire"
     if plain is not None:
-        raise BadUsage("--on-deadline and --on-deadline-value cannot be given together.")
+        raise BadUsage("--on-deadline and --on-deadline-value cannot be combined: pass one of them.")
     return Instead(value=value if value in choices else _read_json(value, "--on-deadline-value"))
 
 

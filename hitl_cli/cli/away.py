@@ -26,24 +26,31 @@ def away(
     ctx: AsPerson,
     until: Annotated[
         str | None,
-        value("WHEN", "Until when: a day, whose end is meant, an instant or a duration.", "--until"),
+        value("WHEN", "End: a day (until its end), a time or a duration, e.g. 2026-12-24 or 14d.", "--until"),
     ] = None,
-    since: Annotated[str | None, value("WHEN", "From when. Default: now.", "--from")] = None,
+    since: Annotated[str | None, value("WHEN", "Start. Default: now.", "--from")] = None,
     to: Annotated[
-        str | None, value("NAME", "Your deputy, who is asked as well.", "--to", complete=complete_person)
+        str | None,
+        value(
+            "NAME",
+            "Deputy, who is notified of your requests and can answer them.",
+            "--to",
+            complete=complete_person,
+        ),
     ] = None,
-    end: Annotated[bool, flag("You are back.", "--end")] = False,
+    end: Annotated[bool, flag("End the absence: you are back.", "--end")] = False,
     person: Annotated[
-        str | None, value("NAME", "For this person, as an operator.", "--for", complete=complete_person)
+        str | None,
+        value("NAME", "Do it for this person. Only operators can.", "--for", complete=complete_person),
     ] = None,
     yes: UnknownNames = False,
     as_json: AsJson = False,
 ) -> None:
-    """Say that you are away, and who stands in for you. Without options, show who is away."""
+    """Say that you are away, and name a deputy who can answer for you. Without options, list who is away."""
     if until is None and (since is not None or to is not None):
-        raise BadUsage("--until is missing: it says until when you are away.")
+        raise BadUsage("no end given: pass --until, for example --until 14d.")
     if end and until is not None:
-        raise BadUsage("--end and --until cannot be combined.")
+        raise BadUsage("--end and --until cannot be combined: pass one of them.")
     with ctx.opened(inbox_of) as (inbox, client):
         now = client.now()
         if end:
@@ -73,7 +80,7 @@ def away(
 
 def _sentence(made: Away, *, later: bool) -> str:
     begin = f" from {local(made.since)}" if later else ""
-    deputy = f", {made.to} stands in" if made.to else ", without a deputy"
+    deputy = f", deputy: {made.to}" if made.to else ", without a deputy"
     return f"{made.person} is away{begin} until {local(made.until)}{deputy}"
 
 

@@ -114,7 +114,7 @@ def _what_happens(planned: PlannedDecision, verdict: Verdict) -> Cell:
     if planned.problem is not None:
         return Cell(str(planned.problem), style="red")
     done = planned.item is not None and planned.item.promise.state != "pending"
-    return Cell("nothing: already decided so" if done else verdict)
+    return Cell("nothing: it already has this decision" if done else verdict)
 
 
 def _ask_whether_meant(planned: Sequence[PlannedDecision], verdict: Verdict, *, may_go_on: bool) -> None:

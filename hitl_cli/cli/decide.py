@@ -51,7 +51,8 @@ def approve(
     fields: Fields = None,
     comment: Comment = None,
     duration: Annotated[
-        str | None, value("DURATION", "Also make the rule that the request offers, for DURATION.", "--for")
+        str | None,
+        value("DURATION", "Also create the standing rule that the request offers, for DURATION.", "--for"),
     ] = None,
     stdin: Stdin = False,
     match: Match = None,
@@ -154,7 +155,10 @@ def deciding(ctx: AsPerson, *, sign: bool, key: Path | None, several: bool = Fal
             from hitl_cli.proof.ssh import asks_each_time
 
             if asks_each_time(chosen):
-                note("Each decision is signed on its own: the passphrase or the touch is asked for each.")
+                note(
+                    "Each decision is signed separately, so you may have to type the passphrase or touch the"
+                    " key for each."
+                )
         yield inbox
 
 

@@ -30,8 +30,8 @@ def demo(
         Literal["approval", "email", "agent", "proof"],
         argument(
             "[WHAT]",
-            "The demo: an approval; email: an e-mail address is verified; agent: an agent asks; proof:"
-            " somebody changes the database.",
+            "Which demo: approval, email (verify an address), agent (an agent asks) or proof (detect a"
+            " changed database).",
         ),
     ] = "approval",
     yes: Annotated[bool, flag("Approve without a prompt.", "--yes", "-y")] = False,
@@ -68,7 +68,7 @@ def _show_approval(show: Demo, *, asks: bool) -> None:
     print("\nStart a run with an id of your choice. It asks for approval, and waits:")
     show.run("start", WORKFLOW_ID, "--kwarg", f"prompt={PROMPT}")
     promise = show.blocked()
-    print("\nNo code runs now, and nothing is held in memory. A person sees this:")
+    print("\nThe run now waits without using a process or memory. A person sees this:")
     show.run("pending")
     print(f"\nThis link approves it too: {hyperlink(unblock_link(gateway, promise))}")
     print("\nThe answer resumes the run in any running worker:")
@@ -96,7 +96,7 @@ def _show_verification(show: Demo, *, asks: bool) -> None:
     print("\nA program requests a verification. The workflow calls the mail service, and waits:")
     print(show.post(f"{gateway}/start", f'{{"email": "{ADDRESS}"}}'))
     mail.printed("completed")
-    print("\nThe link opens a page; Approve there confirms the address. This command does the same:")
+    print("\nThe link opens a page with a button that confirms the address. This command does the same:")
     if asks:
         with show.screen:
             typer.prompt(
@@ -117,7 +117,7 @@ def _show_agent(show: Demo, *, asks: bool) -> None:
     request = show.blocked()
     print("\nIt waits, and so does its command. A person sees exactly what would run:")
     show.run("show", request)
-    print("\nFifty are too many: the person approves four. What may be changed is up to the agent's tool.")
+    print("\nFifty are too many: the person approves four. The agent's tool defines what people may change.")
     with show.screen:
         approved = not asks or typer.confirm(f"Approve {request} with 4 replicas?", default=True)
     if approved:
@@ -136,20 +136,20 @@ def _show_proof(show: Demo) -> None:
     """Show that a decision which somebody changes or removes in the database is noticed."""
     from hitl_cli.admin import demo_proof
 
-    print("The lead has an SSH key, and so has who runs hitl. The settings have their public halves.")
+    print("The lead and the operator (ops) each have an SSH key. The settings have their public keys.")
     demo_proof.prepare(show.folder)
     show.run("ask", PAY, "--id", "pay-7", "--to", "lead", "--proof", "signed", "--no-wait")
     show.run("ask", "Delete the old backups?", "--id", "backups", "--no-wait")
     show.run("approve", "pay-7", "--as", "lead", "--key", "lead-key")
     show.run("reject", "backups", "--as", "ops", "--reason", "not before the audit")
-    print("\nThe lead has signed, so nobody has to trust the database:")
+    print("\nThe lead signed, so the decision can be verified without trusting the database:")
     show.run("verify", "pay-7", "backups")
-    print("\nA checkpoint stands for all decisions so far. It is kept elsewhere:")
+    print("\nA checkpoint is a signed summary of all decisions so far. Keep it on another machine:")
     show.run("checkpoint", "--key", "ops-key", into="checkpoint.json")
-    print("\nNow somebody who can write the database changes what the lead has approved:")
+    print("\nNow somebody with access to the database changes what the lead approved:")
     print(f"\n{demo_proof.change(show.database, 'pay-7', PAY.replace('400', '9,400'))}", flush=True)
     show.run("verify", "pay-7", may_fail=True)
-    print("\nAnd removes a decision that nobody signed. The checkpoint shows both:")
+    print("\nThey also remove a decision that nobody signed. The checkpoint reveals both changes:")
     print(f"\n{demo_proof.remove(show.database, 'backups')}", flush=True)
     show.run("verify", "--checkpoint", "checkpoint.json", may_fail=True)
     note("")

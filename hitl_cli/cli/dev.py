@@ -137,23 +137,25 @@ def _reload(works: WorkerOptions, options: Callable[[], Options], url: str) -> i
         named = ", ".join(files[:MOST_NAMED]) + (
             f" and {len(files) - MOST_NAMED:,} more files" if len(files) > MOST_NAMED else ""
         )
-        logger.warning("%s changed: loading the code again.", named)
+        logger.warning("%s changed: reloading the code.", named)
         with suppress(BadInput):  # which the worker reports
             if _fixed(options()) != served:
-                logger.warning("Start `hitl dev` again for the page to use the new settings.")
+                logger.warning("For the page to use the new settings, restart `hitl dev`.")
 
     reloader = Reloader(
         url=url,
         env={**os.environ, "HITL_SERVER": works.server},  # the page stays with it too
         files={Settings().path or Path(NAMES[0]), Path(NAMES[0])},
         changed=changed,
-        kept=lambda: logger.error("The worker goes on with the code before. The next change restarts it."),
+        kept=lambda: logger.error(
+            "The worker continues with the previous code. The next change restarts it."
+        ),
     )
     code = asyncio.run(reloader.run())
     if code > SIGNALED:
         name = signal.strsignal(code - SIGNALED)
         logger.error(
-            "The worker was ended (%s). Start `hitl dev` again: its runs go on where they were.", name
+            "The worker was stopped (%s). Start `hitl dev` again: its runs continue where they were.", name
         )
     return code
 

@@ -25,7 +25,9 @@ def doctor(
     full: Annotated[bool, flag("Check the whole database file, even if it is large.", "--full")] = False,
     as_agent: Annotated[
         bool,
-        flag("Try each way in which a program here could decide a request by itself.", "--as-agent"),
+        flag(
+            "Check whether a program that runs as you could decide requests without a person.", "--as-agent"
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:

@@ -44,7 +44,7 @@ MARGIN_S = 60
 To = Annotated[
     list[str] | None, value("WHO", "Assignee: a person or group:NAME (repeatable). Default: anyone.")
 ]
-Wait = Annotated[str, value("DURATION", "How long to wait: less than the timeout of the hook.")]
+Wait = Annotated[str, value("DURATION", "How long to wait for an answer: less than the timeout of the hook.")]
 Deadline = Annotated[str, value("DURATION", "Time allowed for the answer.")]
 Gateway = Annotated[
     str | None,
@@ -53,7 +53,7 @@ Gateway = Annotated[
 Then = Annotated[
     Literal["ask", "defer", "deny"],
     typer.Option(
-        help="After the wait: the agent's own prompt, end until resumed (Claude Code -p), or refuse."
+        help="After the wait: ask (the agent's own prompt), defer (end; see `hitl hook resume`) or deny."
     ),
 ]
 
@@ -69,7 +69,7 @@ def claude(
     gateway: Gateway = None,
     log_json: LogJson = False,
 ) -> None:
-    """Answer a hook of Claude Code (PreToolUse or PermissionRequest): JSON on stdin and stdout."""
+    """Run as a hook of Claude Code (PreToolUse or PermissionRequest): JSON on stdin and stdout."""
     options = HookOptions(to=tuple(to or ()), deadline=deadline, proof=proof, wait=wait, then=then)
     _answer(ctx, "claude", options, gateway, log_json=log_json)
 
@@ -80,14 +80,14 @@ def codex(
     to: To = None,
     wait: Wait = "9m",
     then: Annotated[
-        Literal["ask", "deny"], typer.Option(help="After the wait: the agent's own prompt, or refuse.")
+        Literal["ask", "deny"], typer.Option(help="After the wait: ask (the agent's own prompt) or deny.")
     ] = "ask",
     deadline: Deadline = "1d",
     proof: Proof = None,
     gateway: Gateway = None,
     log_json: LogJson = False,
 ) -> None:
-    """Answer a hook of Codex (PreToolUse or PermissionRequest): JSON on stdin and stdout."""
+    """Run as a hook of Codex (PreToolUse or PermissionRequest): JSON on stdin and stdout."""
     options = HookOptions(to=tuple(to or ()), deadline=deadline, proof=proof, wait=wait, then=then)
     _answer(ctx, "codex", options, gateway, log_json=log_json)
 
@@ -104,12 +104,12 @@ def install(
     gateway: Gateway = None,
     event: Annotated[
         Literal["PreToolUse", "PermissionRequest"],
-        typer.Option(help="Ask about every call of these tools, or when Claude Code would ask its user."),
+        typer.Option(help="Ask about every call of these tools, or only when Claude Code asks its user."),
     ] = "PreToolUse",
-    user: Annotated[bool, flag("Whose settings to write.", "--user/--project")] = False,
+    user: Annotated[bool, flag("Settings to write: your own, or the project's.", "--user/--project")] = False,
     dry_run: Annotated[bool, flag("Show the change, and write nothing.", "--dry-run")] = False,
 ) -> None:
-    """Put the hook into the settings of Claude Code, and show what changes. Other settings stay."""
+    """Add the hook to the settings of Claude Code, and show the change. Other settings stay."""
     from hitl_cli.agents import claude_settings
 
     path = claude_settings.settings_path(user=user)
@@ -126,10 +126,12 @@ def install(
 @app.command()
 def uninstall(
     agent: Annotated[Literal["claude"], argument("[AGENT]", "The agent: claude.")] = "claude",
-    user: Annotated[bool, flag("Whose settings to change.", "--user/--project")] = False,
+    user: Annotated[
+        bool, flag("Settings to change: your own, or the project's.", "--user/--project")
+    ] = False,
     dry_run: Annotated[bool, flag("Show the change, and write nothing.", "--dry-run")] = False,
 ) -> None:
-    """Take the hook out of the settings of Claude Code, and show what changes. Other settings stay."""
+    """Remove the hook from the settings of Claude Code, and show the change. Other settings stay."""
     from hitl_cli.agents import claude_settings
 
     del agent
@@ -146,14 +148,16 @@ def resume(
     ] = None,
     program: Annotated[str, value("PROGRAM", "The agent's command.")] = "claude",
     logs: Annotated[
-        Path | None, value("FOLDER", "Where to write what the agent prints. Default: in your data folder.")
+        Path | None, value("FOLDER", "Folder for the output of the agent. Default: in your data folder.")
     ] = None,
-    once: Annotated[bool, flag("Resume what is decided now, wait for it, and exit.", "--once")] = False,
+    once: Annotated[
+        bool, flag("Resume the sessions that are decided now, wait for them, and exit.", "--once")
+    ] = False,
     gateway: Gateway = None,
 ) -> None:
-    """Resume sessions of `claude -p` that were deferred, each once, when a person has decided.
+    """Resume deferred sessions of `claude -p` when their requests are decided, each once.
 
-    It resumes what its own hook has asked: at the gateway with the same token, or as the same user.
+    Only sessions whose hook asked as the same user, or at the gateway with the same token.
     """
     from hitl_cli.cli.hook_resume import resume_sessions
     from hitl_cli.python_api.server_backend import ServerBackend
@@ -197,7 +201,7 @@ def _answer(
         parse_duration(duration)
     raw = given_stdin().read(STDIN_MAX + 1)
     if len(raw) > STDIN_MAX:
-        raise TooLarge(f"the call is too large to be asked: at most {STDIN_MAX:,} bytes are allowed.")
+        raise TooLarge(f"the call is too large to ask about: at most {STDIN_MAX:,} bytes are allowed.")
     answer = decide_call(_place(ctx, agent, gateway), agent, read_call(raw), options)
     if answer is not None:
         print(to_json(answer))

@@ -26,9 +26,9 @@ def checkpoint(ctx: AsPerson, key: CheckpointKey = None) -> None:
 def export(
     ctx: AsPerson,
     since: Annotated[str | None, value("DURATION", "Only from the last DURATION, e.g. 30d.")] = None,
-    until: Annotated[str | None, value("DURATION", "Only what is older than DURATION.")] = None,
+    until: Annotated[str | None, value("DURATION", "Only entries older than DURATION.")] = None,
 ) -> None:
-    """Print the history as lines of JSON, which `hitl verify FILE` checks on any machine."""
+    """Print the history as JSON Lines, which `hitl verify FILE` checks on any machine."""
     with ctx.opened(ledger_of) as (ledger, client):
         now = client.now()
         ago = [None if text is None else max(now - parse_duration(text), 0) for text in (since, until)]
@@ -41,7 +41,8 @@ def receipt(
     id: Annotated[str, argument("ID", "A decided request.", complete=complete_promise)],
     as_html: Annotated[bool, flag("Print a page of HTML instead of JSON.", "--html")] = False,
     checkpoint: Annotated[
-        Path | None, value("FILE", "Prove that this checkpoint has the decision. Default: the latest one.")
+        Path | None,
+        value("FILE", "Include a proof that this checkpoint covers the decision. Default: the latest one."),
     ] = None,
 ) -> None:
     """Print proof of one decision, which `hitl verify FILE` checks on any machine."""

@@ -47,7 +47,7 @@ class _LinkCommands(Family):
 
 app = family(
     "link",
-    "Create or revoke links with which one person answers one request. `hitl link ID` creates one.",
+    "Create or revoke links that let one person answer one request. `hitl link ID` creates one.",
     _LinkCommands,
 )
 
@@ -61,15 +61,15 @@ def create(
     ],
     expires: Annotated[str | None, value("DURATION", "How long the link is valid. Default: 30d.")] = None,
     post: Annotated[
-        bool, flag("For a program: a URL that takes the answer by POST, and has no page.", "--post")
+        bool, flag("Create a URL for a program, which sends the answer to it by POST.", "--post")
     ] = False,
     qr: Annotated[bool, flag("Also print a QR code, on stderr.", "--qr")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Create a link with which a person answers a request. Anyone with the link can answer as that person."""
+    """Create a link that lets a person answer a request. Anyone with the link can answer as that person."""
     settings = ctx.settings
     if post and qr:
-        raise BadUsage("--post and --qr cannot be given together: nobody scans a URL without a page.")
+        raise BadUsage("--post and --qr cannot be combined: a URL for a program has no page to open.")
     gateway = ctx.gateway
     life_ms = parse_duration(expires) if expires is not None else None
     client, keys = _opened(ctx)

@@ -35,14 +35,17 @@ PATIENCE_S = 600.0
 
 LONGEST_TOKEN = 1_000
 
-Gateway = Annotated[str | None, argument("[URL]", "The gateway. Default: the only one you are signed in to.")]
+Gateway = Annotated[
+    str | None, argument("[URL]", "URL of the gateway. Default: the only one that you are signed in to.")
+]
 
 
 def login(
-    gateway: Annotated[str, argument("URL", "The gateway, such as https://hitl.example.org.")],
+    gateway: Annotated[str, argument("URL", "URL of the gateway, e.g. https://hitl.example.org.")],
     device: Annotated[bool, flag("Show a code to type in a browser on another machine.", "--device")] = False,
     token: Annotated[
-        str | None, value("-", "Read a token of `hitl token create` from stdin, instead of a browser.")
+        str | None,
+        value("-", "Read a token of `hitl token create` from stdin, instead of opening a browser."),
     ] = None,
     expires: Annotated[
         str | None, value("DURATION", "How long to stay signed in, at most. Default: as the gateway allows.")
@@ -78,7 +81,7 @@ def logout(gateway: Gateway = None) -> None:
             GatewayApi(known.gateway, text).send("DELETE", "/me/token", MeDocument)
     except Unreachable as error:
         raise Unreachable(
-            f"{error} You are signed out here, and the token stays valid"
+            f"{error} You are signed out here, but the token stays valid"
             f"{_until(known.expires_at)}: revoke it with `hitl token revoke` on the server."
         ) from error
     except HitlError as error:
@@ -88,7 +91,7 @@ def logout(gateway: Gateway = None) -> None:
 
 
 def whoami(gateway: Gateway = None, as_json: AsJson = False) -> None:
-    """Show as whom you are signed in to a gateway, and until when."""
+    """Show who you are signed in as at a gateway, and until when."""
     known = _known(gateway)
     me = GatewayApi(known.gateway, logins.token_of(known)).send("GET", "/me", MeDocument)
     if as_json:
@@ -175,7 +178,7 @@ def _by_device(url: str, expires: str | None) -> str:
 
 def _token_in(made: LoginDocument) -> str:
     if made.token is None:
-        raise Unreachable("the gateway did not give a token. Run `hitl login` again.")
+        raise Unreachable("the gateway issued no token. Run `hitl login` again.")
     return made.token
 
 
@@ -198,7 +201,9 @@ class _Loopback:
         self._server.timeout = 1.0
         while not self._came:
             if time.monotonic() > end:
-                raise TimedOut("nobody has signed in in time. Run `hitl login` again.", code="timed-out")
+                raise TimedOut(
+                    "nobody signed in within the time allowed. Run `hitl login` again.", code="timed-out"
+                )
             self._server.handle_request()
         if "code" not in self._came:
             raise NotDone("canceled in the browser. You are not signed in.")
@@ -228,7 +233,7 @@ class _Loopback:
                     done = "code" in said
                     self._say(200, "Signed in. You can close this page." if done else "Canceled.")
                 else:
-                    self._say(404, "Not the answer that hitl login waits for.")
+                    self._say(404, "This is not the sign-in that `hitl login` is waiting for.")
 
             def _say(self, status: int, text: str) -> None:
                 raw = f"<!doctype html><title>hitl</title><p>{escape(text)}</p>".encode()

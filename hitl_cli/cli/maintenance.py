@@ -35,7 +35,7 @@ KEPT: dict[Reason, str] = {
     "recent": "finished later",
     "needed": "started by a run that is still active",
     "unfetched": "finished in the last 30 days, and a listener has not yet received the result",
-    "newest": "the newest, whose number must not be used again",
+    "newest": "the newest, whose number must not be reused",
 }
 
 

@@ -48,7 +48,7 @@ def mcp(
         str, value("DURATION", "Time allowed for an answer, if the agent names none.")
     ] = "1d",
     wait: Annotated[
-        str, value("DURATION", "How long approval_prompt waits before it refuses the call for now.")
+        str, value("DURATION", "How long the tool approval_prompt waits before it denies a call for now.")
     ] = "4m",
     proof: Proof = None,
     gateway: Annotated[
@@ -56,7 +56,7 @@ def mcp(
     ] = None,
     log_json: LogJson = False,
 ) -> None:
-    """Serve tools with which an agent asks people (MCP, on stdin and stdout). No tool decides."""
+    """Serve MCP tools that let an agent ask people, on stdin and stdout. No tool can decide."""
     require_mcp()
     if wants_json(log_json):
         log_to_stderr(as_json=True)
@@ -84,7 +84,7 @@ def _place(
         from hitl_cli.python_api.gateway_backend import GatewayBackend
 
         if who is not None:
-            raise BadUsage("--as and --gateway cannot be given together: the token says who asks.")
+            raise BadUsage("--as and --gateway cannot be combined: the token says who asks.")
         given = settings.gateway_token(ctx.given_token)
         _check(lambda: check_may_ask(gateway, given))
         return GatewayBackend(gateway, given, settings.groups()), partial(page_of, gateway.rstrip("/"))

@@ -43,7 +43,7 @@ def try_(
         str | None,
         value(
             "NAME",
-            "Only contacts on this channel: email, webhook, slack, apprise, console, or one of a plugin.",
+            "Only contacts on this channel: email, webhook, slack, apprise, console, or a plugin's.",
             complete=lambda: list(plugins.every("hitl.channels")),
         ),
     ] = None,

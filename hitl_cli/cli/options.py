@@ -110,23 +110,23 @@ Limit = Annotated[int, number("N", "Maximum number to show.", "--limit", "-n", l
 
 AsJson = Annotated[bool, flag("Print JSON.", "--json")]
 
-UnknownNames = Annotated[bool, flag("Take names that are not in the settings.", "--yes", "-y")]
+UnknownNames = Annotated[bool, flag("Accept names that are not in the settings.", "--yes", "-y")]
 
 Proof = Annotated[
     Literal["signed", "passkey"] | None,
-    value("KIND", "How the decision must be proven: signed (SSH key or passkey), or passkey."),
+    value("KIND", "Required signature: signed (with an SSH key or a passkey), or passkey."),
 ]
 Sign = Annotated[bool, flag("Sign the decision with your SSH key.", "--sign")]
 SshKey = Annotated[
     Path | None,
-    value("FILE", "SSH key to sign with. Default: that of the SSH agent. (HITL_SSH_KEY)", "--key"),
+    value("FILE", "SSH key to sign with. Default: your key in the SSH agent. (HITL_SSH_KEY)", "--key"),
 ]
 
 CheckpointKey = Annotated[
     Path | None,
     value(
         "FILE",
-        "SSH key that signs the checkpoint. Default: that of [checkpoints], else HITL_SSH_KEY.",
+        "SSH key that signs the checkpoint. Default: checkpoints.key of the settings. (HITL_SSH_KEY)",
         "--key",
     ),
 ]

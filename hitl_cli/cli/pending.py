@@ -208,7 +208,7 @@ def _asks(item: RequestSummary) -> str:
     """Return the prompt, and why it is asked again if an answer was not valid."""
     refused, back = item.asked.refused, item.asked_back
     again = "" if refused is None else f" (again: {refused.why})"
-    waits = "" if back is None else f" (waits for {item.asker or 'its asker'}: {back.text})"
+    waits = "" if back is None else f" (waiting for {item.asker or 'the person who asked'}: {back.text})"
     return f"{item.prompt or ''}{again}{waits}"
 
 

@@ -38,19 +38,20 @@ class _People(Family):
         return super().parse_args(ctx, ["list", *args] if args in ([], ["--json"]) else args)
 
 
-app = family("people", "List who can decide, and manage the keys with which they sign.", _People)
+app = family("people", "List people, and manage the keys that they sign decisions with.", _People)
 
 
 @app.command("list")
 def list_(as_json: AsJson = False) -> None:
-    """List people with their groups, contacts and the keys with which they sign."""
+    """List people with their groups, contacts and signing keys."""
     settings = Settings()
     directory = settings.people()
     found = people_documents(directory)
     known = {key for _, key in key_owners(directory.members)}
     for key in directory.revoked.keys() - known:
         note(
-            f"hitl: {key} is revoked, but nobody has this key: keep it, so that earlier signatures stay good"
+            f"hitl: {key} is revoked, but nobody has this key: keep it in the settings, so that earlier"
+            " signatures stay valid"
         )
     print_list(
         found,
@@ -78,7 +79,7 @@ def _key_line(key: SigningKeyDocument) -> str:
 @app.command()
 def add(
     name: Annotated[str, argument("NAME", "The person.")],
-    ssh: Annotated[str, value("KEY|FILE", "Their public SSH key, or a file that has it.", "--ssh")],
+    ssh: Annotated[str, value("KEY|FILE", "Public SSH key of the person, or a file with it.", "--ssh")],
 ) -> None:
     """Print the lines for hitl.toml that let a person sign with an SSH key. Nothing is changed."""
     settings = Settings()
@@ -98,14 +99,14 @@ def add(
 @app.command()
 def revoke(
     key: Annotated[
-        str, argument("KEY", "Its fingerprint (`hitl people`), the public key, or a file that has it.")
+        str, argument("KEY", "Fingerprint of the key (see `hitl people`), the public key, or a file with it.")
     ],
     since: Annotated[
         str | None,
-        value("INSTANT", "Revoke it from then on, e.g. 2026-11-27T12:00:00Z. Default: now.", "--from"),
+        value("INSTANT", "When the revocation begins, e.g. 2026-11-27T12:00:00Z. Default: now.", "--from"),
     ] = None,
 ) -> None:
-    """Print the line for hitl.toml that revokes a key. What it signed before stays good."""
+    """Print the line for hitl.toml that revokes a key. Its earlier signatures stay valid."""
     settings = Settings()
     known = settings.people().members
     id = key if key.startswith("SHA256:") else fingerprint(public_key(_public_text(key)))
@@ -117,7 +118,7 @@ def revoke(
     at = datetime.now().astimezone() if since is None else _instant(since)
     _print(settings, "revoked", f'"{id}" = {at.isoformat(timespec="seconds")}')
     note(
-        f"Add this to {_file(settings)}. What {known.name(person)} signed with it before then stays good:"
+        f"Add this to {_file(settings)}. What {known.name(person)} signed with it before then stays valid:"
         " keep the key in the settings."
     )
 
@@ -138,7 +139,7 @@ def remove(
         print_json({"person": person, "tokens": [one.id for one in revoked]})
     else:
         count = f"{len(revoked)} {'token' if len(revoked) == 1 else 'tokens'} revoked"
-        print(printable(f"{person}: {count}; sessions and links of before have ended"))
+        print(printable(f"{person}: {count}; earlier sessions and links have ended"))
     if groups.unknown([person]):
         note(printable(unknown_people([person], groups)))
         return
@@ -160,7 +161,7 @@ def _instant(text: str) -> datetime:
     try:
         return at.astimezone()
     except (ValueError, OverflowError) as error:
-        raise BadUsage(f"--from {text!r} is not in the years 1 to 9999 of this time zone.") from error
+        raise BadUsage(f"--from {text!r} is out of range: use a year from 1 to 9999.") from error
 
 
 def _public_text(given: str) -> str:

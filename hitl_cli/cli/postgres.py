@@ -27,7 +27,7 @@ def install(
     print_sql: Annotated[bool, flag("Print the SQL for psql, and change nothing.", "--print")] = False,
     role: Annotated[
         str,
-        value("ROLE", "Database role of workers and people, or a role that theirs is a member of.", "--role"),
+        value("ROLE", "Role that workers and people connect as, or a role that it is a member of.", "--role"),
     ] = "resonate_worker",
 ) -> None:
     """Add hitl's schema to a database that has resonate-pg, or upgrade it. Connect as its owner."""

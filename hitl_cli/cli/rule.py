@@ -21,7 +21,7 @@ from hitl_cli.rules.rule import NewRule, Rule, rules_of
 from hitl_cli.rules.rules import Rules, where_of
 from hitl_cli.views.rules import rule_document
 
-app = family("rule", "Answer requests in advance: standing rules for what agents and workflows ask.")
+app = family("rule", "Manage your standing rules, which answer matching requests for you.")
 
 _COLORS = {"approve": "green", "reject": "red"}
 
@@ -43,26 +43,26 @@ def add(
     ctx: AtServer,
     tool: Annotated[str | None, value("NAME", "Tool of the agent, e.g. Bash.")] = None,
     match: Annotated[
-        str | None, value("PATTERN", "The command, file or URL. * stands for plain arguments.")
+        str | None, value("PATTERN", "Pattern for the command, file or URL. * matches plain arguments.")
     ] = None,
     where: Annotated[
         list[str] | None,
-        value("PATH=VALUE", "Another argument that must be so, e.g. cwd=/srv/app (repeatable)."),
+        value("PATH=VALUE", "Value that another argument must have, e.g. cwd=/srv/app (repeatable)."),
     ] = None,
     duration: Annotated[str, value("DURATION", "How long the rule is valid: at most 30d.", "--for")] = "8h",
     deny: Annotated[bool, flag("Reject instead of approve.", "--deny")] = False,
     reason: Annotated[str | None, value("TEXT", "With --deny: the reason.")] = None,
-    asker: Annotated[str | None, value("WHO", "Only what this person or agent asks.", "--from")] = None,
+    asker: Annotated[str | None, value("WHO", "Only requests from this person or agent.", "--from")] = None,
     workflow: Annotated[
-        str | None, value("NAME", "Only what this workflow asks.", "--workflow", "-w")
+        str | None, value("NAME", "Only requests of this workflow.", "--workflow", "-w")
     ] = None,
     who: Who = None,  # noqa: ARG001 - read from the context
     as_json: AsJson = False,
 ) -> None:
-    """Add a rule that answers for you. It answers only what you may answer, and nothing that you ask."""
+    """Add a rule that answers matching requests for you: only those that you may answer, and not your own."""
     given = [_assignment(one) for one in where or ()]
     if len(more := dict(given)) < len(given):
-        raise BadUsage("--where gives one argument twice: a rule needs one value for each.")
+        raise BadUsage("--where has an argument twice: pass one value for each.")
     rule = NewRule(
         verdict="reject" if deny else "approve",
         where=where_of(tool, match, more),
@@ -83,7 +83,7 @@ def add(
 @app.command("list")
 def list_(
     ctx: AsPerson,
-    every: Annotated[bool, flag("Show also rules that have ended.", "--all", "-a")] = False,
+    every: Annotated[bool, flag("Include rules that have ended.", "--all", "-a")] = False,
     as_json: AsJson = False,
 ) -> None:
     """List the rules that are valid now."""
@@ -113,10 +113,10 @@ def remove(
     id: Annotated[str, argument("ID", "Id of the rule.", complete=_complete_rule)],
     who: Who = None,  # noqa: ARG001 - read from the context
 ) -> None:
-    """End a rule of yours now. What it has decided stays decided."""
+    """Remove a rule of yours. Its earlier decisions stay."""
     with ctx.opened(Rules) as (rules, _):
         rule, fresh = rules.remove(id)
-    print(printable(f"rule {rule.id} {'removed' if fresh else f'has ended before: {rule.state}'}"))
+    print(printable(f"rule {rule.id} {'removed' if fresh else f'had already ended: {rule.state}'}"))
 
 
 def sentence(rule: Rule) -> str:

@@ -21,7 +21,7 @@ def ask_back(
     text: Annotated[str, argument("TEXT", "The question. - reads stdin.")],
     as_json: AsJson = False,
 ) -> None:
-    """Ask the person who asks, before you decide. The request waits for their answer."""
+    """Ask the person who sent a request something before you decide. The request waits for the answer."""
     with ctx.opened(inbox_of) as (inbox, _):
         _print(inbox.ask_back(id, _text(text)), "asked back by", as_json=as_json)
 
@@ -32,7 +32,7 @@ def answer_back(
     text: Annotated[str, argument("TEXT", "The answer. - reads stdin.")],
     as_json: AsJson = False,
 ) -> None:
-    """Answer what was asked back about a request of yours. It comes back to its assignees."""
+    """Answer a question about your request. Its assignees can then decide."""
     with ctx.opened(inbox_of) as (inbox, _):
         _print(inbox.answer_back(id, _text(text)), "answered by", as_json=as_json)
 

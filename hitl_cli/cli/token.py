@@ -18,7 +18,7 @@ from hitl_cli.format.times import local, local_minute
 from hitl_cli.people.actor import PERMISSIONS
 from hitl_cli.views.auth import permissions_of, token_document
 
-app = family("token", "Manage API tokens, which programs use at the gateway.")
+app = family("token", "Manage the API tokens that programs use at the gateway.")
 
 
 def _complete_token(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:

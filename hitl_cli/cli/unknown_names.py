@@ -25,7 +25,7 @@ def if_meant[T: (Amended, Away)](do: _Change[T], *, yes: bool) -> T:
         if error.code != "unknown-name" or not is_terminal(sys.stdin, sys.stderr):
             raise
         note(str(error))
-    print("Is that right? [y/N] ", end="", file=sys.stderr, flush=True)
+    print("Use it anyway? [y/N] ", end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise NotDone("nothing was changed.")
     return do(anyway=True)

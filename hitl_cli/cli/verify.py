@@ -62,18 +62,18 @@ def verify(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check who signed decisions, with the public keys of the settings. Exits 1 if one is wrong."""
+    """Verify the signatures of decisions with the public keys in the settings. Exits 1 if one is wrong."""
     settings = ctx.settings
     checkpoints = [read_checkpoint(_content(path), str(path)) for path in checkpoint or ()]
     files = [Path(name) for name in what or () if _is_file(name)]
     names = [name for name in what or () if not _is_file(name)]
     if until is not None and since is None:
-        raise BadUsage("--until needs --since.")
+        raise BadUsage("--until needs --since: pass both.")
     reports: list[HistoryCheck | ExportCheck] = []
     items = chain.from_iterable(_of_file(file, settings, checkpoints, reports) for file in files)
     if not (names or since or (checkpoints and not files)):
         if not files:
-            raise BadUsage("name requests or files to check, or pass --since or --checkpoint.")
+            raise BadUsage("nothing to check: pass a request ID, a FILE, --since or --checkpoint.")
         _show(items, reports, as_json=as_json, whole=True)
         return
     actor = ctx.actor()

@@ -88,7 +88,10 @@ def worker(
     log_json: LogJson = False,
     metrics: Metrics = None,
     exit_when_lost: Annotated[
-        str | None, value("DURATION", "Exit (6) once the server was away for so long. Default: wait.")
+        str | None,
+        value(
+            "DURATION", "Exit (code 6) once the server was unreachable for DURATION. Default: keep waiting."
+        ),
     ] = None,
     check: Annotated[
         bool,

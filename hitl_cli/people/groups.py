@@ -209,7 +209,7 @@ def check_meant(names: Iterable[str], groups: Groups, *, anyway: bool) -> None:
         raise BadInput(
             f"{unknown_people(unknown, groups)} Nothing was changed.",
             code="unknown-name",
-            hint="If that is right: add --yes.",
+            hint="To use it anyway: add --yes.",
         )
 
 
@@ -221,7 +221,7 @@ def unknown_people(names: Sequence[str], groups: Groups) -> str:
     near = [known[found] for name in names for found in get_close_matches(folded(name), known, n=1)]
     meant = f" Did you mean {' and '.join(near)}?" if near else ""
     if any("," in name for name in names):
-        meant = " Give each of several people on their own, as in --to lead --to ops."
+        meant = " Pass each name separately, as in --to lead --to ops."
     return f"{in_words(names)} {'are' if len(names) > 1 else 'is'} not in the settings.{meant}"
 
 

@@ -60,6 +60,7 @@ def test_each_line_that_ends_by_itself_succeeds(hitl: Hitl) -> None:
     run = [words for line in LINES if (words := words_of(line))[0] not in STAYS and words[-1] not in WAITS]
     run = [words for words in run if not any("postgresql://" in word for word in words)]
     run = [words for words in run if words[:2] not in (["people", "add"], ["people", "revoke"])]  # need a key
+    run = [words for words in run if words[-1] != "ID"]  # of a token or a rule, which differs each time
     if not hitl.on_a_file:
         run = [words for words in run if words[0] != "backup"]
     started = next(words for words in run if words[0] == "start")

@@ -143,7 +143,7 @@ def test_a_dry_run_of_what_is_settled_says_what_would_happen(hitl: Hitl) -> None
         problems = [one.problem for one in plan(inbox, ["yes", "no"], DecisionInput(verdict="approve"))]
     assert problems[0] is None
     assert isinstance(problems[1], Conflict)
-    assert "nothing: already decided so" in hitl.ok("approve", "yes", "--dry-run")
+    assert "nothing: it already has this decision" in hitl.ok("approve", "yes", "--dry-run")
 
 
 def test_words_that_stand_for_nothing_match_nothing(hitl: Hitl) -> None:

@@ -56,12 +56,12 @@ SPREAD = 4
 
 PROOFS = {
     None: "",
-    "signed": "a signature (--sign), or a passkey on its page",
-    "passkey": "a passkey, on its page",
+    "signed": "needed: sign with --sign, or with a passkey on its page",
+    "passkey": "needed: sign with a passkey on its page",
 }
 """How a decision must be proven, and where."""
 
-UNREADABLE = "This request cannot be read, so it cannot be answered with hitl."
+UNREADABLE = "This request cannot be read, so hitl cannot answer it."
 
 
 def print_request(
@@ -139,22 +139,23 @@ def _blocks(seen: RequestDetails, without_contact: Sequence[str] = ()) -> list[B
     arguments, drawn_arguments = split_exactly(question.arguments)
     told = [
         *_unexplained(seen),
-        Block("asked again, because the answer was not valid", _refused_rows(question)),
+        Block("asked again, because the answer could not be used", _refused_rows(question)),
         Block("details", _named_values(details, in_rows=True)),
         *part_blocks("details", parts),
         Block("arguments", [[*name, _exactly(cell)] for *name, cell in _named_values(arguments)]),
         *part_blocks("arguments", drawn_arguments),
         Block("", _facts(seen), whole=True),
-        Block("a rule that --for makes", _offer_rows(question)),
+        Block("rule that --for creates", _offer_rows(question)),
         Block(
-            "form" if question.editable is None else "may be changed",
+            "form" if question.editable is None else "arguments that you can change",
             list(_field_rows(fields_of(question))),
         ),
         Block("votes", [_vote_row(vote, question, now) for vote in seen.votes]),
         Block(
-            "votes differ in", [[Cell(one.sentence, "red")] for one in differing_votes(question, seen.votes)]
+            "differences between votes",
+            [[Cell(one.sentence, "red")] for one in differing_votes(question, seen.votes)],
         ),
-        Block("asked back", _thread_rows(seen)),
+        Block("questions", _thread_rows(seen)),
         Block(
             "comments",
             [[Cell(c.by or "?", "bold"), Cell(_ago(c.at, now)), Cell(c.text)] for c in seen.comments],
@@ -221,14 +222,14 @@ def _facts(seen: RequestDetails) -> list[list[Cell]]:
         ("key", Cell(item.key or "")),
         ("replaces", Cell(question.replaces or "")),
         ("replaced by", Cell(seen.replaced_by or "", "red")),
-        ("not valid", Cell(seen.unfit or "", "red")),
+        ("answer not used", Cell(seen.unfit or "", "red")),
         ("link", Cell(question.link or "")),
         ("digest", Cell(f"sha256 {digest.sha256} of {digest.file}" if digest else "")),
         ("arguments", Cell(f"sha256 {question.arguments_digest}" if question.arguments_digest else "")),
         ("valid for", Cell(format_duration(question.valid_for) if question.valid_for else "")),
-        ("may be used", Cell("once" if question.once else "")),
+        ("uses", Cell("once" if question.once else "")),
         ("proof", Cell(PROOFS[question.proof])),
-        ("for assignees", Cell(", ".join(question.private))),
+        ("private", Cell(", ".join(question.private))),
         ("policy", Cell(", ".join(map(quoted, question.policy)))),
         ("tags", Cell(", ".join(f"{name}={value}" for name, value in sorted(item.tags.items())))),
     ]
@@ -254,7 +255,9 @@ def _thread_rows(seen: RequestDetails) -> list[list[Cell]]:
         for entry in seen.thread
     ]
     if seen.item.asked_back is not None:
-        rows.append([Cell(seen.item.asker or "its asker", "bold"), Cell("has not answered yet", "yellow")])
+        rows.append(
+            [Cell(seen.item.asker or "the person who asked", "bold"), Cell("has not answered yet", "yellow")]
+        )
     return rows
 
 

@@ -257,7 +257,7 @@ def _planned(one: PlannedDecision, verdict: Verdict) -> _Line:
     item = one.item
     what = "approve" if verdict == "approve" else "reject"
     if item.promise.state != "pending":
-        what = "nothing: it is already decided so"
+        what = "nothing: it already has this decision"
     elif item.asked.several:
         what = f"your vote: {what}; {item.asked.approvals} approvals are needed"
     form = answer_form(item.asked)
