@@ -26,7 +26,7 @@ COMMANDS = ("sh", "console", "hidden")
 AFTERNOON = "deploy-for-a-team"
 """A page that tests/deploy/test_afternoon.py runs, with all that it installs."""
 UNTAUGHT = ("reference", "explanation")
-NOT_RUN = 15
+NOT_RUN = 16
 """How many blocks say why they cannot be run."""
 
 
