@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from hitl_cli.engine.inspection import Offered
     from hitl_cli.postgres.facts import Facts, Work  # noqa: TC004 - it imports psycopg, and is never decoded
+    from hitl_cli.remote.client import RemoteClient
 
 LONG_MS = 60_000
 """How long a task may be on offer or a lease expired before it is a problem: workers need seconds."""
@@ -100,6 +101,9 @@ HOST_FILE_SYSTEMS = frozenset(
 """The same for folders that a virtual machine has of its host: Docker Desktop, WSL, VirtualBox, VMware …"""
 
 
+_MORE = Finding("more", "ok", "for files, sizes and stuck runs, run hitl doctor on the server's machine")
+
+
 class Report(Struct, frozen=True, kw_only=True):
     """The findings. `worker`: whether a worker of the group is listening; None if unknown."""
 
@@ -117,6 +121,25 @@ def examine(url: str, token: str | None, group: str, *, full: bool = False) -> R
         return _examine_database(driver, url, group, full=full)
     path = driver.file(url)
     return _examine_server(url, token) if path is None else _examine_file(path, group, full=full)
+
+
+def examine_gateway(gateway: RemoteClient, group: str) -> Report:
+    """Check a gateway that stands in the place of a server."""
+    findings, worker = [_versions()], None
+    try:
+        me = gateway.me
+        can = ", ".join(sorted(me.may))
+        findings.append(
+            Finding("gateway", "ok", f"{gateway.name} takes you for {me.person}, who may {can or 'nothing'}")
+        )
+        worker = gateway.has_worker(group) if "read" in me.may else None
+    except HitlError as error:
+        findings.append(Finding("gateway", "error", str(error)))
+        return Report(findings=findings, worker=None, failure=error)
+    if worker is not None:
+        findings.append(_worker(group, listens=worker))
+    findings.append(_MORE)
+    return Report(findings=findings, worker=worker)
 
 
 def _versions(**more: str) -> Finding:
@@ -152,8 +175,7 @@ def _examine_server(url: str, token: str | None) -> Report:
     except HitlError as error:
         findings.append(Finding("server", "error", str(error)))
         return Report(findings=findings, worker=None, failure=error)
-    more = "for files, sizes and stuck runs, run hitl doctor on the server's machine"
-    findings.append(Finding("more", "ok", more))
+    findings.append(_MORE)
     return Report(findings=findings, worker=None)
 
 

@@ -152,7 +152,6 @@ def _show_version(value: bool) -> None:
 
 @app.callback()
 def options(
-    ctx: typer.Context,
     server: Annotated[
         str | None, value("URL", "Database or server to use, here or after COMMAND.", "--server", "-S")
     ] = None,
@@ -174,9 +173,7 @@ def options(
 
     Getting started: run `hitl demo` to watch one, then `hitl init` and `hitl dev` for your own.
     """
-    del version
-    ctx.ensure_object(dict)
-    ctx.obj.update(server=server, token=token)
+    del server, token, version  # read by `CommandContext`
     if trace:
         os.environ["HITL_TRACE"] = trace
     if debug:

@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from hitl_cli.cli.context import actor_from, gateway_at, inbox_of, runs_of
-from hitl_cli.client.connect import connect, driver_of
+from hitl_cli.cli.context import CommandContext, inbox_of, runs_of
 from hitl_cli.errors import HitlError
 from hitl_cli.settings import Settings
 
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from hitl_cli.client.protocol import Client
+    from hitl_cli.people.actor import Actor
 
 COMPLETIONS = 200
 """The maximum number of ids to offer."""
@@ -38,24 +38,21 @@ _BREAK = r"[:=@]+"
 
 
 def offered(
-    ctx: typer.Context, incomplete: str, look: Callable[[Client], Iterable[tuple[str, str]]]
+    ctx: typer.Context, incomplete: str, look: Callable[[Client, Actor], Iterable[tuple[str, str]]]
 ) -> list[tuple[str, str]]:
     """Return the completions: pairs of id and description that `look` finds and that start with `incomplete`.
 
-    Uses the server on the command line so far. Creates nothing and prints no error: without a reachable
-    server there are no completions.
+    Uses the server, the token and the person on the command line so far. Creates nothing and prints no error:
+    without a reachable server there are no completions.
     """
-    given = {**(ctx.parent.params if ctx.parent else {}), **{k: v for k, v in ctx.params.items() if v}}
-    with contextlib.suppress(HitlError):
-        settings = Settings()
-        url, token = settings.server(given.get("server")).value, settings.token(given.get("token"))
-        if driver_of(url).exists(url):
-            with gateway_at(url, token) or connect(url, token) as client:
-                return [
-                    (id, re.sub(_HARMFUL, " ", about).strip())
-                    for id, about in look(client)
-                    if id.startswith(incomplete) and needs_no_quotes(id)
-                ]
+    place = ctx if isinstance(ctx, CommandContext) else CommandContext(ctx.command, parent=ctx.parent)
+    place.params = ctx.params
+    with contextlib.suppress(HitlError), place.opened(look) as (found, _):
+        return [
+            (id, re.sub(_HARMFUL, " ", about).strip())
+            for id, about in found
+            if id.startswith(incomplete) and needs_no_quotes(id)
+        ]
     return []
 
 
@@ -93,8 +90,8 @@ def complete_in_bash(complete: Callable[[], None]) -> None:
 def complete_promise(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
     """Return the open requests."""
 
-    def look(client: Client) -> Iterable[tuple[str, str]]:
-        waiting, _ = inbox_of(client, actor_from(Settings())).list(limit=COMPLETIONS)
+    def look(client: Client, actor: Actor) -> Iterable[tuple[str, str]]:
+        waiting, _ = inbox_of(client, actor).list(limit=COMPLETIONS)
         return ((item.id, item.prompt or item.function or "") for item in waiting)
 
     return offered(ctx, incomplete, look)
@@ -103,8 +100,8 @@ def complete_promise(ctx: typer.Context, incomplete: str) -> list[tuple[str, str
 def complete_run(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
     """Return the runs, newest first."""
 
-    def look(client: Client) -> Iterable[tuple[str, str]]:
-        newest, _ = runs_of(client, actor_from(Settings())).list(limit=COMPLETIONS)
+    def look(client: Client, actor: Actor) -> Iterable[tuple[str, str]]:
+        newest, _ = runs_of(client, actor).list(limit=COMPLETIONS)
         return ((run.id, f"{run.function or ''} {run.state}") for run in newest)
 
     return offered(ctx, incomplete, look)

@@ -6,7 +6,7 @@ import codecs
 import signal
 import sys
 from contextlib import contextmanager
-from functools import cache, cached_property
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, TypeGuard
 
 import msgspec
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from hitl_cli.ledger import Ledger
     from hitl_cli.remote.client import RemoteClient
     from hitl_cli.runs import Runs
+
+AT_GATEWAY = "Leave out -S and pass --gateway URL, with a token of `hitl token` in HITL_TOKEN."
+"""What to do where a program asks, which never acts as the person who has signed in."""
 
 
 class CommandContext(typer.Context):
@@ -60,7 +63,7 @@ class CommandContext(typer.Context):
         return who
 
     def _given(self, name: str) -> str | None:
-        text: str | None = self.params.get(name) or (self.obj or {}).get(name)
+        text: str | None = self.params.get(name) or self.find_root().params.get(name)
         return text
 
     def server(self, settings: Settings | None = None) -> tuple[Setting, str | None]:
@@ -74,25 +77,39 @@ class CommandContext(typer.Context):
         check_takes(url.value, token)
         return url, known.token(token)
 
+    def server_itself(
+        self, settings: Settings | None = None, *, instead: str = ""
+    ) -> tuple[Setting, str | None]:
+        """Return the same for what no gateway does. Raises NotDone at one: `instead` says what to do."""
+        if self.remote is not None:
+            self.remote.needs_server(instead)
+        return self.server(settings)
+
+    @cached_property
+    def remote(self) -> RemoteClient | None:
+        """The gateway in the place of the server, None for a server. It asks once who the person is."""
+        url, _ = self.server()
+        return _gateway_at(url.value, self.given_token, self.settings)
+
     def client(self, *, creates: bool = False) -> Client:
         """Return a client of the server. A missing database is created only if `creates` is true."""
+        if self.remote is not None:
+            return self.remote
         url, token = self.server()
-        return gateway_at(url.value, token) or (connect if creates else connect_existing)(url.value, token)
+        return (connect if creates else connect_existing)(url.value, token)
 
     @property
     def gateway(self) -> str | None:
         """The URL of the gateway, from the settings or running on this machine; None if unknown."""
-        url, token = self.server()
-        return url.value.rstrip("/") if gateway_at(url.value, token) else self.settings.reached(url.value)
+        url, _ = self.server()
+        return url.value.rstrip("/") if self.remote else self.settings.reached(url.value)
 
     def actor(self, via: str = "cli") -> Actor:
         """Return the person who acts: at a gateway the one who has signed in. Raises BadUsage."""
-        url, token = self.server()
-        remote = gateway_at(url.value, token)
-        if remote is None:
+        if self.remote is None:
             return actor_from(self.settings, self.who, via)
-        _check_nobody_else(remote, self.who)
-        return inbox_of(remote, Actor(person="", via=via)).actor
+        _check_nobody_else(self.remote, self.who)
+        return inbox_of(self.remote, Actor(person="", via=via)).actor
 
     @contextmanager
     def opened[T](
@@ -150,25 +167,28 @@ def opened[T](
     creates: bool = False,
 ) -> Iterator[tuple[T, Client]]:
     """Open what `make` returns, such as `Inbox`, in a plugin's command, which declares the options itself."""
-    place = AsPerson(ctx.command, obj=ctx.obj)
+    place = AsPerson(ctx.command, parent=ctx.find_root())
     place.params = {"server": server, "token": token, "who": who}
     with place.opened(make, creates=creates) as found:
         yield found
 
 
-@cache
-def gateway_at(url: str, token: str | None) -> RemoteClient | None:
+def _gateway_at(url: str, given: str | None, settings: Settings) -> RemoteClient | None:
     """Return a client of a gateway; None for a server. This is the one place that tells them apart.
 
-    A gateway is what this user has signed in to, or what is given with a token of `hitl token`. It is the
-    same object for a whole command, which asks once who the person is.
+    A gateway is what this user has signed in to, what is given with a token of `hitl token`, or what answers
+    as one if HITL_TOKEN is set. `given` is the token on the command line.
     """
     if not url.startswith(("https://", "http://")):
         return None
     from hitl_cli.auth import logins, tokens
+    from hitl_cli.client.gateway_api import is_gateway
 
-    if token is None or tokens.FORM.fullmatch(token) is None:
-        login = logins.login_at(url)
+    login, token = logins.login_at(url), settings.token(given)
+    own = settings.gateway_token() if given is None else None
+    if own is not None and (login is not None or is_gateway(url)):
+        token = own
+    elif token is None or tokens.FORM.fullmatch(token) is None:
         if login is None:
             return None
         token = logins.token_of(login)

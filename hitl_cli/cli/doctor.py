@@ -33,7 +33,7 @@ def doctor(
 ) -> None:
     """Check the settings, the server and the workers, and suggest fixes. Changes nothing."""
     from hitl_cli.admin.checkpoint_checks import examine_checkpoints
-    from hitl_cli.admin.doctor import examine
+    from hitl_cli.admin.doctor import examine, examine_gateway
     from hitl_cli.admin.gateway_checks import judge_gateway
     from hitl_cli.admin.hook_checks import examine_hooks
     from hitl_cli.admin.notify_checks import examine_people
@@ -52,10 +52,14 @@ def doctor(
         ("gateway", settings.gateway()),
         *(("app", app) for app in settings.apps([])),
     ]
-    report = examine(url.value, chosen_token, group.value, full=full)
+    if ctx.remote is None:
+        report = examine(url.value, chosen_token, group.value, full=full)
+    else:
+        report = examine_gateway(ctx.remote, group.value)
     report.findings.extend(judge_gateway(settings.gateway()))
     report.findings.extend([*examine_people(settings), *examine_hooks(settings)])
-    report.findings.extend(examine_checkpoints(settings.checkpoints, url.value, chosen_token))
+    if ctx.remote is None:
+        report.findings.extend(examine_checkpoints(settings.checkpoints, url.value, chosen_token))
     if as_json:
         print_json(
             {

@@ -111,7 +111,7 @@ def options_of(ctx: AtServer, *, host: str, port: int, url: str | None) -> Optio
 
     settings = Settings()
     live = settings.live_directory()
-    named, chosen_token = ctx.server(settings)
+    named, chosen_token = ctx.server_itself(settings)
     reached = settings.gateway(url)
     shown = f"[{host}]" if ":" in host else host
     return Options(

@@ -11,7 +11,7 @@ import typer
 
 from hitl_cli.agents.decide_call import HookOptions, decide_call
 from hitl_cli.agents.tool_call import read_call
-from hitl_cli.cli.context import AtFile, AtServer, given_stdin
+from hitl_cli.cli.context import AT_GATEWAY, AtFile, AtServer, given_stdin
 from hitl_cli.cli.logs import LogJson, log_to_stderr, wants_json
 from hitl_cli.cli.options import Proof, argument, family, flag, value
 from hitl_cli.cli.output import note
@@ -163,6 +163,7 @@ def resume(
     from hitl_cli.python_api.server_backend import ServerBackend
 
     if gateway is None:
+        ctx.server_itself(instead=AT_GATEWAY)
         with ctx.client(creates=True):
             pass  # the server exists, or is created
     backend = _place(ctx, "claude", gateway)()
@@ -184,7 +185,7 @@ def _place(ctx: AtServer, agent: AgentName, gateway: str | None) -> Callable[[],
             return backend_of(None, gateway, ctx.given_token, None)
         from hitl_cli.python_api.server_backend import settings_backend
 
-        url, _ = ctx.server()
+        url, _ = ctx.server_itself(instead=AT_GATEWAY)
         name = f"{agent} ({ctx.settings.person().value}"
         return settings_backend(url.value, ctx.given_token, f"{name[: LONGEST_NAME - 1]})", ctx.settings)
 

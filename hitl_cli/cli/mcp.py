@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from hitl_cli.cli.context import AtServer, handling
+from hitl_cli.cli.context import AT_GATEWAY, AtServer, handling
 from hitl_cli.cli.logs import LogJson, log_to_stderr, wants_json
 from hitl_cli.cli.options import Proof, Who, value
 from hitl_cli.cli.output import note
@@ -90,7 +90,7 @@ def _place(
         return GatewayBackend(gateway, given, settings.groups()), partial(page_of, gateway.rstrip("/"))
     from hitl_cli.python_api.server_backend import ServerBackend
 
-    url, chosen = ctx.server()
+    url, chosen = ctx.server_itself(instead=AT_GATEWAY)
     if driver_of(url.value).file(url.value) is None:
         _check(lambda: _check_answers(url.value, chosen))
     person = check_person(settings.person(who).value)

@@ -70,7 +70,7 @@ Token = Annotated[
     str | None,
     value(
         "TOKEN",
-        "Token of the server, or of `hitl token` if -S is a gateway. (RESONATE_TOKEN)",
+        "Token of the server, or of `hitl token` if -S is a gateway. (RESONATE_TOKEN, HITL_TOKEN)",
         "--token",
         "-T",
     ),

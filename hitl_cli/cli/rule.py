@@ -34,7 +34,7 @@ def _complete_rule(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]
     return offered(
         ctx,
         incomplete,
-        lambda client: ((rule.id, sentence(rule)) for rule in rules_of(client, valid=True)),
+        lambda client, _: ((rule.id, sentence(rule)) for rule in rules_of(client, valid=True)),
     )
 
 

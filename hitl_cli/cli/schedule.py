@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from hitl_cli.cli.completion import offered
-from hitl_cli.cli.context import AsPerson, actor_from
+from hitl_cli.cli.context import AsPerson
 from hitl_cli.cli.options import (
     Args,
     AsJson,
@@ -27,7 +27,6 @@ from hitl_cli.format.times import local, local_minute
 from hitl_cli.runs import Schedules
 from hitl_cli.runs.run import show_call
 from hitl_cli.runs.schedules import ScheduleSpec
-from hitl_cli.settings import Settings
 from hitl_cli.views.schedules import schedule_document
 
 app = family("schedule", "Start runs on a schedule.")
@@ -37,7 +36,7 @@ def _complete_schedule(ctx: typer.Context, incomplete: str) -> list[tuple[str, s
     return offered(
         ctx,
         incomplete,
-        lambda client: ((one.id, one.cron) for one in Schedules(client, actor_from(Settings())).list()),
+        lambda client, actor: ((one.id, one.cron) for one in Schedules(client, actor).list()),
     )
 
 

@@ -25,7 +25,7 @@ def _complete_token(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]
     return offered(
         ctx,
         incomplete,
-        lambda client: ((t.id, t.person) for t in tokens.list_tokens(client) if t.state == "valid"),
+        lambda client, _: ((t.id, t.person) for t in tokens.list_tokens(client) if t.state == "valid"),
     )
 
 

@@ -162,7 +162,7 @@ def worker_options(
 
     settings = Settings()
     live = settings.live_directory(tell_shortcomings)
-    url, chosen_token = ctx.server()
+    url, chosen_token = ctx.server_itself()
     if not app and settings.folder is not None:
         sys.path.insert(0, str(settings.folder))  # modules in a settings file are relative to it
     return WorkerOptions(

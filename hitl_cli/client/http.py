@@ -76,7 +76,7 @@ class HttpClient(Client):
             if error.code == "server-failed" and await asyncio.to_thread(is_gateway, self._url):
                 raise Unreachable(
                     f"{self.name} is a gateway of hitl. Sign in first: hitl login {self.name}, or pass a"
-                    " token of `hitl token create` with --token or RESONATE_TOKEN. Workers and upkeep need"
+                    " token of `hitl token create` with --token or HITL_TOKEN. Workers and upkeep need"
                     " the server itself.",
                     code=error.code,
                 ) from error

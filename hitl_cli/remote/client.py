@@ -62,16 +62,17 @@ class RemoteClient(Client):
     @property
     def capabilities(self) -> Capabilities:
         """Nothing beyond what `Inbox` and `Runs` do."""
-        self._needs_server()
+        self.needs_server()
 
     def call_many(self, requests: Sequence[ProtocolRequest]) -> list[ProtocolResponse]:  # noqa: ARG002
         """Raise NotDone: a gateway does not speak the protocol of servers."""
-        self._needs_server()
+        self.needs_server()
 
-    def _needs_server(self) -> NoReturn:
+    def needs_server(self, instead: str = "") -> NoReturn:
+        """Raise NotDone: a gateway is no server. `instead` says what to do."""
         raise NotDone(
-            f"this command needs the server itself, and {self.name} is a gateway. Run it where the server is:"
-            " leave out -S, or name the server.",
+            f"this command needs the server itself, and {self.name} is a gateway."
+            f" {instead or 'Run it where the server is: leave out -S, or name the server.'}",
             code="needs-server",
         )
 

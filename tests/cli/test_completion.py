@@ -51,3 +51,21 @@ def test_an_id_is_completed_and_nothing_is_run(hitl: Hitl, shell: str) -> None:
         assert "IFS" not in offered
         assert "-rf" not in offered
     assert not (hitl.folder / "pwned").exists()
+
+
+@pytest.mark.parametrize(
+    ("made", "words"),
+    [
+        ("token create --as agent --can ask", "token revoke "),
+        ("rule add --tool Read --for 1d", "rule remove "),
+        ("schedule add nightly 0_2_*_*_*", "schedule remove "),
+    ],
+)
+def test_the_server_before_the_command_is_that_of_its_completion(hitl: Hitl, made: str, words: str) -> None:
+    at = ["-S", hitl.url]
+    elsewhere = {"HITL_SERVER": f"sqlite:///{hitl.folder}/other.db", "_HITL_COMPLETE": "complete_zsh"}
+    hitl.ok(*at, *(word.replace("_", " ") for word in made.split()))
+    [one] = hitl.json(*at, words.split()[0], "list")
+    offered = hitl.run(env={**elsewhere, "_TYPER_COMPLETE_ARGS": f"hitl {' '.join(at)} {words}"})
+    assert one["id"] in offered.stdout
+    assert not (hitl.folder / "other.db").exists()

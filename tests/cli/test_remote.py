@@ -158,6 +158,10 @@ def test_several_at_once_and_words(gateway: Visited, far: Hitl) -> None:
         ("prune --older 30d --yes", 2, "bad-server"),
         ("rule list", 1, "needs-server"),
         ("link create r-1 --for lead", 1, "needs-server"),
+        ("worker", 1, "needs-server"),
+        ("gateway", 1, "needs-server"),
+        ("mcp", 1, "needs-server"),
+        ("hook resume --once", 1, "needs-server"),
     ],
 )
 def test_what_cannot_be_done_is_said_with_the_same_code(
@@ -273,10 +277,51 @@ def test_a_token_that_may_only_ask_sees_what_it_asked(gateway: Visited, tmp_path
     hitl.fails(7, "status", code="permission-missing")
 
 
+def completed(hitl: Hitl, words: str, **env: str) -> str:
+    """What the Tab key offers."""
+    asked = {"_HITL_COMPLETE": "complete_zsh", "_TYPER_COMPLETE_ARGS": words}
+    return hitl.run(env={**env, **asked}).stdout
+
+
 def test_completion_is_of_the_gateway(gateway: Visited, far: Hitl) -> None:
     put(gateway.hitl, "complete-me", Question(prompt="Complete?"))
-    env = {"_HITL_COMPLETE": "complete_zsh", "_TYPER_COMPLETE_ARGS": "hitl approve compl"}
-    assert "complete-me" in far.run(env=env).stdout
+    assert "complete-me" in completed(far, "hitl approve compl")
+
+
+def test_the_token_of_a_gateway_is_in_its_variable_or_an_option(gateway: Visited, tmp_path: Path) -> None:
+    hitl, text = Hitl(tmp_path), token_for(gateway, "reviewer", "decide")
+    at, own = ("-S", gateway.address), {"HITL_TOKEN": text}
+    put(gateway.hitl, "token-1", Question(prompt="Complete?"))
+    put(gateway.hitl, "token-2", Question(prompt="Complete?"))
+    for env in (own, {"RESONATE_TOKEN": text}, {**own, "RESONATE_TOKEN": "a.server.token"}):
+        assert hitl.run("show", "token-1", *at, env=env).returncode == 0
+        assert "token-1" in completed(hitl, f"hitl -S {gateway.address} approve tok", **env)
+        assert "token-1" in completed(hitl, f"hitl approve -S {gateway.address} tok", **env)
+    hitl.fails(6, "pending", *at, env={**own, "RESONATE_TOKEN": text, "HITL_TOKEN": "hitl_x"})
+    assert "token-1" in completed(hitl, f"hitl -S {gateway.address} -T {text} approve tok")
+    assert "token-1" in completed(hitl, f"hitl approve -S {gateway.address} -T {text} tok")
+    approved = hitl.run("approve", "token-2", *at, "--json", env=own)
+    assert json.loads(approved.stdout)["by"] == "reviewer"
+    started = gateway.hitl.json("start", "begun-1")["id"]
+    assert started in completed(hitl, f"hitl -S {gateway.address} cancel beg", **own)
+    for command in ("worker", "mcp"):
+        hitl.fails(1, command, *at, env=own, code="needs-server")
+
+
+def test_the_variable_goes_before_the_login(gateway: Visited, far: Hitl) -> None:
+    put(gateway.hitl, "before-1", Question(prompt="Sure?"))
+    env = {"HITL_TOKEN": token_for(gateway, "lead", "decide")}
+    assert json.loads(far.run("approve", "before-1", "--json", env=env).stdout)["by"] == "lead"
+
+
+def test_doctor_says_who_it_is_at_a_gateway(far: Hitl, tmp_path: Path) -> None:
+    report = far.json("doctor")
+    found = {one["name"]: one for one in report["findings"]}
+    assert report["reachable"]
+    assert "reviewer" in found["gateway"]["text"]
+    assert report["worker"] in (True, False)
+    env = {"HITL_TOKEN": "hitl_wrong_x", "HITL_SERVER": far.env["HITL_SERVER"]}
+    Hitl(tmp_path).fails(6, "doctor", env=env, code="token-refused")
 
 
 @pytest.mark.parametrize("command", [("pending",), ("worker",), ("mcp",)], ids=str)

@@ -187,3 +187,13 @@ def test_with_authentication_another_address_may_be_listened_at(
 ) -> None:
     served = serve("--auth-publickey", str(public(tmp_path)), "--host", "0.0.0.0")
     assert served.raw("GET", "/health", None, {"Host": "example.org"})[0] == 200
+
+
+def test_the_token_of_a_gateway_is_not_used_at_a_server(
+    hitl: Hitl, guarded: Served, serve: Callable[..., Served]
+) -> None:
+    of_gateway = "hitl_0123456789abcdef_of-a-gateway"
+    hitl.env |= {"HITL_SERVER": guarded.url, "HITL_TOKEN": of_gateway}
+    hitl.fails(6, "pending", code="token-refused")
+    assert hitl.run("pending", env={"RESONATE_TOKEN": token(ADMIN)}).returncode == 0
+    assert hitl.run("pending", "-S", serve().url).returncode == 0
