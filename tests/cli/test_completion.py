@@ -65,7 +65,7 @@ def test_the_server_before_the_command_is_that_of_its_completion(hitl: Hitl, mad
     at = ["-S", hitl.url]
     elsewhere = {"HITL_SERVER": f"sqlite:///{hitl.folder}/other.db", "_HITL_COMPLETE": "complete_zsh"}
     hitl.ok(*at, *(word.replace("_", " ") for word in made.split()))
-    [one] = hitl.json(*at, words.split()[0], "list")
+    [one] = hitl.json(*at, words.split(maxsplit=1)[0], "list")
     offered = hitl.run(env={**elsewhere, "_TYPER_COMPLETE_ARGS": f"hitl {' '.join(at)} {words}"})
     assert one["id"] in offered.stdout
     assert not (hitl.folder / "other.db").exists()
