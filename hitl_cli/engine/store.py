@@ -670,13 +670,19 @@ def _create_private(path: Path) -> None:
     (POSIX), also those of a connection that another thread opened meanwhile.
     """
     path.parent.mkdir(parents=True, exist_ok=True, mode=stat.S_IRWXU)
+    beside = path.with_name(f"{path.name}.new")
     if os.path.lexists(path):
+        if os.path.lexists(beside):
+            with contextlib.suppress(OSError), disk.folder_lock(path):  # a folder that may only be read
+                _remove_left(beside, path)
         return
     with disk.folder_lock(path):
+        _remove_left(beside, path)
         if not os.path.lexists(path):
-            beside = path.with_name(f"{path.name}.new")
-            beside.unlink(missing_ok=True)
-            os.close(os.open(beside, os.O_CREAT | os.O_EXCL | os.O_RDWR, stat.S_IRUSR | stat.S_IWUSR))
+            try:
+                os.close(os.open(beside, os.O_CREAT | os.O_EXCL | os.O_RDWR, stat.S_IRUSR | stat.S_IWUSR))
+            except FileExistsError as error:
+                raise FileUnusable(f"{path} cannot be created: move {beside} to another place.") from error
             try:
                 with contextlib.suppress(FileExistsError):  # restored by somebody meanwhile
                     os.link(beside, path)
@@ -684,6 +690,17 @@ def _create_private(path: Path) -> None:
                 beside.rename(path)
             else:
                 beside.unlink()
+
+
+def _remove_left(beside: Path, path: Path) -> None:
+    """Remove what a process that was killed has left: an empty file, or another name of the file.
+
+    A file with content is somebody's. Who calls this has the lock of the folder. Raises OSError.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        left = beside.lstat()
+        if stat.S_ISREG(left.st_mode) and (not left.st_size or disk.identity(beside) == disk.identity(path)):
+            beside.unlink()
 
 
 def _check_owner(db: sqlite3.Connection, path: Path) -> int:

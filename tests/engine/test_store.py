@@ -49,6 +49,29 @@ def refusal(path: Path) -> str:
     return str(caught.value)
 
 
+@pytest.mark.parametrize("there", ["no file", "the file", "the file by both names"])
+def test_what_a_process_left_that_was_killed_as_it_made_the_file_is_removed(
+    tmp_path: Path, there: str
+) -> None:
+    path, left = tmp_path / "hitl.db", tmp_path / "hitl.db.new"
+    if there == "no file":
+        left.touch()
+    else:
+        Server(path, Clock()).close()
+        left.hardlink_to(path) if there == "the file by both names" else left.touch()
+    Server(path, Clock()).close()
+    assert (left.exists(), path.stat().st_nlink) == (False, 1)
+
+
+def test_a_file_of_the_user_beside_the_new_one_is_not_removed(tmp_path: Path) -> None:
+    theirs = tmp_path / "hitl.db.new"
+    before = sqlite_file(theirs, "CREATE TABLE theirs (id)")
+    assert str(theirs) in refusal(tmp_path / "hitl.db")
+    (tmp_path / "hitl.db").touch()
+    Server(tmp_path / "hitl.db", Clock()).close()
+    assert theirs.read_bytes() == before
+
+
 def test_a_new_file_and_its_folder_are_their_owners_alone(engine: Engine) -> None:
     engine.create("p")
 
