@@ -66,7 +66,7 @@ class EmbeddedClient(Client):
 
         The first call only starts listening and returns at once. Changes before it are not noticed.
         """
-        if self._bell is None:
+        if self._bell is None or self._bell.left:
             self._bell = Bell(self._path, WATCHERS, f"{time.time_ns():x}-{id(self):x}")
         else:
             self._bell.wait(timeout_s)

@@ -14,6 +14,7 @@ import select
 import socket
 import stat
 import time
+import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
@@ -56,6 +57,9 @@ class Bell:
         self.place = _quoted(group), _quoted(name)
         self._path = bells_folder(database) / "~".join(self.place)
         self._socket = _bind(self._path)
+        self.left = False
+        """Whether this is a forked process, and the bell its parent's: it is silent here, and stays there."""
+        _known.add(self)
 
     def says(self, text: str) -> None:
         """Store a text next to the bell, for `Ringer.said`. Nothing depends on it."""
@@ -90,12 +94,30 @@ class Bell:
                 while True:
                     self._socket.recv(16)
 
+    def leave(self) -> None:
+        """Leave the bell to the parent of this process: of two that read a socket, one misses a ring."""
+        self.left = True
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
     def close(self) -> None:
         """Remove the bell."""
         if self._socket is not None:
             self._socket.close()
             self._path.unlink(missing_ok=True)
             _note_of(self._path).unlink(missing_ok=True)
+
+
+_known: weakref.WeakSet[Bell] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for bell in list(_known):
+        bell.leave()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 class Ringer:

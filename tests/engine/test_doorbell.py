@@ -7,6 +7,8 @@ import os
 import resource
 import select
 import socket
+import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -70,6 +72,39 @@ def test_a_message_for_one_process_rings_that_one(hang: Callable[..., Bell], rin
     ringer.ring(["poll://uni@workers/2"], watchers=False)
 
     assert [rung(one), rung(two)] == [False, True]
+
+
+FORKS = """
+import os, select, sys
+from pathlib import Path
+from hitl_cli.client.embedded import EmbeddedClient
+from hitl_cli.engine.doorbell import Ringer
+
+def rung():
+    return bool(select.select([client._bell], [], [], 0)[0])
+
+client = EmbeddedClient(Path(sys.argv[1]))
+client.wait(0)
+if (pid := os.fork()) == 0:
+    client.wait(0)
+    Ringer(Path(sys.argv[1])).ring([], watchers=True)
+    assert rung()
+    client.wait(0)
+    assert not rung()
+    client.close()
+    os._exit(0)
+assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+assert rung()
+client.wait(0)
+Ringer(Path(sys.argv[1])).ring([], watchers=True)
+assert rung()
+client.close()
+"""
+
+
+def test_a_forked_process_hangs_a_bell_of_its_own_and_leaves_that_of_its_parent(database: Path) -> None:
+    subprocess.run([sys.executable, "-W", "ignore", "-c", FORKS, database], check=True, timeout=60)
+    assert list(bells_folder(database).iterdir()) == []
 
 
 def test_watchers_and_everyone_are_rung_apart(hang: Callable[..., Bell], ringer: Ringer) -> None:
