@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 class HitlError(Exception):
     """A failure that is reported in one sentence; `lines` may add details, one per line.
 
-    `exit_code` is the exit code of the command. `hint` is a sentence for who types commands. `at` is the
-    instant that the sentence has (ms since the epoch, written by `iso`), so that a front end can write it in
-    the reader's time zone.
+    `exit_code` is the exit code of the command. `hint` is a sentence for users of the command line. `at` is
+    the instant in the sentence (ms since the epoch, written by `iso`), so that a front end can show it in the
+    reader's time zone.
     """
 
     code = "failed"
@@ -69,7 +69,7 @@ class BadInput(HitlError):
 
 @contextmanager
 def naming(key: str) -> Iterator[None]:
-    """Begin what errors of the input in the block say with the key of a setting."""
+    """Prefix the messages of BadInput errors in the block with the key of a setting."""
     try:
         yield
     except BadInput as error:
@@ -150,7 +150,7 @@ class BadProof(BadInput):
 
 
 class NotSignable(BadInput):
-    """A request or an answer that has no canonical JSON."""
+    """A request or an answer has no canonical JSON, so it cannot be signed."""
 
     code = "not-signable"
 
@@ -194,7 +194,7 @@ class WrongHistory(HitlError):
 
 
 class NotCovered(Conflict):
-    """An approval is used for something else than what was approved, or too late."""
+    """An approval is used for something that was not approved, or too late, or a second time."""
 
     code = "not-covered"
 
@@ -274,7 +274,7 @@ def cannot_listen(address: str, error: OSError, option: str = "--port") -> BadIn
 def certificate_fault(error: BaseException | None) -> str | None:
     """Return why the certificate of a server was refused; None if that is not the cause of an error."""
     while error is not None:
-        if said := getattr(error, "verify_message", None):  # of ssl, which is not imported for that
+        if said := getattr(error, "verify_message", None):  # an error of ssl, recognized without importing it
             return f"its certificate is refused: {str(said).removesuffix('.')}"
         error = error.__cause__ or error.__context__
     return None

@@ -144,7 +144,7 @@ def _folders() -> Iterator[Path]:
             with os.scandir(place or ".") as entries:  # twice as fast as Path.iterdir
                 folders = sorted(each.path for each in entries if each.name.endswith(_METADATA))
         except OSError:
-            continue  # a folder that is not there, or a zip file
+            continue  # a missing folder, or a zip file
         for folder in map(Path, folders):
             if (package := _package_of(folder)) not in seen:
                 seen.add(package)

@@ -72,9 +72,9 @@ MOST_SHOWN = 60
 
 
 class MetricsSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What metrics show: `[metrics]`. The token may be `$NAME`, an environment variable.
+    """Settings for the metrics: `[metrics]`. The token may be `$NAME`, an environment variable.
 
-    Workflows and groups that match no glob are counted as `other`, and so are all but the first `most`.
+    Workflows and groups that match no glob, or come after the first `most`, are counted as `other`.
     """
 
     token: str | None = None
@@ -201,9 +201,9 @@ class Settings:
         return chosen or Setting(defaults.GROUP, "default")
 
     def person(self, flag: str | None = None) -> Setting:
-        """Return who acts. Raises BadName.
+        """Return the person who acts. Raises BadName.
 
-        This is a claim and not a proof: anyone who can open the file can name anyone.
+        This is a claim, not proof: anyone who can open the database can use any name.
         """
         chosen = self._choose(flag, "--as", ("HITL_AS",), self._file.as_)
         if flag is not None:
@@ -238,13 +238,13 @@ class Settings:
         return self._file.checkpoints
 
     def metrics(self) -> MetricsSettings:
-        """Return what metrics show, and the token to read them. Raises BadSetting."""
+        """Return the settings for the metrics, with the token to read them. Raises BadSetting."""
         file = self._file.metrics
         return msgspec.structs.replace(file, token=self.secret(file.token))
 
     @property
     def checkpoint_keys(self) -> tuple[str, ...]:
-        """The public keys whose checkpoints are believed."""
+        """The public keys whose checkpoints are trusted."""
         return self._file.checkpoints.known
 
     def _in_folder(self, path: str) -> Path:
@@ -261,7 +261,7 @@ class Settings:
         return self.people().members
 
     def people(self) -> Directory:
-        """Return the people and groups of the file, and with what they sign. Raises BadSetting."""
+        """Return the people and groups of the file, with their public keys. Raises BadSetting."""
         file = self._file
         named = file.allowed_signers
         signers = None if named is None else self._in_folder(named)
@@ -321,12 +321,12 @@ class Settings:
         return data_folder() / f"{stable_id(shown_url(server), SERVER_DIGITS)}{SUFFIX}"
 
     def reached(self, server: str) -> str | None:
-        """Return the URL of a server's gateway: as set, or as a running one announces; None if unknown."""
+        """Return the URL of a server's gateway: as set, or announced by a running one; None if unknown."""
         said = self.gateway()
         if said is not DEFAULT_GATEWAY:
             return said.value
         if driver_of(server).file(server) is None and not any(data_folder().glob(f"*{SUFFIX}")):
-            return None  # without the hash, whose library takes longer to load than a list
+            return None  # avoids computing the hash, whose library takes longer to load than a list
         return running(self.gateway_file(server))
 
     def contacts(self) -> Directory:
@@ -353,7 +353,7 @@ class Settings:
         callbacks = msgspec.structs.replace(file.callbacks, secret=self.secret(file.callbacks.secret))
         oidc = file.oidc
         if oidc is not None:
-            with suppress(BadSetting):  # only a gateway needs it, and says so
+            with suppress(BadSetting):  # only a gateway needs it, and reports the error
                 oidc = msgspec.structs.replace(oidc, client_secret=self.secret(oidc.client_secret))
         people = {name: self._resolved(contact) for name, contact in file.people.items()}
         groups = {name: self._resolved(contact) for name, contact in file.groups.items()}
@@ -413,7 +413,7 @@ class Settings:
         return value
 
     def _variable(self, name: str) -> str | None:
-        """Return an environment variable, or what is in the file that NAME_FILE names. Raises BadSetting."""
+        """Return an environment variable, or the content of the file in NAME_FILE. Raises BadSetting."""
         value, file = self._env.get(name), self._env.get(f"{name}_FILE")
         if value or not file:
             return value
@@ -454,7 +454,7 @@ class Settings:
 
 
 def checked_token(text: str, source: str) -> str:
-    """Return a token without the space around it. Raises BadSetting for what no HTTP header can hold."""
+    """Return a token without surrounding space. Raises BadSetting if an HTTP header cannot hold it."""
     token = text.strip()
     if not (token.isascii() and token.isprintable()):
         raise BadSetting(f"the token ({source}) has a line break, or a character that no token has.")
@@ -480,9 +480,9 @@ def _read_file(folder: Path) -> tuple[_FileSettings, Path | None]:
 
 
 def _table_in(path: Path) -> dict[str, Any] | None:
-    """Return the settings in a file, or None where it has none."""
+    """Return the settings in a file; None if it has none."""
     try:
-        text = path.read_text(encoding="utf-8-sig")  # editors on Windows write a mark
+        text = path.read_text(encoding="utf-8-sig")  # editors on Windows write a byte-order mark
         if path.name != "hitl.toml" and not _may_have_settings(text):
             return None
         import tomllib
@@ -499,7 +499,7 @@ def _table_in(path: Path) -> dict[str, Any] | None:
 
 
 def _may_have_settings(text: str) -> bool:
-    """Whether a pyproject.toml may have `[tool.hitl]`. To parse one takes longer than to list requests."""
+    """Whether a pyproject.toml may have `[tool.hitl]`. Parsing one takes longer than listing requests."""
     keys = (re.sub(r"[\s\"']", "", line) for line in text.splitlines() if "tool" in line)
     return any(key.startswith(("[tool.hitl", "[tool]", "tool.hitl", "tool=")) for key in keys)
 
@@ -560,7 +560,7 @@ def _named(error: msgspec.ValidationError, table: Any) -> str:
 
 
 def _shown(value: Any, way: Sequence[str | int]) -> str:
-    """Return a value of the file for an error; nothing for a long one, and for what may be a secret."""
+    """Return a value of the file for an error; nothing for a long value, or one that may be a secret."""
     if not SECRETS.isdisjoint(way) or isinstance(value, (dict, list)):
         return ""
     shown = to_json(value) if isinstance(value, (bool, int, float)) else repr(str(value))

@@ -1,7 +1,7 @@
-"""`hitl doctor --as-agent`: which ways there are from here to decide a request without being asked.
+"""`hitl doctor --as-agent`: checks whether an agent that runs here could decide requests by itself.
 
-Each way is tried, not guessed, as the user and in the folder of the caller. Nothing is changed: files are
-opened and not written, and servers are asked to settle a promise, or a request, that does not exist.
+Each way is tried, as the user and in the folder of the caller. Nothing is changed: files are opened but not
+written, and servers are asked to settle a promise, or decide a request, that does not exist.
 docs/guides/agents.md says what to do about each.
 """
 
@@ -56,7 +56,7 @@ SERVING = ("gateway", "server", "worker", "dev")
 
 
 class WayOut(Struct, frozen=True):
-    """A way to a decision that nobody made: whether it is open from here, what was tried, what to do."""
+    """A way to decide without a person: whether it is open from here, what was tried, and what to do."""
 
     name: str
     state: Literal["open", "closed", "unknown"]
@@ -187,7 +187,7 @@ def _gateways(settings: Settings, server: str) -> Iterator[WayOut]:
 
 
 def _logins() -> Iterator[WayOut]:
-    """Try to decide with what `hitl login` has kept for this user."""
+    """Try to decide with the tokens that `hitl login` has stored for this user."""
     try:
         known = logins.listed()
     except HitlError as error:
@@ -343,7 +343,7 @@ def _files(settings: Settings) -> Iterator[WayOut]:
 
 
 def _agent_hooks() -> Iterator[WayOut]:
-    """Look whether a hook asks for this agent, and try to take it out."""
+    """Check whether a hook asks for this agent, and whether the agent could remove it."""
     kept = False
     for path in (*MANAGED, *(claude_settings.settings_path(user=user) for user in (False, True))):
         try:
@@ -372,7 +372,7 @@ def _may_write(path: Path) -> bool:
 
 
 def _may_replace(path: Path) -> bool:
-    """Whether another file can be put in the place of one, or of a folder above it."""
+    """Whether a file, or a folder above it, can be replaced."""
     user = os.geteuid()
     entry = path.absolute()
     for folder in entry.parents:

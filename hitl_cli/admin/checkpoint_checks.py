@@ -17,7 +17,7 @@ ADVICE = "see the log of a worker or gateway that has the key (docs/guides/check
 
 
 def examine_checkpoints(settings: CheckpointSettings, url: str, token: str | None) -> list[Finding]:
-    """Return whether the checkpoints are made that the settings want."""
+    """Return the findings on whether checkpoints are made as the settings say."""
     if settings.every is None:
         return []
     try:

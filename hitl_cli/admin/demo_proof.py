@@ -1,4 +1,4 @@
-"""What `hitl demo proof` needs: throw-away keys in settings, and somebody who changes the database."""
+"""Parts of `hitl demo proof`: settings with throw-away keys, and an attacker who changes the database."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def prepare(folder: Path) -> None:
 
 
 def change(database: Path, id: str, prompt: str) -> str:
-    """Change what a request asked, as whoever can write the file may, and return the SQL."""
+    """Change what a request asked, as anyone who can write the file could, and return the SQL."""
     with closing(sqlite3.connect(database, isolation_level=None)) as db:
         [(text,)] = db.execute("SELECT param FROM promises WHERE id = ?", (id,))
         param = msgspec.json.decode(text)

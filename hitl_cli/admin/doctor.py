@@ -1,6 +1,6 @@
 """`hitl doctor`: checks the settings, the server and its file, and reports findings.
 
-It is read-only: it creates and upgrades nothing, and lets nothing that is due in the file happen.
+It is read-only: it creates and upgrades nothing, and fires no deadline or timer that is due.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ OK = 200
 
 
 def judge_gateway(gateway: Setting) -> Iterator[Finding]:
-    """Look whether the gateway answers at the address in the settings; nothing if there is none."""
+    """Check whether the gateway answers at the address in the settings, if there is one."""
     if gateway is DEFAULT_GATEWAY:
         return
     url = f"{gateway.value}/ready"

@@ -45,7 +45,7 @@ class _Options(ArgumentParser):
 
 
 def examine_hooks(settings: Settings) -> list[Finding]:
-    """Return the findings on the hooks in the settings of this project and of the user; none without one."""
+    """Return the findings on the hooks in the settings of this project and of the user."""
     findings: list[Finding] = []
     try:
         paths = {settings_path(user=user): None for user in (False, True)}  # the same in the home folder
@@ -123,7 +123,7 @@ def _at_gateway(gateway: str, token: str | None, settings: Settings, asked: str)
 
 
 def _reached(server: str | None, token: str | None, settings: Settings) -> str:
-    """Return the server where a hook asks, which answers. Raises HitlError."""
+    """Return the server where a hook asks, once it has answered. Raises HitlError."""
     url = settings.server(server).value
     with connect(url, settings.token(token)) as client:
         get_promise(client, PROBE)

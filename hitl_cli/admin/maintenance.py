@@ -29,7 +29,7 @@ SIGNED_BEFORE_MS = 60_000
 
 @contextmanager
 def _file_of(url: str) -> Iterator[Path]:
-    """Give the file of a server's URL. Raises BadServer if it is not a file on this machine; Unreachable."""
+    """Open the file that a server's URL names. Raises BadServer if it is not on this machine; Unreachable."""
     path = driver_of(url).file(url)
     if path is None:
         if split_url(url).scheme.startswith("http"):
@@ -49,7 +49,7 @@ def _file_of(url: str) -> Iterator[Path]:
 def back_up(url: str, target: Path, *, replace: bool, progress: Copied) -> Backup:
     """Copy the server's file.
 
-    Raises BadServer (it is no file), BadInput, Conflict (the target exists), Unreachable, NotDone.
+    Raises BadServer (the server is not a file), BadInput, Conflict (the target exists), Unreachable, NotDone.
     """
     from hitl_cli.engine import backup
 
@@ -99,7 +99,7 @@ def prune(
 
 
 def _sign_removal(url: str, older_ms: int, signer: CheckpointSigner | None) -> None:
-    """Sign that the runs which finished before are removed, so that a check of the history accepts it."""
+    """Sign a checkpoint that says which runs are removed, so that a check of the history accepts it."""
     if signer is None:
         return
     from hitl_cli.ledger.checkpoints import make

@@ -65,7 +65,7 @@ def write(folder: Path, project: list[ProjectFile]) -> None:
 
 
 def _text(file: str, name: str) -> str:
-    """Return what a file of a project says."""
+    """Return the content of a file of a project."""
     template = files("hitl_cli.admin").joinpath("project_files", f"{file.lstrip('.')}.template")
     return template.read_text(encoding="utf-8").replace("@NAME@", name).replace("@VERSION@", __version__)
 

@@ -31,7 +31,7 @@ class _Provider(Struct, frozen=True):
 
 
 def judge_oidc(oidc: OidcSettings | None) -> Iterator[Finding]:
-    """Check what a gateway needs of `[oidc]`: the extra, the secret, and a provider that is the one named."""
+    """Check what a gateway needs for `[oidc]`: the extra, the secret, and the provider of the settings."""
     if oidc is None:
         return
     if importlib.util.find_spec("joserfc") is None:

@@ -1,4 +1,4 @@
-"""A tool call of a framework's agent as a request: the same one, however often it is asked."""
+"""A tool call of a framework's agent as a request. Asking about one call again finds the same request."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ TAG_CHARS = 80
 def options_of(
     to: str | Sequence[str], deadline: Duration | None, options: ApprovalOptions | None
 ) -> ApprovalOptions:
-    """Return all options of an adapter as one."""
+    """Return the parameters of an adapter as one set of options."""
     return {"to": to, "deadline": deadline, **(options or {})}
 
 
 def opened(hitl: Hitl | AsyncHitl | None) -> AbstractAsyncContextManager[Hitl | AsyncHitl]:
-    """Return where to ask: what is given, or a new `AsyncHitl` that is closed in the end."""
+    """Open the place to ask: the one that is given, or a new `AsyncHitl`, which is closed afterwards."""
     return AsyncHitl() if hitl is None else nullcontext(hitl)
 
 
 def opened_now(hitl: Hitl | None) -> AbstractContextManager[Hitl]:
-    """Do the same with a `Hitl`."""
+    """Do the same as `opened`, with a `Hitl`."""
     return Hitl() if hitl is None else nullcontext(hitl)
 
 
@@ -70,7 +70,7 @@ class FrameworkCall(Struct, frozen=True, kw_only=True):
 
 
 def question(call: FrameworkCall, options: ApprovalOptions) -> dict[str, Any]:
-    """Return what to ask about a call: arguments of `ask`, but its id."""
+    """Return the arguments of `ask` for a call, except the id."""
     who = as_code(call.agent) if call.agent else "An agent"
     given = call.arguments if isinstance(call.arguments, dict) else {}
     tags = {"agent": call.framework, "tool": call.tool[:TAG_CHARS], **(options.get("tags") or {})}
@@ -86,7 +86,7 @@ def question(call: FrameworkCall, options: ApprovalOptions) -> dict[str, Any]:
 
 
 def _editable(call: FrameworkCall) -> dict[str, Any] | bool | None:
-    """Return by which schema the arguments may be changed; None if they do not fit it, or it is no form."""
+    """Return the schema of allowed changes; None if the arguments do not fit it, or it cannot be a form."""
     try:
         sensible(Question(prompt=call.tool, arguments=call.arguments, editable=call.editable))
     except BadInput:
@@ -95,7 +95,7 @@ def _editable(call: FrameworkCall) -> dict[str, Any] | bool | None:
 
 
 def objection(call: FrameworkCall, decision: Decision[Any]) -> str | None:
-    """Return why a call must not be made, for the agent; None if it may, with `decision.arguments`."""
+    """Return why a call is refused, for the agent; None if it may be made, with `decision.arguments`."""
     if not decision.approved:
         return refusal(decision)
     try:
@@ -106,7 +106,7 @@ def objection(call: FrameworkCall, decision: Decision[Any]) -> str | None:
 
 
 async def used(call: FrameworkCall, decision: Decision[Any], place: Any = None) -> str | None:
-    """Do the same, and use up an approval that may be used once. `place` is that of `Decision.consume`."""
+    """Do the same as `objection`, and use up an approval with `once`; `place` is as in `Decision.consume`."""
     why = objection(call, decision)
     if why is None and decision.once:
         try:
@@ -119,7 +119,7 @@ async def used(call: FrameworkCall, decision: Decision[Any], place: Any = None) 
 
 
 def used_now(call: FrameworkCall, decision: Decision[Any]) -> str | None:
-    """Do the same with a decision that came from a `Hitl`."""
+    """Do the same as `used`, with a decision that came from a `Hitl`."""
     why = objection(call, decision)
     if why is None and decision.once:
         try:
@@ -135,7 +135,7 @@ async def decisions(
     options: ApprovalOptions,
     timeout: Duration | None,  # noqa: ASYNC109 - of the waits, together
 ) -> list[Decision[Any] | None]:
-    """Ask about all calls at once, and return the decisions; None for one that is not made in time."""
+    """Ask about all calls at once, and return the decisions, with None where the time ran out."""
     if isinstance(hitl, Hitl):
         return await asyncio.to_thread(decisions_now, hitl, calls, options, timeout)
     for call in calls:
@@ -147,7 +147,7 @@ async def decisions(
 def decisions_now(
     hitl: Hitl, calls: Sequence[FrameworkCall], options: ApprovalOptions, timeout: Duration | None
 ) -> list[Decision[Any] | None]:
-    """Do the same, and block."""
+    """Do the same as `decisions`, and block."""
     for call in calls:
         hitl.put(id=call.request, **question(call, options))
     end, made = _end(timeout), list[Decision[Any] | None]()

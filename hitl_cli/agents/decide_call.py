@@ -1,6 +1,6 @@
 """Asks people about a coding agent's tool call, and turns their decision into the hook's answer.
 
-It fails closed: whatever goes wrong is a `deny` with the reason, never an `allow`.
+It fails closed: any failure becomes a `deny` with the reason, never an `allow`.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def answering(
 
 
 def _changed_input(call: ToolCall, decision: Decision[Any]) -> dict[str, Any] | None:
-    """Return the input that a person approved instead; None if it is that of the call."""
+    """Return the input that a person approved instead; None if they did not change it."""
     approved = decision.arguments
     found = approved.get("input") if isinstance(approved, dict) else None
     return found if isinstance(found, dict) and not same_json(found, call.tool_input) else None
@@ -142,7 +142,7 @@ def _add_question(backend: Backend, said: dict[str, Any], request: str) -> None:
 
 
 def _note_deferral(backend: Backend, call: ToolCall, request: str) -> None:
-    """Record beside the request that a session ends until it is decided."""
+    """Record beside the request that a session has ended, to be resumed after the decision."""
     from hitl_cli.agents.deferred import deferral_of
 
     said = deferral_of(call)
@@ -151,7 +151,7 @@ def _note_deferral(backend: Backend, call: ToolCall, request: str) -> None:
 
 
 def _unanswered(agent: AgentName, call: ToolCall, then: Answer) -> dict[str, Any] | None:
-    """Return the answer while nobody has decided."""
+    """Return the hook's answer if nobody has decided in time."""
     event = call.hook_event_name
     if then == "defer":
         return hook_output(event, "defer" if event == "PreToolUse" else "deny")

@@ -1,4 +1,4 @@
-"""Sessions of a coding agent that end to wait for a person: what the hook records, and how they go on.
+"""Sessions of a coding agent that end while a person decides: what the hook records to resume them.
 
 The record is on the server, beside the request (hitl_cli/inbox/deferrals.py).
 """
@@ -20,12 +20,12 @@ SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ksh", "fish"})
 
 
 def this_machine() -> str:
-    """Return the name of this machine, on which its sessions go on."""
+    """Return the name of this machine. A session is resumed on the machine where it ended."""
     return platform.node()
 
 
 def deferral_of(call: ToolCall) -> Deferral | None:
-    """Return what to record of a session that ends; None if it has no proper id or no folder to go on in."""
+    """Return the record of a session that ends; None if it has no valid id or folder to be resumed in."""
     if SESSION.fullmatch(call.session_id) is None or call.cwd is None:
         return None
     return Deferral(session=call.session_id, cwd=call.cwd, host=this_machine(), pid=_agent_process())
@@ -43,12 +43,12 @@ def is_over(one: DeferredSession) -> bool:
 
 
 def command_of(program: str, one: DeferredSession, more: list[str]) -> list[str]:
-    """Return the command that goes on with a session."""
+    """Return the command that resumes a session."""
     return [program, "-p", "--resume", one.session, *more]
 
 
 def outcome_in_words(one: DeferredSession) -> str:
-    """Return what came of its request, and who decided."""
+    """Return the outcome of a session's request and who decided, in words."""
     return f"{one.outcome}{f' by {one.by}' if one.by else ''}"
 
 

@@ -47,7 +47,7 @@ class _Done(BaseModel):
 
 @dataclass
 class DurableToolset(WrapperToolset[Any]):
-    """Tools whose calls are steps of the workflow that runs the agent; outside of one they are as they were.
+    """Tools whose calls are steps of the workflow that runs the agent. Outside a workflow nothing changes.
 
     What a tool returns is stored as JSON.
     """
@@ -75,7 +75,7 @@ class DurableToolset(WrapperToolset[Any]):
 
 
 async def _ended(call: Any) -> _Done:
-    """Return how a call ended. Raises what is not meant for the agent: then the step is tried again."""
+    """Return how a call ended. Exceptions that are not for the agent are raised, so the step is retried."""
     try:
         returned = await call
     except ApprovalRequired as asked:

@@ -58,13 +58,13 @@ def run_with_approval(
     options: ApprovalOptions | None = None,
     config: dict[str, Any] | None = None,
 ) -> Any:
-    """Run a graph as `invoke` does, and have people answer the interrupts of `HumanInTheLoopMiddleware`.
+    """Run a graph as `invoke` does; people answer the interrupts of `HumanInTheLoopMiddleware`.
 
         result = run_with_approval(agent, {"messages": "Clean up"}, thread="clean-1", to="reviewer")
 
-    The graph needs a checkpointer. If its thread was interrupted before, perhaps in another process, it goes
-    on there, and `input` is ignored. One tool call is one request, however often it is asked. Calls that wait
-    are asked at once. A rejection tells the model the reason.
+    The graph needs a checkpointer. If its thread was interrupted before, perhaps in another process, it
+    continues from there, and `input` is ignored. One tool call is one request, even if a process asks again.
+    Several pending calls are asked about at the same time. After a rejection, the model gets the reason.
 
     - `hitl`: where to ask; by default `Hitl()`.
     - `to`, `deadline`, `options`: who may answer, until when, and other options of `Hitl.ask`.
@@ -97,7 +97,7 @@ async def arun_with_approval(
     options: ApprovalOptions | None = None,
     config: dict[str, Any] | None = None,
 ) -> Any:
-    """Do the same by `ainvoke`. See run_with_approval."""
+    """Do the same with `ainvoke`. See run_with_approval."""
     asked, whole = options_of(to, deadline, options), _config(thread, config or {})
     found = (await graph.aget_state(whole)).interrupts
     result = {INTERRUPTS: list(found)} if found else await graph.ainvoke(input, whole)
@@ -111,7 +111,7 @@ async def arun_with_approval(
 
 
 class _Asked(msgspec.Struct, frozen=True):
-    """A call that an interrupt is about. `alone` tells whether the interrupt is about no other."""
+    """A call that an interrupt is about. `alone`: the interrupt is about this call only."""
 
     interrupt: str
     alone: bool
@@ -173,7 +173,7 @@ def _resume(
     made: Sequence[tuple[FrameworkCall, Decision[Any]]],
     whys: Sequence[str | None],
 ) -> dict[str, Any]:
-    """Return what the graph goes on with: answers by the ids of interrupts; `whys` refuse."""
+    """Return the answers that resume the graph, by the ids of interrupts. A call with a `why` is refused."""
     resumed: dict[str, Any] = {}
     for call, (_, decision), why in zip(calls, made, whys, strict=True):
         answer = _answer(call, decision, why)
@@ -185,7 +185,7 @@ def _resume(
 
 
 def _answer(call: _Asked, decision: Decision[Any], why: str | None) -> dict[str, Any]:
-    """Return a decision as the middleware takes it; `why` refuses. Raises Rejected if it takes no refusal."""
+    """Return a decision as the middleware takes it: a refusal if there is a `why`."""
     if why is None and call.request.form is not None:
         return {"type": "respond", "message": decision.data}
     if why is None and "approve" in call.allowed and not decision.changed:

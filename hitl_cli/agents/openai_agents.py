@@ -62,16 +62,17 @@ async def run_with_approval(
     options: ApprovalOptions | None = None,
     **run: Any,
 ) -> RunResult:
-    """Run an agent as `Runner.run` does, and have people approve the tool calls that need approval.
+    """Run an agent as `Runner.run` does; people approve the tool calls that need approval.
 
         result = await run_with_approval(agent, "Clean up", id="clean-1")
 
-    While people decide, the state of the run is kept under `id`, on the server beside the requests. A process
-    that calls this again, on any machine, with the same agent, id and asker, goes on there: `input` is for a
-    run that has not begun. One tool call is one request, however often it is asked. If a process dies while
+    While people decide, the state of the run is stored under `id`, on the server beside the requests. A
+    process on any machine that calls this again with the same agent, id and asker continues the run; `input`
+    is then ignored. One tool call is one request, even if a process asks again. If a process dies while
     approved tools run, they run again.
 
-    Approved, the tool runs; rejected, the model is told the reason. Calls that wait are asked at once.
+    After an approval, the tool runs. After a rejection, the model gets the reason. Several pending calls are
+    asked about at the same time.
 
     - `hitl`: where to ask; by default `AsyncHitl()`.
     - `states`: where to keep the states; by default `hitl.states`. `FolderStates("runs")` is a folder.
@@ -84,7 +85,7 @@ async def run_with_approval(
         place = PlaceOfRun(asker.states if states is None else states, id)
         kept = await place.load()
         if kept is None:
-            name = f"{id}/{fresh_id()}"  # not every model's ids of calls are unique in two runs
+            name = f"{id}/{fresh_id()}"  # some models use the same call ids in every run
             result = await Runner.run(agent, input, **run)
         else:
             name, text = json.loads(kept)
@@ -114,8 +115,8 @@ async def run_in_workflow(
         async def clean(ctx: Context, what: str) -> str:
             return await run_in_workflow(ctx, agent, what, to="reviewer")
 
-    What the agent does until it waits is one step, which does not run again once it has ended; the state of
-    the run is its result, so that any worker goes on with it. The other arguments are those of
+    All that the agent does until it waits is one step, which does not run again once it has ended. Its result
+    is the state of the run, so any worker can continue it. The other arguments are those of
     `run_with_approval`. The output is stored as JSON.
     """
     from hitl_cli.authoring.ask import ask, ask_all
@@ -142,11 +143,11 @@ async def run_in_workflow(
 
 
 def editable(tool: FunctionTool) -> FunctionTool:
-    """Return a tool whose arguments a person may change. The model is told with which it was called.
+    """Return a tool whose arguments a person may change. Its result tells the model the changed arguments.
 
         agent = Agent(name="cleaner", tools=[editable(delete)])
 
-    The SDK lets nobody change a call that waits, so the tool itself takes the arguments that were approved.
+    The SDK cannot change a pending call, so the tool itself uses the approved arguments.
     """
     invoke = tool.on_invoke_tool
 
@@ -170,7 +171,7 @@ async def _resumed(
     timeout: Duration | None,  # noqa: ASYNC109
     run: dict[str, Any],
 ) -> RunResult:
-    """Have people decide what a run waits for, and let it go on."""
+    """Wait until people have decided the pending calls of a run, and continue it."""
     items = state.get_interruptions()
     calls = [_call(item, name) for item in items]
     made = await decisions(hitl, calls, options, timeout)
@@ -180,7 +181,7 @@ async def _resumed(
 
 
 class _Said(NamedTuple):
-    """A decision on a call: why it must not be made, or what it is made with if that was changed."""
+    """A decision on a call: why it is refused, or its arguments if a person changed them."""
 
     call: str
     why: str | None
@@ -193,7 +194,7 @@ async def _said(call: FrameworkCall, decision: Decision[Any], place: Any = None)
 
 
 def _tell(state: RunState[Any, Any], items: Sequence[ToolApprovalItem], said: Sequence[_Said]) -> None:
-    """Write decisions into the state of a run that goes on now, in this task."""
+    """Write decisions into the state of a run that continues in this task."""
     for item, one in zip(items, said, strict=True):
         if one.why is not None:
             state.reject(item, rejection_message=one.why)

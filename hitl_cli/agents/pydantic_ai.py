@@ -58,18 +58,18 @@ class HumanApproval(AbstractCapability[Any]):
 
         agent = Agent(model, capabilities=[HumanApproval(AsyncHitl(), to="group:ops", deadline="1d")])
 
-    A call is one request, however often the agent is run with the same messages: it is known by the
-    conversation, its turn and the id of the call. Approved, the tool runs, with the arguments as the person
-    has changed them (not with `editable=False`); rejected, the model is told the reason.
+    A call is one request, even if the agent runs again with the same messages: the conversation, its turn and
+    the id of the call identify it. After an approval, the tool runs, with the arguments as the person has
+    changed them (not with `editable=False`). After a rejection, the model gets the reason.
 
     - `hitl`: where to ask; by default `AsyncHitl()`.
     - `to`, `deadline`, `options`: who may answer, until when, and other options of `Hitl.ask`.
     - `timeout`: how long to wait. A call without an answer is then left to the agent, which ends with
       `DeferredToolRequests` if that is one of its output types. The request stays open.
 
-    In a workflow (`durable_agent`), requests are made by `ask` (no `hitl` is needed, and no
-    process waits), and each tool call is a step: it does not run again when the run goes on elsewhere.
-    `retry_policy` is that of these steps.
+    In a workflow (`durable_agent`), requests are made by `ask` (no `hitl` is needed, and no process waits),
+    and each tool call is a step: it does not run again when another worker continues the run. `retry_policy`
+    is that of these steps.
     """
 
     hitl: Hitl | AsyncHitl | None = None
@@ -127,7 +127,7 @@ async def _results(
     made: "Sequence[Decision[Any] | None]",
     place: Any = None,
 ) -> DeferredToolResults:
-    """Return the results of the calls that are decided."""
+    """Return the results of the decided calls."""
     answered = [(call, decision) for call, decision in zip(calls, made, strict=True) if decision]
     return requests.build_results(
         approvals={call.id: await _result(call, decision, place) for call, decision in answered},

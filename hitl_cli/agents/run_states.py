@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class States(Protocol):
-    """Where the states of runs are kept while people decide. The content must not come from anyone else."""
+    """Where the states of runs are kept while people decide. Only trusted processes may write there."""
 
     def load(self, run: str) -> str | None:
         """Return the state of a run; None if there is none."""
@@ -53,7 +53,7 @@ class FolderStates:
 
 
 class PlaceOfRun:
-    """Where the state of one run is kept. A server is asked in a thread, because that blocks."""
+    """Where the state of one run is kept. Calls of a server run in a thread, because they block."""
 
     def __init__(self, states: States, run: str) -> None:
         self._states = states

@@ -1,4 +1,4 @@
-"""What a coding agent's hook is told of a tool call, and what it answers. No I/O.
+"""The input and output of a coding agent's hook for a tool call. No I/O.
 
 The JSON is that of the hooks of Claude Code (`PreToolUse`, `PermissionRequest`) and Codex
 (the same), seen with @anthropic-ai/claude-code 2.1.197, @openai/codex 0.171.0 and codex-rs/hooks/schema.
@@ -74,7 +74,7 @@ class ToolCall(Struct, frozen=True, kw_only=True):
     agent_type: str | None = None
 
     def arguments(self) -> dict[str, Any]:
-        """Return what exactly is approved."""
+        """Return exactly what is approved."""
         return {"tool": self.tool_name, "input": self.tool_input, "cwd": self.cwd}
 
     @property
@@ -84,7 +84,7 @@ class ToolCall(Struct, frozen=True, kw_only=True):
 
 
 def read_call(raw: bytes) -> ToolCall:
-    """Return the call that a hook is told. Raises BadJson."""
+    """Return the call in a hook's input. Raises BadJson."""
     try:
         return msgspec.json.decode(raw, type=ToolCall)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -94,9 +94,9 @@ def read_call(raw: bytes) -> ToolCall:
 
 
 def request_id(agent: AgentName, call: ToolCall) -> str:
-    """Return the id of the request for a call, the same however often the hook runs for it. Raises BadInput.
+    """Return the id of the request for a call, the same each time the hook runs for it. Raises BadInput.
 
-    A call without an id of its own is known by its session, its turn and its digest.
+    A call without an id of its own is identified by its session, its turn and its digest.
     """
     if call.tool_use_id is not None:
         return f"{agent}-{stable_id(to_json([call.session_id, call.tool_use_id]).encode(), 24)}"
@@ -143,7 +143,7 @@ def question(
 
 
 def is_strict(agent: AgentName, call: ToolCall) -> bool:
-    """Whether the agent runs the call after any answer but a refusal, or an approval with the input to run.
+    """Whether the agent runs the call unless the answer is a refusal, or an approval with the input to run.
 
     Codex does so in PreToolUse, seen with 0.171.0. In PermissionRequest it takes no changed input.
     """
@@ -151,9 +151,9 @@ def is_strict(agent: AgentName, call: ToolCall) -> bool:
 
 
 def _editable(call: ToolCall) -> dict[str, Any] | None:
-    """Return the schema by which a person may change the input, and nothing else; None if it has no form.
+    """Return the schema of the changes that a person may make to the input; None if there cannot be a form.
 
-    Of a known tool, the texts that matter: this is certain to fit, and quicker than to try.
+    For a known tool it has only the texts that matter: these are certain to fit, without a check.
     """
     if call.tool_name in CHANGEABLE:
         names = [name for name in CHANGEABLE[call.tool_name] if isinstance(call.tool_input.get(name), str)]
@@ -176,7 +176,7 @@ def _editable(call: ToolCall) -> dict[str, Any] | None:
 
 
 def _offer(call: ToolCall) -> OfferInput | None:
-    """Return the rule to offer: for exactly this call, in this folder; None if that is not certain.
+    """Return the rule to offer, for exactly this call in this folder; None if a rule might match other calls.
 
     A `*` in the call would stand for other calls.
     """
@@ -193,7 +193,7 @@ def _offer(call: ToolCall) -> OfferInput | None:
 
 
 def refusal(decision: Decision[Any]) -> str:
-    """Return why a call is refused, for the agent."""
+    """Return the reason of a refusal, for the agent."""
     if decision.expired:
         return f"nobody answered {decision.id} before its deadline"
     return f"rejected by {decision.by or 'another tool'}: {decision.reason}"
@@ -207,7 +207,7 @@ def summary_of(arguments: Mapping[str, Any]) -> str:
 
 
 def as_code(text: str) -> str:
-    """Return text of an agent as code on one line of Markdown, which it cannot end."""
+    """Return text of an agent as inline code of Markdown, escaped so that the text cannot end it."""
     line = " ".join(text.replace("`", "'").split())
     return f"`{line if len(line) <= SUMMARY else line[: SUMMARY - 1] + '…'}`"
 
@@ -264,7 +264,7 @@ def _questions(call: ToolCall) -> tuple[_UserQuestion, ...]:
 def hook_output(
     event: str, answer: Answer, reason: str = "", updated_input: dict[str, Any] | None = None
 ) -> dict[str, Any] | None:
-    """Return what the hook prints as JSON; None to print nothing, which leaves it to the agent's prompt."""
+    """Return what the hook prints as JSON; None to print nothing, so that the agent shows its own prompt."""
     reason = printable(reason)
     changed = {} if updated_input is None or answer != "allow" else {"updatedInput": updated_input}
     if event == "PreToolUse":

@@ -1,7 +1,8 @@
-"""Ends what was made before: the sessions and links of a person, or of a sign-in at a provider.
+"""Ends existing sessions and links: those of a person, or of a sign-in at a provider.
 
 An end is a promise on the server, so that all gateways know it. It stays pending for as long as anything that
-it ends could be valid. What is made later is not ended: who may sign in again is for the settings to say.
+it ends could be valid. Sessions and links that are made later are valid: the settings say who may sign in
+again.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class _End(Struct, frozen=True, kw_only=True):
 
 
 def person_subject(person: str, groups: Groups) -> str:
-    """Return the subject of all that belongs to a person."""
+    """Return the subject of all sessions, tokens and links of a person."""
     return f"person:{groups.key(person)}"
 
 
@@ -55,7 +56,7 @@ def token_subject(id: str) -> str:
 
 
 def end(client: Client, subject: str, *, life_ms: int, by: str, via: str) -> None:
-    """End all that was made for a subject until now and is valid for `life_ms` at most."""
+    """End everything made for a subject until now. None of it is valid for longer than `life_ms`."""
     now = client.now()
     headers = Audit(by=by, via=via, at=now).headers()
     create = alone(
@@ -75,5 +76,5 @@ def ends(client: Client) -> Ends:
 
 
 def is_ended(known: Ends, subjects: Iterable[str], made_at: int) -> bool:
-    """Whether what was made at an instant for some subjects was ended since."""
+    """Whether something was ended that was made at `made_at` and has these subjects."""
     return any(made_at <= known.get(subject, -1) for subject in subjects)

@@ -1,4 +1,4 @@
-"""Whether a held decision may still be made: its token, link or sign-in must not have been ended."""
+"""Whether a held decision may still be made: its token, link or sign-in must still be valid."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def why_ended(client: Client, held: Held, groups: Groups) -> str | None:
 
 
 def _link(held: Held, credential: Credential) -> Link:
-    """Return the link with which a decision was made, as far as a revocation looks at it."""
+    """Return the link with which a decision was made, with the fields that a revocation compares."""
     return Link(
         request=held.request,
         person=held.by,

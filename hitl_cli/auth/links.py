@@ -126,7 +126,7 @@ def make(
     kind: LinkKind | None = None,
     sight: Sight | None = None,
 ) -> Link:
-    """Return a link for a person to answer a named request (hitl_cli/inbox/resolve.py), or its `whole` name.
+    """Return a link for a person to answer a request, found by any name of it or only by its `whole` one.
 
     `sight` is of who makes it. Raises NotFound, BadInput (ambiguous name, invalid person or validity),
     NotAllowed (the person may not answer it, or it needs a signature and the link is of the kind PROGRAM),
@@ -139,7 +139,7 @@ def make(
     if item.promise.state != "pending":
         raise already((item if sight is None else shown(sight, item)).promise, item.now)
     if kind == PROGRAM and item.asked.proof is not None:
-        raise proof_needed(item)  # who posts an answer signs nothing
+        raise proof_needed(item)  # a posted answer has no signature
     check_may_answer(item, person, with_deputies(client, groups))
     return link_for(item.promise, person, now=client.now(), life_ms=life_ms)
 

@@ -1,7 +1,7 @@
 """The gateways that this user has signed in to with `hitl login`.
 
-The list is in the user's config folder. The token of each is in the system's keyring where there is one, else
-in the list, which nobody else can read.
+The list is in the user's config folder, readable by that user only. The tokens are in the system's keyring if
+there is one, otherwise in the list.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def forget(login: Login) -> None:
     if keyring is not None:
         from keyring.errors import KeyringError
 
-        with suppress(KeyringError):  # it was removed there, or the keyring is locked: it is revoked anyway
+        with suppress(KeyringError):  # not there, or the keyring is locked; the token is already revoked
             keyring.delete_password(SERVICE, login.gateway)
     _write(_others(login.gateway))
 

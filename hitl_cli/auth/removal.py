@@ -1,6 +1,6 @@
-"""Ends everything with which a person can act: sessions, tokens, links. By all gateways, within seconds.
+"""Ends the sessions, tokens and links of a person. All gateways reject them within seconds.
 
-Their decisions that can still be undone are not made (hitl_cli/auth/held_decisions.py).
+Their decisions that could still be undone are dropped (hitl_cli/auth/held_decisions.py).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def remove(client: Client, person: str, groups: Groups, *, by: str, via: str) -> list[Token]:
     """End the sessions, tokens and links that a person has now. Returns the tokens.
 
-    What is made for them later is valid: whether they may sign in again is for the settings to say.
+    What is made for them later is valid: the settings say whether they may sign in again.
     """
     end(client, person_subject(person, groups), life_ms=LONGEST_LIFE_MS, by=by, via=via)
     own = [one for one in tokens.list_tokens(client) if groups.same(one.person, person)]

@@ -77,7 +77,7 @@ def read(token: str, keys: Keys, now: int) -> SignInLink:
 def use(client: Client, link: SignInLink) -> None:
     """Use a link. It works exactly once; later attempts raise LinkExpired.
 
-    So do attempts after `hitl people remove` ended what the person had.
+    So do attempts after `hitl people remove` has removed the person.
     """
     if is_ended(ends(client), [person_subject(link.person, NO_GROUPS)], link.ends_at - LIFE_MS):
         raise LinkExpired("this link was revoked. Request a new one.")
@@ -86,7 +86,7 @@ def use(client: Client, link: SignInLink) -> None:
 
 
 def use_once(client: Client, id: str, ends_at: int, by: str) -> bool:
-    """Use up an id, which is valid until an instant. Returns whether this call was the first to do so."""
+    """Use up an id that is valid until `ends_at`. Returns whether this call was the first to do so."""
     mark = fresh_id()
     create = alone(PREFIX + id, None, {"hitl:start": mark, "hitl:by": by}, until=ends_at)
     kept = store(client, create)

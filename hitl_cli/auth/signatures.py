@@ -1,4 +1,4 @@
-"""Signatures of webhooks that are sent and received: Standard Webhooks, and Slack's.
+"""Signatures of sent and received webhooks: Standard Webhooks, and Slack's.
 
 Standard Webhooks (https://www.standardwebhooks.com): HMAC-SHA256 over `id.timestamp.body`. Slack's:
 HMAC-SHA256 over `v0:timestamp:body`. Timestamps are seconds since the epoch.

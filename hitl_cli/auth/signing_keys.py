@@ -84,7 +84,7 @@ def load_keys(path: Path, now: int) -> Keys:
 def rotate(path: Path, now: int, *, forget: bool = False) -> Keys:
     """Make a new signing key. With `forget`, everything that was signed before becomes invalid.
 
-    Then it does not matter what the file holds, nor whether it can be read. Raises BadInput.
+    Then the old file need not be readable or valid. Raises BadInput.
     """
     with _alone(path):
         before = () if forget else load_keys(path, now).keys
@@ -126,7 +126,7 @@ def _read_keys(path: Path) -> Keys:
 
 
 def _read_private(path: Path) -> bytes:
-    """Return the content of a file that only its owner can read, or that root lends to a group.
+    """Return the content of a file that only its owner can read, or a group that root gave it to.
 
     Raises OSError, BadInput.
     """
@@ -136,8 +136,8 @@ def _read_private(path: Path) -> bytes:
         mode = status.st_mode
         if not stat.S_ISREG(mode):
             raise BadKey(f"{path} is not a regular file.")
-        # systemd and Kubernetes lend a file of root to a service, by an ACL or a group. In a namespace of
-        # users its owner is nobody.
+        # systemd and Kubernetes let a service read a file of root, by an ACL or a group. In a user namespace
+        # the owner of that file is `nobody`.
         lent = os.geteuid() not in (0, status.st_uid)
         if mode & (0o037 if lent else 0o077):
             raise BadKey(

@@ -1,8 +1,8 @@
 """`hitl login`: a person allows a terminal to act as them, and the terminal gets a token.
 
 Two ways lead from the page to the terminal. With a browser on the same machine, a signed code goes through a
-redirect to 127.0.0.1, and counts with the verifier of the terminal alone (PKCE). Elsewhere the person types a
-code that the terminal shows; what they allow is a promise on the server until the terminal fetches it.
+redirect to 127.0.0.1, and is accepted only with the verifier of the terminal (PKCE). Otherwise the person
+types a code that the terminal shows; the grant is a promise on the server until the terminal fetches it.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class LoginRefused(BadInput):
 
 
 class Grant(TokenFields, frozen=True, kw_only=True):
-    """What a person allows a terminal: to act as them until an instant (ms since the epoch).
+    """A person's permission for a terminal to act as them until an instant (ms since the epoch).
 
     `groups` and `subjects` are those of the token (hitl_cli/auth/tokens.py), `name` is the terminal's.
     """
@@ -72,7 +72,7 @@ class Grant(TokenFields, frozen=True, kw_only=True):
 
 
 class _Code(TokenFields, frozen=True, kw_only=True):
-    """A code in a redirect: what is allowed, to who has the verifier of the challenge."""
+    """A code in a redirect: the grant, for the terminal that has the verifier of the challenge."""
 
     grant: Grant
     challenge: str
@@ -141,7 +141,7 @@ def token_for_code(
 def token_for_device(
     client: Client, text: str, keys: Keys, *, life_ms: int | None
 ) -> tuple[Token, str] | None:
-    """Return the token for a terminal whose code somebody typed; None while nobody has.
+    """Return the token for a terminal once its code was typed; None before.
 
     Raises LoginRefused.
     """

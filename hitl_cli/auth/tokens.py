@@ -50,8 +50,8 @@ class TokenRefused(HitlError):
 class Token(Struct, frozen=True, kw_only=True):
     """A token without its secret. Instants are ms since the epoch; `by` is who made it.
 
-    `name` says what has it. `groups` are the groups that a sign-in provider has named, and `subjects` what
-    ends it besides revoking (hitl_cli/auth/ended.py).
+    `name` says which program or terminal has it. `groups` are the groups that a sign-in provider has named.
+    An end of one of its `subjects` ends the token (hitl_cli/auth/ended.py).
     """
 
     id: str

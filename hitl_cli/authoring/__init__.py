@@ -1,1 +1,1 @@
-"""What the author of a workflow imports: `workflow`, `ask` and what belongs to them."""
+"""What the author of a workflow imports: `workflow`, `ask` and their types."""

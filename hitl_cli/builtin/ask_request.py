@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class _AskArguments(QuestionInput, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The argument of the workflow: what a program may ask, and also reminders and escalation."""
+    """The argument of the workflow: the fields of a request, and also reminders and escalation."""
 
     on_unproven: OnUnproven = "fail"
     remind: str | None = None
@@ -36,8 +36,8 @@ _OWN = ("id", "callback", "prompt")
 async def ask_request(ctx: Context, request: Any = None, **fields: Any) -> dict[str, Any]:
     """Ask a person, wait for the decision, and return it as JSON. A rejection does not fail the run.
 
-    `request` has the fields of `POST /api/v1/requests` but `id`, and `on_unproven`, `remind` and `escalate`
-    as `ask` takes them; a text is the prompt. The same fields may be given by name.
+    `request` has the fields of `POST /api/v1/requests` except `id`, and `on_unproven`, `remind` and
+    `escalate` as in `ask`. A string is the prompt. The same fields may be given by name.
     """
     asked = _read(request, fields)
     options = {name: value for name, value in msgspec.structs.asdict(asked).items() if name not in _OWN}

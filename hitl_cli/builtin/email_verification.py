@@ -1,4 +1,4 @@
-"""`email-verification`: e-mail a link to an address, wait until it is confirmed, and go on.
+"""`email-verification`: e-mail a link to an address, wait until it is confirmed, and continue.
 
 The mail is sent by `send_email`, which runs on any worker of the group `email-service`.
 """

@@ -220,7 +220,7 @@ def ask(
     tags = read_tags(tag or [], "--tag")
     names = names_of(tags.get(TOOL), key, id)
     deadline_ms = parse_duration(deadline)
-    silent = no_wait and not as_json  # it would print the id that it was given
+    silent = no_wait and not as_json  # without a wait it would only print the id that it was given
     if prompt is None and (id is None or silent or not _says_nothing(question, key, tag)):
         raise BadUsage('no prompt given: pass a PROMPT, for example hitl ask "Deploy?".')
     if id is not None:
@@ -271,7 +271,7 @@ def ask(
 def _asks_again(
     on_unproven: str, posted: StandaloneRequest, promise: Promise, groups: Groups, names: Sequence[str]
 ) -> bool:
-    """Whether a request is to be asked again, because its approval has no good proof: that is told then."""
+    """Whether to ask a request again, because its approval has no valid proof. Prints a note if so."""
     if on_unproven == "fail" or promise.state == "pending":
         return False
     try:
@@ -279,7 +279,7 @@ def _asks_again(
     except Unproven as error:
         note(f"{error} Asking again.")
         return True
-    except RunFailed:  # told when it is used
+    except RunFailed:  # reported when it is used
         return False
     return False
 
@@ -500,7 +500,7 @@ def _how_to_answer(question: Question, command: _Command) -> str:
 
 
 def _left_behind(promise: Promise, command: _Command, now: int, write: Callable[[int], str] = iso) -> str:
-    """Return the state of a request whose answer this command does not wait for."""
+    """Print that the request stays open without this command, and return its state."""
     if promise.state == "pending":
         return (
             f"{promise.id} is still open: `{command('ask --id')}` waits for it again,"

@@ -48,7 +48,7 @@ MOST_BYTES = 10_000_000
 
 
 def named(inbox: Inbox, ids: list[str] | None, *, stdin: bool, match: str | None) -> list[str]:
-    """All requests that are named. Raises BadInput or NotFound if there are none."""
+    """Return all requests that are named. Raises BadInput or NotFound if there are none."""
     names = list(ids or [])
     if stdin:
         names += [name for line in read_stdin(MOST_BYTES + 1).splitlines() if (name := line.strip())]

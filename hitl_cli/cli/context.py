@@ -35,15 +35,15 @@ AT_GATEWAY = "Leave out -S and pass --gateway URL, with a token of `hitl token` 
 class CommandContext(typer.Context):
     """The context of a command of hitl: its settings, server and person.
 
-    A command whose `ctx` is one of the kinds below takes the options in `shared` too, after its own. They are
-    read here and are no parameters of its function.
+    A command whose `ctx` is of one of the kinds below also takes the options in `shared`, after its own. They
+    are read here and are not parameters of its function.
     """
 
     shared: ClassVar[tuple[str, ...]] = ()
 
     @cached_property
     def settings(self) -> Settings:
-        """The settings, as they are when they are first asked for."""
+        """The settings, read on first use."""
         return Settings()
 
     @property
@@ -58,7 +58,7 @@ class CommandContext(typer.Context):
 
     @property
     def who(self) -> str | None:
-        """The person on the command line. An empty name is one too, and refused: nobody else acts then."""
+        """The person on the command line. An empty name is refused; nobody else acts in its place."""
         who: str | None = self.params.get("who")
         return who
 
@@ -127,14 +127,14 @@ class CommandContext(typer.Context):
                 raise
 
     def _named_by_login(self, actor: Actor) -> str:
-        """Return how to act as somebody else, if nothing but the login name says who acts; else nothing."""
+        """Return how to act as somebody else, if only the login name says who acts; otherwise nothing."""
         if self.settings.person(self.who).source != LOGIN_NAME:
             return ""
         return f"{actor.person} is your login name: to act under another, pass --as NAME or set HITL_AS."
 
 
 def seen_by(actor: Actor) -> str:
-    """Return the end of a sentence about what was not found: empty if the person sees everything."""
+    """Return an addition to "not found" that says whose view it is; empty if the person sees everything."""
     return "" if actor.sees_all else f" that {actor.person} may see"
 
 
@@ -247,7 +247,7 @@ def actor_from(settings: Settings, who: str | None = None, via: str = "cli") -> 
 
 
 def _check_nobody_else(client: Client, who: str | None) -> None:
-    """Raise BadUsage if a person is named who is not the one that has signed in to a gateway."""
+    """Raise BadUsage if another person is named than the one who has signed in to the gateway."""
     if who is not None and is_remote(client) and not client.me.groups.same(who, client.me.person):
         raise BadUsage(f"you are signed in at {client.name} as {client.me.person}: leave out --as.")
 
@@ -280,7 +280,7 @@ def read_json(raw: bytes, source: str, hint: str = "") -> Any:
 
 
 def without_mark(raw: bytes) -> bytes:
-    """Return the bytes without a byte-order mark, which programs on Windows write."""
+    """Return the bytes without the byte-order mark that programs on Windows write."""
     return raw.removeprefix(codecs.BOM_UTF8)
 
 

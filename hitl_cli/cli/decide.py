@@ -146,7 +146,7 @@ def comment(
 
 @contextmanager
 def deciding(ctx: AsPerson, *, sign: bool, key: Path | None, several: bool = False) -> Iterator[Inbox]:
-    """Open the inbox of the person who decides, and signs if they want to; `several` decisions each."""
+    """Open the inbox of the person who decides, with their signer, if any; `several`: for many requests."""
     settings = ctx.settings
     with ctx.opened(inbox_of) as (inbox, _):
         inbox.signer = signer_of(settings, inbox.actor, sign=sign, key=key)
@@ -202,7 +202,7 @@ def _with_data(answer: DecisionInput, data: str | None, fields: list[str] | None
 
 
 def _or_asked_for(inbox: Inbox, answer: Said) -> Said:
-    """Return the answer; without data, a person on a terminal is asked to fill in the form."""
+    """Return the answer. If it has no data, let the person on the terminal fill in the form."""
     if callable(answer) or answer.data is not UNSET or not is_terminal(sys.stdin, sys.stdout, sys.stderr):
         return answer
 

@@ -133,7 +133,7 @@ def _show_agent(show: Demo, *, asks: bool) -> None:
 
 
 def _show_proof(show: Demo) -> None:
-    """Show that a decision which somebody changes or removes in the database is noticed."""
+    """Show that `hitl verify` notices a decision that was changed or removed in the database."""
     from hitl_cli.admin import demo_proof
 
     print("The lead and the operator (ops) each have an SSH key. The settings have their public keys.")

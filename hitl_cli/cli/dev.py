@@ -118,7 +118,7 @@ def _work(
         say_serving(f"inbox on {url}", {"server": served.server, "url": url}, as_json=as_json)
 
     def opening(event: Event, request: str) -> str:
-        """Return what to open: the link that approves for the built-in approval, otherwise the page."""
+        """Return what to open: for the built-in approval the link that approves, otherwise the page."""
         if event.function in PLAIN and serves.is_local and not serves.sign_in:
             return f"approve by opening {hyperlink(unblock_link(url, request))}"
         return f"open {hyperlink(page_of(url, request))}"
@@ -144,7 +144,7 @@ def _reload(works: WorkerOptions, options: Callable[[], Options], url: str) -> i
 
     reloader = Reloader(
         url=url,
-        env={**os.environ, "HITL_SERVER": works.server},  # the page stays with it too
+        env={**os.environ, "HITL_SERVER": works.server},  # then the page goes on with the old settings, too
         files={Settings().path or Path(NAMES[0]), Path(NAMES[0])},
         changed=changed,
         kept=lambda: logger.error(
@@ -161,5 +161,5 @@ def _reload(works: WorkerOptions, options: Callable[[], Options], url: str) -> i
 
 
 def _fixed(options: Options) -> Options:
-    """Return the options without those that a gateway reads again when they change."""
+    """Return the options except those that a gateway reads again when they change."""
     return msgspec.structs.replace(options, directory=Directory(), live=None)

@@ -85,7 +85,7 @@ def doctor(
 
 
 def _print_ways_out(settings: Settings, url: str, token: str | None, *, as_json: bool) -> None:
-    """Print the ways to a decision that are open from here, and exit with 1 if there is one."""
+    """Print the ways to decide without a person, and exit with 1 if one is open."""
     from hitl_cli.admin.agent_checks import ways_out
 
     found = ways_out(settings, url, token)

@@ -115,6 +115,6 @@ ROOT_EPILOG = _below(_ROOT)
 
 
 def epilog_of(name: str, sub: str = "") -> str | None:
-    """Return the text below the help of a command or of its subcommand, None without examples."""
+    """Return the text below the help of a command or of its subcommand; None if it has no examples."""
     lines = tuple(line for line in EXAMPLES.get(name, ()) if line.startswith(f"hitl {name} {sub}".rstrip()))
     return _below(lines) if lines else None

@@ -37,9 +37,7 @@ def end_on_signals() -> None:
 def end(number: int, _frame: FrameType | None) -> NoReturn:
     """End this command with the shell's exit code for the signal, after its cleanup."""
     logging.disable()  # requests in progress fail now, which need not be logged
-    sys.unraisablehook = lambda _: (
-        None
-    )  # nor is it where Python drops this exception, and the watchdog ends us
+    sys.unraisablehook = lambda _: None  # where Python drops this exception, the watchdog ends the process
     raise SystemExit(128 + number)
 
 

@@ -175,7 +175,7 @@ def resume(
 
 
 def _place(ctx: AtServer, agent: AgentName, gateway: str | None) -> Callable[[], Backend]:
-    """Return what opens the place to ask at: a failure there must refuse the call, not end the hook.
+    """Return a function that opens the place to ask: a failure in it must refuse the call, not end the hook.
 
     On a server the agent asks under a name of its own, so that a rule of its user can answer.
     """

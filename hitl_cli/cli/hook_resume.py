@@ -1,4 +1,4 @@
-"""`hitl hook resume`: go on with the sessions of coding agents whose requests are decided."""
+"""`hitl hook resume`: resume the sessions of coding agents whose requests were decided."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ def resume_sessions(
     once: bool,
     pause: Callable[[float], object] = time.sleep,
 ) -> None:
-    """Go on with sessions by this command of the agent, until a signal, or once.
+    """Resume sessions with this command of the agent, until a signal, or once.
 
-    `pause` waits so many seconds, or until something has changed.
+    `pause` waits for the given number of seconds, or until something has changed.
     """
     program, *more = command
     found = shutil.which(program)
@@ -101,7 +101,7 @@ class _Resumer:
         self.leave()
 
     def leave(self) -> None:
-        """Report the sessions that go on without this process."""
+        """Report the sessions that continue without this process."""
         for session, process in self._running.items():
             _say(f"session {session} goes on in process {process.pid}")
 
@@ -115,7 +115,7 @@ class _Resumer:
         return self._waits(one, f"its folder {printable(one.cwd)} does not exist")
 
     def _waits(self, one: DeferredSession, why: str) -> bool:
-        """Say once why a session does not go on. Return False."""
+        """Print once why a session is not resumed. Returns False."""
         if (one.request, why) not in self._told:
             self._told.add((one.request, why))
             note(f"hitl: session {one.session} waits: {why}")
@@ -135,7 +135,7 @@ class _Resumer:
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=output,
-                    start_new_session=True,  # it goes on when this process is stopped
+                    start_new_session=True,  # it continues when this process is stopped
                 )
             except OSError as error:
                 note(f"hitl: session {one.session} was not resumed: {error.strerror}")

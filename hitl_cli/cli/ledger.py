@@ -1,4 +1,4 @@
-"""`hitl checkpoint`, `hitl export` and `hitl receipt`: a history that cannot be changed unseen."""
+"""`hitl checkpoint`, `hitl export` and `hitl receipt`: proof that the history was not changed."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ def logout(gateway: Gateway = None) -> None:
             f"{_until(known.expires_at)}: revoke it with `hitl token revoke` on the server."
         ) from error
     except HitlError as error:
-        if error.code != "token-refused":  # it has ended already
+        if error.code != "token-refused":  # it was already revoked or has expired
             raise
     print(printable(f"Signed out of {known.gateway}"))
 
@@ -125,7 +125,7 @@ def _checked(gateway: str) -> str:
 
 
 def _known(gateway: str | None) -> Login:
-    """Return the login that is meant. Raises NotFound, BadUsage."""
+    """Return the login at a gateway, or the only one. Raises NotFound, BadUsage."""
     if gateway is not None:
         found = logins.login_at(gateway)
         if found is None:
@@ -141,7 +141,7 @@ def _known(gateway: str | None) -> Login:
 
 
 def _by_browser(url: str, expires: str | None) -> str:
-    """Return a token that the person allows in the browser of this machine. Raises NotDone, TimedOut."""
+    """Return a token, once the person has allowed it in this machine's browser. Raises NotDone, TimedOut."""
     verifier, state = secrets.token_urlsafe(32), secrets.token_urlsafe(24)
     with _Loopback(state) as back:
         asked = {
@@ -161,7 +161,7 @@ def _by_browser(url: str, expires: str | None) -> str:
 
 
 def _by_device(url: str, expires: str | None) -> str:
-    """Return a token that the person allows by a code, anywhere. Raises TimedOut."""
+    """Return a token, once the person has typed a code in any browser. Raises TimedOut."""
     api = GatewayApi(url, None)
     begun = api.send("POST", "/login/device", DeviceDocument, body={})
     note(f"Open {begun.url} in a browser, sign in, and type this code:")
@@ -219,7 +219,7 @@ class _Loopback:
         waiting = self
 
         class Handler(BaseHTTPRequestHandler):
-            """Takes one answer: the one with the state that this terminal sent."""
+            """Accepts one redirect: the one with the `state` that this terminal sent."""
 
             timeout = 5.0
 

@@ -52,13 +52,13 @@ def wants_json(given: bool) -> bool:
 
 
 def observed(role: str, *, as_json: bool) -> None:
-    """Log to stderr, and send traces if the environment says where to."""
+    """Log to stderr, and send traces if the environment names a collector."""
     log_to_stderr(as_json=as_json)
     tracing.start(role)
 
 
 def log_to_stderr(*, as_json: bool = False) -> None:
-    """Log to stderr, and let no output fail."""
+    """Log to stderr. From then on, output that cannot be written raises no error."""
     lose_what_cannot_be_printed()
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_OneObject() if as_json else _OneLine())
@@ -83,7 +83,7 @@ class _OneObject(logging.Formatter):
     """Formats log records as JSON, one object per line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the record with what it is about, and its error and traceback."""
+        """Return the record as JSON, with the run or request that it is about, its error and traceback."""
         error = record.exc_info[1] if record.exc_info else None
         trace = self.formatException(record.exc_info) if record.exc_info and error else None
         document = {
@@ -100,12 +100,12 @@ class _OneObject(logging.Formatter):
 
 
 def _as_utf8(text: str) -> str:
-    """Return a text for JSON: the name of a file may have bytes that are no text."""
+    """Return a text for JSON: a file's name may have bytes that are not UTF-8."""
     return text.encode(errors="backslashreplace").decode()
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """Whether to show a log record: not if an event line, or a later record, reports the same."""
+    """Whether to show a log record: not if an event line or a later record reports the same failure."""
     if os.environ.get("HITL_DEBUG"):
         return True
     if record.name.startswith("opentelemetry.exporter."):

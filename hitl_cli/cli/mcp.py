@@ -78,7 +78,7 @@ def _exit(number: int, frame: FrameType | None) -> None:
 def _place(
     ctx: AtServer, who: str | None, gateway: str | None
 ) -> tuple[Backend, Callable[[str], str | None]]:
-    """Return where to ask, as one who may only ask, and what tells the page of a request."""
+    """Return where to ask, with the permission `ask` only, and a function that returns a request's page."""
     settings = ctx.settings
     if gateway is not None:
         from hitl_cli.python_api.gateway_backend import GatewayBackend
@@ -105,7 +105,7 @@ def _place(
 
 
 def _check(look: Callable[[], None]) -> None:
-    """Raise what every tool would fail with. A server that is away may come back."""
+    """Raise the error that every tool would raise. An unreachable server is no error: it may come back."""
     try:
         look()
     except Unreachable as error:
@@ -124,7 +124,7 @@ def check_may_ask(gateway: str, token: str | None) -> None:
 
 
 def _check_answers(url: str, token: str | None) -> None:
-    """Raise HitlError if a server refuses the token, or is not one."""
+    """Raise HitlError if a server refuses the token, or is not a server."""
     with connect(url, token) as client:
         get_promise(client, "hitl")
 
@@ -140,7 +140,7 @@ async def _serve(
     """Serve until stdin ends."""
     loop = asyncio.get_running_loop()
     for number in ENDING:
-        if signal.getsignal(number) == _exit:  # a loop that goes to sleep just then wakes only for its own
+        if signal.getsignal(number) == _exit:  # a signal just before the loop sleeps would not wake it
             loop.add_signal_handler(number, _exit, number, None)
     from mcp.server.stdio import stdio_server
 

@@ -37,7 +37,7 @@ def open_page(
     if not _is_gateway(gateway):
         raise Unreachable(f"no gateway answers at {gateway}: start one with `hitl gateway` or `hitl dev`.")
     if id is not None and url is None:
-        with suppress(Unreachable), ctx.opened(inbox_of) as (inbox, _):  # the page looks it up then
+        with suppress(Unreachable), ctx.opened(inbox_of) as (inbox, _):  # the page will look it up
             id = inbox.find(id).id
     page = f"{gateway}/" if id is None else page_of(gateway, id)
     print(page, flush=True)

@@ -158,7 +158,7 @@ def _show(items: list[RequestSummary], more: bool, now: int, sort: Sort, gateway
 
 
 def _shown_first(count: int, sort: Sort) -> str:
-    """Says that there are more requests than shown."""
+    """Return the note that there are more requests than shown."""
     return f"The {count} {FIRST[sort]} are shown; there are more"
 
 
@@ -191,7 +191,7 @@ def as_table(items: list[RequestSummary], now: int, gateway: str | None = None) 
 
 
 def _to(item: RequestSummary) -> str:
-    """Return the assignees, and who stands in for those who are away."""
+    """Return the assignees, and the deputies of absent ones."""
     deputies = {one.person: one.deputies for one in item.away}
     return ", ".join(item.to) + "".join(
         f" ({person} is away{f': {", ".join(names)}' if names else ''})" for person, names in deputies.items()
@@ -205,7 +205,7 @@ def _votes(item: RequestSummary) -> str:
 
 
 def _asks(item: RequestSummary) -> str:
-    """Return the prompt, and why it is asked again if an answer was not valid."""
+    """Return the prompt, and if an answer was not valid, why it is asked again."""
     refused, back = item.asked.refused, item.asked_back
     again = "" if refused is None else f" (again: {refused.why})"
     waits = "" if back is None else f" (waiting for {item.asker or 'the person who asked'}: {back.text})"
@@ -250,7 +250,7 @@ def _keep_showing(
 def _draw(
     items: list[RequestSummary], more: bool, now: int, sort: Sort, gateway: str | None, nothing: str
 ) -> None:
-    """Show items on a cleared terminal, the ages with them, as many as there is room for."""
+    """Clear the terminal and show as many items as fit."""
     screen = console()
     shown = items[: screen.height]
     drawn: list[str] = []

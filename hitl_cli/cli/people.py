@@ -69,7 +69,7 @@ def list_(as_json: AsJson = False) -> None:
 
 
 def _key_line(key: SigningKeyDocument) -> str:
-    """Return a key, and when it is valid."""
+    """Return a key and the time for which it is valid, on one line."""
     parts = [key.kind, key.fingerprint, key.comment]
     parts += [f"from {key.valid_from}"] if key.valid_from else []
     parts += [f"revoked from {key.revoked_from}"] if key.revoked_from else []

@@ -226,7 +226,7 @@ def _read_arg(text: str) -> Any:
 
 
 def tell_no_worker(client: Client, group: str, names: Sequence[str], what: str = "the run") -> None:
-    """Print on stderr that no worker is running, or that none has the workflow, if the server knows."""
+    """Print on stderr that no worker is running, or that none serves the workflow, if the server knows."""
     if idle := no_worker(client, group, what):
         note(idle)
         return

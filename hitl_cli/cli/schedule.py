@@ -125,5 +125,5 @@ def remove(
 
 
 def _minutes(ms: int) -> str:
-    """Return an instant to the minute, the precision of cron."""
+    """Return an instant to the minute, which is the precision of cron."""
     return local_minute(ms)

@@ -1,7 +1,7 @@
 """Stdout and stderr that never fail.
 
-A character that the encoding of a stream lacks is escaped as in JSON, so that JSON stays valid. Output that a
-worker or a server cannot write, to a full disk or a closed pipe, is lost, and no step fails.
+A character that the encoding of a stream lacks is escaped as in JSON, so that JSON stays valid. If a worker
+or a server cannot write its output (disk full, pipe closed), the output is lost, but no step fails.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def _forgiving(stream: io.TextIOWrapper) -> TextIO:
         raw = _Forgiving(stream.fileno())
     except (OSError, ValueError):  # full, closed, or not a file
         return stream
-    by_line = stream.line_buffering or stream.write_through  # the latter with PYTHONUNBUFFERED
+    by_line = stream.line_buffering or stream.write_through  # a raw file, with PYTHONUNBUFFERED
     return io.TextIOWrapper(io.BufferedWriter(raw), stream.encoding, stream.errors, line_buffering=by_line)
 
 

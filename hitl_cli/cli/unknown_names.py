@@ -1,4 +1,4 @@
-"""Asks on the terminal whether names are meant that are not in the settings."""
+"""Confirmation of names that are not in the settings, on the terminal."""
 
 from __future__ import annotations
 

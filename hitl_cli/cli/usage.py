@@ -1,4 +1,4 @@
-"""Wrong command lines: one-sentence errors, and help that is not a result."""
+"""Wrong command lines get one-sentence errors; help that a script did not mean exits with an error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`hitl verify`: what the signatures of decisions prove, and that nothing signed before was changed."""
+"""`hitl verify`: checks the signatures of decisions, and that signed history was not changed."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def _is_file(name: str) -> bool:
 
 @contextmanager
 def _telling_of_files(names: list[str]) -> Iterator[None]:
-    """Say of names that were looked for as requests and look like files, why they were not read."""
+    """Explain in an error why names that look like files were taken for requests."""
     try:
         yield
     except (NotFound, Unreachable) as error:
@@ -189,7 +189,7 @@ def _print_table(some: Iterable[Item]) -> None:
 
 
 def _said(one: Verified) -> list[str]:
-    """Return what the proof of a decision is worth, each reason once."""
+    """Return whether the proof of a decision holds, with each reason once."""
     why = one.why or ""
     lines = [
         line for checked in one.proof if (line := proof_line(checked)) and (checked.why or line) not in why

@@ -61,7 +61,7 @@ def connect(url: str, token: str | None = None) -> Client:
 
 
 def connect_existing(url: str, token: str | None = None) -> Client:
-    """Return the same for commands that only read or decide: a missing file is not created.
+    """Return a client as `connect` does, but do not create a missing file; for commands that read or decide.
 
     Raises BadServer, Unreachable.
     """
@@ -141,7 +141,7 @@ def shown_url(url: str, options: Collection[str] = _SHOWN_OPTIONS) -> str:
     path, _, query = rest.partition("?")
     authority, slash, path = path.partition("#")[0].partition("/")
     who, at, host = authority.rpartition("@")
-    if "@" in (path if at else rest) or "@" in who:  # of a password with characters that end it
+    if "@" in (path if at else rest) or "@" in who:  # the rest of a password that has such characters
         return f"{scheme}://…"
     named = "&".join(each for each in query.split("&") if each.partition("=")[0] in options)
     return f"{scheme}://{who.partition(':')[0]}{at}{host}{slash}{path}{'?' if named else ''}{named}"

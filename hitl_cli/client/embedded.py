@@ -80,7 +80,7 @@ class EmbeddedClient(Client):
 
     def fire_due(self) -> None:
         """Settle what is past its deadline. Raises Unreachable."""
-        self.call_many([ProtocolRequest("promise.get", {"id": "hitl"})])  # any request does so
+        self.call_many([ProtocolRequest("promise.get", {"id": "hitl"})])  # any request settles what is due
 
     def now(self) -> int:
         """Return the current time in ms since the epoch; never earlier than the latest time in the file."""
@@ -91,7 +91,7 @@ class EmbeddedClient(Client):
         return self._ringer.hears(group)
 
     def listeners(self) -> list[Listener]:
-        """Return the workers that are listening. A server that hands tasks on names no workflows."""
+        """Return the workers that are listening. A server that forwards tasks names no workflows."""
         return [Listener(group, _names_in(text)) for group, text in self._ringer.said()]
 
     def close(self) -> None:

@@ -1,6 +1,6 @@
 """Requests to the HTTP API of a gateway (docs/reference/api.md).
 
-One HTTP request each, so that nothing is left to close and any thread can send one.
+Each call opens its own connection, so there is nothing to close, and any thread can call.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ NOT_COVERED = ("not-covered", "approval-expired", "approval-used")
 
 
 class Problem(Struct, frozen=True, omit_defaults=True):
-    """Problem details (RFC 9457), as the gateway sends them. Commands also get how a command shows it."""
+    """Problem details (RFC 9457), as the gateway sends them, with the extra fields that commands print."""
 
     detail: str
     code: str = "failed"
@@ -118,7 +118,7 @@ class GatewayApi:
     def _opened(
         self, method: str, path: str, query: Any, body: Any, timeout_s: float
     ) -> Iterator[http.client.HTTPResponse]:
-        """Send a request, and give its response. Raises HitlError, also while that is read."""
+        """Send a request, and yield its response. Raises HitlError, also while the response is read."""
         url = self._api + path + (f"?{urlencode(query)}" if query else "")
         data = None if body is None else msgspec.json.encode(body)
         headers = self._headers | ({} if data is None else {"Content-Type": "application/json"})
@@ -135,7 +135,7 @@ class GatewayApi:
 
 
 class _Description(Struct, frozen=True):
-    """What the OpenAPI document of a service says of it."""
+    """The title in the OpenAPI document of a service."""
 
     info: dict[str, Any]
 
@@ -149,7 +149,7 @@ def is_gateway(url: str) -> bool:
 
 
 def _error_in(status: int, raw: bytes, where: str, *, program: bool) -> HitlError:
-    """Return the error that a response tells."""
+    """Return the error in a response."""
     try:
         problem = msgspec.json.decode(raw, type=Problem)
     except (msgspec.DecodeError, UnicodeDecodeError):

@@ -55,7 +55,7 @@ class HttpClient(Client):
     def capabilities(self) -> Capabilities:
         """What the server can do beyond the protocol. Raises Unreachable.
 
-        The first response tells it. A plain Resonate server ignores the header that asks for it.
+        The first response says so. A plain Resonate server ignores the header that asks for it.
         """
         if self._capabilities is None:
             self.call_many([ProtocolRequest("promise.get", {"id": "hitl"})])
@@ -107,7 +107,7 @@ class HttpClient(Client):
 
 
 def _why(error: BaseException) -> str:
-    """Return why a server cannot be reached, as the innermost cause says it."""
+    """Return why a server cannot be reached: the text of the innermost cause."""
     if refused := certificate_fault(error):
         return refused
     causes = (error.__cause__, *error.args[:1])

@@ -1,4 +1,4 @@
-"""Lists that are read page by page, each from where the one before ended, even if the list has changed."""
+"""Lists that are read page by page. Each page starts where the last one ended, even if the list changed."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ def page_of[T: _HasId](
 ) -> tuple[list[T], str | None]:
     """Return up to `limit` items of a list, and the `after` of the next page, which is None on the last.
 
-    `keep` filters the promises. It stops after LOOKS reads, so a page can be short or empty and not be
-    the last. With `hides`, it must not tell of what it drops: pages are full, there is a next one only if it
-    has an item, and `after` is at an item. `order` names the list. Raises BadInput for an `after` of another
+    `keep` filters the promises. Reading stops after LOOKS reads, so a page that is not the last can be short
+    or empty. With `hides`, a page must not reveal dropped items: it is full, `after` points to an item, and a
+    next page exists only if it has one. `order` names the list. Raises BadInput for an `after` of another
     list.
     """
     cursor = None if after is None else cursor_in(after, order)
@@ -77,7 +77,7 @@ def _hiding_page[T: _HasId](
     limit: int,
     cursor: str | None,
 ) -> tuple[list[T], str | None]:
-    """Return a page of a list that hides something. Only after HIDING_LOOKS reads it is like other pages."""
+    """Return a page that does not reveal dropped items, unless it takes more than HIDING_LOOKS reads."""
     found: list[T] = []
     last: str | None = None
     for _ in range(HIDING_LOOKS):
@@ -86,7 +86,7 @@ def _hiding_page[T: _HasId](
             if len(found) == limit:
                 return found, None if last is None else cursor_of(last, order)
             found.append(item)
-            if len(found) == limit:  # what follows may be hidden: end the page at this item
+            if len(found) == limit:  # the next items may be hidden: end the page at this one
                 place = [promise.id for promise in page.promises].index(item.id)
                 last = read(place + 1, cursor).cursor
         cursor = page.cursor
@@ -116,7 +116,7 @@ def cursor_in(text: str, order: str) -> str:
 def ordered(
     every: Iterable[Promise], place_of: Callable[[Promise], Place], *, newest_first: bool = False
 ) -> Reader:
-    """Return a reader that sorts a list here; its cursor is the place of the last item on a page."""
+    """Return a reader of a list that is sorted in this process. Its cursor is the place of the last item."""
     placed = sorted(
         ((place_of(promise), promise) for promise in every), key=itemgetter(0), reverse=newest_first
     )

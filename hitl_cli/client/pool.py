@@ -51,7 +51,7 @@ class ClientPool:
         return loop.run_in_executor(self._pool, lambda: here.run(function, self._client()))
 
     def now(self) -> int:
-        """Return the present in ms since the epoch: by the server's clock, once it was reached."""
+        """Return the current time in ms since the epoch: by the server's clock, once it was reached."""
         return self._clients[0].now() if self._clients else now_ms()
 
     def close(self) -> None:
@@ -72,7 +72,7 @@ class ClientPool:
 
 
 class InLoop:
-    """Runs functions of a client in the event loop, where they take less time than to ask a thread."""
+    """Runs functions of a client in the event loop, for calls that are faster than a switch of threads."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -88,9 +88,9 @@ class InLoop:
 
 
 class Batches[T, R]:
-    """Calls a function of a client with all that is asked while a call runs, in one event loop.
+    """Collects what is asked while a call runs, and passes it all to the next call of a client's function.
 
-    The function returns a result or an error for each. What it raises is raised to all who asked.
+    The function returns a result or an error for each. An exception of the function is raised to all callers.
     """
 
     def __init__(
@@ -102,13 +102,13 @@ class Batches[T, R]:
         self._running = False
 
     def ask(self, what: T) -> asyncio.Future[R]:
-        """Return the future result for what is asked."""
+        """Return the future result for one item."""
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[R] = loop.create_future()
         self._asked.append((what, answer))
         if not self._running:
             self._running = True
-            loop.call_soon(self._call, context=contextvars.Context())  # it belongs to none who ask
+            loop.call_soon(self._call, context=contextvars.Context())  # not to a span of one caller
         return answer
 
     def _call(self) -> None:

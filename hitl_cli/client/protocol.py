@@ -74,7 +74,7 @@ class Capabilities(Struct, frozen=True, kw_only=True):
     - `batch`: one call is one transaction, so that small calls gain by being sent together.
     - `serial`: it batches, a later commit has no earlier time, and `Client.version` is exact.
     - `ring`: `Client.wait` returns at once when another process commits.
-    - `tells`: `Client.told` has the id of each request, vote and comment that changes, once it is committed.
+    - `tells`: `Client.told` returns the id of each request, vote and comment that changed, after the commit.
     """
 
     sort: bool = False
@@ -90,7 +90,7 @@ class Capabilities(Struct, frozen=True, kw_only=True):
 
     @property
     def plain(self) -> bool:
-        """Whether it is a Resonate Server, which settles a request by its deadline only when it is read."""
+        """Whether it is a plain Resonate Server, which settles an overdue promise only when it is read."""
         return not self.order
 
 
@@ -114,7 +114,7 @@ class Client(ABC):
 
     @cached_property
     def kept(self) -> dict[str, Any]:
-        """What modules keep of the server as long as the client is there, each under a key of its own."""
+        """What modules cache about the server for the life of the client, each under its own key."""
         return {}
 
     @property
@@ -235,7 +235,7 @@ def call(client: Client, kind: str, **data: Any) -> ProtocolResponse:
 
 
 def send(client: Client, *requests: ProtocolRequest) -> Promise:
-    """Carry out requests together, and return the promise that the first of them responds with.
+    """Carry out requests together, and return the promise in the response to the first.
 
     The others may fail.
     """
@@ -243,12 +243,12 @@ def send(client: Client, *requests: ProtocolRequest) -> Promise:
 
 
 def send_all(client: Client, requests: Sequence[ProtocolRequest]) -> list[Promise]:
-    """Carry out requests together, and return the promises that they respond with."""
+    """Carry out requests together, and return the promises in their responses."""
     return [as_promise(answer) for answer in client.call_many(requests)] if requests else []
 
 
 def refused(answer: ProtocolResponse) -> HitlError:
-    """Return the error that a response stands for."""
+    """Return the error for a response that refuses a request."""
     match answer.status:
         case 404:
             return NotFound(f"{answer.message()}.")
@@ -265,7 +265,7 @@ def refused(answer: ProtocolResponse) -> HitlError:
 
 
 def ids_refused() -> Unreachable:
-    """Return the error for a server that takes only the ids of older SDKs."""
+    """Return the error for a server that accepts only the ids of older SDKs."""
     return Unreachable(
         "this Resonate Server refuses the ids of resonate-sdk 0.8, so no workflow can run on it: use its"
         " release 0.9.8 or hitl server (docs/guides/resonate-server.md).",

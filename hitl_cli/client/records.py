@@ -38,7 +38,7 @@ def under(
 def alone(
     id: str, said: Json, headers: dict[str, str] | None, *, until: int, tags: Mapping[str, str] = NO_TAGS
 ) -> ProtocolRequest:
-    """Return the promise.create that stores a record of its own until an instant (ms since the epoch)."""
+    """Return the promise.create that stores a standalone record until an instant (ms since the epoch)."""
     place = lineage(id, scope="local")
     return ProtocolRequest(
         "promise.create",
@@ -53,12 +53,12 @@ def store(client: Client, create: ProtocolRequest) -> Promise:
 
 
 def settle(client: Client, id: str, state: PromiseState, value: Value) -> Promise:
-    """Settle a promise, and return it as it was settled first."""
+    """Settle a promise, and return it; if it was settled before, as it was settled then."""
     return send(client, settling(id, state, value))
 
 
 def end(client: Client, id: str, why: str, *, by: str, via: str) -> bool:
-    """Cancel a record of its own. Returns whether it was pending until now."""
+    """Cancel a standalone record. Returns whether it was still pending."""
     audit = Audit(id=fresh_id(), by=by, via=via, at=client.now())
     settled = settle(client, id, "rejected_canceled", error_value(why, audit.headers()))
     return audit_of(settled).id == audit.id

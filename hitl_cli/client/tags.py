@@ -88,8 +88,8 @@ def lineage(
 ) -> dict[str, str]:
     """Return the tags that place a promise in a call tree; origin and parent default to the branch.
 
-    On servers other than ours, a promise without a target needs the scope `global` to wait for a settlement
-    from outside.
+    On servers other than hitl's, a promise without a target needs the scope `global` so that it can be
+    settled from outside.
     """
     return {
         SCOPE_TAG: scope,
@@ -100,5 +100,5 @@ def lineage(
 
 
 def belongs_to_notification(id: str) -> bool:
-    """Whether an id is that of a notification or a `TAKE_BACK`, or of a step of one."""
+    """Whether an id is that of a notification, of a `TAKE_BACK`, or of a step of either."""
     return NOTIFICATION_ID.search(id) is not None

@@ -99,12 +99,12 @@ class Promise(Struct, frozen=True, kw_only=True, rename="camel", gc=False):
 
     @property
     def call(self) -> Call | None:
-        """The function call that it stands for; None if it has none that can be read."""
+        """The function call that it represents; None if it has none that can be read."""
         return decode_as(self.param, Call)
 
     @property
     def function(self) -> str | None:
-        """The name of the function that it stands for: of a call, or of a `ctx.run` step."""
+        """The name of the function that it runs: of a call, or of a `ctx.run` step."""
         call = self.call
         return call.func if call else headers_of(self.param).get(FUNCTION_HEADER)
 
@@ -142,8 +142,8 @@ class Proof(
 ):
     """A person's signature of a decision or a vote (docs/reference/proof.md).
 
-    `decision` is its id, and `at` its instant, in ms since the epoch, as they were signed. The last three are
-    of a passkey: its credential's id, and what was signed besides, in base64url.
+    `decision` is the decision's id, and `at` its instant in ms since the epoch, both as signed. The last
+    three fields are for a passkey: the id of its credential, and the other signed data, in base64url.
     """
 
     kind: SignatureKind
@@ -179,8 +179,8 @@ _AS_JSON = {"votes": "votes", "proof": "proof", "deputy_for": "deputy-for"}
 class Audit(Struct, frozen=True):
     """Who decided, through which front end and when: the headers of a settled promise's value.
 
-    `at` is in ms since the epoch. `rule` is the id of the standing rule that decided, `deputy_for` are those
-    for whom a deputy did. All fields are None if another tool settled the promise.
+    `at` is in ms since the epoch. `rule` is the id of the standing rule that decided; `deputy_for` are the
+    assignees for whom a deputy decided. All fields are None if another tool settled the promise.
     """
 
     id: str | None = None
@@ -258,7 +258,7 @@ def audit_of(promise: Promise) -> Audit:
 
 
 def said_at(promise: Promise, audit: Audit) -> int:
-    """Return when a vote or comment was made: by its author's clock, unless that is too far off."""
+    """Return when a vote or comment was made, by its author's clock if that is close to the server's."""
     at = audit.at
     believed = at is not None and abs(at - promise.created_at) <= CLOCKS_DIFFER_MS
     return at if at is not None and believed else promise.created_at
@@ -344,14 +344,14 @@ def same_json(one: Json, other: Json) -> bool:
 
 
 def comparable(text: bytes) -> bytes:
-    """Return sorted JSON with each whole number written as one: then the same values have the same text."""
+    """Return sorted JSON with whole numbers as integers, so that equal values have equal text."""
     if b"." not in text and b"e" not in text:
         return text
     return msgspec.json.encode(_WHOLE.decode(text), order="sorted")
 
 
 def _whole(text: str) -> float | int:
-    """Return the number in a JSON text; as an int if it is whole, and a float can tell it from others."""
+    """Return the number in a JSON text; as an int if it is whole and a float represents it exactly."""
     number = float(text)
     return int(number) if number.is_integer() and abs(number) <= EXACT_FLOAT else number
 

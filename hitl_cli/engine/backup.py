@@ -1,8 +1,8 @@
-"""A copy of the file as it stood at one instant, made while others work on it.
+"""A copy of the file as of one instant, made while other processes use it.
 
-The copy is read in one read transaction. In WAL mode that holds up no writer, and no writer makes it
-start over, which is what SQLite's backup does otherwise whenever another process commits. What it
-costs the others is that the log grows meanwhile: it cannot be started anew before the copy is made.
+The copy is read in one read transaction. In WAL mode it does not block writers, and a commit of another
+process does not restart it, as it would restart SQLite's own backup. Meanwhile the log grows, because it
+cannot be reset before the copy is made.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ class Backup(Struct, frozen=True):
 
 
 def back_up(source: Path, target: Path, *, replace: bool, progress: Progress) -> Backup:
-    """Copy the database to a file of its own, check the copy, and only then give it its name.
+    """Copy the database to a temporary file, check the copy, and only then give it its name.
 
-    It is on disk on return, readable by its owner alone, and needs no other file beside it. Raises
+    On return the copy is on disk, readable by its owner alone, and needs no other file beside it. Raises
     FileUnusable (the source), AlreadyThere, BackupFailed.
     """
     _check_target(source, target, replace=replace)
@@ -108,7 +108,7 @@ def _copy(db: sqlite3.Connection, part: Path, progress: Progress) -> None:
             pages=STEP_PAGES,
             progress=lambda _, left, count: progress((count - left) * page_size, count * page_size),
         )
-        # Otherwise merely reading the copy would create a log beside it.
+        # otherwise reading the copy would create a log beside it
         target.execute("PRAGMA journal_mode = DELETE")
 
 

@@ -1,8 +1,8 @@
-"""When a process commits: requests and due work become batches, whoever asks for them.
+"""When a process commits: it collects requests and due work into batches.
 
 Requests that arrive in one iteration of the event loop share one transaction and one sync. Messages are
 fetched in the same transactions, when another process rings, and when something falls due.
-A worker runs one in its process, and `http` one for all that connect to a port.
+A worker runs one in its process; `http` runs one for all clients of a port.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class _MessageOutlet(Protocol):
         """Return the addresses among these that other processes listen at."""
 
     def rung(self, bell: Bell | None) -> None:
-        """Note that another process committed, and rang this bell or none."""
+        """Note that another process committed; `bell` is the one that it rang, if any."""
 
     def ended(self, error: FormatChanged) -> None:
         """Note that no more batches are possible: a newer version has upgraded the file."""
@@ -176,7 +176,7 @@ class CommitLoop:
         self._arm()
 
     def _note_time(self, now: int) -> None:
-        """Use the file's time if the clock is behind it, and warn once."""
+        """Use the file's time if the machine's clock is behind it, and warn once."""
         self._ahead_ms = max(now - self._clock(), 0)
         if self._ahead_ms < WORTH_SAYING_MS:
             self._ahead_said = False

@@ -1,9 +1,9 @@
-"""How a connection to the file ends: without harm to other processes, to other threads, or after a fork.
+"""How a connection to the file ends without harm to other processes, other threads, or a forked child.
 
-SQLite's last connection to a file removes the log. It takes itself for the last one by locks that POSIX
-drops as soon as the process that holds them closes any descriptor of the file: a program that asks people
-and reads `hitl.db` itself has no lock any more. Hence `disk.LogFile` has a lock on the log that nothing else
-drops, and a connection that ends while another one has it leaves the log alone.
+SQLite's last connection to a file removes the log. Which one is the last, it learns from POSIX locks, and a
+process loses those as soon as it closes any descriptor of the file: a program that uses hitl and also reads
+`hitl.db` itself no longer has a lock. So `disk.LogFile` holds a lock on the log that is not lost this way. A
+connection that ends while another one holds that lock does not remove the log.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Connection:
             _known.add(self)
 
     def check(self) -> None:
-        """Raise FileMoved if it was left, or has lost its log. Who uses it has its lock."""
+        """Raise FileMoved if `leave` was called, or its log is gone. The caller holds its lock."""
         if self.left:
             raise self.place.moved()
         self.place.check()
@@ -69,7 +69,7 @@ class Connection:
     def leave(self) -> None:
         """Close a file that is no longer at its path, or has lost its log: all connections of this process.
 
-        As long as one of them is open, SQLite gives a new one the index of the log that is gone.
+        While one of them is open, SQLite gives a new connection the index of the removed log.
         """
         with _known_lock:
             same = [one for one in _known if one.place.file == self.place.file]
@@ -77,7 +77,7 @@ class Connection:
             one.leave_alone()
 
     def leave_alone(self) -> None:
-        """Close this connection, and copy into the file what only it still has of a log that is gone."""
+        """Close this connection, after copying into the file what only its removed log still has."""
         with self.lock:
             if self._closed:
                 return
@@ -87,7 +87,7 @@ class Connection:
             self._let_go()
 
     def _let_go(self) -> None:
-        """Close it, and leave alone what is at the path of the log."""
+        """Close it without touching the log at its path."""
         self._closed = self.left = True
         self.log_file.close()
         _close_only(self._db)
@@ -98,15 +98,15 @@ class Connection:
             return
         if used or self._db.in_transaction:
             self._closed = True
-            _leaked.append(self._db)  # while it is in use, not even to close it is safe
-        self.lock = threading.RLock()  # another thread, which is not here, may have the former one
+            _leaked.append(self._db)  # while it is in use, even closing it is unsafe
+        self.lock = threading.RLock()  # the former lock may be held by a thread that the fork did not copy
         self.left = True
 
 
 def close_inherited(path: Path) -> None:
     """Close a forked process's connections of its parent, before it opens the file.
 
-    As long as one of them is open, SQLite takes no lock for a new one.
+    While one of them is open, SQLite takes no lock for a new connection.
     """
     file = disk.identity(path)
     with _known_lock:
@@ -129,7 +129,7 @@ def _close_only(db: sqlite3.Connection) -> None:
     db.close()
 
 
-# A fork copies what SQLite has locked in other threads, and nobody unlocks it in the child
+# A fork copies the locks of SQLite that other threads hold, and nothing unlocks them in the child
 
 FORK_WAIT_S = 5.0
 """How long a fork waits for other threads to be done with the file. A transaction takes milliseconds."""
@@ -144,7 +144,7 @@ _leaked: list[sqlite3.Connection] = []
 
 @contextmanager
 def opening() -> Iterator[None]:
-    """Let a fork in another thread wait until a connection is open."""
+    """Delay a fork in another thread until a connection is open."""
     lock = threading.RLock()
     with lock:
         with _known_lock:
@@ -157,13 +157,13 @@ def opening() -> Iterator[None]:
 
 
 def _before_fork() -> None:
-    """Take the locks of all that is in use, and let nobody begin."""
+    """Take the locks of all connections in use, and keep other threads from opening one."""
     _fork_lock.acquire()
     end = time.monotonic() + FORK_WAIT_S
     tried: set[threading.RLock] = set()
     _known_lock.acquire()
     while new := {*_opening, *(one.lock for one in _known)} - tried:
-        _known_lock.release()  # who opens or leaves needs it to end
+        _known_lock.release()  # a thread that opens or leaves a connection needs it to finish
         try:
             _waited_for.extend(lock for lock in new if lock.acquire(timeout=max(end - time.monotonic(), 0)))
             tried |= new

@@ -6,7 +6,7 @@ minutes and hours are numbers, it fires once on each day: a time in the skipped 
 hour, a time in the repeated hour fires the first time. If one of them begins with `*`, it fires whenever the
 clocks show the time.
 
-The calendar is cronsim's; spec/01-protocol/validation.lean says what the protocol needs of it.
+cronsim computes the calendar; spec/01-protocol/validation.lean says what the protocol requires.
 """
 
 from __future__ import annotations
@@ -88,12 +88,12 @@ def _is_readable(fields: str) -> bool:
 
 
 def next_after(expression: str, at: int) -> int:
-    """Return the first instant after `at`; NEVER if there is none. Raises UnknownZone."""
+    """Return the first occurrence after `at`; NEVER if there is none. Raises UnknownZone."""
     return next(_after(expression, at), NEVER)
 
 
 def last_until(expression: str, at: int) -> int:
-    """Return the last instant at or before `at`. There must be one. Raises UnknownZone."""
+    """Return the last occurrence at or before `at`. There must be one. Raises UnknownZone."""
     end = min(at, LAST_YEAR_MS)
     back = MINUTE_MS
     while (last := next_after(expression, max(end - back, -1))) > end:
@@ -102,15 +102,16 @@ def last_until(expression: str, at: int) -> int:
 
 
 def occurrences(expression: str, first: int, until: int) -> Iterator[int]:
-    """Yield the instants from `first`, which is one, to `until`, in order. Raises UnknownZone."""
+    """Yield the occurrences from `first`, which is one, to `until`, in order. Raises UnknownZone."""
     return takewhile(lambda at: at <= until, chain([first], _after(expression, first)))
 
 
 def due_now(expression: str, first: int, now: int, catch_up: str) -> tuple[list[int], int]:
-    """Return the occurrences to fire, from `first` until `now`, and when to look at the schedule next.
+    """Return the occurrences to fire, from `first` until `now`, and when to check the schedule next.
 
-    Of those that passed while no process was up, only the last is fired, unless the schedule asks for all. In
-    a time zone that is unknown here none is: another process may know it, and look before an hour has passed.
+    Of occurrences that passed while no process ran, only the last is fired, unless the schedule has
+    `catch_up`. In a time zone that this machine does not know, none is fired, and the next check is an hour
+    later: another process may know the zone.
     """
     try:
         if catch_up == "last":
@@ -123,7 +124,7 @@ def due_now(expression: str, first: int, now: int, catch_up: str) -> tuple[list[
 
 
 def _after(expression: str, at: int) -> Iterator[int]:
-    """Yield the instants after `at`, in order. Raises UnknownZone."""
+    """Yield the occurrences after `at`, in order. Raises UnknownZone."""
     from cronsim import CronSim
 
     if at >= LAST_YEAR_MS:
@@ -135,7 +136,7 @@ def _after(expression: str, at: int) -> Iterator[int]:
         yield from (second * 1_000 for second in _whenever_shown(fields, at // 1_000, zone))
         return
     for each in CronSim(fields, datetime.fromtimestamp(at // 1_000, zone)):
-        # In the repeated hour the calendar would continue from its first pass, which is over.
+        # In the repeated hour, the calendar would continue from the first of the two passes, which is over.
         if (instant := int(each.timestamp()) * 1_000) > at:
             yield (at := instant)
 

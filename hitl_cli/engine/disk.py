@@ -1,4 +1,4 @@
-"""What SQLite leaves to its caller: that a new file is found again, and that it is still the same one."""
+"""What SQLite does not do itself: sync the folders of a new file, and detect that a file was replaced."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def index_of(database: Path) -> Path:
 
 
 def open_up(database: Path) -> None:
-    """Make the log and its index writable if the file is: whoever opened it read-only has made them so."""
+    """Make the log and its index as writable as the file: a process may have created them read-only."""
     for path in (log_of(database), index_of(database)):
         if path.exists() and not os.access(path, os.W_OK) and os.access(database, os.W_OK):
             # It belongs to another user, or the last process to use it has removed it meanwhile.
@@ -43,9 +43,9 @@ def open_up(database: Path) -> None:
 
 
 def sync_folders(database: Path) -> None:
-    """Make sure that a new file, and the folders on the way to it, are found again after a power failure."""
+    """Sync the folders above a new file, so that the file still exists after a power failure."""
     for folder in database.absolute().parents:
-        with contextlib.suppress(PermissionError):  # then it is not one that was just made
+        with contextlib.suppress(PermissionError):  # then the folder is not a new one
             sync(folder)
 
 
@@ -65,11 +65,11 @@ class LogFile:
     """The write-ahead log of an open database, to sync it."""
 
     def __init__(self, database: Path) -> None:
-        """Open it, and hold a lock on it that says so to `log_in_use`. Raises OSError."""
+        """Open it, and hold a lock on it that `log_in_use` detects. Raises OSError."""
         path = log_of(database)
         try:
             self._file: FileIO = path.open("r+b", buffering=0)
-        except PermissionError:  # of a file that may only be read
+        except PermissionError:  # the file is read-only
             self._file = path.open("rb", buffering=0)
         with contextlib.suppress(OSError):  # a file system without such locks
             fcntl.flock(self._file, fcntl.LOCK_SH)
@@ -110,7 +110,7 @@ def log_in_use(database: Path) -> bool:
 
 @contextlib.contextmanager
 def folder_lock(path: Path) -> Iterator[None]:
-    """Be the only one who holds this lock on a file's folder. It has no effect on locks of the file.
+    """Hold an exclusive lock on a file's folder, which does not affect locks of the file.
 
     Raises OSError.
     """
@@ -140,7 +140,7 @@ class Place:
         return self._known[0]
 
     def check(self) -> None:
-        """Raise FileMoved if the log or its index is not the one that is open. Before each transaction."""
+        """Raise FileMoved if the log or its index was replaced. Called before each transaction."""
         if (_identity(look(self._log)), _identity(look(self._index))) != self._known[1:]:
             self.log_bytes()
 
@@ -177,10 +177,10 @@ class Place:
         return False
 
     def may_copy(self, log: LogFile) -> bool:
-        """Whether the log is gone, and copying what is open of it overwrites nothing newer.
+        """Whether the log was removed, and copying the open one into the file overwrites nothing newer.
 
-        Who shares its index takes turns. Without the index, nobody may have written to the file after the
-        log was removed: then another process has opened it with a log of its own.
+        Connections that share its index take turns. Without the index, the file must not have changed since
+        the log was removed: otherwise another process has opened it with a new log.
         """
         file, at_path = look(self._file), look(self._log)
         if _identity(file) != self.file or file is None:

@@ -1,4 +1,4 @@
-"""Bells: how a process learns within milliseconds that another one has committed something for it.
+"""Bells: with them a process learns within milliseconds that another one has committed something for it.
 
 The folder `x.db-bells` is next to the file `x.db`. A waiting process binds a Unix datagram socket in it,
 named after what it waits for. A process that commits sends one byte to the sockets concerned. Nothing

@@ -42,7 +42,7 @@ class FormatChanged(StorageFailed):
 
 
 class BackupFailed(EngineError):
-    """The copy could not be made or is not intact; there is no file with its name."""
+    """The copy could not be made or is not intact. No file with its name was left."""
 
     code = "backup-failed"
 

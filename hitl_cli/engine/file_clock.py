@@ -1,7 +1,7 @@
 """The time of the file. It never goes back and never stops.
 
 If the computer's clock is behind the latest time in the file (because it was set back, or was ahead by
-mistake), the file's time goes on from there a little more slowly, until the clock has caught up.
+mistake), the file's time continues from there, a little more slowly, until the clock has caught up.
 """
 
 from __future__ import annotations

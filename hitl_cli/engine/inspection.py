@@ -209,7 +209,7 @@ def _why_locked(db: sqlite3.Connection) -> str | None:
     """Return why the file cannot be locked for writing; nothing is written."""
     try:
         db.execute(f"PRAGMA busy_timeout = {int(BUDGET_S * 1_000)}")
-        db.execute("PRAGMA query_only = OFF")  # query_only forbids the lock, too
+        db.execute("PRAGMA query_only = OFF")  # query_only would also forbid the lock
         db.execute("BEGIN IMMEDIATE")
         db.execute("ROLLBACK")
     except sqlite3.OperationalError as error:

@@ -4,7 +4,7 @@ Read it beside resonatehq/resonate-specification, spec/02-abstract/external.lean
 the names, the order of the guards (400, 404, then 409 or 422) and the effects are the same. No SQL,
 no clock and no I/O is in here; `now` comes in, and `State` is what the rules read and write.
 
-Every read materialises: a promise that is looked at past its deadline is settled there and then.
+Every read materialises: a promise that is read past its deadline is settled at that moment.
 Two things differ from the text of the specification, and docs/explanation/protocol.md says why: settling
 drains callbacks and listeners in the same step, and a targeted timer is a timer without a task.
 """
@@ -135,7 +135,7 @@ def _read_task(tx: State, id: str, now: int) -> tuple[Task, Promise] | None:
 
 
 def _read_standing(tx: State, id: str, now: int) -> tuple[Task, Standing] | None:
-    """Return the task and how its promise stands, both ended first if the deadline has passed."""
+    """Return the task and the state of its promise, both ended first if the deadline has passed."""
     found = tx.standing(id)
     if found is None or not is_due(found[1], now):
         return found
@@ -144,7 +144,7 @@ def _read_standing(tx: State, id: str, now: int) -> tuple[Task, Standing] | None
 
 
 def is_due(promise: Promise | Standing, now: int) -> bool:
-    """Whether the deadline has passed and nobody has settled the promise."""
+    """Whether the promise is pending past its deadline."""
     return promise.state == "pending" and promise.timeout_at <= now
 
 
@@ -156,7 +156,7 @@ def _project(promise: Promise, now: int) -> Promise:
 
 
 def _deadline_state(promise: Promise) -> PromiseState:
-    """Return what the deadline makes of a promise."""
+    """Return the state that a promise gets at its deadline."""
     return "resolved" if promise.timer else "rejected_timedout"
 
 
@@ -171,7 +171,7 @@ def _expire(tx: State, promise: Promise, now: int) -> Promise:
 
 
 def _settle(tx: State, promise: Promise, state: PromiseState, value: str, at: int, now: int) -> Promise:
-    """Settle the promise, end its task, resume who awaits it, and notify who listens."""
+    """Settle the promise, end its task, resume the tasks that await it, and notify its listeners."""
     settled = tx.settle_promise(promise, state, value, at)
     if promise.target is not None:
         tx.fulfill_task(promise.seq)
@@ -183,9 +183,9 @@ def _settle(tx: State, promise: Promise, state: PromiseState, value: str, at: in
 
 
 def _resume(tx: State, awaiter: int, now: int) -> None:
-    """Offer a suspended task again; tell any other live task that it has something to see.
+    """Offer a suspended task again; for another live task, count that something it awaits has settled.
 
-    A task whose own deadline has passed is left alone: its deadline ends it.
+    A task whose own deadline has passed is not changed: its deadline ends it.
     """
     found = tx.standing_by_seq(awaiter)
     if found is None or found[0].state == "fulfilled" or is_due(found[1], now):
@@ -255,7 +255,7 @@ def _new_task(promise: Promise, state: str, **fields: object) -> Task:
 
 
 def _queue_of(target: str) -> str:
-    """Return the address whose takers are offered a task; `poll://any@group/pid` only prefers that pid."""
+    """Return the address under which a task is offered; `poll://any@group/pid` only prefers that pid."""
     anycast = target.startswith("poll://any@")
     return "/".join(target.split("/")[:3]) if anycast else target
 
@@ -281,7 +281,7 @@ def _let_go(task: Task, state: str, due: int | None = None) -> Task:
 
 
 def _preload(tx: State, seq: int, now: int) -> list[PromiseRecord]:
-    """Return what a task has created so far: all that its replay will ask for."""
+    """Return the promises that a task has created so far: those that its replay will ask for."""
     return [_expire(tx, child, now).record() for child in tx.created_by(seq)]
 
 
@@ -318,7 +318,7 @@ def promise_get(tx: State, req: Single, now: int) -> Reply:
 
 
 def promise_create(tx: State, req: PromiseCreate, now: int, owner: int | None = None) -> Reply:
-    """Answer promise.create. `owner` is the promise of the task that asks, when one does."""
+    """Answer promise.create. `owner` is the promise of the task that sends the request, if a task does."""
     if size_of(req.param) > VALUE_MAX:
         return _too_large(req.param)
     promise = _read_promise(tx, req.id, now)
@@ -326,7 +326,7 @@ def promise_create(tx: State, req: PromiseCreate, now: int, owner: int | None = 
 
 
 def promise_settle(tx: State, req: PromiseSettle, now: int) -> Reply:
-    """Answer promise.settle: the first settlement stands, and later ones are shown it."""
+    """Answer promise.settle: the first settlement counts, and later requests get it in response."""
     if req.state not in SETTABLE:
         return _not_settable(req.state)
     if size_of(req.value) > VALUE_MAX:
@@ -340,12 +340,12 @@ def promise_settle(tx: State, req: PromiseSettle, now: int) -> Reply:
 
 
 def _not_settable(state: PromiseState) -> Reply:
-    """Answer that nobody can settle a promise in that state."""
+    """Answer that a promise cannot be settled with that state."""
     return refuse(400, f"a promise cannot be settled as {state}: use {', '.join(SETTABLE)}")
 
 
 def _too_large(value: Value | None) -> Reply:
-    """Answer that a payload is larger than is stored."""
+    """Answer that a payload is too large to store."""
     return refuse(400, _size_said(value))
 
 
@@ -354,7 +354,7 @@ def _size_said(value: Value | None) -> str:
 
 
 def _storable(req: PromiseSettle) -> PromiseSettle:
-    """Return the settlement of a run; in place of a value that is too large, a rejection that says so."""
+    """Return the settlement of a run. A value that is too large is replaced by a rejection that says so."""
     if size_of(req.value) <= VALUE_MAX:
         return req
     return PromiseSettle(id=req.id, state="rejected", value=_too_large_error(req.value))
@@ -363,7 +363,7 @@ def _storable(req: PromiseSettle) -> PromiseSettle:
 def _end_with_too_large(tx: State, req: TaskFence, payload: Value | None, now: int) -> Reply:
     """End a run whose step has a payload that is too large: reject its promise, which ends the task.
 
-    Refused alone, an SDK gives the task back, and comes to the same step again, without end.
+    If only the request were refused, an SDK would release the task and repeat the same step without end.
     """
     promise = _read_promise(tx, req.id, now)
     if promise is not None and promise.state == "pending":
@@ -373,7 +373,7 @@ def _end_with_too_large(tx: State, req: TaskFence, payload: Value | None, now: i
 
 
 def _too_large_error(value: Value | None) -> Value:
-    """Return the error that stands for a payload that is too large, as the SDKs encode one."""
+    """Return the error value for a payload that is too large, in the SDKs' encoding."""
     error = json_text({"__type": "error", "message": _size_said(value)})
     return Value(data=b64encode(error.encode()).decode())
 
@@ -443,7 +443,7 @@ def promise_search(tx: State, req: PromiseSearch, now: int) -> Reply:
 
 
 def _is_cursor(req: PromiseSearch | TaskSearch) -> bool:
-    """Whether a search can have given the cursor, or none is given."""
+    """Whether there is no cursor, or one that a search can have returned."""
     if req.cursor is None or req.sort == "id":
         return True
     numbers = req.cursor.split(".")
@@ -519,21 +519,21 @@ def task_acquire(tx: State, req: TaskAcquire, now: int) -> Reply:
 
 
 def take(tx: State, task: Task, promise: Promise, pid: str, ttl: int, now: int) -> HeldData:
-    """Hold a task that is on offer, and return what its holder is told."""
-    preload = _preload(tx, promise.seq, now) if task.version else []  # nobody has held it before
+    """Hold a task that is on offer, and return the response for its holder."""
+    preload = _preload(tx, promise.seq, now) if task.version else []  # it was never held before
     task = _hold(task, task.version + 1, pid, ttl, now)
     tx.update_task(task)
     return HeldData(task.record(promise.id), promise.record(), preload)
 
 
 def _held(tx: State, ref: TaskRef, now: int) -> Task | Reply:
-    """Return the task if it is held at the version that the request names, else the refusal."""
+    """Return the task if it is held at the version that the request names, otherwise the refusal."""
     found = _read_standing(tx, ref.id, now)
     return _no_task(ref.id) if found is None else _checked_hold(ref, *found)
 
 
 def _checked_hold(ref: TaskRef, task: Task, promise: Promise | Standing) -> Task | Reply:
-    """Return a task that was found if it is held as the request says, else the refusal."""
+    """Return a task that was found if it is held as the request says, otherwise the refusal."""
     if task.state != "acquired" or promise.state != "pending":
         return refuse(409, f"the task {ref.id} is not held: it is {task.state}")
     if task.version != ref.version:
@@ -559,7 +559,7 @@ def task_fence(tx: State, req: TaskFence, now: int) -> Reply:
 
 
 def task_heartbeat(tx: State, req: TaskHeartbeat, now: int) -> Reply:
-    """Answer task.heartbeat: renew what is still held, and say nothing of the rest."""
+    """Answer task.heartbeat: renew the leases that are still held, and ignore the others."""
     for ref in req.tasks:
         _heartbeat_one(tx, req.pid, ref, now)
     return Reply(200)
@@ -674,7 +674,7 @@ def schedule_get(tx: State, req: Single, now: int) -> Reply:  # noqa: ARG001 - a
 
 
 def schedule_create(tx: State, req: ScheduleCreate, now: int) -> Reply:
-    """Answer schedule.create: the first one of an id stands, and later ones are shown it."""
+    """Answer schedule.create: the first schedule with an id counts, and later requests get it in response."""
     tags = req.promise_tags or {}
     if tags.get("resonate:timer") == "true" and "resonate:target" in tags:
         return refuse(400, "a schedule's promises cannot have both resonate:timer and resonate:target")
@@ -732,7 +732,7 @@ def process_promise_timeout(tx: State, promise: Promise, now: int) -> None:
 
 
 def process_lease_timeout(tx: State, task: Task, promise: Promise, now: int) -> None:
-    """Offer a task again whose holder let the lease lapse; a dead promise's task is not offered."""
+    """Offer a task again after its lease has expired, unless its promise is settled."""
     if task.state == "acquired" and task.due is not None and task.due <= now and not is_due(promise, now):
         tx.update_task(_let_go(task, "pending", due=now))
 
@@ -743,9 +743,9 @@ def process_offer(tx: State, task: Task, now: int) -> None:
 
 
 def process_schedule(tx: State, schedule: Schedule, now: int) -> None:
-    """Create the promise of every occurrence that has come, and note when the next one comes.
+    """Create the promise of each due occurrence, and store when the next one is due.
 
-    The specification fires all that passed while no process was up (docs/explanation/protocol.md).
+    The specification fires all that passed while no process ran (docs/explanation/protocol.md).
     """
     if schedule.next_run_at > now:
         return
@@ -759,8 +759,9 @@ def process_schedule(tx: State, schedule: Schedule, now: int) -> None:
 def _fire(tx: State, schedule: Schedule, at: int, now: int) -> None:
     """Create the promise of one occurrence, unless its id is taken.
 
-    It starts a lineage of its own, and the SDKs read that from its tags. A targeted one is a run, and says
-    so as the SDKs' own runs do: without an index of runs, people's commands find them by their scope.
+    It starts a lineage of its own, which the SDKs read from its tags. A promise with a target is a run, and
+    has the tags of the SDKs' own runs: on a server without an index of runs, commands find runs by their
+    scope.
     """
     id = _expand(schedule.promise_id, schedule.id, at)
     if _read_promise(tx, id, now) is not None:

@@ -8,8 +8,8 @@ It is removed as a whole, and only when no live task can still ask for any of it
 - no live task created it or a promise of it. A workflow replays what it created, so it would start a
   removed run again;
 - no listener may still fetch the notice of its end (`UNFETCHED_MS`);
-- the newest promise of the file is not in it: a promise's number must never be used twice, because rows
-  and other processes refer to promises by number.
+- the newest promise of the file is not in it: a promise's number must never be used again, because rows and
+  other processes refer to promises by number.
 
 Promises that its tasks created outside of the lineage stay, without an owner. Promises of no run stay: a
 workflow may ask for them again. A huge run is removed in several transactions, its root last; if that is
@@ -114,7 +114,7 @@ class _Walk:
     """One pass over the runs that were created before a cutoff, the oldest first."""
 
     def __init__(self, store: Store, older_ms: int, clock: Callable[[], int]) -> None:
-        """Read once what refers to settled promises: nothing is added to it, and it has no index.
+        """Read the references to settled promises once: none are added, and there is no index on them.
 
         Uses the system clock, not the file's time: if a clock was once far ahead by mistake, recent runs must
         not be removed.
@@ -164,7 +164,7 @@ class _Walk:
                     tx.change(statement, (seq,))
 
     def _judge(self, promises: Sequence[_Row]) -> list[int]:
-        """Count a run. Return its promises, its root last, if it is to be removed, else none."""
+        """Count a run. Return its promises, the root last, if it is to be removed; otherwise none."""
         seqs = [seq for seq, *_ in promises]
         ended_at = max(settled_at or 0 for _, _, settled_at, *_ in promises)
         reason = self._why_kept(promises, seqs, ended_at)
@@ -243,5 +243,5 @@ def _give_back(store: Store) -> None:
         pause(began)
         before, (_, free) = free, store.space()
         if free >= before:
-            break  # created by an early version, or others free more than this
+            break  # created by an early version, or other processes free pages faster
     store.checkpoint()

@@ -1,4 +1,4 @@
-"""A request's way through the rules: decoded once, decided, committed with others, answered.
+"""Runs requests through the rules: decodes each, decides, commits several together, and answers.
 
 `Server.run_batch` is one transaction: it fires what is due, answers the requests, and hands out as many
 messages as the subscribers have room for. It is synchronous; `commit_loop` makes the batches.
@@ -128,7 +128,7 @@ class Subscriber(Protocol):
         """Return the addresses whose messages it receives."""
 
     def room(self, ended: int) -> int:
-        """Return how many tasks it can start, now that so many of its tasks have ended in the same batch."""
+        """Return how many tasks it can start. `ended` is how many of its tasks end in the same batch."""
 
     def wants(self, promise: Promise) -> bool:
         """Return whether it can run this promise's task; if not, the task is left to others."""
@@ -195,7 +195,7 @@ class Server:
     def store(self) -> Store:
         """The open file; it is opened anew after it was left (`Store.left`). Raises FileUnusable."""
         if self._store.left:
-            # A file that is not there is not created: it may be on a disk that is away at the moment.
+            # A missing file is not created: it may be on a disk that is not mounted at the moment.
             self._store = Store(self._store.path, create=False)
         return self._store
 
@@ -226,10 +226,10 @@ class Server:
         self, requests: Sequence[Decoded], subscribers: Sequence[Subscriber], extra: Extra | None
     ) -> Batch:
         reads_only = requests and all(request.kind in READS for request in requests)
-        looks_only = subscribers and not requests  # a bell may have rung in vain
+        looks_only = subscribers and not requests  # a bell may have rung without need
         try:
             if (looks_only or (reads_only and not subscribers)) and extra is None and self._trace is None:
-                with contextlib.suppress(NeedsWriting):  # something is due or on offer: again, as a writer
+                with contextlib.suppress(NeedsWriting):  # something is due or on offer: repeat it as a writer
                     return self._commit(requests, subscribers, write=False)
             return self._commit(requests, subscribers, extra, write=True)
         except EngineError:
@@ -359,7 +359,7 @@ def decode(raw: str | bytes) -> Decoded:
 
 
 def request_of(kind: str, data: dict[str, Any]) -> Decoded:
-    """Return a request of a caller in this process, as if it had come as JSON: most are of the quick ones."""
+    """Return a request of a caller in this process, as `decode` would; fast for the most frequent kinds."""
     if kind in GETS and isinstance(id := data.get("id"), str) and id.isascii() and len(data) == 1:
         try:
             return Decoded(kind, "", msgspec.convert(data, RULES[kind][0]))
@@ -470,7 +470,7 @@ def execute_message(task: Task, promise: Promise, head: MessageHead = MESSAGE_HE
 
 
 def unblock_message(promise: Promise) -> bytes:
-    """Return the message that tells of a settled promise."""
+    """Return the message about a settled promise."""
     return _encode(UnblockMessage(PromiseData(promise.record())))
 
 

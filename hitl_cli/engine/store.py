@@ -275,7 +275,7 @@ class Store:
 
         `clock` gives ms since the epoch; the transaction's `now` is never earlier than that of a previous
         one, unless `exact`, which is for debugging.
-        What others have committed meanwhile is synced too, before anybody hears of it.
+        What other processes have committed meanwhile is synced too, before the result is used.
 
         Raises StorageFailed; FileMoved if the file is no longer at its path, even if the commit succeeded;
         NeedsWriting if `write` is False and something has to be written.
@@ -306,14 +306,15 @@ class Store:
                 self._log.keep_short(log_bytes)
 
     def _version(self) -> int:
-        """Return a number that is another one after another connection's commit. Raises sqlite3.Error."""
+        """Return a number that changes when another connection commits. Raises sqlite3.Error."""
         return int(self._db.execute("PRAGMA data_version").fetchone()[0])
 
     def _sync(self, version: int, *, written: bool) -> None:
         """Make sure that what a transaction has written, and read, is on disk. Raises StorageFailed.
 
-        It holds no lock, so others commit meanwhile. The log is one file, which begins anew only after all
-        of it was copied into the database: to sync it is to sync the commits of all processes.
+        It holds no lock, so others can commit meanwhile. All processes write to one log, which restarts only
+        after all of it was copied into the database; so a sync of the log covers the commits of all
+        processes.
         """
         self._unsynced |= written
         if not self._unsynced and version == self._synced:
@@ -333,10 +334,10 @@ class Store:
     def _sync_again(self) -> None:
         """Write the log as it is once more, and sync it. Raises OSError, StorageFailed.
 
-        After a failed sync, the next one can succeed without what has failed: Linux takes that for written.
+        After a failed sync, the next one can succeed without the lost pages: Linux marks them as written.
         """
         with self._failing():
-            _waiting(lambda: self._db.execute("BEGIN IMMEDIATE"))  # so that nobody begins the log anew
+            _waiting(lambda: self._db.execute("BEGIN IMMEDIATE"))  # so that no process restarts the log
             try:
                 self._log_file.write_again()
                 self._log_file.sync()
@@ -344,7 +345,7 @@ class Store:
                 self._db.execute("ROLLBACK")
 
     def _begin(self, clock: Callable[[], int], *, write: bool, exact: bool) -> Transaction:
-        """Begin a transaction and read the clock; a reader meets a lock here first."""
+        """Begin a transaction and read the clock. A reader that has to wait for a lock waits here."""
         self._db.execute("BEGIN IMMEDIATE" if write else "BEGIN")
         try:
             # Within a transaction the result does not change, and it costs 2 microseconds.
@@ -371,7 +372,7 @@ class Store:
         return size * pages, size * free
 
     def give_back(self, pages: int) -> None:
-        """Shrink the file by up to so many free pages, in a transaction of its own. Raises StorageFailed.
+        """Shrink the file by up to `pages` free pages, in a transaction of its own. Raises StorageFailed.
 
         Files that an early version created cannot shrink.
         """
@@ -434,7 +435,7 @@ class Transaction:
 
     def insert_promise(self, promise: Promise, tags: Mapping[str, str]) -> Promise:
         """Insert the promise and return it with its seq; `tags` are indexed."""
-        row = self.change(INSERT_PROMISE, msgspec.structs.astuple(promise)[1:])  # all but its seq
+        row = self.change(INSERT_PROMISE, msgspec.structs.astuple(promise)[1:])  # all columns except seq
         self.settled |= promise.open or promise.root
         assert row.lastrowid is not None
         for key, value in search.indexed_tags(promise.id, tags):
@@ -452,7 +453,7 @@ class Transaction:
         return [Promise(*row) for row in self._db.execute(OVERDUE, (now,)).fetchall()]
 
     def overdue_external(self, now: int) -> list[Promise]:
-        """Return those that others may wait for; other pending promises are not read."""
+        """Return the pending promises past their deadline that a person or another task may wait for."""
         return [Promise(*row) for row in self._db.execute(OVERDUE_EXTERNAL, (now,)).fetchall()]
 
     def search_promises(self, req: PromiseSearch, limit: int, now: int) -> list[Promise]:
@@ -666,8 +667,8 @@ def _pair(row: tuple[Any, ...]) -> tuple[Task, Promise]:
 def _create_private(path: Path) -> None:
     """Create the file (0600) and its folder (0700) if missing, so that only their owner can read them.
 
-    It gets its name after it was closed: to close a file drops all locks that this process has on it
-    (POSIX), also those of a connection that another thread opened meanwhile.
+    It gets its name only after it was closed: closing a file drops all locks that this process has on it
+    (POSIX), including those of a connection that another thread has opened meanwhile.
     """
     path.parent.mkdir(parents=True, exist_ok=True, mode=stat.S_IRWXU)
     beside = path.with_name(f"{path.name}.new")
@@ -684,7 +685,7 @@ def _create_private(path: Path) -> None:
             except FileExistsError as error:
                 raise FileUnusable(f"{path} cannot be created: move {beside} to another place.") from error
             try:
-                with contextlib.suppress(FileExistsError):  # restored by somebody meanwhile
+                with contextlib.suppress(FileExistsError):  # another process has restored it meanwhile
                     os.link(beside, path)
             except OSError:  # a file system without hard links
                 beside.rename(path)
@@ -779,7 +780,7 @@ def _migrate(db: sqlite3.Connection, path: Path) -> None:
             for statement in statements(script):
                 db.execute(statement)
         if version == 0:
-            disk.sync_folders(path)  # before anything in the file is reported to anyone
+            disk.sync_folders(path)  # before anything in the file is reported
         db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         db.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
         db.execute("COMMIT")

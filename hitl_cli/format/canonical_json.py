@@ -9,7 +9,7 @@ from typing import Any
 def canonical(value: Any) -> bytes:
     """Return a JSON value in its canonical form.
 
-    Raises ValueError for what has none: an integer beyond 2**53, infinity, a lone surrogate.
+    Raises ValueError for a value that has none: an integer beyond 2**53, infinity, a lone surrogate.
     """
     import rfc8785
 
@@ -29,7 +29,7 @@ def json_digest(value: Any) -> str:
 
 
 def check_finite(value: Any) -> None:
-    """Raise ValueError for a value with NaN or infinity, which JSON has not: msgspec writes null instead."""
+    """Raise ValueError for NaN or infinity, which JSON does not have; msgspec would write null."""
     import msgspec
 
     ahead = [msgspec.to_builtins(value, str_keys=True)]

@@ -29,7 +29,7 @@ def parse_duration(text: str) -> int:
 
 
 def is_duration(text: str) -> bool:
-    """Whether a text is a duration, which can be too long."""
+    """Whether a text has the form of a duration, even one that is too long."""
     return bool(_parts(text))
 
 
@@ -41,7 +41,7 @@ def _parts(text: str) -> list[tuple[str, str]]:
 
 
 def duration_ms(duration: Duration) -> int:
-    """Return a text or a timedelta in ms. Raises BadInput."""
+    """Return a duration, given as text or timedelta, in ms. Raises BadInput."""
     if isinstance(duration, str):
         return parse_duration(duration)
     if not isinstance(duration, timedelta):

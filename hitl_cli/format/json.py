@@ -14,7 +14,7 @@ def why_not_json(error: Exception) -> str:
         return "it is not UTF-8"
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
-    # msgspec says so of half a surrogate pair as well.
+    # msgspec reports the same for half a surrogate pair.
     return "it ends too early, or has a broken \\u escape" if said == "Input data was truncated" else said
 
 

@@ -1,4 +1,4 @@
-"""What log lines in JSON have besides their text: the run, request and person, and the code of an error.
+"""The fields of JSON log lines besides the text: the run, request and person, and the code of an error.
 
 A line gets them by `extra=` of the logging calls, or from the context in which it is logged.
 """

@@ -1,4 +1,4 @@
-"""E-mail headers, without Python's email package, which decodes encoded words in the text that it is given.
+"""E-mail headers, made without Python's email package, which decodes encoded words in its input.
 
 In some versions (3.12.1) a line break in such a word then ends the header and starts another: an injection.
 """

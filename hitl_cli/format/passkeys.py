@@ -55,7 +55,7 @@ class Passkey(Struct, frozen=True, kw_only=True):
 
 
 def passkey(text: str) -> Passkey:
-    """Return the passkey in a text. Raises BadInput if the text is none."""
+    """Return the passkey in a text. Raises BadInput if the text is not a passkey."""
     origin, credential, key, *comment = [*text.split(), "", "", ""] if text.isprintable() else ["", "", ""]
     id, public = from_base64url(credential), from_base64url(key)
     if not re.fullmatch(ORIGIN, origin) or len(id) not in CREDENTIAL_BYTES or len(public) not in KEY_BYTES:
@@ -66,12 +66,12 @@ def passkey(text: str) -> Passkey:
 
 
 def are_verified_here() -> bool:
-    """Whether the extra is installed, without which nothing that a passkey signed can be verified."""
+    """Whether the extra is installed that verifies signatures of passkeys."""
     return find_spec("webauthn") is not None
 
 
 def origin_of(url: str) -> str | None:
-    """Return the origin of a gateway's URL; None if browsers use no passkeys there.
+    """Return the origin of a gateway's URL; None if browsers allow no passkeys there.
 
     A loopback address becomes localhost: a passkey is for a name, never for an address.
     """
@@ -94,7 +94,7 @@ def to_base64url(raw: bytes) -> str:
 
 
 def from_base64url(text: str) -> bytes:
-    """Return the bytes in base64url without padding; none if the text is not exactly that."""
+    """Return the bytes of base64url without padding; empty if the text is anything else."""
     try:
         raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):

@@ -1,4 +1,4 @@
-"""Files that nobody else can read: keys, tokens, and the states of runs."""
+"""Files that only this user can read: keys, tokens, and the states of runs."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ NAMESPACE = "hitl-decision"
 
 
 def public_key(text: str) -> str:
-    """Return a public key without its comment. Raises BadInput if the text is none."""
+    """Return a public key without its comment. Raises BadInput if the text is not a key."""
     kind, _, rest = text.strip().partition(" ")
     blob = rest.strip().partition(" ")[0]
     try:

@@ -30,8 +30,8 @@ def moment(text: str, now: int, *, code: str, end_of_day: bool = True, zone: tzi
     """Return an instant that a person types, in ms since the epoch. Raises BadInput with a code.
 
     The text is a day (its end, unless `end_of_day` is false), an instant, or a duration from now. Without a
-    time zone in it, `zone` is used, or that of this process. An instant that cannot be told is the last one
-    that can, so that callers say what they allow.
+    time zone in it, `zone` is used, or that of this process. An instant that is too late to represent becomes
+    the last possible one, which callers then check.
     """
     text = text.strip()
     try:
@@ -47,7 +47,7 @@ def moment(text: str, now: int, *, code: str, end_of_day: bool = True, zone: tzi
 
 
 def _duration(text: str, code: str) -> int:
-    """Return a duration in ms. Raises BadInput with a code: that it is too long, or no time at all."""
+    """Return a duration in ms. Raises BadInput with a code if it is too long or is not a duration."""
     try:
         return parse_duration(text)
     except BadInput as error:
@@ -87,5 +87,5 @@ def _here(ms: int) -> datetime:
 
 
 def localized(text: str, at: int | None) -> str:
-    """Return a sentence that has an instant, written by `iso`, with the instant in the local time zone."""
+    """Return a sentence with its instant, written by `iso`, replaced by local time."""
     return text if at is None else text.replace(iso(at), local(at), 1)

@@ -1,4 +1,4 @@
-"""Readable messages for what is not valid in settings, documents and requests, and where it is."""
+"""Readable messages about invalid values in settings, documents and requests, with their place."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def within(path: str, inner: str) -> str:
 
 @contextmanager
 def about(field: str) -> Iterator[None]:
-    """Say of errors in the block that they are about a field of the input."""
+    """Attribute BadInput errors in the block to a field of the input."""
     try:
         yield
     except BadInput as error:
@@ -72,9 +72,9 @@ def in_document(error: Exception, shape: Any, field: str = "field") -> str:
 
 
 def way_to(error: msgspec.ValidationError, document: Any, shape: Any) -> list[str | int]:
-    """Return the keys that lead to the value which an error is about.
+    """Return the keys that lead to the invalid value of an error.
 
-    msgspec writes `[...]` for the key of an entry: it is the one with which alone the error is the same.
+    msgspec writes `[...]` instead of an entry's key. It is the entry that, alone, causes the same error.
     """
 
     def is_alone(name: str | int) -> bool:
@@ -96,7 +96,7 @@ def way_to(error: msgspec.ValidationError, document: Any, shape: Any) -> list[st
 
 
 def _with_one(document: Any, way: Sequence[str | int], name: str | int) -> Any:
-    """Return a document, in which a table or a list has one of its entries only."""
+    """Return a document in which a table or a list has only one of its entries."""
     if not way:
         return {name: document[name]} if isinstance(document, dict) else [document[name]]
     inner = _with_one(document[way[0]], way[1:], name)
@@ -116,8 +116,8 @@ def in_words(
 ) -> str:
     """Return what is wrong and where; `shape` is the expected type, for suggestions.
 
-    `field` is what a value with a name is called, and `table` what several of them are. `named` is the place
-    with all names, and `value` what stands there, if it is to be shown.
+    `field` is the word for a named value, and `table` the word for several. `named` is the place with all
+    names, and `value` the value there, if it is to be shown.
     """
     said = str(error)
     place = found[1] if (found := re.search(_PLACE, said)) else ""
@@ -154,14 +154,14 @@ def in_words(
 
 
 def _kinds(names: str, table: str) -> str:
-    """Return the names of msgspec for types in words."""
+    """Replace msgspec's names of types by words."""
     words = _KINDS | {"object": table}
     several = names.removesuffix(" | null").split(" | ")
     return " or ".join(words.get(name, name) for name in several)
 
 
 def _allowed(shape: Any, place: str) -> list[str]:
-    """Return the values that alone are allowed at a place; none if others are, too."""
+    """Return the values to which a place is limited; empty if it takes others, too."""
     return [] if shape is None else sorted(map(str, getattr(_at(shape, place), "values", ())))
 
 

@@ -1,6 +1,6 @@
 """Formats that JSON Schema does not define, and `contentEncoding`, which it does not check since 2019-09.
 
-People type such values, and the type that a form was made from refuses values that do not fit.
+Forms made from types have them, so a value must be checked before the type refuses it.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class ContentEncoding:
         self._base64 = encoding == "base64"
 
     def validate(self, instance: Json) -> None:
-        """Raise ValueError, with a reason to follow the path, for a text that is not base64."""
+        """Raise ValueError for a text that is not base64. Its message is a reason that follows the path."""
         if self._base64 and isinstance(instance, str) and not _is_base64(instance):
             message = "is not valid base64"
             raise ValueError(message)

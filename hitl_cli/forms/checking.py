@@ -58,7 +58,7 @@ _FORM = "form:"
 
 
 def check_schema(schema: Json) -> None:
-    """Raise BadInput, with path and reason, for an invalid JSON Schema or a reference that leads out of it.
+    """Raise BadInput, with path and reason, for an invalid JSON Schema or a reference to another document.
 
     `$schema` may name any draft from 4 to 2020-12; the default is 2020-12.
     """
@@ -106,7 +106,7 @@ def _changed(known: Sequence[Field], data: Json, where: tuple[str | int, ...] = 
 def _not_kept(
     node: Field | Group, before: Json | UnsetType, now: Json | UnsetType, where: tuple[str | int, ...] = ()
 ) -> Iterator[Problem]:
-    """Yield the changes of an object where the form that changes it has no field, or a read-only one."""
+    """Yield the changes to members of an object that have no field in the form, or a read-only one."""
     if isinstance(node, Field):
         if node.read_only and now is UNSET and before is not UNSET:
             yield Problem(path_of(where), "cannot be removed")
@@ -129,7 +129,7 @@ def _not_kept(
 
 
 def _without_field(node: Field | Group, value: Json, where: tuple[str | int, ...]) -> Iterator[Problem]:
-    """Yield the parts of a row without a field: they would be lost when the row is filled in again."""
+    """Yield the parts of a row that have no field: they would be lost when the row is filled in again."""
     if isinstance(node, Field):
         if node.row is not None and isinstance(value, list):
             for number, row in enumerate(value):

@@ -42,7 +42,7 @@ _OF_EACH_MEMBER = frozenset(
 
 
 def effort(form: Json, parts: Sequence[Json], data: Json) -> int:
-    """Return about how many comparisons a check needs; never much less than that, or ENDLESS.
+    """Return about how many comparisons a check needs, rather too many than too few; or ENDLESS.
 
     `parts` of the form are what the data is checked against. Each pair of a part and a value is looked at
     once, however often it occurs.
@@ -87,7 +87,7 @@ class _Count:
         if pair not in self._known:
             if len(self._known) > MAX_PAIRS:
                 raise _TooManyPairs
-            self._known[pair] = 0  # the checker, too, ends a cycle here
+            self._known[pair] = 0  # the checker ends a cycle here, too
             self._known[pair] = 1 + sum(self.of(part, met) for part, met in self._parts(schema, value))
         return self._known[pair]
 

@@ -72,7 +72,7 @@ def _zoned(part: _Part, schema: Any, formats: dict[bool | None, str]) -> _Part:
 
 
 def _digits(most: int | None, places: int | None) -> _Part:
-    """Return the limits on a number that has limits on its digits."""
+    """Return limits on the value of a number whose digits are limited."""
     limits: _Part = {} if places is None else {"multipleOf": float(f"1e-{places}")}
     if most is not None and places is not None:
         top = float(f"1e{most - places}") - float(f"1e-{places}")
@@ -156,7 +156,7 @@ def _inner(kind: inspect.Type, part: _Part, hint: Any) -> Iterator[tuple[inspect
             yield value, part["additionalProperties"], hint
         case inspect.UnionType(types=types):
             known = [one for one in types if not isinstance(one, inspect.NoneType)]
-            known.sort(key=_is_struct)  # as the schema has them
+            known.sort(key=_is_struct)  # in the order of the schema
             others = [one for one in _alternatives(part) if one.get("type") != "null"]
             for one, found in zip(known, others, strict=True):
                 yield one, found, hint
@@ -203,7 +203,7 @@ def _literals(hint: Any) -> Iterator[tuple[Json, ...]]:
     """Yield the values of each Literal in a type."""
     from typing import Literal
 
-    hint = getattr(hint, "__value__", hint)  # what `type X = …` names
+    hint = getattr(hint, "__value__", hint)  # the value of `type X = …`
     if get_origin(hint) is Literal:
         yield get_args(hint)
         return

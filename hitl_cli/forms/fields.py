@@ -287,9 +287,10 @@ class Reader:
         return row if isinstance(row, Group) and row.members else None
 
     def shape(self, pointers: Sequence[str]) -> Shape:
-        """Return what holds at these places together.
+        """Return the combined constraints of the schemas at these places.
 
-        Follows $ref within the form, allOf, and `anyOf: [X, null]`, to each place once, so that a cycle ends.
+        Follows $ref within the form, allOf, and `anyOf: [X, null]`. Each place is visited once, so a cycle
+        ends.
         """
         parts: dict[str, dict[str, Json]] = {}
         said: dict[str, Json] = {}
@@ -349,7 +350,7 @@ def _is_null(schema: Json) -> bool:
 
 
 def _others(every: Sequence[Json]) -> tuple[list[int], dict[str, Json]]:
-    """Return the alternatives other than null, and the format that they stand for.
+    """Return the alternatives other than null, and the format that they amount to.
 
     A number or the same as a text is a decimal number.
     """
@@ -409,7 +410,7 @@ def _members(shape: Shape, place: Place) -> Iterator[Place]:
 
 
 def _default(place: Place, shape: Shape) -> Json | UnsetType:
-    """Return the value that a place has at first."""
+    """Return the initial value of a place."""
     return place.value if place.begun else shape.said.get("default", UNSET)
 
 
@@ -471,7 +472,7 @@ def _labels(choices: list[Json], titles: dict[str, str]) -> list[str]:
 
 
 def initial(field: Field) -> Json | UnsetType:
-    """Return the value that a field has at first; UNSET if it has none."""
+    """Return the initial value of a field; UNSET if it has none."""
     if field.default is not UNSET or not field.needed:
         return field.default
     if len(field.choices) == 1 and not field.nullable:

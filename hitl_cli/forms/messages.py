@@ -1,4 +1,4 @@
-"""What does not fit a form, in plain words."""
+"""Problems of an answer that does not fit its form, in plain words."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def sentence(problem: Problem) -> str:
 
 
 def explained(error: ValidationError, data: Json) -> Iterator[Problem]:
-    """Yield the problems that an error of the library stands for."""
+    """Yield the problems behind an error of the library."""
     from jsonschema_rs import ValidationErrorKind as Kind
 
     where = error.instance_path

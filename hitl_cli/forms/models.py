@@ -104,9 +104,9 @@ def _told(error: Exception) -> str:
 
 
 def _pydantic_adapter(form: Any) -> Any:
-    """Return an adapter for a pydantic model; None if the form is none.
+    """Return an adapter for a pydantic model; None for another form.
 
-    pydantic is optional and so not imported: a form that is a pydantic model has imported it.
+    pydantic is optional, so it is not imported here: the author's pydantic model has already imported it.
     """
     pydantic = sys.modules.get("pydantic")
     if pydantic is None or not isinstance(form, type) or not hasattr(form, "__pydantic_validator__"):

@@ -1,4 +1,4 @@
-"""From the texts that a person types for the fields to the answer as JSON."""
+"""Turns the texts that a person types for the fields into the answer as JSON."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _INTEGER = re.compile(r"[+-]?[0-9]+")
 
 
 def fill(schema: Json, assignments: Sequence[tuple[str, str]]) -> Json:
-    """Return the answer from paths and texts, together with the form's defaults.
+    """Return the answer that paths and texts give, together with the form's defaults.
 
     The empty path is the value of a form that is a single field. A list takes several texts, or one JSON
     array; `items[0].price` is in the first row of a list of objects. A field without a text gets its default.

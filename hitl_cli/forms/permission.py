@@ -1,8 +1,8 @@
-"""Whether a form that changes an object tells for certain what people may change in it.
+"""Checks that a form for changing an object clearly says what people may change.
 
 People may change what the schema names: each name under `properties`, and all of such a value, as far as it
-fits its own schema. A schema that could allow other names as well, or the same in one alternative and not in
-another, is no permission.
+fits its own schema. A schema is refused if it could allow other names as well, or a name in one alternative
+only.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _ALTERNATIVE = (
 
 
 def unclear(schema: dict[str, Json]) -> Problem | None:
-    """Return why a form that changes an object is no permission, and where; None if it is one."""
+    """Return why a form for changing an object is not clear, and where; None if it is."""
     reader = _Permission(schema)
     try:
         node = reader.read(whole(schema), frozenset())
@@ -47,7 +47,7 @@ def unclear(schema: dict[str, Json]) -> Problem | None:
 
 
 class _Permission(Reader):
-    """Reads the fields of a form, and keeps what is wrong first."""
+    """Reads the fields of a form, and keeps the first problem."""
 
     def __init__(self, schema: Json) -> None:
         super().__init__(schema)
@@ -120,7 +120,7 @@ def _is_free(root: Json, schema: Json, seen: frozenset[int] = frozenset()) -> bo
 
 
 def _is_closed(root: Json, schema: Json, seen: frozenset[int] = frozenset()) -> bool:
-    """Whether each name in a value that fits is one that the schema lists, so that the check is enough."""
+    """Whether a value that fits can only have names that the schema lists, so that checking it is enough."""
     if not isinstance(schema, dict):
         return schema is False
     if "const" in schema or "enum" in schema or id(schema) in seen:
@@ -152,12 +152,12 @@ def _is_closed(root: Json, schema: Json, seen: frozenset[int] = frozenset()) -> 
 
 
 def _is_old(root: Json) -> bool:
-    """Whether a schema is of a draft that ignores what stands beside a $ref."""
+    """Whether a schema is of a draft that ignores keywords beside a $ref."""
     return isinstance(root, dict) and "/draft-0" in str(root.get("$schema"))
 
 
 def _target(root: Json, schema: dict[str, Json]) -> Json:
-    """Return what a schema's $ref names: True without one; None if that is not in the form."""
+    """Return the target of a schema's $ref: True without a $ref; None if it is outside the form."""
     if "$ref" not in schema:
         return True
     reference = schema["$ref"]

@@ -50,7 +50,7 @@ def as_label(name: str) -> str:
 
 
 def asks_yes_or_no(fields: Sequence[Field]) -> bool:
-    """Whether the fields of a form are a single one that is answered by yes or no."""
+    """Whether a form is a single field that is answered by yes or no."""
     return (
         len(fields) == 1 and fields[0].kind == "boolean" and not (fields[0].nullable or fields[0].read_only)
     )

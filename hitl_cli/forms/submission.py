@@ -1,9 +1,9 @@
-"""A form on a web page: the texts that its fields have at first, and the answer from the texts that are sent.
+"""A form on a web page: the initial texts of its fields, and the answer from the texts that are sent.
 
 A page sends every field, including untouched ones: an empty text means that nothing is given. A field that
-had a value at first and is sent empty was cleared, and does not get its default again. In a form that
-changes arguments, a field that is sent as it was at first keeps its value exactly, although a browser changes
-line breaks and times.
+had an initial value and is sent empty was cleared, and does not get its default again. In a form that changes
+arguments, a field that is sent unchanged keeps its value exactly, although browsers rewrite line breaks and
+times.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ type Texts = Mapping[str, Sequence[str]]
 
 
 class _Submission(Struct, frozen=True, kw_only=True):
-    """The result of the texts: the data, and the problems with it, if any."""
+    """The result of a submission: the data, and its problems, if any."""
 
     data: Json
     problems: tuple[Problem, ...] = ()
 
 
 def at_first(schema: Json, begun: Json | UnsetType = UNSET) -> dict[str, list[str]]:
-    """Return the texts that a page has at first, by path.
+    """Return the initial texts of a page, by path.
 
     A secret is never shown. A row exists because its own path does, even if it is empty. `begun` is an
     answer to use instead of the defaults. Raises BadInput if the form is not valid.
@@ -50,7 +50,7 @@ def at_first(schema: Json, begun: Json | UnsetType = UNSET) -> dict[str, list[st
 
 
 def _begun(form: Field | Group, made: Json | UnsetType) -> dict[str, list[str]]:
-    """Return the same for a form or a row with its first value."""
+    """Return the same for a form or a row with an initial value."""
     begun: dict[str, list[str]] = {}
     for field in flat(form):
         value = value_at(made, field.keys)
@@ -111,7 +111,7 @@ def _read(schema: Json, form: Field | Group, sent: Texts) -> _Submission:
 
 
 def _is_untouched(field: Field, begun: Texts, sent: Texts) -> bool:
-    """Whether a field that had a value at first is sent as it was."""
+    """Whether a field that had an initial value is sent unchanged."""
     if field.path not in begun or field.path not in sent:
         return False
     if field.row is None:
@@ -245,7 +245,7 @@ def owner(known: Iterable[Field], problem: Problem) -> Field | None:
 
 
 def labels_of(field: Field) -> tuple[str, ...]:
-    """Return the choices of a field, one or several of which can be selected; empty if it is typed."""
+    """Return the choices that a field offers; empty if its value is typed."""
     return field.labels or (field.item.labels if field.item is not None else ())
 
 
@@ -285,7 +285,7 @@ def _plain_breaks(text: str) -> str:
 
 
 def _emptied(field: Field, *, begun: bool) -> list[str]:
-    """Return the texts that an emptied field stands for; none if it is left out."""
+    """Return the texts that an emptied field means; none if it is left out of the answer."""
     if field.kind in ("list", "rows") and (field.required or field.default == [] or (begun and field.needed)):
         return ["[]"]
     if begun and field.kind == "text" and field.needed:

@@ -1,6 +1,6 @@
 """`/api/v1/answers/TOKEN`: the URLs to which programs post the answer to one request.
 
-By POST alone: a program that follows every URL of a message decides nothing.
+Only POST decides, so a program that follows every URL of a message decides nothing.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ async def _take(request: Request) -> web.Response:
 
 
 def _link_of(request: Request) -> Link:
-    """Return what the URL says. Raises LinkInvalid, HttpError (429)."""
+    """Return the content of the URL. Raises LinkInvalid, HttpError (429)."""
     gateway = gateway_of(request)
     try:
         return links.link_in(request.match_info["token"], gateway.keys(), links.PROGRAM)

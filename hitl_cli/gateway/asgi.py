@@ -29,7 +29,7 @@ HOP = ("connection", "transfer-encoding")
 
 
 async def serve(request: Request, application: Application, **more: Any) -> web.StreamResponse:
-    """Return what an application responds. `more` is added to its scope."""
+    """Return the response of an application. `more` is added to its scope."""
     scope = {
         "type": "http",
         "asgi": {"version": "3.0"},

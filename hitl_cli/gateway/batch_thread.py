@@ -1,6 +1,7 @@
-"""A thread that serves what has been asked meanwhile at once, with a client of its own.
+"""A thread that serves calls in batches, with a client of its own.
 
-Under load, what is asked shares round trips, commits and changes of threads.
+Calls that arrive while it is busy form the next batch. Under load they share round trips, commits and
+switches of threads.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ STOP_S = 2.0
 
 
 class Asked[T, R](NamedTuple):
-    """Something that is asked. It is answered by the result in a tuple, or by None if the thread declines."""
+    """A call. The answer is its result in a tuple, or None if the thread declines."""
 
     what: T
     loop: asyncio.AbstractEventLoop
@@ -40,7 +41,7 @@ class Asked[T, R](NamedTuple):
 
 
 class BatchThread[T, R](ABC):
-    """Serves what is asked in a thread, which is started when needed and ends when idle."""
+    """Serves calls in a thread, which starts when needed and ends when idle."""
 
     name: str
 
@@ -55,7 +56,7 @@ class BatchThread[T, R](ABC):
         self._closed = False
 
     async def ask(self, what: T) -> tuple[R] | None:
-        """Return the result in a tuple; None if the thread cannot tell. Raises what serving it raised."""
+        """Return the result in a tuple; None if the thread declines. Raises what serving it raised."""
         loop = asyncio.get_running_loop()
         asked = Asked[T, R](what, loop, loop.create_future())
         with self._changed:
@@ -82,18 +83,18 @@ class BatchThread[T, R](ABC):
 
     @abstractmethod
     def serve(self, client: Client) -> bool:
-        """Call `open`, and serve what `take` returns, until that is nothing or something is wrong.
+        """Call `open`, and serve what `take` returns, until it returns nothing or an error occurs.
 
         Return False if nothing can be served for now. Raises Unreachable.
         """
 
     def open(self) -> None:
-        """Let `ask` queue what is asked from now on."""
+        """Let `ask` queue calls from now on."""
         with self._changed:
             self._open = True
 
     def take(self) -> list[Asked[T, R]]:
-        """Return what is asked, as soon as there is something; nothing when idle, or at the end."""
+        """Return the queued calls, as soon as there are any; nothing when idle, or at the end."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closed, IDLE_S)
             asked, self._waiting = self._waiting, []
@@ -105,7 +106,7 @@ class BatchThread[T, R](ABC):
             asked[0].loop.call_soon_threadsafe(_hand_over, list(zip(asked, results, strict=True)))
 
     def fail(self, asked: Sequence[Asked[T, R]], error: Exception | None = None) -> None:
-        """Hand over the same error for all, or decline them."""
+        """Hand over the same error for all calls, or decline them."""
         self.answer(asked, [error] * len(asked))
 
     @property
@@ -135,7 +136,7 @@ class BatchThread[T, R](ABC):
             client.close()
 
     def _is_wanted(self) -> bool:
-        """Whether anything was asked lately; otherwise the thread ends."""
+        """Whether there were calls lately; otherwise the thread ends."""
         with self._changed:
             wanted = not self._closed and time.monotonic() - self._asked_at < IDLE_S
             if not wanted:
@@ -143,7 +144,7 @@ class BatchThread[T, R](ABC):
             return wanted
 
     def _shut(self) -> None:
-        """Decline what waits and what is asked from now on."""
+        """Decline the queued calls and all later ones."""
         with self._changed:
             self._open = False
             asked, self._waiting = self._waiting, []

@@ -1,4 +1,4 @@
-"""`/api/v1/commands/NAME`: what commands call for a person who has signed in with `hitl login`.
+"""`/api/v1/commands/NAME`: the calls of commands for a person who has signed in with `hitl login`.
 
 Each is one method of `Inbox` or `Runs`, with the person's permissions (hitl_cli/remote/calls.py).
 """
@@ -69,7 +69,7 @@ class _Desk:
     def show(self, args: calls.Named) -> RequestDetails:
         seen = self.inbox.show(args.name, whole=args.whole)
         silent = without_contact(seen.item.to, self.people)
-        if seen.limited:  # not how others are reached, nor who is in a group
+        if seen.limited:  # without other people's contacts or members of groups
             silent = tuple(who for who in silent if who in seen.item.to)
             seen = replace(seen, lineage=(), before=())
         return replace(seen, item=_bare(seen.item), silent=silent)
@@ -236,17 +236,17 @@ async def _call(request: Request) -> web.Response:
 
 
 def _bare(item: RequestSummary) -> RequestSummary:
-    """Return a request without what this gateway keeps with it."""
+    """Return a request without the objects that this gateway attaches to it."""
     return replace(item, memo=None)
 
 
 def _plainly(done: Amended) -> Amended:
-    """Return a request after a change, without what this gateway keeps with it."""
+    """Return a request after a change, without the objects that this gateway attaches to it."""
     return replace(done, item=_bare(done.item))
 
 
 def _own(actor: Actor) -> OwnGroups:
-    """Return of the settings what a person needs on their machine: themselves, and the names of groups."""
+    """Return the part of the settings for a person's machine: that person, and the names of groups."""
     groups = actor.groups
     key = groups.key(actor.person)
     return OwnGroups(

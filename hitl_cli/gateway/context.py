@@ -1,7 +1,6 @@
 """What the handlers of a gateway share.
 
-It keeps nothing that others need: state is on the server, or in signed tokens. What it has in memory is read
-again after a restart.
+Its memory is only a cache: all state is on the server or in signed tokens, and is read again after a restart.
 """
 
 from __future__ import annotations
@@ -117,7 +116,7 @@ class Gateway:
         return connect(self.options.server, self.options.token)
 
     def own_pool(self) -> ClientPool:
-        """Return a thread with a client of its own, for one long read; who asks closes it."""
+        """Return a thread with a client of its own, for one long read. The caller closes it."""
         return ClientPool(self._open, threads=1)
 
     async def inbox[T](
@@ -142,13 +141,13 @@ class Gateway:
         return self._keys
 
     async def prepare(self) -> None:
-        """Do beforehand what would delay the first page: compile it, connect, and read a list."""
+        """Prepare for the first page, so that it is not slow: compile templates, connect, and read a list."""
         await asyncio.to_thread(self.renderer.prepare)
         with contextlib.suppress(HitlError, OSError):  # housekeeping logs that the server is away
             await self.lists.prepare()
 
     async def fire_deadlines(self) -> None:
-        """Settle what is past its deadline until the gateway stops: it may be the only process."""
+        """Settle overdue requests until the gateway stops, because there may be no other process."""
         while not self.stopping.is_set():
             with contextlib.suppress(HitlError, OSError):  # housekeeping logs that the server is away
                 await self.bridge.run(lambda client: client.fire_due())
@@ -157,7 +156,7 @@ class Gateway:
                     await self.stopping.wait()
 
     def start_metrics(self) -> None:
-        """Serve the metrics, if they are wanted. Raises BadInput if the address cannot be used."""
+        """Serve the metrics, if the options have an address. Raises BadInput if it cannot be used."""
         if self.scrape is not None and self.options.metrics is not None:
             try:
                 self.metrics_url = self.scrape.start()
@@ -174,7 +173,7 @@ class Gateway:
         task.add_done_callback(self._gone)
 
     async def drop(self) -> None:
-        """Drop what is still going on in the background: what it uses is closed next."""
+        """Cancel background work, before the things that it uses are closed."""
         going_on = tuple(self._going_on)
         for task in going_on:
             task.cancel()

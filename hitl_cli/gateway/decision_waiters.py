@@ -1,6 +1,6 @@
-"""Long polls: HTTP requests that are held until a request is decided, or its asker is asked back.
+"""Long polls: HTTP requests that wait until a request is decided, or its asker is asked back.
 
-All of them share one event stream of the gateway, so that waiting costs nothing while nothing happens.
+All of them share one event stream of the gateway, so waiting costs nothing while nothing changes.
 """
 
 from __future__ import annotations
@@ -74,11 +74,11 @@ class DecisionWaiters:
                 del self._waiting[id]
 
     async def ready(self) -> None:
-        """Return once further decisions will be noticed."""
+        """Return once no later decision can be missed."""
         await self._feed.ready()
 
     def _heard(self, decided: Sequence[str] | None) -> None:
-        """Wake those that wait for these requests; None means that there were too many changes to name."""
+        """Wake the waiters for these requests; None means that there were too many changes to list."""
         if decided is None:
             self._go_on(self._look())
             return
@@ -90,7 +90,7 @@ class DecisionWaiters:
                 woken.set()
 
     async def _look(self) -> None:
-        """Find out which requests are decided."""
+        """Look up which requests are decided, and wake their waiters."""
 
         def settled(client: Client) -> list[str]:
             found = get_promises(client, list(self._waiting))
@@ -99,7 +99,7 @@ class DecisionWaiters:
         self._wake(await self._bridge.run(settled))
 
     async def _watch_clients(self) -> None:
-        """Wake those whose client has left, until nobody waits any more."""
+        """Wake the waiters whose client has left, as long as there are waiters."""
         while self._waiting and not self._stopping.is_set():
             for those in list(self._waiting.values()):
                 for woken, request in those.items():
@@ -117,14 +117,14 @@ class DecisionWaiters:
 
 
 class _Changes(Stream):
-    """A stream that passes on the ids of requests that are decided or asked back, and writes nothing."""
+    """A stream that only passes on the ids of requests that are decided or asked back."""
 
     def __init__(self, heard: Callable[[Sequence[str] | None], None]) -> None:
         super().__init__(None, lambda: None)
         self._heard = heard
 
     def give(self, events: Sequence[Event], text: bytes) -> None:  # noqa: ARG002 - the text is for clients
-        """Pass on the ids of the requests that some events say are decided or asked back."""
+        """Pass on the ids of the requests that the events report as decided or asked back."""
         if any(event.change is None for event in events):
             self._heard(None)
             return

@@ -1,4 +1,4 @@
-"""Decisions in a thread of their own: those that arrive while a commit is being synced share the next one."""
+"""Decisions in a thread of their own. Those that arrive during the sync of a commit share the next commit."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ TOGETHER = 64
 
 
 class Decisions(BatchThread[WantedDecision, DecisionResult]):
-    """Makes decisions."""
+    """Makes decisions, several at once under load."""
 
     name = "decisions"
 
     def __init__(self, open_client: Callable[[], Client], pool: ClientPool) -> None:
-        """`pool` makes the decisions that must be made on their own."""
+        """`pool` makes the decisions that cannot share a commit."""
         super().__init__(open_client)
         self._pool = pool
 

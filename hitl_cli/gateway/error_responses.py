@@ -94,7 +94,7 @@ async def answer_failures(
     except HitlError as error:
         if isinstance(error, Unreachable):
             gateway = gateway_of(request)
-            if gateway.check.away is None:  # otherwise it has been logged that the server is away
+            if gateway.check.away is None:  # an unreachable server was already logged
                 logger.warning("%s %s failed: %s", request.method, shown_path(request), logged(error))
             if gateway.access.known(request) is None:
                 error = Unreachable(AWAY)
@@ -125,7 +125,7 @@ def status_of(error: HitlError) -> int:
 def shown_path(request: Request) -> str:
     """Return the path of a request for the log, without the query, tokens of links and control characters.
 
-    Of a path that no route has, only the beginning: it may contain a token too.
+    Of a path without a route only the beginning is returned, because the rest may contain a token.
     """
     resource = request.match_info.route.resource
     if resource is None:
@@ -204,7 +204,7 @@ def _problem(
 
 
 def phrase_of(status: int) -> str:
-    """Return the reason phrase of a status, which is the same with each version of Python."""
+    """Return the reason phrase of a status, the same in each version of Python."""
     from http import HTTPStatus
 
     return PHRASES.get(status) or HTTPStatus(status).phrase

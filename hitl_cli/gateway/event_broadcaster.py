@@ -61,9 +61,10 @@ READY_S = 5.0
 
 
 class Event(Struct, frozen=True):
-    """A server-sent event as bytes, and its change; an event without a change is for everyone.
+    """A server-sent event as bytes, and its change. An event without a change is for all readers.
 
-    `instead` is sent to those who are not asked any more and may not see the request: that they look again.
+    `instead` is the `look` event for readers who were assignees before the change and may no longer see the
+    request.
     """
 
     text: bytes
@@ -71,14 +72,14 @@ class Event(Struct, frozen=True):
     instead: bytes = b""
 
     def text_for(self, sight: Sight, *, mine: bool) -> bytes:
-        """Return what a reader is sent of an event."""
+        """Return the bytes that a reader gets of an event."""
         if self.is_for(sight, mine=mine):
             return self.text
         actor, change = sight.actor, self.change
         return self.instead if actor.only is None and change is not None and change.ends_for(actor) else b""
 
     def is_for(self, sight: Sight, *, mine: bool) -> bool:
-        """Whether a reader gets an event: about a request that they may see, or may answer (`mine`).
+        """Whether a reader gets an event: its request is one that they may see, or may answer (`mine`).
 
         For a link, it is about its request.
         """
@@ -289,7 +290,7 @@ class EventBroadcaster:
             return self._watching
 
     def _tell(self, found: Sequence[Change] | None) -> None:
-        """Send changes to all streams; None means that they must look for themselves."""
+        """Send changes to all streams; None means that readers must read their lists again."""
         if found is None:
             events = [self.event("look")]
         else:
@@ -305,7 +306,7 @@ class EventBroadcaster:
         self._call(self._deliver, events)
 
     def _tell_of_absences(self, absences: Collection[Absence]) -> None:
-        """Send those who are away or back, and who stand in for them or do no more, that they must look."""
+        """Send `look` to people whose absence has begun or ended, and to their deputies."""
         people = {name for one in absences for name in (one.person, *one.deputies)}
         self._call(self._deliver_to, people, self.event("look"))
 
@@ -317,6 +318,6 @@ class EventBroadcaster:
 
 
 def _absences(client: Client) -> frozenset[Absence]:
-    """Return who is away now. Raises Unreachable."""
+    """Return the current absences. Raises Unreachable."""
     read_aways(client, anew=True)
     return frozenset(with_deputies(client, NO_GROUPS).away)

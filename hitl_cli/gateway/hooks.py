@@ -1,7 +1,7 @@
 """Decisions from other systems: `POST /hooks/NAME`, signed with the secret of `[hooks.NAME]`.
 
-The sender is trusted to name the person, whose permissions are checked as everywhere. The same message sent
-again is the same decision (docs/guides/webhooks.md).
+The sender is trusted to name the person. Their permissions are checked as in every front end. A message that
+is sent again is the same decision (docs/guides/webhooks.md).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ BODY_MAX = 1_200_000
 
 
 class _HookAnswer(DecisionInput, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The body: a decision on a request (its id or key), and who made it."""
+    """The body: a decision on a request (its id or key), and the person who made it."""
 
     verdict: Verdict
     request: str

@@ -1,8 +1,8 @@
 """Lists of open requests, answered from memory (hitl_cli/inbox/open_requests.py) in a thread of its own.
 
-Lists that arrive while the thread is busy are answered together, after one look at what has changed. Until
-the requests are loaded, and with a server that does not tell what changes, lists are read from the server.
-When idle, the memory is freed.
+Calls that arrive while the thread is busy are answered together, after one read of the changes. Lists are
+read from the server until the requests are loaded, and always if the server does not report changes. When
+idle, the memory is freed.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Lists(BatchThread[_Wanted, Any]):
         return await self._pool.run(lambda client: work(Inbox(client, actor)))
 
     async def prepare(self) -> None:
-        """Read one request: a server plans its first list. Raises Unreachable."""
+        """Read one request, so that the server plans the query before the first list. Raises Unreachable."""
         await self._pool.run(_read_one)
 
     def serve(self, client: Client) -> bool:

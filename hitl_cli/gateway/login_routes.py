@@ -30,7 +30,7 @@ type Secret = Annotated[str, Meta(min_length=1, max_length=10_000)]
 
 
 class _TokenBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A code and its verifier, or the secret of a device; and how long the token is wanted."""
+    """A code and its verifier, or the secret of a device; and how long the token shall be valid."""
 
     code: Secret | None = None
     verifier: Secret = ""
@@ -39,7 +39,7 @@ class _TokenBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 async def _device(request: Request) -> web.Response:
-    """Begin a login by a typed code."""
+    """Begin a login with a typed code."""
     gateway = gateway_of(request)
     gateway.sign_ins.check(request, "too many logins from your network. Try again in 15 minutes.")
     secret, typed = terminal_login.device_code(gateway.clock(), gateway.keys())
@@ -55,7 +55,7 @@ async def _device(request: Request) -> web.Response:
 
 
 async def _token(request: Request) -> web.Response:
-    """Give a terminal its token, once; 202 while nobody has typed its code."""
+    """Give a terminal its token, once; 202 until its code was typed."""
     gateway = gateway_of(request)
     if request.content_type != "application/json":
         raise HttpError(415, "send JSON with Content-Type: application/json.")

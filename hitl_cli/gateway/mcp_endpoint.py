@@ -1,7 +1,7 @@
 """`/mcp`: the MCP server of `hitl mcp` over HTTP (streamable HTTP, without sessions).
 
-Who sends a request acts as one who may only ask, whatever else their token may do. The package `mcp` is
-imported by the first request, in a thread.
+The sender of an HTTP request acts with the permission `ask` only, even if their token has more. The first
+HTTP request imports the package `mcp`, in a thread.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class McpEndpoint:
                 self._idle.set()
 
     async def _started(self) -> Any:
-        """Return what handles requests, running until the gateway stops."""
+        """Return the session manager, started on first use and running until the gateway stops."""
         manager = await asyncio.to_thread(_manager_of, self._gateway)
         running = asyncio.Event()
 
@@ -81,7 +81,7 @@ class McpEndpoint:
             async with manager.run():
                 running.set()
                 await self._gateway.stopping.wait()
-                await self._idle.wait()  # the waits have ended: let them respond
+                await self._idle.wait()  # the waits have ended: let their tools respond
 
         self._gateway.go_on(run())
         await running.wait()
@@ -89,7 +89,7 @@ class McpEndpoint:
 
 
 def _manager_of(gateway: Gateway) -> Any:
-    """Return what handles requests. It imports the package `mcp`, which takes a second."""
+    """Return a session manager. This imports the package `mcp`, which takes a second."""
     from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 
     from hitl_cli.mcp.server import McpOptions, mcp_server
@@ -107,14 +107,14 @@ def _manager_of(gateway: Gateway) -> Any:
 
 
 def _desk_of(context: ServerRequestContext[Any, Any]) -> _GatewayDesk:
-    """Return the desk of who sent the HTTP request of a message."""
+    """Return the desk for the sender of a message's HTTP request."""
     assert context.request is not None
     desk: _GatewayDesk = context.request.scope[DESK]
     return desk
 
 
 class _GatewayDesk:
-    """The requests of who sends an HTTP request. See `hitl_cli.mcp.desk.Desk`."""
+    """The requests of the sender of an HTTP request. See `hitl_cli.mcp.desk.Desk`."""
 
     def __init__(self, gateway: Gateway, request: Request, actor: Actor) -> None:
         self.actor = actor

@@ -22,7 +22,7 @@ INSUFFICIENT = {"WWW-Authenticate": 'Bearer error="insufficient_scope"'}
 
 
 async def _serve(request: Request) -> web.StreamResponse:
-    """Respond to a message, as one who may only ask."""
+    """Respond to a message, with the permission `ask` only."""
     gateway = gateway_of(request)
     if not gateway.options.mcp:
         raise HttpError(404, "this gateway does not serve MCP: it was started with --no-mcp.")

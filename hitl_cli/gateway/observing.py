@@ -1,4 +1,4 @@
-"""What is noted of each HTTP request: a line of the access log, and its time for the metrics."""
+"""Records each HTTP request: a line of the access log, and its time for the metrics."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ LEFT = 499
 async def observe(
     request: Request, handler: Callable[[Request], Awaitable[StreamResponse]]
 ) -> StreamResponse:
-    """Note how a request was answered, and how long that took; in a span of its own if traces are on."""
+    """Record how a request was answered, and how long that took; in a span of its own if traces are on."""
     began, status = time.perf_counter(), LEFT
-    log_fields.context.set({})  # a connection has one context for all its requests
+    log_fields.context.set({})  # all requests of a connection share one context
     with _span(request) as made:
         try:
             response = await handler(request)
@@ -75,7 +75,7 @@ def _note(request: Request, status: int, seconds: float) -> None:
 
 
 def _waits(request: Request) -> bool:
-    """Whether the time of a request is that of people: an event stream, or a long poll."""
+    """Whether a request takes as long as its client wants to wait: an event stream, or a long poll."""
     return "wait" in request.query or request.path.endswith("/events")
 
 

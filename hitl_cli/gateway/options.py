@@ -24,7 +24,7 @@ EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - nothing is bound here
 class Options(Struct, frozen=True, kw_only=True):
     """The options of a gateway.
 
-    `url` is its public URL, without a slash at the end. `person` acts where nobody needs to sign in, which is
+    `url` is its public URL, without a slash at the end. `person` acts where no sign-in is needed, which is
     only on this machine. `group` and `workflow` are the defaults for runs to start. `announced_in` is a file
     with its URL for other commands on this machine. `mcp` serves /mcp. `access_log` logs each HTTP request.
     `metrics` is where to serve them. `undo` lets people undo a decision on a page for some seconds.
@@ -59,7 +59,7 @@ class Options(Struct, frozen=True, kw_only=True):
         return self.directory if self.live is None else self.live()
 
     def reached_at(self, listens: str) -> str:
-        """Return the public URL of a gateway that listens at a URL, which is the default."""
+        """Return the gateway's public URL; by default the URL at which it listens."""
         given = urlsplit(self.url)
         if given.hostname in EVERYWHERE:
             return f"http://127.0.0.1:{urlsplit(listens).port}"
@@ -82,5 +82,5 @@ class Options(Struct, frozen=True, kw_only=True):
 
     @property
     def serves_example_routes(self) -> bool:
-        """Whether it serves the example routes: if asked to, or if it is local."""
+        """Whether it serves the example routes: by an option, or because it is local."""
         return self.example_routes or self.is_local

@@ -1,4 +1,4 @@
-"""The body of a request: how much of it is taken, and how it must arrive."""
+"""Limits on the body of a request: its size, its form, and the time that it takes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the metrics of a gateway are read from, at each scrape."""
+"""Reads the figures of a gateway's metrics at each scrape."""
 
 from __future__ import annotations
 
@@ -64,14 +64,14 @@ class Scrape:
             known = self._gateway.check.away is None and await self._read()
         except Unreachable:
             known = False
-        if not known:  # which `hitl_server_up` says
+        if not known:  # `hitl_server_up` reports it
             self.metrics.show_open(None)
             self.metrics.show_runs(None)
             self._requests_at = self._runs_at = 0.0
         return await self.metrics.text()
 
     async def _read(self) -> bool:
-        """Read what the server has, unless it has just been read. Raises Unreachable."""
+        """Read the figures of the server, unless they were just read. Raises Unreachable."""
         if time.monotonic() >= self._requests_at:
             self.metrics.show_open(await self._open())
         if (began := time.monotonic()) >= self._runs_at:
@@ -81,7 +81,7 @@ class Scrape:
         return True
 
     async def _open(self) -> OpenFigures:
-        """Return the figures of open requests, which the gateway has in memory if the server suits."""
+        """Return the figures of open requests, from memory if the server reports changes."""
         assert self._loop is not None
         began = time.monotonic()
         reading = self._gateway.lists.run(ACTOR, Inbox.figures)
@@ -91,6 +91,6 @@ class Scrape:
 
 
 def _paced(began: float) -> float:
-    """Return when to read again what was read from `began` until now."""
+    """Return when to read again, after a read that began at `began` and ends now."""
     now = time.monotonic()
     return now + (now - began) * PAUSES

@@ -1,4 +1,4 @@
-"""Clicks on the buttons of a Slack message, and what Slack shows then.
+"""Clicks on the buttons of a Slack message, and the texts that Slack shows afterwards.
 
 Slack expects a response within 3 s and does not show it. The result of a click is posted to the URL that came
 with it, if that is on a host to which the settings send messages.

@@ -69,7 +69,7 @@ class Renderer:
         )
 
     def prepare(self) -> None:
-        """Compile what the inbox page is made of, which takes longer than to read and render it."""
+        """Compile the templates of the inbox page, which takes longer than reading and rendering it."""
         for template in FIRST:
             self._templates.get_template(template)
 
@@ -81,7 +81,7 @@ class Renderer:
 def _told(error: HitlError | str, at: int | None = None) -> Markup:
     """Return an error as a sentence; its instant is a <time>, which the script writes in the reader's zone.
 
-    `at` is the instant of a text, which is not an error itself. What is between backticks is code.
+    `at` is the instant of a plain text (an error has its own). Text between backticks becomes code.
     """
     text = str(error)
     text = text[:1].upper() + text[1:]
@@ -94,7 +94,7 @@ def _told(error: HitlError | str, at: int | None = None) -> Markup:
 
 
 def _with_code(text: str) -> Markup:
-    """Return a text with what is between backticks as code."""
+    """Return a text, with text between backticks as code."""
     parts = re.split(r"`([^`\n]+)`", text)
     return Markup().join(
         Markup("<code>{}</code>").format(one) if at % 2 else one for at, one in enumerate(parts)

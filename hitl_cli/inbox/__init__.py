@@ -1,4 +1,4 @@
-"""What a person does: list requests, and decide them. Every front end calls `Inbox`.
+"""`Inbox`: what an actor does with requests, such as list and decide them. Every front end calls it.
 
 It uses only the protocol, so it works with every server, and with requests from other tools and SDKs
 (docs/reference/wire.md).

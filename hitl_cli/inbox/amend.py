@@ -1,7 +1,7 @@
-"""Amendments: checks who may change what about an open request, and stores it.
+"""Changes of open requests ("amendments"): checks that an actor may make one, and stores it.
 
-Each is a record under the request with the next number, created if nobody has that number yet. So of two at
-the same moment, the second is judged again after the first, and all processes see one order.
+Each is a record under the request with the next number, created only if that number is free. So of two at the
+same moment, the second is checked again after the first, and all processes see the same order.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def assign(
 
 
 def may_assign(item: RequestSummary, person: str, groups: Groups) -> bool:
-    """Whether a person may assign a request to others now: its author says who."""
+    """Whether a person may assign a request to others now, as its author has allowed."""
     match item.asked.reassign:
         case "anyone":
             return True
@@ -154,7 +154,7 @@ def _check_enough(client: Client, item: RequestSummary, to: Sequence[str], group
 
 
 def notify_assigned(client: Client, done: Amended, directory: Directory, group: str) -> None:
-    """Queue the notification of those who are asked since an `assign`, if workers notify of this request.
+    """Queue the notification of the new assignees after an `assign`, if workers notify about this request.
 
     The workers of its run deliver it, otherwise those of a group.
     """
@@ -209,7 +209,7 @@ def extend(
 
 
 def may_extend(item: RequestSummary, person: str, groups: Groups) -> bool:
-    """Whether a person may move the deadline of a request: who asked it, and who may assign it."""
+    """Whether a person may move the deadline of a request: they asked it, or may assign it."""
     own = groups.same(person, item.asker)
     return item.asked.extend is not None and (own or may_assign(item, person, groups))
 
@@ -235,7 +235,7 @@ def _check_may_extend(item: RequestSummary, person: str, groups: Groups) -> None
 
 
 def claim(client: Client, actor: Actor, item: RequestSummary, life_ms: int) -> Amended:
-    """Say that a person works on a request, for a time. See Inbox.claim."""
+    """Record that a person works on a request, for a time. See Inbox.claim."""
     _check_positive(life_ms)
     if life_ms > LONGEST_CLAIM_MS:
         most = format_duration(LONGEST_CLAIM_MS)
@@ -268,7 +268,7 @@ def release(client: Client, actor: Actor, item: RequestSummary, *, anyway: bool)
 
 
 def may_release(item: RequestSummary, person: str, groups: Groups) -> bool:
-    """Whether a person may end the claim on a request: their own, or one of a request that is theirs."""
+    """Whether a person may end a claim: it is theirs, or they asked, may answer or may assign the request."""
     if item.claim is None:
         return False
     own = groups.same(item.claim.by, person) or groups.same(item.asker, person)
@@ -276,7 +276,7 @@ def may_release(item: RequestSummary, person: str, groups: Groups) -> bool:
 
 
 def _check_positive(ms: int) -> None:
-    """Raise BadInput for a time that is not longer than 0: nobody makes a deadline earlier."""
+    """Raise BadInput for a duration that is not positive: a deadline cannot be made earlier."""
     if ms <= 0:
         raise BadInput("the duration must be longer than 0. Nothing was changed.", code="bad-duration")
 
@@ -290,9 +290,9 @@ def _record(
     item: RequestSummary,
     say: Callable[[RequestSummary], AmendmentInput | None],
 ) -> Amended:
-    """Store what `say` returns for the request as it is now, under the next number.
+    """Store the amendment that `say` returns for the current request, under the next number.
 
-    If another process takes that number first, `say` is asked again about what it has made of the request.
+    If another process takes that number first, `say` is called again with the request as changed by it.
     Raises Conflict, TimedOut if the request is decided.
     """
     number = 0
@@ -309,7 +309,7 @@ def _record(
         create = create_request(item.promise, said, audit, number)
         look = ProtocolRequest("promise.get", {"id": item.id})
         held = item.claim
-        ends = [] if said.kind == "claim" else [closing(create)]  # that of a claim is pending while it holds
+        ends = [] if said.kind == "claim" else [closing(create)]  # a claim stays pending while it holds
         *_, promise = send_all(client, [create, *ends, look])
         item = replace(item, promise=promise, now=client.now())
         known = amendments_of_many(client, [item.id])[item.id]

@@ -1,4 +1,4 @@
-"""Reads the amendments of requests: who is asked instead, who works on one, a later deadline."""
+"""Reads the amendments of requests: new assignees, claims, later deadlines."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 def amended(item: RequestSummary, amendments: Iterable[Amendment]) -> RequestSummary:
     """Return a request with its amendments: those that came before its end.
 
-    What the server has recorded is not in the future, even if the clock of this machine is behind. A request
-    whose deadline has passed is shown as `settle_overdue` will settle it (hitl_cli/inbox/deadlines.py).
+    A record on the server is never in the future, even if this machine's clock is behind. A request whose
+    deadline has passed is shown as `settle_overdue` will settle it (hitl_cli/inbox/deadlines.py).
     """
     end = item.promise.settled_at
     before = tuple(one for one in amendments if end is None or one.at <= end)
@@ -40,20 +40,20 @@ def amended(item: RequestSummary, amendments: Iterable[Amendment]) -> RequestSum
 
 
 def with_amendments(client: Client, items: Sequence[RequestSummary]) -> list[RequestSummary]:
-    """Return requests with their amendments as they are now. Those that cannot have any cost nothing."""
+    """Return requests with their current amendments. Only requests that can have any are read."""
     found = amendments_of_many(client, [item.id for item in items if item.asked.can_be_amended])
     return [amended(item, found[item.id]) if item.id in found else item for item in items]
 
 
 def with_claims(client: Client, items: Sequence[RequestSummary]) -> list[RequestSummary]:
-    """Return requests with the claims that hold now. Those whose amendments are read have theirs."""
+    """Return requests with their current claims, which requests with amendments already have."""
     if all(item.asked.can_be_amended for item in items):
         return list(items)
     return [claimed(item, found.get(item.id)) for found in [claims(client)] for item in items]
 
 
 def claimed(item: RequestSummary, claim: Amendment | None) -> RequestSummary:
-    """Return a request whose amendments are not read with the claim that holds now."""
+    """Return a request without its amendments, but with its current claim."""
     if item.asked.can_be_amended or (claim is None and not item.amendments):
         return item
     return msgspec.structs.replace(item, amendments=() if claim is None else (claim,))
@@ -63,7 +63,7 @@ _DOING = {"approve": "decide it nevertheless", "release": "end that claim"}
 
 
 def check_unclaimed(item: RequestSummary, person: str, groups: Groups, what: str = "approve") -> None:
-    """Raise Conflict for a request that somebody else has claimed, for whom the person does not stand in."""
+    """Raise Conflict if somebody else has claimed a request, unless the person is their deputy."""
     claim = item.claim
     if claim is None or groups.same(claim.by, person):
         return
@@ -78,6 +78,6 @@ def check_unclaimed(item: RequestSummary, person: str, groups: Groups, what: str
 
 
 def asked_at(client: Client, id: str, question: Question, created_at: int, at: int) -> tuple[str, ...]:
-    """Return who is asked at an instant; empty means anyone."""
+    """Return the assignees at an instant; empty means anyone."""
     known = amendments_of_many(client, [id])[id] if question.can_be_amended else ()
     return assignees_of(question, created_at, known, at)

@@ -101,8 +101,8 @@ TAKING_S = 2.0
 class StandaloneRequest(Struct, frozen=True, kw_only=True):
     """A request without a workflow. `fresh` says whether this call created it.
 
-    `asked_back` is what its asker was asked before it is decided, if it existed before; `away` are the
-    assignees who are away.
+    `asked_back` is the open question to its asker, if the request existed before; `away` are the assignees
+    who are away.
     """
 
     promise: Promise
@@ -123,10 +123,11 @@ def new_id(seed: str | None = None) -> str:
 
 
 def own_id(actor: Actor, id: str) -> str:
-    """Return the id, or the key, of a request that an actor names: with a prefix if they may not start runs.
+    """Return the id, or the key, of a new request: with a prefix if the actor may not start runs.
 
-    Otherwise they could take the id of a run before it starts, and an answer to them would be its result. Or
-    a person who types the name of a run, or a key of somebody else's requests, would decide theirs unseen.
+    Otherwise the actor could take the id of a run before it starts, and the answer would become the run's
+    result. Or a person who types the name of a run, or the key of another request, would decide this one
+    unseen.
     """
     return id if "start" in actor.may or id.startswith(OWN_PREFIX) else f"{OWN_PREFIX}{id}"
 
@@ -191,7 +192,7 @@ def ask(
 
 
 def _check_people(client: Client, id: str, question: Question, actor: Actor) -> None:
-    """Raise BadInput if the settings lack an assignee, or too few can approve; not if it exists already."""
+    """Raise BadInput if the settings lack an assignee, or too few can approve, unless the request exists."""
     try:
         if actor.groups.strict:
             with about("to"):
@@ -271,7 +272,7 @@ def check_unchanged(id: str, path: str, digest: Digest) -> None:
 
 
 def notify(client: Client, posted: StandaloneRequest, directory: Directory, group: str) -> bool:
-    """Queue what tells of a request, for the workers of a group: its assignees, and its callback.
+    """Queue the notification and the callback of a request, for the workers of a group.
 
     Return whether any assignee has a contact.
     """
@@ -328,7 +329,7 @@ def _asked_by(promise: Promise) -> Question:
 def same_question(stored: Question, asked: Question, groups: Groups, *, allowed: bool = True) -> bool:
     """Whether a stored question is the one asked. For files, the content counts, not the name.
 
-    A policy may have demanded more, at another time or at the gateway; or settings `allowed` more.
+    They may differ in what a policy demanded, at another time or at the gateway, or what settings `allowed`.
     """
     same_file = _same_content(stored.digest, asked.digest)
     return same_file and not _differences(stored, asked, groups, allowed=allowed)
@@ -374,7 +375,7 @@ def _differences(before: Question, now: Question, groups: Groups, *, allowed: bo
 def _compared(question: Question, groups: Groups) -> dict[str, Json]:
     """Return a question in the form to compare, in which names do not depend on settings.
 
-    What is offered with the approval is not part of what is asked.
+    An offered rule is not part of the question.
     """
     plain = tuple(in_one_form(name, groups) for name in question.to)
     late = tuple(
@@ -432,7 +433,7 @@ def wait(
 def _now_of(
     client: Client, posted: StandaloneRequest, groups: Groups, beside: str
 ) -> tuple[Promise, Promise | None]:
-    """Return the current promise, and another one; settle it first if its votes decide. Raises NotFound."""
+    """Return the current promise, settled if its votes decide, and the promise `beside`. Raises NotFound."""
     found = get_promises(client, [posted.id, beside])
     promise, other = found.get(posted.id), found.get(beside)
     if promise is None:
@@ -459,9 +460,9 @@ def decision_of(
 ) -> Decision[Json]:
     """Return the decision on a settled request; `run` is the run that asks.
 
-    `asked` is what its asker has asked, or demands, and `names` are what a policy knows it by (`names_of`):
-    what is stored is not believed to say it. `amendments` are None if they are not known. Raises
-    RunFailed for an approval with an invalid answer, Unproven for one without the proof it needs.
+    `asked` is the question as its asker has it, and `names` are its names for a policy (`names_of`): the
+    stored ones are not trusted. `amendments` are None if they are not known. Raises RunFailed for an approval
+    with an invalid answer, Unproven for one without the proof it needs.
     """
     run = promise if run is None and promise.origin == promise.id else run
     stored = question_of(promise) or question

@@ -32,7 +32,7 @@ def ask_back(client: Client, actor: Actor, item: RequestSummary, text: str) -> T
 
 
 def answer_back(client: Client, actor: Actor, item: RequestSummary, text: str) -> ThreadEntry:
-    """Answer what was asked back. See Inbox.answer_back."""
+    """Answer the question that was asked back. See Inbox.answer_back."""
     if not is_asker(item, actor):
         raise NotAllowed(
             f"only {item.asker}, who asked {item.id}, can answer back. To say something, add a comment."
@@ -81,7 +81,7 @@ def _say(
 
 
 def _notify(client: Client, item: RequestSummary, entry: ThreadEntry, names: tuple[str, ...]) -> None:
-    """Queue the notification of an entry, for the workers that were told of the request.
+    """Queue the notification of an entry, for the workers that notified about the request.
 
     If there are none, a worker that can reach anyone queues it later (hitl_cli/notify/reconcile.py).
     """
@@ -105,7 +105,7 @@ def notification_of(entry: ThreadEntry, names: tuple[str, ...]) -> Notification:
 
 
 def _same(entry: ThreadEntry, actor: Actor, text: str) -> ThreadEntry:
-    """Return an entry that says the same. Raises Conflict for another one."""
+    """Return the entry if it has the same text and author. Raises Conflict otherwise."""
     if not _is_same(entry, actor, text):
         raise _asked_before(entry.request, entry)
     return entry
@@ -116,7 +116,7 @@ def _is_same(entry: ThreadEntry, actor: Actor, text: str) -> bool:
 
 
 def _asked_before(request: str, entry: ThreadEntry | None) -> Conflict:
-    """Return the error for an entry that another one was before."""
+    """Return the error if another entry was first."""
     by = (entry and entry.by) or "another tool"
     if entry is not None and entry.kind == "answer-back":
         said = f"{by} has already answered what was asked back about {request}: {entry.text}"

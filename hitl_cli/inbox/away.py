@@ -1,4 +1,4 @@
-"""Who may say that somebody is away, and who may stand in."""
+"""Records that a person is away: checks who may record it, and who can be their deputy."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def go_away(
     person: str | None,
     anyway: bool,
 ) -> Away:
-    """Record that a person is away, and who stands in. See Inbox.go_away."""
+    """Record that a person is away, and their deputy. See Inbox.go_away."""
     groups, now = actor.groups, client.now()
     absent = _whose(actor, person)
     begin = now if since is None else since
@@ -54,12 +54,12 @@ def go_away(
 
 
 def come_back(client: Client, actor: Actor, person: str | None) -> bool:
-    """End what is recorded of a person. Returns whether there was anything. See Inbox.come_back."""
+    """End a person's absence. Returns whether there was one. See Inbox.come_back."""
     return end_away(client, actor.groups, _whose(actor, person))
 
 
 def _whose(actor: Actor, person: str | None) -> str:
-    """Return the person that is meant: the actor, or another one for an operator. Raises NotAllowed."""
+    """Return the named person, by default the actor. Raises NotAllowed unless an operator names another."""
     actor.require("decide")
     named = actor.groups.name(check_person(actor.person if person is None else person))
     if not actor.groups.same(named, actor.person) and not actor.operates:

@@ -1,4 +1,4 @@
-"""What lists read beside the requests: what was asked back, the claims, and who is away."""
+"""Records that lists read together with requests: questions asked back, claims, and absences."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NO_CLAIMS: Mapping[str, Amendment] = {}
 
 
 class Beside:
-    """What concerns the requests of a list. It is read once, in one round trip with the first page."""
+    """The records for the requests of a list. They are read once, in one round trip with the first page."""
 
     def __init__(
         self,
@@ -33,7 +33,7 @@ class Beside:
         back: Mapping[str, ThreadEntry] = NO_THREADS,
         claims: Mapping[str, Amendment] = NO_CLAIMS,
     ) -> None:
-        """`back` and `claims` are what is known of them before anything is read."""
+        """`back` and `claims` are given if they are already known."""
         self._client = client
         self._is_read = False
         self.back = back

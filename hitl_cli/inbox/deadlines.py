@@ -1,10 +1,10 @@
 """Settles requests by their deadlines, where the server does not.
 
-A Resonate Server arms timeouts for targeted promises only: there a request stays pending past its deadline
-until somebody reads it. And no server knows the deadline of a request that can be moved (`extend`): its
-promise ends with the last moment to which it can be moved. Workers and gateways look after both when they are
-due, and who waits for such a request does. They list what is open every few seconds, less often if that takes
-the server long.
+A Resonate Server arms timeouts for promises with a target only, so a request stays pending past its deadline
+until it is read. And no server knows the deadline of a request that can be moved (`extend`): its promise ends
+at the last moment to which it can be moved. Workers, gateways and processes that wait for such a request
+settle both kinds when they are due. They list open requests every few seconds, less often if that takes the
+server long.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ AGAIN_S = 1.0
 def settle_overdue(client: Client, promise: Promise) -> Promise:
     """Settle an open request whose deadline can be moved and has passed, and return its promise.
 
-    An amendment comes first that says so: a deadline that was moved before is not passed, and none is moved
-    afterwards.
+    It first stores an amendment `expire`. If the deadline was moved before that, the request stays open;
+    after it, the deadline cannot be moved.
     """
     if promise.state != "pending" or EXTEND_TAG not in promise.tags:
         return promise
@@ -77,7 +77,7 @@ class DueRequests:
         self._list_at = -inf
 
     def look(self, client: Client) -> float:
-        """Settle what is due, and return in how many seconds to look again. Raises Unreachable."""
+        """Settle the due requests, and return in how many seconds to call again. Raises Unreachable."""
         began = time.monotonic()
         if began >= self._list_at:
             self._due = due_requests(client)

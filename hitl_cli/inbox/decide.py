@@ -54,7 +54,7 @@ NO = ("no", "n", "reject", "false")
 
 
 class Settling(Struct, frozen=True, kw_only=True):
-    """A decision that was checked but not made: the server's answer to `request` says whether it counts.
+    """A decision that was checked but not made: the response to `request` says whether it counts.
 
     `standing` is the rule to make with it, and how long it is valid in ms.
     """
@@ -106,7 +106,7 @@ def begin(
     rule: str | None = None,
     signer: Signer | None = None,
 ) -> DecisionResult | Settling:
-    """Check a decision, and return what settles the request; or its result if that is known already."""
+    """Check a decision, and return it ready to send; or its result if that is already known."""
     item = demanded(item, actor.groups)
     promise = item.promise
     cast: Sequence[RecordedVote] = ()
@@ -120,7 +120,7 @@ def begin(
     if expect is not None and not settled_before:
         expect(item)
     if promise.state == "pending":
-        _check_answerable(item, actor.person, actor.groups)  # before a person fills in a form in vain
+        _check_answerable(item, actor.person, actor.groups)  # before a person fills in a form for nothing
         check_signs(item, signer)
     given = said(item) if callable(said) else said
     id = fresh_id() if mark is None else mark.id
@@ -159,14 +159,14 @@ def _signed(item: RequestSummary, vote: Vote, audit: Audit, signer: Signer | Non
 
 
 def check_signs(item: RequestSummary, signer: Signer | None, verdict: Verdict = "approve") -> None:
-    """Raise NotAllowed for a request that needs proof of a kind that the person does not give."""
+    """Raise NotAllowed for a request that needs a kind of proof that the signer cannot give."""
     needed = item.asked.proof
     if needed is not None and (signer is None or (needed == "passkey" and signer.kind != "passkey")):
         raise proof_needed(item, verdict)
 
 
 def proof_needed(item: RequestSummary, verdict: Verdict = "approve") -> NotAllowed:
-    """Return the error for a decision without the signature that its request needs. It says how to sign."""
+    """Return the error for a decision without the required signature. It says how to sign."""
     if item.asked.proof == "passkey":
         how = f"a decision signed by a passkey, on its page: `{command('open', [item.id])}`"
     else:

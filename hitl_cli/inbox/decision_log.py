@@ -1,7 +1,7 @@
-"""One log line for each decision: who, what, through which front end; and spans, in the trace of its run.
+"""Logs each decision (who, what, through which front end), and adds its spans to the trace of its run.
 
-A process logs what it records itself, and a worker what its runs go on with. Processes that serve show the
-lines (hitl_cli/cli/logs.py); a command that decides does not.
+A process logs the decisions that it records, and a worker those with which its runs continue. Processes that
+serve show the lines (hitl_cli/cli/logs.py); a command that decides does not.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def log_decision(result: DecisionResult) -> DecisionResult:
 
 
 def log_seen(run: str, decision: Decision[Any], rule: str | None) -> None:
-    """Log a decision with which a run goes on, unless its worker has logged it: one by a rule."""
+    """Log a decision with which a run continues. A rule's decision was already logged by its worker."""
     if rule is None and seen_logger.isEnabledFor(logging.INFO):
         outcome = "approved" if decision.approved else "expired" if decision.expired else "rejected"
         via = "deadline" if decision.expired else decision.via
@@ -70,7 +70,7 @@ def _log(
 def trace_request(
     id: str, headers: Mapping[str, str] | None, asked_at: int, decided_at: int, outcome: str, via: str | None
 ) -> None:
-    """Make the span of a request, from when it was asked until it was decided (ms since the epoch)."""
+    """Create the span of a request, from when it was asked until it was decided (ms since the epoch)."""
     tracer = tracing.current()
     caller = trace_in((headers or {}).get(HEADER))
     if tracer is not None and caller is not None:
@@ -79,7 +79,7 @@ def trace_request(
 
 
 def _trace_decision(result: DecisionResult, now: int) -> None:
-    """Make the span of a decision or a vote, below that of its request; and of a request without a run."""
+    """Create the span of a decision or a vote, and for a request without a run also that of the request."""
     tracer = tracing.current()
     if tracer is None:
         return
@@ -95,5 +95,5 @@ def _trace_decision(result: DecisionResult, now: int) -> None:
     }
     name = "decision" if result.settled else "vote"
     tracer.emit(name, request.of(f"{promise.id} {result.audit.id}"), request, at, at, about)
-    if result.settled and promise.origin == promise.id:  # no worker does it
+    if result.settled and promise.origin == promise.id:  # no worker creates it
         tracer.emit(REQUEST, request, caller, promise.created_at, at, about)

@@ -1,4 +1,4 @@
-"""The result of a decision, and what is said about a request that was decided before."""
+"""The result of a decision, and the error for a request that was decided before."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def by_whom(settled: Promise, now: int, write: Callable[[int], str] = iso) -> st
 
 
 def decided_at(settled: Promise, now: int) -> int:
-    """Return when a request was decided (ms since the epoch); `now` if nobody knows."""
+    """Return when a request was decided (ms since the epoch); `now` if that is not recorded."""
     if settled.expired_at is not None:
         return settled.expired_at
     return audit_of(settled).at or settled.settled_at or now

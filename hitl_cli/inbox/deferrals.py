@@ -1,8 +1,9 @@
-"""Sessions of a coding agent that ended to wait for a decision, so that `hitl hook resume` goes on with them.
+"""Sessions of a coding agent that ended to wait for a decision. `hitl hook resume` resumes them.
 
-A deferral is a promise under its request, made by the asker of the request, which is the hook that deferred.
-It is settled by who resumes the session, before it starts: so a session is resumed once, whatever is
-restarted when. It names a folder in which a program is started. So nobody resumes what another has asked.
+A deferral is a promise under its request, created by the asker, which is the agent's hook. The process that
+resumes the session settles the promise before it starts the agent, so a session is resumed once, even if
+processes are restarted. Because a program is started in the folder that the deferral names, only the asker's
+own sessions are resumed.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ LONGEST = 4_096
 
 
 class Deferral(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A session that ended. It can go on in its folder, on the machine `host`, once the process has ended."""
+    """A session to resume in its folder on the machine `host`, once its process has ended."""
 
     session: str
     cwd: str
@@ -48,7 +49,7 @@ class Deferral(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class DeferredSession(Struct, frozen=True, kw_only=True):
-    """A session that waits for a request, which has an outcome, or is open."""
+    """A session that waits for a request, with the outcome; None while the request is open."""
 
     request: str
     session: str
@@ -64,7 +65,7 @@ class _Stored(Deferral, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 def defer(client: Client, actor: Actor, item: RequestSummary, said: Deferral) -> None:
-    """Record that a session ends until a request of the actor is decided. Raises BadInput, NotAllowed."""
+    """Record that a session ended to wait for a request of the actor. Raises BadInput, NotAllowed."""
     if SESSION.fullmatch(said.session) is None:
         raise BadInput("the id of the session must consist of letters, digits and -.", code="bad-name")
     if not said.cwd or max(len(said.cwd), len(said.host)) > LONGEST or not 0 < said.pid < 2**31:
@@ -97,7 +98,7 @@ def deferred(client: Client, actor: Actor, host: str) -> list[DeferredSession]:
 
 
 def take(client: Client, actor: Actor, item: RequestSummary, key: str) -> bool:
-    """Whether the session of a request is to be resumed by this caller: the first is. Raises NotFound.
+    """Claim to resume the session of a request, and return whether this caller was first. Raises NotFound.
 
     The same key again is the same caller.
     """
@@ -110,7 +111,7 @@ def take(client: Client, actor: Actor, item: RequestSummary, key: str) -> bool:
 
 
 def _is_own(actor: Actor, request: Promise) -> bool:
-    """Whether an actor has asked a request that is not a run's."""
+    """Whether an actor has asked a request, and no run did."""
     return request.is_blocking and actor.groups.same(actor.person, asker_of(request, None))
 
 

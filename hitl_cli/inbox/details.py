@@ -41,12 +41,12 @@ if TYPE_CHECKING:
 class RequestDetails(Struct, frozen=True, kw_only=True):
     """A request with its votes and comments, and the steps of its run before it, oldest first.
 
-    `votes` are the votes that count, `thread` is what was asked back and answered. `decision` is None while
-    the request is open. `lineage` are all promises of its run. `used` is who used up the approval. `unknown`
-    are the assignees of an open request that are not in the settings. `limited` is for the one who asked and
-    sees nothing else: not how others are reached, nor who is in a group. `proof` is what the signatures of
-    the decision are worth, and `unproven` why it does not count, if it needs proof. `silent` are the
-    assignees without a contact, as a gateway has told.
+    `votes` are the votes that count, `thread` the questions asked back and their answers. `decision` is None
+    while the request is open. `lineage` are all promises of its run. `used` says who used up the approval.
+    `unknown` are the assignees of an open request that are not in the settings. `limited`: the actor may see
+    only requests that they asked, so contacts and members of groups are left out. `proof` is the result of
+    checking the signatures, and `unproven` why the decision does not count, if it needs proof. `silent` are
+    the assignees without a contact, as a gateway has reported.
     """
 
     item: RequestSummary
@@ -79,7 +79,7 @@ class RequestDetails(Struct, frozen=True, kw_only=True):
 
     @property
     def replaced_by(self) -> str | None:
-        """The id of the request that replaced it: the code changed, or the answer could not be used."""
+        """The id of the request that replaced it: the code changed, or its answer could not be used."""
         return replaced_by(self.promise, self.lineage)
 
     @property
@@ -95,7 +95,7 @@ def details(
 ) -> RequestDetails:
     """Return all details of a request. Changes nothing.
 
-    With a `sight`, other requests of its run are left out as far as they may not be seen.
+    With a `sight`, other requests of its run are left out if they may not be seen.
     """
     promise = item.promise
     every = _lineage_of(client, promise)
@@ -148,7 +148,7 @@ def _lineage_of(client: Client, promise: Promise) -> list[Promise]:
 
 
 def _with_thread(item: RequestSummary, thread: Sequence[ThreadEntry]) -> RequestSummary:
-    """Return a request with what is asked back now; a decision ends the thread."""
+    """Return a request with its open question to the asker, if any; a decision ends the thread."""
     asked = open_question(thread) if item.waits else None
     return item if asked is None else msgspec.structs.replace(item, asked_back=asked)
 

@@ -1,14 +1,15 @@
-"""Decisions that are held for a few seconds, in which the person can undo them.
+"""Decisions that are held for a few seconds, during which the person can undo them.
 
-A held decision is a promise on the server, and nothing on its request. When it is due, the gateway that took
-it makes it. If that has died, the housekeeping of any worker or gateway does. It is made with an
-`IdempotencyMark`, so that it is recorded once, whoever makes it.
+A held decision is a promise of its own on the server; its request is not changed yet. When it is due, the
+gateway that took it makes it. If that gateway has died, the housekeeping of a worker or another gateway does.
+It is made with an `IdempotencyMark`, so that it is recorded only once.
 
-To undo it is to cancel that promise. The server's clock says whether that was in time: what is canceled
-before `DUE_MS` is seen by everyone who would make it. So a decision is either undone or made, never both.
+Undoing it cancels that promise. By the server's clock, a promise that is canceled before `DUE_MS` is seen as
+canceled by every process that would make the decision. So a decision is either undone or made, never both.
 
-It is made by the rules of that moment: not if the person's token, link or sign-in was ended meanwhile. Nor is
-one made that nobody made within `LOST_MS`: after a backup is restored, nobody knows whether it was undone.
+The rules of that moment apply: it is not made if the person's token, link or sign-in was ended meanwhile. It
+is also dropped if no process made it within `LOST_MS`: after a backup is restored, it is not known whether it
+was undone.
 """
 
 from __future__ import annotations
@@ -95,11 +96,11 @@ def failed_with(request: str, error: HitlError) -> Failed:
 class Held(Struct, frozen=True, kw_only=True):
     """A held decision. `since` is in ms since the epoch; `problem` is why it could not be made.
 
-    `title` is that of the request, `answer` the choice, or the yes or no, that it approves with. `many` are
-    the ids if it is on many requests at once. `failures` counts the requests that could not be decided,
-    `failed` has the first FAILURES of them, and `skipped` of them are not in `many`. `groups` are those of
-    the person by their sign-in, which only the gateway knows that took the decision, and `credential` is what
-    they acted with.
+    `title` is that of the request; `answer` is the choice, or the yes or no, of an approval. `many` are the
+    ids if it is on many requests at once. `failures` counts the requests that could not be decided, `failed`
+    has the first FAILURES of them, and `skipped` of them are not in `many`. `groups` are the person's groups
+    by sign-in, which only the gateway that took the decision knows. `credential` is the token, link or
+    sign-in with which they acted.
     """
 
     id: str
@@ -151,7 +152,7 @@ class _Failure(Struct, frozen=True):
 
 
 class _Made(Struct, frozen=True, omit_defaults=True):
-    """The value of the promise of a decision on many requests: which could not be made."""
+    """The value of the promise of a decision on many requests: those that could not be decided."""
 
     failed: tuple[Failed, ...] = ()
     failures: int = 0
@@ -185,7 +186,7 @@ def hold_many(
     said: DecisionInput,
     failed: Sequence[Failed] = (),
 ) -> Held:
-    """Hold one decision on many requests, which can be held, and return it. See Inbox.hold_many."""
+    """Hold one decision on many requests, for which `can_be_held` is true. See Inbox.hold_many."""
     return _created(client, actor, said, items, tuple(item.id for item in items), failed)
 
 
@@ -224,7 +225,7 @@ def _created(
 
 
 def held(client: Client, actor: Actor, ids: Iterable[str]) -> list[Held]:
-    """Return those of some held decisions that are the actor's, in this order."""
+    """Return the held decisions with these ids that are the actor's, in this order."""
     asked = [id for id in dict.fromkeys(ids) if _ID.fullmatch(id)]
     found = get_promises(client, asked) if asked else {}
     every = (_held_in(found[id]) for id in asked if id in found)
@@ -240,7 +241,7 @@ def undo(client: Client, actor: Actor, id: str, ended: Ended) -> Held:
     actor.require("decide", request=one.request)
     if one.standing == "held" and client.now() < one.since + DUE_MS:
         one = _ended(client, one, "rejected_canceled", None)
-        if one.standing == "held":  # its promise is settled, so nobody else would find it
+        if one.standing == "held":  # once its promise is settled, no other process would find it
             one = make(client, one, actor.groups, ended)
     if one.standing == "undone":
         return one
@@ -277,15 +278,15 @@ def make(client: Client, one: Held, groups: Groups, ended: Ended) -> Held:
 
 
 def _make_one(client: Client, actor: Actor, one: Held, request: str) -> None:
-    """Make a held decision on one request, once, whoever makes it."""
+    """Make a held decision on one request; several processes record it once."""
     mark = mark_of(one.id, one.by, request, msgspec.json.encode(one.said))
     Inbox(client, actor).decide(request, one.said, whole=True, mark=mark)
 
 
 def _made_together(client: Client, actor: Actor, one: Held) -> tuple[Failed, ...]:
-    """Make a held decision on many requests, and return those of which it could not be made.
+    """Make a held decision on many requests, and return the requests that could not be decided.
 
-    If another has made some of them and died, they are repeated, which is not an error.
+    If another process has made some of them and died, they are repeated, which is not an error.
     """
     failed: list[Failed] = []
     for some in batched(one.many, TOGETHER):
@@ -294,7 +295,7 @@ def _made_together(client: Client, actor: Actor, one: Held) -> tuple[Failed, ...
             try:
                 if isinstance(result, Exception):
                     raise result
-                if result is None:  # such as a vote
+                if result is None:  # for example a vote
                     _make_one(client, actor, one, id)
             except Unreachable:
                 raise
@@ -304,9 +305,9 @@ def _made_together(client: Client, actor: Actor, one: Held) -> tuple[Failed, ...
 
 
 def make_left(client: Client, groups: Groups, ended: Ended) -> float:
-    """Make the held decisions that a process left when it died.
+    """Make the held decisions that are overdue because a process died.
 
-    Return in how many seconds another may be left. Raises Unreachable.
+    Return in how many seconds another one may be overdue. Raises Unreachable.
     """
     next_s = math.inf
     for promise in search(client, state="pending", tags={HELD_TAG: "1"}):
@@ -320,13 +321,13 @@ def make_left(client: Client, groups: Groups, ended: Ended) -> float:
             make(client, one, groups, ended)
         except Unreachable:
             raise
-        except Exception:  # one that cannot be made must not keep the others from it
+        except Exception:  # one failure must not block the others
             logger.exception("the held decision %s on %s was not made", one.id, one.request)
     return next_s
 
 
 def _ended(client: Client, one: Held, state: PromiseState, value: _Failure | _Made | None) -> Held:
-    """Settle the promise of a held decision, and return the decision as it is then."""
+    """Settle the promise of a held decision, and return the decision as it is afterwards."""
     said = encode(None if value is None else msgspec.to_builtins(value))
     return _held_in(settle(client, one.id, state, said)) or one
 
@@ -335,7 +336,7 @@ def _held_in(promise: Promise) -> Held | None:
     """Return the held decision in a promise; None if it is not a valid one."""
     try:
         said = decode_as(promise.param, _Stored)
-    except HitlError:  # a decision that nobody can give
+    except HitlError:  # not a valid decision
         return None
     audit = audit_in(headers_of(promise.param))
     if said is None or audit.by is None or not promise.id.startswith(PREFIX):

@@ -68,11 +68,11 @@ STATES: dict[Outcome | None, tuple[PromiseState, ...]] = {
 
 
 class HistoryEntry(Struct, frozen=True, kw_only=True):
-    """A decision on a request, a vote or comment on it, an amendment of it, or a question about it.
+    """One entry of the history: a decision, a vote, a comment, an amendment, or a question asked back.
 
     Instants are ms since the epoch. `workflow` is the run's id, `function` its workflow, `asked` the title of
     the prompt (None if there is none). `deadline` says whether the deadline decided. The outcome of a vote is
-    its author's; a comment has none. `by` and `via` are None if another tool decided, which does not record
+    that of its author; a comment has none. `by` and `via` are None if another tool decided without recording
     them. `replaces` and `replaced_by` are requests with a different question, because the workflow changed.
     `waited_ms` is the time from `asked_at` until the server settled it, or for a vote or comment until `at`.
     `votes` are those that counted for a decision.
@@ -191,10 +191,7 @@ def _fitting(
     sight: Sight | None,
     promises: Sequence[Promise],
 ) -> list[HistoryEntry]:
-    """Return the settled promises that match a filter and may be seen, as entries of the history.
-
-    `runs` need not be read again.
-    """
+    """Return the settled promises that match a filter and may be seen, as entries; `runs` are known."""
     blocking = [
         promise
         for promise in promises
@@ -207,10 +204,10 @@ def _fitting(
 def _last_settled_first(
     client: Client, wanted: HistoryFilter, runs: dict[str, Promise], sight: Sight | None = None
 ) -> Reader:
-    """Return what reads the settled promises that may be wanted, the last settled first, and maybe others.
+    """Return a reader of the settled promises that may match (and others), the last settled first.
 
-    A server that has this order reads no more of them than are asked for. Of others all are read. Runs that
-    it finds are added to `runs`.
+    With a server that has this order, only as many as needed are read; with other servers, all. Runs that it
+    finds are added to `runs`.
     """
     states = STATES[wanted.outcome]
     can = client.capabilities
@@ -220,7 +217,7 @@ def _last_settled_first(
         return partial(search_page, client, sort="-settled", tags=EXTERNAL, settledSince=since, **one)
     every: dict[str, Promise] = {}
     for tags in (EXTERNAL, GLOBAL):
-        for promise in search(client, tags=tags):  # in any state, because each search reads all promises
+        for promise in search(client, tags=tags):  # in any state: each search reads all promises
             if promise.is_run:
                 runs[promise.id] = promise
             elif (
@@ -228,7 +225,7 @@ def _last_settled_first(
             ):
                 every[promise.id] = promise
     found = list(every.values())
-    seen = found if sight is None else sight.among(client, found)  # for cursors, which have ids
+    seen = found if sight is None else sight.among(client, found)  # cursors have ids
     return ordered(seen, _place_of, newest_first=True)
 
 
@@ -259,7 +256,7 @@ def _function_of(promise: Promise, run: Promise | None) -> str | None:
 
 
 def decision_of(promise: Promise, function: str | None, others: Iterable[Promise] = ()) -> HistoryEntry:
-    """Return the decision in a settled promise; one of the `others` of its run may have replaced it."""
+    """Return the decision in a settled promise; one of the `others` in its run may have replaced it."""
     audit = audit_of(promise)
     end = settled_at(promise)
     data, choice = _answer_in(promise)
@@ -273,7 +270,7 @@ def decision_of(promise: Promise, function: str | None, others: Iterable[Promise
         asked=prompt_of(promise),
         asked_at=promise.created_at,
         outcome=outcome,
-        # The server's instant, if the recorded one is impossible.
+        # the server's instant, if the recorded one is impossible
         at=audit.at if audit.at is not None and promise.created_at <= audit.at <= end else end,
         waited_ms=max(end - promise.created_at, 0),
         deadline=promise.expired_at is not None,
@@ -378,7 +375,7 @@ def _named(client: Client, name: str, sight: Sight | None) -> list[Promise]:
 
 
 def _told(promise: Promise, function: str | None, others: Sequence[Promise]) -> Iterable[HistoryEntry]:
-    """Yield all that was said about a request, and its decision; `others` are all promises of its run."""
+    """Yield its comments, votes, questions, amendments and decision; `others` are all promises of its run."""
     asked, question = prompt_of(promise), question_of(promise) or PLAIN
 
     def said(kind: Kind, at: int, **what: Json) -> HistoryEntry:

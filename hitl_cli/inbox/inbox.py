@@ -1,7 +1,7 @@
 """`Inbox`: the requests on one server, for one person.
 
-A front end names the actor (`Actor`), parses and renders; permissions are checked here. Methods import what
-they need when they are called, so that listing stays quick.
+A front end makes the `Actor`, parses input and renders results; permissions are checked here. Methods import
+modules when they are called, so that listing stays fast.
 """
 
 from __future__ import annotations
@@ -76,8 +76,7 @@ class Inbox:
     a quorum is settled by the person who votes last, or by the housekeeping of workers and gateways.
 
     Each method raises NotAllowed without the permission (`read` to look, `decide` to decide and comment,
-    `ask` to ask), and Unreachable. Who may only `ask` sees the requests that they asked, by their ids, and no
-    others.
+    `ask` to ask), and Unreachable. An actor who may only `ask` sees only the requests that they asked, by id.
     """
 
     def __init__(self, client: Client, actor: Actor, known: OpenRequests | None = None) -> None:
@@ -137,21 +136,21 @@ class Inbox:
         return self._as_told(with_claims(self.client, [item])[0] if item.waits else item)
 
     def among(self, ids: Sequence[str]) -> dict[str, RequestSummary]:
-        """Return those of some requests that the actor may see, by id, in a few round trips."""
+        """Return the requests with these ids that the actor may see, by id, in a few round trips."""
         self.actor.require("read", request=self.actor.only)
         found = [item for item in summaries(self.client, ids).values() if item.promise.is_blocking]
         seen = [spelled_by(self.actor.groups, item) for item in found if sees(self._sight, item)]
         return {item.id: self._as_told(item) for item in with_claims(self.client, seen)}
 
     def _as_told(self, item: RequestSummary) -> RequestSummary:
-        """Return a request as the actor may see it; without `read`, not who is in the groups it asks."""
+        """Return a request as the actor may see it; without `read`, members of its groups are left out."""
         item = shown(self._sight, item)
         if self.actor.reads or not item.away:
             return item
         return msgspec.structs.replace(item, away=named_among(item.away, item.to, self.actor.groups))
 
     def _complete(self, request: str | RequestSummary, *, whole: bool) -> RequestSummary:
-        """Return what `find` does, with its private parts, but without a claim."""
+        """Return the same as `find`, with private parts but without a claim."""
         if not isinstance(request, str) and request.hidden:
             request, whole = request.id, True
         try:
@@ -172,7 +171,7 @@ class Inbox:
         return msgspec.structs.replace(seen, item=self._as_told(seen.item), limited=not self.actor.reads)
 
     def silent(self, names: Iterable[str], directory: Directory) -> tuple[str, ...]:
-        """Return those of some assignees that have no contact."""
+        """Return the assignees that have no contact."""
         from hitl_cli.people.contacts import without_contact
 
         return without_contact(names, directory)
@@ -198,8 +197,8 @@ class Inbox:
         """Decide a request, or vote if several must approve.
 
         Exactly one decision is recorded; repeating it is not an error. A decision with a `mark` is recorded
-        once, however often it is sent. `expect` is called before a decision is recorded first, and raises if
-        the request has changed.
+        once, even if it is sent again. `expect` is called before the decision is first recorded, and raises
+        if the request has changed.
 
         Raises NotFound, BadInput (ambiguous name, or an answer that does not fit), NotAllowed (not an
         assignee), Conflict (decided otherwise), TimedOut (the deadline had passed), IdempotencyKeyReused.
@@ -220,10 +219,10 @@ class Inbox:
         *,
         expect: Callable[[RequestSummary], None] | None = None,
     ) -> Held | DecisionResult:
-        """Hold a decision for a few seconds, in which it can be undone; or decide at once.
+        """Hold a decision for a few seconds, during which it can be undone; or decide at once.
 
-        Held are only decisions that need no signature and make no rule, on requests whose deadline is not so
-        near. `make_held` makes it when it is due. Raises what `decide` does; then nothing is held.
+        It decides at once if the decision needs a signature or makes a rule, or the deadline is near.
+        `make_held` makes a held decision when it is due. Raises what `decide` raises; then nothing is held.
         """
         from hitl_cli.inbox.held import hold
 
@@ -233,7 +232,7 @@ class Inbox:
         return self.decide(item, said) if held is None else held
 
     def held(self, ids: Iterable[str]) -> Sequence[Held]:
-        """Return those of some held decisions that are the actor's, as they are now."""
+        """Return the held decisions with these ids that are the actor's, as they are now."""
         from hitl_cli.inbox.held import held
 
         return held(self.client, self.actor, ids)
@@ -241,9 +240,9 @@ class Inbox:
     def hold_many(
         self, requests: Sequence[RequestSummary], said: DecisionInput, failed: Sequence[Failed] = ()
     ) -> Held:
-        """Hold one decision on many requests, which are planned (`bulk.plan_each`) and can be held.
+        """Hold one decision on many requests, which must be planned (`bulk.plan_each`) and allow holding.
 
-        `failed` are those that cannot be held: they are shown with it. Raises BadInput, TooLarge.
+        `failed` are the requests that cannot be decided; they are shown with it. Raises BadInput, TooLarge.
         """
         from hitl_cli.inbox.held import hold_many
 
@@ -264,7 +263,7 @@ class Inbox:
         return make(self.client, held, self.actor.groups, ended)
 
     def begin(self, request: RequestSummary, said: Said) -> DecisionResult | Settling:
-        """Do what `decide` does, but return what settles the request, for several decisions at once."""
+        """Do what `decide` does, but return the decision ready to send, to make several at once."""
         from hitl_cli.inbox.decide import begin
 
         check_person(self.actor.person)
@@ -305,9 +304,9 @@ class Inbox:
     ) -> Amended:
         """Assign an open request to people and groups, in place of its assignees or (`add`) beside them.
 
-        Its author says who may (`Question.reassign`). The new assignees are notified by the workers of its
-        run, otherwise of `group`. Links of those who are not asked any more stop working. Votes stay.
-        `anyway` takes names that are not in the settings, unless these name all people.
+        Its author says who may do this (`Question.reassign`). The new assignees are notified by the workers
+        of its run, or without a run by those of `group`. Links of former assignees stop working. Votes stay.
+        `anyway` accepts names that are not in the settings, unless `strict_people` is set.
 
         Raises NotFound, BadInput (invalid names, or too few for its approvals), NotAllowed, Conflict,
         TimedOut (it is decided). Then nothing is changed.
@@ -323,10 +322,11 @@ class Inbox:
     def claim(
         self, request: str | RequestSummary, life_ms: int | None = None, *, whole: bool = False
     ) -> Amended:
-        """Say that the actor works on an open request, for an hour unless told otherwise.
+        """Record that the actor works on an open request, by default for an hour.
 
-        All see it, and only who has claimed it is reminded. It does not keep others from deciding: a
-        decision with `unless_claimed` is refused. A claim ends by its time, `release`, or `assign`.
+        Everyone sees the claim, and only the person who made it is reminded. Others can still decide, but
+        their decisions with `unless_claimed` are refused. A claim ends when its time is over, and by
+        `release` or `assign`.
 
         Raises NotFound, BadInput, NotAllowed (not an assignee), Conflict (somebody else has claimed it, or
         it is decided), TimedOut. Then nothing is changed.
@@ -339,7 +339,7 @@ class Inbox:
         return self._shown_amended(done)
 
     def release(self, request: str | RequestSummary, *, anyway: bool = False, whole: bool = False) -> Amended:
-        """End the actor's claim on an open request; `anyway` also another's, by who may answer or assign it.
+        """End the actor's claim on an open request; with `anyway` another's, if they may answer or assign it.
 
         Raises NotFound, BadInput, Conflict (somebody else has claimed it, or it is decided), TimedOut.
         """
@@ -360,7 +360,7 @@ class Inbox:
     ) -> Amended:
         """Move the deadline of an open request by some ms, as far as its author allows (`Question.extend`).
 
-        Or to an instant (`until`, ms since the epoch).
+        Or move it to an instant (`until`, ms since the epoch).
 
         Raises NotFound, BadInput (too far), NotAllowed, Conflict, TimedOut (it is decided, or its deadline
         has passed). Then nothing is changed.
@@ -377,14 +377,14 @@ class Inbox:
         return msgspec.structs.replace(done, item=shown(self._sight, done.item))
 
     def _to_amend(self, request: str | RequestSummary, *, whole: bool) -> RequestSummary:
-        """Return a request for who may decide or has asked it."""
+        """Return a request that the actor may decide or has asked."""
         if "decide" in self.actor.may:
             return self._found("decide", request=request, whole=whole)
         self.actor.require("ask")
         return self.find(request, whole=whole)
 
     def _current(self, item: RequestSummary) -> RequestSummary:
-        """Return a request that may have been read earlier, with its amendments as they are now."""
+        """Return a request, perhaps read earlier, with its current amendments."""
         from hitl_cli.inbox.amendments import with_amendments
 
         return spelled_by(self.actor.groups, with_amendments(self.client, [item])[0])
@@ -392,7 +392,7 @@ class Inbox:
     def ask_back(self, request: str | RequestSummary, text: str, *, whole: bool = False) -> ThreadEntry:
         """Ask the asker of an open request something before deciding it, and return the entry.
 
-        The request waits for its asker, who is notified; assignees can still decide. To repeat it changes
+        The request waits for its asker, who is notified; assignees can still decide. Repeating it changes
         nothing. Raises NotFound, BadInput, NotAllowed (not an assignee), Conflict (decided, or already asked
         back otherwise), TimedOut.
         """
@@ -404,10 +404,10 @@ class Inbox:
         return ask_back(self.client, self.actor, self._found("decide", request=request, whole=whole), text)
 
     def answer_back(self, request: str | RequestSummary, text: str, *, whole: bool = False) -> ThreadEntry:
-        """Answer what was asked back about a request of the actor's, and return the entry.
+        """Answer the question that was asked back about a request of the actor, and return the entry.
 
-        The assignees are notified. To repeat it changes nothing. Raises NotFound, BadInput, NotAllowed
-        (asked by another), Conflict (decided, or nothing was asked back), TimedOut.
+        The assignees are notified. Repeating it changes nothing. Raises NotFound, BadInput, NotAllowed (the
+        request was asked by another), Conflict (decided, or nothing was asked back), TimedOut.
         """
         from hitl_cli.inbox.ask_back import answer_back
         from hitl_cli.inbox.comments import check_text
@@ -420,7 +420,7 @@ class Inbox:
     # Being away
 
     def aways(self) -> Sequence[Away]:
-        """Return who is away now, or will be, as far as the actor may see it."""
+        """Return the current and coming absences that the actor may see."""
         from hitl_cli.people.away import aways
 
         self.actor.require("read", "decide")
@@ -441,16 +441,16 @@ class Inbox:
     ) -> Away:
         """Record that the actor is away from `since` until `until`, in place of an earlier record.
 
-        Instants are ms since the epoch; without `since`, from now on. `to` is the deputy, who is asked as
-        well; an operator may say it of another `person`. `anyway` takes names that are not in the settings,
-        unless these name all people. Raises BadInput, NotAllowed.
+        Instants are ms since the epoch; without `since`, the absence begins now. `to` is the deputy, who may
+        answer in addition. An operator may name another `person`. `anyway` accepts names that are not in the
+        settings, unless `strict_people` is set. Raises BadInput, NotAllowed.
         """
         from hitl_cli.inbox.away import go_away
 
         return go_away(self.client, self.actor, until=until, since=since, to=to, person=person, anyway=anyway)
 
     def come_back(self, person: str | None = None) -> bool:
-        """End what is recorded of the actor, or of a person, and return whether there was anything."""
+        """End the absence of the actor, or of a person, and return whether there was one."""
         from hitl_cli.inbox.away import come_back
 
         return come_back(self.client, self.actor, person)
@@ -469,8 +469,8 @@ class Inbox:
     ) -> StandaloneRequest:
         """Create a request, or find the existing one with the same id, open or decided.
 
-        Its id begins with `ask-` if the actor may not start runs. Who may only ask cannot let the deadline
-        approve it, which would be their own yes.
+        Its id begins with `ask-` if the actor may not start runs. An actor who may only ask cannot let the
+        deadline approve it, because that would approve their own request.
 
         `tags` are the author's; `callbacks` say which callback is allowed. Raises BadInput (invalid
         question), Conflict (the id is taken, or was asked with a different question).
@@ -492,10 +492,10 @@ class Inbox:
     def put(
         self, asked: QuestionInput, directory: Directory, group: str, *, id: str | None = None
     ) -> StandaloneRequest:
-        """Create a request as a program puts it, or find the existing one, and queue what tells of it.
+        """Create a program's request, or find the existing one, and queue its notification and callback.
 
-        Without an id, it gets `id`, else a random one. To repeat it notifies again, in case the one who was
-        first has died. Raises BadInput, Conflict.
+        Without an id of its own, the request gets `id`, otherwise a random one. Repeating the call queues
+        them again, in case the first process has died. Raises BadInput, Conflict.
         """
         from hitl_cli.inbox import ask
 
@@ -513,9 +513,9 @@ class Inbox:
         return put
 
     def notify(self, asked: StandaloneRequest, directory: Directory, group: str) -> bool:
-        """Queue what tells of a request, for the workers of a group: its assignees, and its callback.
+        """Queue the notification and the callback of a request, for the workers of a group.
 
-        Return whether any assignee has a contact. To repeat it changes nothing.
+        Return whether any assignee has a contact. Repeating it changes nothing.
         """
         from hitl_cli.inbox import ask
 
@@ -559,9 +559,9 @@ class Inbox:
     ) -> Promise:
         """Return the promise of a request once it is settled. Settles it if its votes decide it.
 
-        Returns earlier after `timeout_s` seconds, or once `left()` is true. `heard` is called with what is
-        asked back, and with answers. Raises NotFound (it was deleted),
-        Unreachable (the server was unreachable for too long).
+        Returns earlier after `timeout_s` seconds, or once `left()` is true. `heard` is called with questions
+        that are asked back, and their answers. Raises NotFound (it was deleted), Unreachable (the server was
+        unreachable for too long).
         """
         from hitl_cli.inbox import ask
 
@@ -587,9 +587,8 @@ class Inbox:
     def consume(self, request: str, key: str) -> Use:
         """Use up the approval of a request with `once`, and return the use. The same key is the same use.
 
-        Raises NotFound, NotAllowed (of another, without the permission `start`), NotCovered (no approval,
-        expired, or used before), Conflict (not decided yet),
-        BadInput (without `once`).
+        Raises NotFound, NotAllowed (asked by another, and the actor lacks the permission `start`), NotCovered
+        (not an approval, expired, or used before), Conflict (not decided yet), BadInput (without `once`).
         """
         from hitl_cli.inbox.use import consume
 
@@ -597,10 +596,10 @@ class Inbox:
         self.actor.require("ask")
         return consume(self.client, self.actor, self._complete(request, whole=True), key)
 
-    # What a program keeps while people decide
+    # State of programs while people decide
 
     def defer(self, request: str, said: Deferral) -> None:
-        """Record that the session of a coding agent ends until a request of the actor is decided.
+        """Record that a coding agent's session ended to wait for a request of the actor.
 
         Raises NotFound, NotAllowed (another has asked it), BadInput (the session cannot be resumed).
         """
@@ -617,14 +616,14 @@ class Inbox:
         return deferred(self.client, self.actor, host)
 
     def take_deferred(self, request: str, key: str) -> bool:
-        """Whether this caller is the one that resumes the session of a request. Raises NotFound."""
+        """Claim to resume the session of a request. Returns whether the caller was first. Raises NotFound."""
         from hitl_cli.inbox.deferrals import take
 
         self.actor.require("ask")
         return take(self.client, self.actor, self.find(request, whole=True), key)
 
     def keep_state(self, run: str, state: str) -> None:
-        """Keep the state of an agent's run of the actor, in place of an earlier one.
+        """Store the state of an agent's run of the actor, in place of an earlier one.
 
         Raises BadName, TooLarge.
         """
@@ -642,7 +641,7 @@ class Inbox:
         return kept(self.client, self.actor, run)
 
     def forget_state(self, run: str) -> None:
-        """End the state of an agent's run of the actor, if there is one. Raises BadName."""
+        """Delete the state of an agent's run of the actor, if there is one. Raises BadName."""
         from hitl_cli.inbox.kept_states import forget
 
         self.actor.require("ask")
@@ -703,11 +702,11 @@ class Inbox:
         return own if promise is not None and self._sight.among(self.client, [promise]) else None
 
     def _shown_promise(self, promise: Promise) -> Promise:
-        """Return the promise of a request that the actor may see, as they may see it."""
+        """Return a request's promise with the parts that the actor may see."""
         return next(iter(self._sight.shown(self.client, [promise])), promise)
 
     def _visible[T: (RequestFilter, HistoryFilter)](self, wanted: T) -> T:
-        """Return a filter that finds only what the permissions of the actor let them see."""
+        """Return a filter that finds only what the actor may see."""
         return wanted if self.actor.reads else msgspec.structs.replace(wanted, put_by=self.actor.person)
 
     def _found(
@@ -717,7 +716,7 @@ class Inbox:
         whole: bool,
         mark: IdempotencyMark | None = None,
     ) -> RequestSummary:
-        """Return what `_named` does, as the actor may see it, so that no error tells more."""
+        """Return the same as `_named`, with only the parts that the actor may see, also for errors."""
         return shown(self._sight, self._named(*any_of, request=request, whole=whole, mark=mark))
 
     def _named(
@@ -739,7 +738,7 @@ class Inbox:
                 raise no_request(item.id)
         elif self.actor.reads or deciding:
             item = find(self.client, request, whole=whole, mark=mark, sight=sight)
-        else:  # other ways to name a request would tell about those of others
+        else:  # other names would reveal requests of other people
             item = find_exactly(self.client, request, sight)
         self.actor.require(*any_of, request=item.id)
         return spelled_by(self.actor.groups, item)

@@ -1,7 +1,7 @@
-"""What a program keeps beside its requests while people decide: the state of an agent's run.
+"""States of agents' runs, stored beside their requests while people decide.
 
-A state is a promise on the server that nobody but its asker reads through hitl. A newer state replaces an
-older one, which is settled: so the newest that is pending is the one to go on with, whatever died when.
+A state is a promise on the server. Through hitl, only its asker can read it. A newer state replaces an older
+one, which is then settled. So the newest pending one is current, even if a process died between the two.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ LONGEST_RUN = 1_000
 
 
 class _Kept(Struct, frozen=True, kw_only=True):
-    """A state of a run, and how many were kept before it."""
+    """A state of a run, and the number of states before it."""
 
     run: str
     number: int
@@ -40,7 +40,7 @@ class _Kept(Struct, frozen=True, kw_only=True):
 
 
 def keep(client: Client, actor: Actor, run: str, state: str) -> None:
-    """Keep the state of an actor's run, in place of an earlier one. Raises BadName, TooLarge."""
+    """Store the state of an actor's run, in place of an earlier one. Raises BadName, TooLarge."""
     before = _found(client, actor, run)
     number = 1 + max((kept.number for _, kept in before), default=0)
     now = client.now()
@@ -63,7 +63,7 @@ def kept(client: Client, actor: Actor, run: str) -> str | None:
 
 
 def forget(client: Client, actor: Actor, run: str) -> None:
-    """End the state of an actor's run, if there is one. Raises BadName."""
+    """Delete the state of an actor's run, if there is one. Raises BadName."""
     _end(client, _found(client, actor, run))
 
 

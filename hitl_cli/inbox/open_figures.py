@@ -30,7 +30,7 @@ READ_MOST = 5_000
 
 
 class Kind(Struct, frozen=True, gc=False, cache_hash=True):
-    """What requests are counted by. `groups` are the groups that are asked."""
+    """The key by which requests are counted. `groups` are the assigned groups."""
 
     workflow: str | None
     priority: Priority
@@ -40,7 +40,8 @@ class Kind(Struct, frozen=True, gc=False, cache_hash=True):
 class OpenRow(Struct, frozen=True, gc=False):
     """An open request as it is counted. Instants are ms since the epoch.
 
-    `kind` is what it is at first, `later` from which instants on it is another. It is overdue from `late_at`.
+    `kind` is its first kind, `later` its next kinds with the instants at which they begin. It is overdue from
+    `late_at`.
     """
 
     created_at: int
@@ -53,10 +54,10 @@ class OpenRow(Struct, frozen=True, gc=False):
 class OpenFigures(Struct, frozen=True, kw_only=True):
     """The number of open requests.
 
-    A request for several groups is counted once in `kinds`, with all of them. `oldest` are instants by
-    workflow. `overdue` counts by workflow the requests that nobody answered before their first escalation;
-    `due` those whose deadline is near. `partial` says that there are more than were read, `kept` that they
-    were in memory.
+    A request for several groups is counted once in `kinds`, under all of them together. `oldest` are instants
+    by workflow. `overdue` counts by workflow the requests that were not answered before their first
+    escalation; `due` those whose deadline is near. `partial`: not all requests were read. `kept`: they were
+    in memory.
     """
 
     now: int
@@ -69,7 +70,7 @@ class OpenFigures(Struct, frozen=True, kw_only=True):
 
 
 def open_row(item: RequestSummary) -> OpenRow:
-    """Return a request as it is counted. An escalation, or a change of assignees, makes it another kind."""
+    """Return a request as it is counted. An escalation, or a change of assignees, changes its kind."""
     asked, created = item.asked, item.created_at
     escalations = [created + step.after for step in asked.escalate]
     changes = [one.at for one in item.amendments]
@@ -83,7 +84,7 @@ def open_row(item: RequestSummary) -> OpenRow:
 
 @lru_cache(1_024)
 def _kind(workflow: str | None, priority: Priority, groups: tuple[str, ...]) -> Kind:
-    """Return a kind: one for many requests, which makes counting quick."""
+    """Return a kind. It is cached: many requests share one object, which makes counting fast."""
     return Kind(workflow, priority, groups)
 
 

@@ -1,21 +1,22 @@
-"""`OpenRequests`: the open requests of a server in memory, so that a list costs what it shows.
+"""`OpenRequests`: the open requests of a server in memory, so that a list costs only what it shows.
 
-It is an optimisation of one read: `Inbox.list` and `Inbox.page` give the same answers with it and without
-it. Commands do without it. A gateway has one, because many people ask it for lists.
+It only makes lists faster: `Inbox.list` and `Inbox.page` return the same with it and without it. A gateway
+has one, because many people request lists from it. Commands have none.
 
-It keeps of each open request what lists show and filter by, as a `RequestSummary`: the prompt's first line,
-assignees, times, tags, votes. Forms, details and decided requests stay on the server. A request that needs
-more than `LARGEST` bytes is kept by id, and read from the server when it is listed.
+It stores the parts of each open request that lists show and filter by, as a `RequestSummary`: the prompt's
+first line, assignees, times, tags, votes. Forms, details and decided requests stay on the server. Of a
+request that needs more than `LARGEST` bytes it stores the id, and the request is read from the server when it
+is listed.
 
 `load` reads all open requests in pages. `refresh` then applies what `IndexedWatch` has seen since: new
-requests, votes, decisions. A list is answered after a refresh that began after the list was asked for, so it
-has every decision that was answered before, by this process or another one. With a `serial` server, a
-refresh without changes costs one question: whether anything was committed. In a crowd, lists share
-refreshes. Bells are not used, so a lost one changes nothing.
+requests, votes, decisions. A list waits for a refresh that begins after the list was requested, so it
+reflects every decision that any process confirmed before. With a `serial` server, a refresh without changes
+takes one query, for the number of commits. Under load, lists share refreshes. Bells are not used, so a lost
+one changes nothing.
 
-The table is loaded again after a gap: too many changes at once, an error of the server, and every `RELOAD_S`,
-because records that are deleted are no change. Until it is loaded, lists are read from the server. Decisions
-never use the table: `Inbox.decide` reads the request from the server, whose answer counts.
+The table is loaded again after a gap (too many changes at once, or an error of the server), and every
+`RELOAD_S`, because deleted records are not reported as changes. Until it is loaded, lists are read from the
+server. Decisions never use the table: `Inbox.decide` reads the request from the server.
 
 Not thread-safe: the thread that owns the client also owns the table.
 """
@@ -94,8 +95,8 @@ KEPT_TAGS = (REQUEST_TAG, KEY_TAG, ORIGIN_TAG, EXTERNAL_TAG, SCOPE_TAG, DEADLINE
 class _Row(Struct, gc=False):
     """An open request, and its place in each order. `item` is None if it is too large to be kept.
 
-    `names` are all its assignees, now, later or before, as they are stored; empty means anyone. `spelled` is
-    the item with the votes that count and the spelling of `groups`. `counted` is what the figures need.
+    `names` are all its former, present and later assignees, as stored; empty means anyone. `spelled` is the
+    item with its counted votes, and names spelled as in `groups`. `counted` is its row in the figures.
     """
 
     id: str
@@ -129,7 +130,7 @@ class OpenRequests:
 
     @staticmethod
     def suits(client: Client) -> bool:
-        """Whether a client's server tells what has changed, and continues a list after any request."""
+        """Whether a client's server reports changes, and can continue a list after any request."""
         can = client.capabilities
         return can.sort and can.open and can.order and can.after
 
@@ -163,11 +164,11 @@ class OpenRequests:
         return True
 
     def _exact_version(self) -> int | None:
-        """Return a number that changes with each commit of others; None if the server has none."""
+        """Return a number that changes with each commit of another process; None if the server has none."""
         return self._client.version() if self._client.capabilities.serial else None
 
     def figures(self) -> OpenFigures:
-        """Return the number of open requests, by what they are counted by."""
+        """Return the numbers of open requests, by kind."""
         return open_figures((row.counted for row in self._rows.values()), self._client.now(), kept=True)
 
     # Lists
@@ -196,7 +197,7 @@ class OpenRequests:
         return found[:limit], cursor_of(cursor, order_of(sort))
 
     def _place(self, cursor: str, sort: Sort, sight: Sight) -> Place | None:
-        """Return the place that a cursor names; None if it is not known here, or may not be seen."""
+        """Return the place that a cursor names; None if its request is not in memory, or may not be seen."""
         if sort == "age":
             row = self._rows.get(cursor.removeprefix(AFTER)) if cursor.startswith(AFTER) else None
             item = None if row is None else self._item(row, sight.actor.groups, self._client.now())
@@ -204,7 +205,7 @@ class OpenRequests:
         try:
             return msgspec.json.decode(cursor, type=tuple[int, int, str])
         except (ValueError, RecursionError):
-            return None  # the server's list refuses it
+            return None  # the server's list will refuse it
 
     def _found(
         self,
@@ -236,13 +237,13 @@ class OpenRequests:
         return found
 
     def _in_order(self, sort: Sort) -> list[Place]:
-        """Return the places of all requests in an order, which is kept from then on."""
+        """Return the places of all requests in an order, which is kept up to date after its first use."""
         if sort not in self._orders:
             self._orders[sort] = sorted(_place_in(row, sort) for row in self._rows.values())
         return self._orders[sort]
 
     def _asks(self, row: _Row, person: str, groups: Groups) -> bool:
-        """Whether a request may ask a person, now or later. Decided once for each name."""
+        """Whether a person may be an assignee of a request, now or later. Cached for each name."""
         if not row.names:
             return True
         stands_in = groups.stands_in
@@ -266,7 +267,7 @@ class OpenRequests:
         if row.item is not None and (row.spelled is None or row.groups is not groups):
             item = spelled_by(groups, row.item)
             if item.asked.several and (item.asked.proof or item.asked.policy):
-                row.item = None  # what is kept is too little to check votes, or to count them
+                row.item = None  # the stored parts are not enough to check votes, or to count them
             else:
                 if item.asked.several:
                     item = with_votes(item, count(item, row.ballots, groups).leading_by)
@@ -307,7 +308,7 @@ class OpenRequests:
         self._read_records([self._rows[promise.id] for promise in new])
 
     def _row_of(self, promise: Promise, run: Promise | None) -> _Row:
-        """Return an open request with what is kept of it."""
+        """Return an open request as a row of the table."""
         question = question_of(promise)
         item = _slim(RequestSummary(promise=promise, question=question, run=run, now=0))
         self._added += 1
@@ -345,7 +346,7 @@ class OpenRequests:
             row.spelled = None
 
     def _move(self, row: _Row, due: Place) -> None:
-        """Note where a request is by its deadline, which may have been moved."""
+        """Update the place of a request by deadline, which may have been moved."""
         order = self._orders.get("due")
         if order is not None and due != row.due:
             del order[bisect_left(order, row.due)]
@@ -361,7 +362,7 @@ class OpenRequests:
 
 
 def _counted(question: Question, vote: Vote) -> Vote:
-    """Return a vote with what counting needs: for arguments that can be changed, a hash of them."""
+    """Return a vote with only what counting needs: for editable arguments, a hash of them."""
     _, arguments = kind_of_approval(question, vote)
     return msgspec.structs.replace(vote, data=arguments, comment=None)
 
@@ -373,7 +374,7 @@ def _place_in(row: _Row, sort: Sort) -> Place:
 
 
 def _slim(item: RequestSummary) -> RequestSummary:
-    """Return a request without what lists do not show."""
+    """Return a request with only what lists show."""
     promise, run = item.promise, item.run
     tags = own_tags(promise.tags) | {tag: promise.tags[tag] for tag in KEPT_TAGS if tag in promise.tags}
     if item.function is not None:
@@ -387,7 +388,7 @@ def _slim(item: RequestSummary) -> RequestSummary:
 
 
 def _without_data(promise: Promise, tags: dict[str, str]) -> Promise:
-    """Return a promise with these tags, and of its headers only who asked."""
+    """Return a promise with these tags, no data, and only the header that says who asked."""
     by = (promise.param.headers if promise.param else None or {}) or {}
     return msgspec.structs.replace(
         promise,
@@ -398,10 +399,10 @@ def _without_data(promise: Promise, tags: dict[str, str]) -> Promise:
 
 
 def _shown(question: Question | None) -> Question | None:
-    """Return a question with what lists show of it: of a form, whether there is one."""
+    """Return a question with only what lists show; of a form, only whether there is one."""
     if question is None or question is PLAIN:
         return question
-    several = question.several  # then the arguments of votes are compared
+    several = question.several  # the arguments in votes are compared
     return msgspec.structs.replace(
         question,
         prompt=f"# {question.title}",

@@ -63,10 +63,10 @@ AFTER = "after:"
 class RequestFilter(Struct, frozen=True, kw_only=True):
     """Which requests to list. `workflow` is a glob for the run's id or its workflow; durations are ms.
 
-    `person` may answer now, or what they asked waits for their answer: this is what `--mine`, `for=me` and
-    the inbox page mean (permission.waits_for). One of `to` must be an assignee; a group is named with or
-    without `group:`. Each word of `text` must be in the listed texts of a request. `asker` asked, or started
-    the run that asks; `put_by` asked without a run.
+    `person` may answer now, or has asked and was asked back: this is the meaning of `--mine`, `for=me` and
+    the inbox page (permission.waits_for). One of `to` must be an assignee; a group is named with or without
+    `group:`. Each word of `text` must be in the listed texts of a request. `asker` asked, or started the run
+    that asks; `put_by` asked without a run.
     """
 
     workflow: str | None = None
@@ -102,7 +102,7 @@ def pending(
     found: list[RequestSummary] = []
     seen = sight is None or sight.all
     beside = Beside(client)
-    all_are_wanted = seen and msgspec.structs.replace(wanted, tags={}) == EVERYTHING  # the server knows tags
+    all_are_wanted = seen and msgspec.structs.replace(wanted, tags={}) == EVERYTHING  # the server does that
     size = PAGE if limit is None else limit + 1 if all_are_wanted else max(limit + 1, FEW)
     runs: dict[str, Promise] = {}
     for page in pages(_in_order(client, wanted, sort, runs, sight, beside), size):
@@ -133,7 +133,7 @@ def page_of_pending(
 
 
 def shown(sight: Sight, item: RequestSummary) -> RequestSummary:
-    """Return a request that may be seen, as it may be seen: maybe without its private parts."""
+    """Return a request with only the parts that may be seen."""
     if item.question is None:
         return item
     question = sight.actor.groups.visibility.asked(item.question, item.promise, item.run)
@@ -190,7 +190,7 @@ def _fitting(
     beside: Beside,
     promises: Sequence[Promise],
 ) -> list[RequestSummary]:
-    """Return the promises that match a filter and may be seen, as requests. `runs` need not be read again."""
+    """Return the promises that match a filter and may be seen, as requests. `runs` are already read."""
     person = wanted.person
     asked = [
         promise
@@ -221,13 +221,13 @@ def fits(item: RequestSummary, wanted: RequestFilter, groups: Groups = NO_GROUPS
 
 
 def _asks(promise: Promise, person: str, groups: Groups) -> bool:
-    """Whether a promise asks a person, now or later. Checks only the promise, which is cheap."""
+    """Whether a person may be an assignee, now or later. Reads only the promise, so it is cheap."""
     question = question_of(promise) or PLAIN
     return question.can_be_amended or is_mine(question, question.everyone, None, person, groups)
 
 
 def _says(item: RequestSummary, text: str) -> bool:
-    """Whether each word of a text is in the listed texts of a request, ignoring case."""
+    """Whether the listed texts of a request contain each word of a text, ignoring case."""
     words = text.casefold().split()
     if not words:
         return True
@@ -271,7 +271,7 @@ def _in_order(
 ) -> Reader:
     """Return a reader of the promises that may match, in an order. Runs that it finds are added to `runs`.
 
-    Cursors of a list that is ordered here have ids, so it has only what may be seen.
+    Cursors of a list that is sorted here contain ids, so it has only requests that may be seen.
     """
     oldest_first = _oldest_first(client, wanted, runs, sight, beside)
     if sort == "age":
@@ -297,11 +297,11 @@ def _oldest_first(
     sight: Sight | None = None,
     beside: Beside | None = None,
 ) -> Reader:
-    """Return a reader of the open promises that may match, oldest first, and maybe others.
+    """Return a reader of the open promises that may match (and others), oldest first.
 
-    A server that supports this order reads no more than needed; of others, the runs that are found are added
-    to `runs`. There is no search by assignee, because a tag has one spelling of a name, and other tools and
-    earlier versions may have used another.
+    With a server that supports this order, only as many as needed are read. With other servers, the runs that
+    are found are added to `runs`. There is no search by assignee, because a tag has one spelling of a name,
+    and other tools and earlier versions may have used another.
     """
     can = client.capabilities
     if can.open and can.order:
@@ -363,7 +363,7 @@ def described(
     beside: Beside,
     runs: Mapping[str, Promise] = NO_RUNS,
 ) -> list[RequestSummary]:
-    """Return the promises as requests, with their runs, approvals, claims and what was asked back."""
+    """Return the promises as requests, with their runs, approvals, claims and open questions to the asker."""
     found, cast = _with_records(client, promises, runs)
     items = []
     for each in found:
@@ -382,7 +382,7 @@ def _with_records(
 ) -> tuple[list[RequestSummary], dict[str, list[RecordedVote]]]:
     """Return the promises as requests with their runs and amendments, and their votes, in one round trip.
 
-    Runs that are known are not read.
+    Known runs are not read again.
     """
     asked = {promise.id: question_of(promise) for promise in promises}
     tagged = {
@@ -410,7 +410,8 @@ def _tallies(
 ) -> list[Tally | None]:
     """Return the tally of each request that needs several approvals; None for the others.
 
-    `cast` are the votes that are read already. Those are missing for which only the policy wants several.
+    `cast` are the votes that are already read: not those of requests for which only the policy requires
+    several approvals.
     """
     several = {item.id for item in items if item.asked.several}
     ballots = {**cast, **votes_of_many(client, sorted(several - cast.keys()))}
@@ -424,7 +425,7 @@ def with_votes(item: RequestSummary, taken: Mapping[str, int]) -> RequestSummary
 
 
 def spelled_by(groups: Groups, item: RequestSummary) -> RequestSummary:
-    """Return a request as the settings have it: its assignees spelled so, and with what a policy demands."""
+    """Return a request with its assignees spelled as in the settings, and with the demands of the policy."""
     asked = None if item.question is None else spelled(item.question, groups)
     if item.amendments or asked is not item.question:
         amendments = tuple(
@@ -441,7 +442,7 @@ def with_absences(item: RequestSummary, groups: Groups) -> RequestSummary:
 
 
 def demanded(item: RequestSummary, groups: Groups) -> RequestSummary:
-    """Return a request with what the policy of the settings demands of its decision."""
+    """Return a request with the demands of the settings' policy on its decision."""
     if not groups.policy or item.question is None:
         return item
     asked = raised(item.question, groups.policy, item.names)
@@ -451,7 +452,7 @@ def demanded(item: RequestSummary, groups: Groups) -> RequestSummary:
 def summaries(client: Client, ids: Sequence[str]) -> dict[str, RequestSummary]:
     """Return the requests that exist, by id, with their runs.
 
-    It takes one look-up if the ids contain the run's, as in the Python and TypeScript SDKs, otherwise two.
+    It takes one look-up if the ids contain the run's id, as in the Python and TypeScript SDKs; otherwise two.
     """
     asked = list(dict.fromkeys([*ids, *(id.split(":", 1)[0] or id for id in ids)]))
     found = get_promises(client, asked)
@@ -467,5 +468,5 @@ def summary_of(client: Client, promise: Promise, run: Promise | None) -> Request
 
 
 def _as_asked(client: Client, promise: Promise, run: Promise | None) -> RequestSummary:
-    """Return a promise as a request of a run, without what was changed since it was asked."""
+    """Return a promise as a request of a run, without its amendments."""
     return RequestSummary(promise=promise, question=question_of(promise), run=run, now=client.now())

@@ -25,11 +25,11 @@ def is_excluded(question: Question, starter: str | None, person: str, groups: Gr
 def is_mine(
     question: Question, names: Iterable[str], starter: str | None, person: str, groups: Groups
 ) -> bool:
-    """Whether a person may answer a request. This is what `--mine`, `for=me` and the inbox page mean.
+    """Whether a person may answer a request that has these assignees.
 
-    They must be an assignee, by name or through a group, or the deputy of one who is away, or there are no
-    assignees, which means anyone; and they must not be excluded because they started its run. `names` are the
-    assignees, now or at any time.
+    They must be an assignee, by name or through a group, or the deputy of an absent assignee; without
+    assignees, anyone may answer. They must not be excluded because they started its run. `names` are its
+    assignees, of now or of any time.
     """
     asked = tuple(names)
     among = not asked or is_among(person, asked, groups)
@@ -44,8 +44,8 @@ def may_answer(item: RequestSummary, person: str, groups: Groups) -> bool:
 
 
 def deputy_for(item: RequestSummary, person: str, groups: Groups) -> tuple[str, ...]:
-    """Return for whom a person answers a request as their deputy; nobody for an assignee themselves."""
-    if not item.to or is_among(person, item.to, groups):  # who is away costs a look at the server
+    """Return the assignees whose deputy a person is; none if they are an assignee themselves."""
+    if not item.to or is_among(person, item.to, groups):  # reading absences takes a round trip
         return ()
     return represented(item.asked, item.to, item.starter, person, groups)
 
@@ -57,7 +57,7 @@ def waits_for(item: RequestSummary, person: str, groups: Groups) -> bool:
 
 
 def is_asker(item: RequestSummary, actor: Actor) -> bool:
-    """Whether an actor has asked a request, or started the run that asks. If none is recorded, anyone has."""
+    """Whether an actor has asked a request, or started the run that asks; true if neither is recorded."""
     return item.asker is None or actor.groups.same(actor.person, item.asker)
 
 

@@ -1,4 +1,4 @@
-"""Whether the decision on a request that needs proof has it."""
+"""Checks whether the decision on a request that needs proof has it."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ type VerifiedState = Literal["proven", "claimed", "wrong", "open"]
 
 
 class Verified(Struct, frozen=True, kw_only=True):
-    """What the decision on a request is worth.
+    """The result of checking the proof of a decision.
 
-    `proven`: all who decided have signed. `claimed`: not all have. `wrong`: a signature proves nothing, or
-    the request needs proof and was approved without. `open`: no person has decided it.
+    `proven`: everyone who decided has signed. `claimed`: not everyone has. `wrong`: a signature is not valid,
+    or a request that needs proof was approved without. `open`: no person has decided it.
     """
 
     id: str
@@ -51,7 +51,7 @@ class Verified(Struct, frozen=True, kw_only=True):
 
 
 def verified(item: RequestSummary, groups: Groups) -> Verified:
-    """Check the proof of the decision on a request, by what the request demands.
+    """Check the proof of the decision on a request against the demands of the request.
 
     A policy that came later does not make an earlier decision wrong.
     """
@@ -69,7 +69,7 @@ def verified(item: RequestSummary, groups: Groups) -> Verified:
 def verify_since(
     client: Client, since: int, until: int | None, groups: Groups, sight: Sight
 ) -> Iterator[Verified]:
-    """Yield what the decisions from an instant to before another one are worth, the newest first."""
+    """Yield the results for the decisions from `since` until before `until`, newest first."""
     settled = (one for one in settled_since(client, since) if until is None or settled_at(one) < until)
     for some in batched(settled, BATCH):
         runs = get_promises(client, sorted({one.origin for one in some}))
@@ -78,13 +78,13 @@ def verify_since(
 
 
 def check_proven(item: RequestSummary, groups: Groups) -> None:
-    """Raise Unproven for a request that was approved with less than it or the settings demand."""
+    """Raise Unproven for a request that was approved with less proof than it or the settings demand."""
     if (why := why_unproven(item, groups)) is not None:
         raise unproven(item.id, why)
 
 
 def check_ended(client: Client, run: Run, groups: Groups) -> None:
-    """Raise Unproven for a request that was waited for as for a run, and was approved without proof."""
+    """Raise Unproven if a run that was waited for is in fact a request, and was approved without proof."""
     if run.kind == "run" or run.state != "completed":
         return
     item = summaries(client, [run.id]).get(run.id)
@@ -93,7 +93,7 @@ def check_ended(client: Client, run: Run, groups: Groups) -> None:
 
 
 def check_is_the_same(id: str, answered: str) -> None:
-    """Raise Unproven if a gateway answers about another request, whose approval would count for this one."""
+    """Raise Unproven if a gateway responds with another request, whose approval would count for this one."""
     if answered not in (id, f"{OWN_PREFIX}{id}"):
         raise unproven(id, f"the gateway answered about {answered}")
 
@@ -104,7 +104,7 @@ def unproven(id: str, why: str) -> Unproven:
 
 
 def needs_check(item: RequestSummary) -> bool:
-    """Whether the approval of a request counts only with proof, or with what a policy demands."""
+    """Whether the approval of a request must be checked for proof, or for the demands of a policy."""
     question = item.asked
     return outcome_of(item.promise) == "approved" and (question.proof is not None or bool(question.policy))
 
@@ -112,11 +112,12 @@ def needs_check(item: RequestSummary) -> bool:
 def why_unproven(item: RequestSummary, groups: Groups, proof: Sequence[Checked] | None = None) -> str | None:
     """Return why the approval of a request that needs proof does not count; None if it counts.
 
-    Enough are signatures of as many different people as must approve, of each group, each of whom could
-    answer when they signed. `groups` are the people of the settings with their keys, `proof` what
-    `check_decision` says with them, if that is known. A rejection needs no proof: it lets nothing happen.
+    It counts if as many different people have signed as must approve, also from each required group, and each
+    of them could answer when they signed. `groups` are the people of the settings with their keys. `proof` is
+    the result of `check_decision` with them, if known. A rejection needs no proof, because nothing happens
+    after it.
     """
-    groups = msgspec.structs.replace(groups, standing=None)  # who is away now changes no decision
+    groups = msgspec.structs.replace(groups, standing=None)  # present absences change no decision
     item = demanded(item, groups)
     question = item.asked
     if not needs_check(item):
@@ -163,7 +164,7 @@ def _could_answer(item: RequestSummary, vote: Vote, groups: Groups) -> bool:
 
 
 def _was_deputy(item: RequestSummary, vote: Vote, groups: Groups) -> bool:
-    """Whether a person could answer for assignees who were away. Where proof is needed, by the settings."""
+    """Whether a person could answer as deputy. Where proof is needed, only deputies in the settings count."""
     return (
         bool(vote.deputy_for)
         and all(
@@ -176,5 +177,5 @@ def _was_deputy(item: RequestSummary, vote: Vote, groups: Groups) -> bool:
 
 
 def _said_at(vote: Vote) -> int:
-    """Return when a person decided: as they signed."""
+    """Return when a person decided, as signed."""
     return vote.at if vote.proof is None else vote.proof.at

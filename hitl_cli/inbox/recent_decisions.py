@@ -1,4 +1,4 @@
-"""`RecentDecisions`: the decisions since the last look, by anyone, each one once."""
+"""`RecentDecisions`: reads the decisions since the last call, by anyone, each one once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ OVERLAP_MS = 10_000
 
 
 class RecentDecisions:
-    """Reads what was decided since the last look. The cost is that of what is new."""
+    """Reads the decisions since the last call. The cost depends only on the number of new ones."""
 
     def __init__(self) -> None:
         self._since: int | None = None
@@ -33,7 +33,7 @@ class RecentDecisions:
         return can.sort and can.open
 
     def look(self, client: Client) -> list[HistoryEntry]:
-        """Return the decisions since the last look, newest first; at the first look, none."""
+        """Return the decisions since the last call, newest first; at the first call, none."""
         if not self.suits(client):
             return []
         first, now = self._since is None, client.now()

@@ -35,11 +35,11 @@ class RequestSummary(Struct, frozen=True, kw_only=True, gc=False):
     """A request, with its run. Instants are ms since the epoch.
 
     `question` is None if it is not valid, `run` if there is none. `votes` is the number of approvals so far,
-    if several are needed, and `votes_by` the same by group, if they are needed by group; `amendments` is what
-    was changed since it was asked, in order; `asked_back` is what was asked back: then it waits for its
-    asker; `away` are the assignees who are away, as of the groups it is read with. `memo` is for what others
-    make of it that does not depend on `now`: of a request that is kept in memory, each list has the same one;
-    otherwise it is None. `hidden` says that its private parts are left out.
+    if several are needed, and `votes_by` the same by group, if they are needed by group. `amendments` are the
+    changes since it was asked, in order. `asked_back` is the open question to its asker, for whom it then
+    waits. `away` are the assignees who are away, by the groups that it was read with. `memo` is a cache for
+    callers, of values that do not depend on `now`: all lists share the one of a request in memory; otherwise
+    it is None. `hidden`: its private parts are left out.
     """
 
     promise: Promise
@@ -124,12 +124,12 @@ class RequestSummary(Struct, frozen=True, kw_only=True, gc=False):
 
     @property
     def ever_asked(self) -> tuple[str, ...]:
-        """All who were asked, are, or will be by an escalation; empty means anyone."""
+        """All former and present assignees, and those of escalations; empty means anyone."""
         return ever_asked(self.asked, self.amendments)
 
     @property
     def counted(self) -> Question:
-        """The question as its quorum is counted: with all assignees so far."""
+        """The question for counting its quorum: with all assignees so far."""
         return counted_by(self.asked, self.amendments)
 
     @property
@@ -144,7 +144,7 @@ class RequestSummary(Struct, frozen=True, kw_only=True, gc=False):
 
     @property
     def names(self) -> list[str]:
-        """What a policy knows it by: its workflow; without one its tag `tool`, its key and its id."""
+        """Its names for a policy: its workflow; without one, its tag `tool`, its key and its id."""
         return names_known_by(self.promise, self.run)
 
     @property

@@ -37,11 +37,11 @@ def find(
     mark: IdempotencyMark | None = None,
     sight: Sight | None = None,
 ) -> RequestSummary:
-    """Return the request with a name, open or decided. With a `sight`, others are as if they did not exist.
+    """Return the request with a name, open or decided. With a `sight`, only requests that may be seen exist.
 
     A name is a request's id, its key, the id of a run with one open request, or (unless `whole`) the prefix
-    of one open request's id. A key or a run means the open request. But if the decision with this `mark` was
-    already made, its request is returned, so that a repeated decision does not go to the next request. Raises
+    of one open request's id. A key or a run means its open request. But if the decision with this `mark` was
+    already made, its request is returned, so that a repeated decision does not apply to the next one. Raises
     NotFound, BadInput (ambiguous name), IdempotencyKeyReused.
     """
     named = summaries(client, [name]).get(name) if name else None
@@ -115,7 +115,7 @@ def _meant(
 
 
 def _own_of(client: Client, name: str, sight: Sight | None) -> str:
-    """Return a sentence with the id that begins with `ask-`, if the name leaves that out."""
+    """Return a hint with the id that begins with `ask-`, if the name leaves that out."""
     own = get_promise(client, f"{OWN_PREFIX}{name}")
     return f" Did you mean {own.id}?" if own is not None and _seen(client, [own], sight) else ""
 
@@ -136,7 +136,7 @@ def _beginning_with(client: Client, prefix: str, sight: Sight | None) -> list[Pr
     can = client.capabilities
     if can.prefix and can.open:
         query: dict[str, Any] = {"state": "pending", "idPrefix": prefix, "tags": EXTERNAL}
-        if sight is not None and not sight.all:  # the first ones may be of others
+        if sight is not None and not sight.all:  # the first ones may be hidden
             return _seen(client, search(client, **query), sight)
         page = search_page(client, CANDIDATES + 1, None, **query)
         return [promise for promise in page.promises if promise.is_blocking]
@@ -193,7 +193,7 @@ def _only_one(client: Client, run: Promise, sight: Sight | None) -> Promise:
         raise _ambiguous(run.id, waiting)
     state = "has ended" if run.state != "pending" else "is running" if asked else "has not asked anything yet"
     steps = command("status", [run.id])
-    whole = sight is None or sight.all or run.state != "pending"  # else it may ask what is not seen
+    whole = sight is None or sight.all or run.state != "pending"  # otherwise the open request may be hidden
     why = f": it {state}" if whole else " that you may see"
     raise NotFound(
         f"{run.id} has no open request{why}.",

@@ -87,10 +87,10 @@ class ReviewQueue:
         return self._standing.get(id) in ("open", "skipped")
 
     def listed(self, ids: Collection[str], *, complete: bool) -> None:
-        """Take in what waits now: what is new stands at the end.
+        """Update the queue with the open requests. New ones are added at the end.
 
-        Where the list is `complete`, what is not on it waits no more. What became of the current request is
-        for `gone` to say.
+        If the list is `complete`, requests that are not on it are removed, except the current one: see
+        `gone`.
         """
         for id in ids:
             self._standing.setdefault(id, "open")

@@ -1,4 +1,4 @@
-"""Decisions by standing rules: the rule that is about a request decides it as it is asked."""
+"""Decisions by standing rules: a rule that matches a request decides it as soon as it is asked."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ VIA = "rule"
 
 
 def decide_by_rule(client: Client, groups: Groups, promise: Promise, question: Question) -> Promise:
-    """Decide an open request by the rule that is about it, if any, and return its current promise."""
+    """Decide an open request by the rule that matches it, if any, and return its current promise."""
     if promise.state != "pending" or question.arguments is None or needs_more(question):
         return promise
     rules = rules_of(client, valid=True)
@@ -55,7 +55,7 @@ def decide_by_rule(client: Client, groups: Groups, promise: Promise, question: Q
 
 
 def _deciding(rules: list[Rule], item: RequestSummary, groups: Groups) -> Rule | None:
-    """Return the rule that decides a request: one that rejects comes before one that approves."""
+    """Return the rule that decides a request. Rules that reject come before rules that approve."""
     fitting = [
         rule
         for rule in rules
@@ -68,5 +68,5 @@ def _deciding(rules: list[Rule], item: RequestSummary, groups: Groups) -> Rule |
 
 
 def _is_known(rule: Rule, groups: Groups) -> bool:
-    """Whether the author of a rule is still in the settings, if these name all people."""
+    """Whether the author of a rule is still in the settings, if `strict_people` is set."""
     return not groups.strict or not groups.unknown((rule.by,))

@@ -1,4 +1,4 @@
-"""The standing rule that a request offers to its person: approve this, and the like of it for a time."""
+"""The standing rule that a request offers: approve it, and similar requests for a time."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def check_offer(question: Question, tool: str | None) -> None:
-    """Raise BadInput for an offer that is not about the request itself. `tool` is the tag of the request."""
+    """Raise BadInput for an offer that does not match its own request. `tool` is the tag of the request."""
     if question.offer is None:
         return
     check_where(question.offer.where)
@@ -45,8 +45,8 @@ def _is_about_itself(question: Question, tool: str | None) -> bool:
 def offered(item: RequestSummary, actor: Actor) -> NewRule | None:
     """Return the rule that a request offers to an actor with its approval; None if there is none for them.
 
-    It is for the same asker and the same workflow. A link is for one request, so it has none. Nor have
-    private arguments, which everyone who sees the rule would be told.
+    It is for the same asker and the same workflow. A link is for one request, so it gets no rule. Requests
+    with private arguments offer none, because a rule would reveal them.
     """
     offer = item.asked.offer
     asker = item.asker
@@ -70,9 +70,10 @@ def offered(item: RequestSummary, actor: Actor) -> NewRule | None:
 def accepted(
     client: Client, item: RequestSummary, actor: Actor, duration: str, data: Json
 ) -> tuple[NewRule, int]:
-    """Return the rule of an approval that is also for a time, and that time in ms. Raises BadInput.
+    """Return the rule to make with an approval, and its validity in ms. Raises BadInput.
 
-    `data` is that of the approval. With changed arguments there is no rule, because it is for others.
+    `data` is that of the approval. An approval with changed arguments makes no rule, because the rule would
+    be about the original ones.
     """
     life_ms = parse_duration(duration)
     rule, offer = offered(item, actor), item.asked.offer
@@ -95,7 +96,7 @@ def accepted(
 
 
 def in_words(rule: NewRule) -> list[tuple[str, str]]:
-    """Return what a rule is about, as names and values."""
+    """Return what a rule matches, as names and values."""
     from hitl_cli.format.json import to_json
 
     rows = [(path, value if isinstance(value, str) else to_json(value)) for path, value in rule.where.items()]
@@ -109,5 +110,5 @@ def needs_more(question: Question) -> bool:
 
 
 def takes_a_plain_yes(question: Question) -> bool:
-    """Whether an approval of a question needs no data and no choice, and is for its arguments alone."""
+    """Whether an approval of a question needs no data and no choice, only its arguments."""
     return question.form is None and not question.choices and question.digest is None

@@ -193,7 +193,7 @@ def times(durations: Sequence[int]) -> Times:
 
 
 def percentile(ordered: Sequence[int], percent: int) -> int:
-    """Return the smallest of the values, given in order, that at least `percent` in 100 do not exceed.
+    """Return the smallest of the sorted values that at least `percent` % of them do not exceed.
 
     That is the nearest-rank percentile: always one of the values, the ⌈percent / 100 · n⌉-th. There must be
     a value, and `percent` must be from 1 to 100.

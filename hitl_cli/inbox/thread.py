@@ -1,8 +1,8 @@
-"""What assignees ask back before they decide, and what the asker answers: the thread of a request.
+"""The thread of a request: questions that assignees ask back before they decide, and the asker's answers.
 
 Each entry is a record under the request, with a number in its id. Questions have odd numbers and answers even
-ones, so whoever creates the next number first is the next to speak, on every server and without a clock. A
-question is pending until it is answered: so the open questions of all requests are found with one search.
+ones. The entry that is created first under the next number is the next one, on every server and without a
+clock. A question is pending until it is answered, so one search finds the open questions of all requests.
 
 While a question is open, the request waits for its asker: assignees are not reminded, but can still decide.
 The deadline stays. A decision ends the thread.
@@ -55,21 +55,21 @@ def thread_in(promises: Iterable[Promise], id: str) -> list[ThreadEntry]:
 
 
 def open_question(thread: Iterable[ThreadEntry]) -> ThreadEntry | None:
-    """Return the question of a thread that is not answered."""
+    """Return the open question of a thread, if any."""
     last = max(thread, key=lambda entry: entry.number, default=None)
     return last if last is not None and last.kind == "ask-back" else None
 
 
 def open_questions(client: Client) -> Mapping[str, ThreadEntry]:
-    """Return the questions that are not answered, by request. One search, and a look-up if there are any."""
+    """Return the open questions, by request. One search, and a look-up if there are any."""
     return open_questions_in(client, search(client, state="pending", tags={ASKED_BACK_TAG: "1"}))
 
 
 def open_questions_in(client: Client, promises: Iterable[Promise]) -> Mapping[str, ThreadEntry]:
-    """Return the questions among promises that are not answered, by request. A look-up if there are any."""
+    """Return the open questions among promises, by request. A look-up if there are any."""
     asked = [entry for promise in promises if (entry := entry_in(promise)) is not None]
     answers = [entry_id(entry.request, entry.number + 1) for entry in asked]
-    answered = get_promises(client, answers) if answers else {}  # whoever answered may have died since
+    answered = get_promises(client, answers) if answers else {}  # their author may have died since
     return {
         entry.request: entry
         for entry, answer in sorted(zip(asked, answers, strict=True), key=lambda one: one[0].number)
@@ -105,5 +105,5 @@ def entry_id(request: str, number: int) -> str:
 
 
 def kind_of(number: int) -> ThreadKind:
-    """Return what an entry with this number is."""
+    """Return the kind of the entry with this number."""
     return "ask-back" if number % 2 else "answer-back"

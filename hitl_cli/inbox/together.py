@@ -35,9 +35,8 @@ def decide_together(
 ) -> list[DecisionResult | Exception | None]:
     """Do what `Inbox.decide` does for each decision, and return its result or error.
 
-    None stands for a decision that must be made on its own: the id is not of a request that the person may
-    see, but maybe another name of one; several must approve, or a rule is to be made. Raises Unreachable if
-    no decision was made.
+    None means that a decision must be made on its own: the id may be another name of a request, several must
+    approve, or a rule is to be made. Raises Unreachable if no decision was made.
     """
     named = summaries(client, [one.id for one in wanted])
     begun = [_begun(client, named.get(one.id), one) for one in wanted]

@@ -105,10 +105,10 @@ def tally(
 ) -> Tally:
     """Count ballots in order, up to the one that decides.
 
-    A person's later ballot replaces an earlier one, whichever of their names it has. The request is approved
-    when enough ballots approve the same choice, with the same arguments if they can be changed, and enough of
-    them are by members of each group that must approve. It is rejected when too few of the electorate are
-    left for that; if the electorate is unknown, when as many reject as would have to approve.
+    A person's later ballot replaces an earlier one, also under another of their names. The request is
+    approved when enough ballots approve the same choice, with the same arguments if they can be changed, and
+    enough of them are by members of each group that must approve. It is rejected when too few of the
+    electorate are left for that; if the electorate is unknown, when as many reject as would have to approve.
     """
     counted: dict[str, RecordedVote] = {}
     deciding = None
@@ -150,14 +150,14 @@ def _is_lost(
     seats = frozenset[str]().union(*(_voice(votes[person], groups).seats for person in noes))
     gone = noes | (
         seats - yes.keys()
-    )  # the no of a deputy is that of who is away, unless they vote themselves
+    )  # a deputy's no counts as that of the absent person, unless that person votes
     rest = [_voice(vote, groups) for vote in yes.values()]
     rest += [voice_of(person, groups) for person in electorate - gone - yes.keys()]
     return approvals(question, rest, groups) < question.approvals
 
 
 def _voice(vote: Vote, groups: Groups) -> Voice:
-    """Return whose approval a vote can be: of its author, or of those for whom they are the deputy."""
+    """Return for whom a vote can count: its author, or the people whose deputy they are."""
     return voice_of(vote.by, groups, vote.deputy_for)
 
 
@@ -190,7 +190,7 @@ def _not_excluded(
 
 
 def too_few_people(item: RequestSummary, groups: Groups) -> str:
-    """Return a sentence if the assignees are too few for the approvals that are needed; else nothing."""
+    """Return a sentence if the assignees are too few for the required approvals; otherwise nothing."""
     limit = _limit(item.counted, item.to_from_now_on, item.starter, groups)
     return f"It needs {item.asked.approvals} approvals, but {limit}." if limit else ""
 
@@ -206,7 +206,7 @@ def check_enough_people(question: Question, starter: str | None, groups: Groups)
 
 
 def _limit(question: Question, to: Iterable[str], starter: str | None, groups: Groups) -> str:
-    """Return what keeps a question of several people from being approved; nothing if it can be."""
+    """Return why a question with several approvals cannot be approved; nothing if it can."""
     if not question.several:
         return ""
     people = _not_excluded(question, to, starter, groups)
@@ -234,7 +234,7 @@ def count(item: RequestSummary, cast: Iterable[RecordedVote], groups: Groups) ->
 def differing_votes(question: Question, votes: Iterable[Vote]) -> tuple[Difference, ...]:
     """Return the differences in the data of equal approvals. The last approval's data counts.
 
-    Of arguments that can be changed, approvals that differ do not count together.
+    Approvals with different arguments do not count together.
     """
     from hitl_cli.forms.reading import differences
 
@@ -326,8 +326,8 @@ def record_vote(
 ) -> bool:
     """Store a vote, and return whether that was needed: it is not if it repeats its author's last vote.
 
-    Its number is the author's next one, counting all of their names. If another process takes that number
-    first, for the same name, the vote gets the one after.
+    Its number is the author's next one, over all of their names. If another process takes that number first,
+    under the same name, the vote gets the following number.
     """
     own = [ballot for ballot in cast_before if groups.same(ballot.vote.by, vote.by)]
     number = max((ballot.number for ballot in own), default=0)
@@ -352,7 +352,7 @@ def record_vote(
 
 
 def _proves(recorded: Audit, now: Audit) -> bool:
-    """Whether a recorded vote is signed if the same vote is signed now."""
+    """Whether a recorded vote has a signature, if the new one has."""
     return now.proof is None or recorded.proof is not None
 
 

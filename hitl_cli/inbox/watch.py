@@ -91,11 +91,11 @@ type ChangeKind = Literal["asked", "changed", "decided"]
 class Change(Struct, frozen=True, kw_only=True):
     """A change of one request: it was created, amended, got a comment or vote, or was decided.
 
-    `promise`, `run` and `amendments` are of the request. `to` are all who were asked, are, or will be once
-    escalated; empty means anyone. `by` is who made the change. `changes` is what a decision changed in the
-    arguments. `thread` says whether an assignee asked back, or the asker answered. `away` are all who are
-    away, whose deputies it concerns as well. `left` are those whom an assignment has replaced;
-    empty means anyone.
+    `promise`, `run` and `amendments` are of the request. `to` are all former and present assignees, and those
+    of escalations; empty means anyone. `by` is who made the change. `changes` are the changes of the
+    arguments by a decision. `thread` says whether an assignee asked back, or the asker answered. `away` are
+    all absences: the change concerns their deputies, too. `left` are assignees whom an assignment has
+    replaced; empty means anyone.
     """
 
     kind: ChangeKind
@@ -117,8 +117,8 @@ class Change(Struct, frozen=True, kw_only=True):
     def concerns(self, actor: Actor) -> bool:
         """Whether the actor may answer the request (`permission.is_mine`), now, before or once escalated.
 
-        An escalation is not a change, so its assignees see the request from the start. Who is not asked any
-        more learns of it too. What is asked back also concerns the asker.
+        An escalation is not a change, so its assignees see the request from the start. An assignment also
+        concerns the former assignees, and a question asked back also the asker.
         """
         if self.thread is not None and actor.groups.same(actor.person, asker_of(self.promise, self.run)):
             return True
@@ -133,13 +133,13 @@ class Change(Struct, frozen=True, kw_only=True):
         return bool(self.away) and sight.actor.reads and self._is_for_deputy(sight.actor)
 
     def ends_for(self, actor: Actor) -> bool:
-        """Whether the actor was asked until this change, and is not any more."""
+        """Whether the actor was an assignee before this change and is not afterwards."""
         if self.left is None or not actor.reads:
             return False
         return is_mine(self.question, self.left, self._starter, actor.person, actor.groups)
 
     def told(self, visibility: Visibility) -> Change:
-        """Return the change without what the settings say is private, as everyone is told of it."""
+        """Return the change without private parts, to send to everyone."""
         asked = visibility.asked(self.question, self.promise, self.run)
         if not self.changes or asked is self.question:
             return self
@@ -150,7 +150,7 @@ class Change(Struct, frozen=True, kw_only=True):
         return None if self.run is None else asker_of(self.run, None)
 
     def _is_for_deputy(self, actor: Actor) -> bool:
-        """Whether the actor stands in for somebody who is asked now, or will be."""
+        """Whether the actor is the deputy of a present or later assignee."""
         names = asked_from_now_on(self.question, self.promise.created_at, self.amendments)
         groups = deputized(actor.groups, self.away)
         return bool(names) and (
@@ -175,7 +175,7 @@ class InboxWatch(ABC):
 
 
 def watch_inbox(client: Client, sight: Sight | None = None) -> InboxWatch:
-    """Return a watcher of changes on a client's server, as far as they may be seen."""
+    """Return a watcher of the changes on a client's server that may be seen."""
     can = client.capabilities
     watch = IndexedWatch(client) if can.sort and can.open and can.order else _PolledWatch(client)
     return watch if sight is None else _Seeing(watch, sight)
@@ -203,7 +203,7 @@ class _Seeing(InboxWatch):
 
 
 class Seen(NamedTuple):
-    """What happened to a request; `by` is who voted or commented, `thread` whether they asked or answered.
+    """An event of a request; `by` is who voted or commented, `thread` whether they asked or answered.
 
     `amends` says whether it was amended.
     """
@@ -277,7 +277,7 @@ class _Newest:
         self._next: tuple[float, str] | None = None
 
     def requests(self) -> list[ProtocolRequest]:
-        """Return the searches for new promises, and for the place of the last one."""
+        """Return the searches for new promises and for the place of the last one."""
         at = {"cursor": self._cursor} if self._cursor else {}
         return [
             ProtocolRequest("promise.search", {**self._query, **at, "limit": self._most}),
@@ -380,7 +380,7 @@ class IndexedWatch(InboxWatch):
         ]
 
     def _noted(self, listed: Sequence[Promise]) -> dict[_State, float]:
-        """Note what the searches have found, and return what they have found lately."""
+        """Record the promises that the searches have found, and return those that they found lately."""
         now = time.monotonic()
         known = self._lately
         while known and now - known[first := next(iter(known))] > LATELY_S:
@@ -391,7 +391,7 @@ class IndexedWatch(InboxWatch):
         return known
 
     def _told(self, ids: Sequence[str], known: dict[_State, float]) -> Iterator[Promise]:
-        """Yield the promises with these ids, as far as no search has found them in their state."""
+        """Yield the promises with these ids that no search has found in their current state."""
         for promise in get_promises(self._client, [id for id in ids if (id, False) not in known]).values():
             if _state(promise) not in known:
                 known[_state(promise)] = time.monotonic()

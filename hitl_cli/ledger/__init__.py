@@ -1,4 +1,4 @@
-"""A history that cannot be changed unseen: its log, checkpoints, exports and receipts.
+"""Proof that the history was not changed: its log, checkpoints, exports and receipts.
 
 Every decision, and every vote, is a leaf of the tree of RFC 6962 (docs/reference/proof.md).
 """

@@ -1,4 +1,4 @@
-"""Compares a server's history with its log, and the log with checkpoints: what was changed or removed."""
+"""Finds changed and removed decisions: compares the history with its log, and the log with checkpoints."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ AT_ONCE = 500
 
 
 class Finding(Struct, frozen=True, kw_only=True):
-    """A decision or a vote that is not as a checkpoint has it.
+    """A decision or a vote that differs from a checkpoint.
 
     `missing`: it was removed. `changed`: it has other content. `backdated`: it is dated before a checkpoint
-    that does not have it. `at` is in ms since the epoch, `leaf` its index in the log.
+    that does not cover it. `at` is in ms since the epoch, `leaf` its index in the log.
     """
 
     kind: LeafKind
@@ -50,7 +50,7 @@ class Finding(Struct, frozen=True, kw_only=True):
 
 
 class CheckedCheckpoint(Struct, frozen=True, kw_only=True):
-    """A checkpoint; `key` signed it. `why` says what is wrong; None if the log begins as it was signed."""
+    """A checkpoint; `key` signed it. `why` says what is wrong; None if the log still begins as signed."""
 
     size: int
     at: int
@@ -62,14 +62,14 @@ class CheckedCheckpoint(Struct, frozen=True, kw_only=True):
 class HistoryCheck:
     """A check of the history against checkpoints. `findings` is read first, the counts afterwards.
 
-    `unchanged` are leaves before a checkpoint that are as they were, `pruned` those that a signed checkpoint
-    says were deleted, `later` decisions and votes after the latest checkpoint.
+    `unchanged` are leaves that a checkpoint covers and that did not change, `pruned` leaves that a signed
+    checkpoint announced as deleted, `later` decisions and votes after the latest checkpoint.
     """
 
     def __init__(
         self, client: Client, checkpoints: Sequence[Checkpoint], keys: Sequence[str], since: int | None = None
     ) -> None:
-        """`keys` are the public keys of the settings. With `since`, only what is not older is compared."""
+        """`keys` are the public keys of the settings. With `since`, older leaves are not compared."""
         self._client = client
         self._log = Log(client)
         self._since = since or 0
@@ -83,7 +83,7 @@ class HistoryCheck:
         self.unchanged = self.pruned = self.later = self.wrong = 0
 
     def findings(self) -> Iterator[Finding]:
-        """Check the checkpoints, and yield each decision and vote that is not as they have it."""
+        """Check the checkpoints, and yield each decision and vote that differs from them."""
         self._client.fire_due()
         first = next(self._log.pieces(), None)
         self._name = None if first is None else first.log
@@ -115,7 +115,7 @@ class HistoryCheck:
         )
 
     def _where(self) -> str:
-        """Say as closely as the checkpoints on the server tell where the log was changed."""
+        """Narrow down where the log was changed, with the checkpoints on the server."""
         known = [one for one in stored(self._client, self._keys) if one.log == self._name]
         roots = _roots(self._log, known)
         fits = [
@@ -125,7 +125,7 @@ class HistoryCheck:
         return f"its first {before:,} leaves are as they were signed, and after those one is not"
 
     def _compared(self, signed_at: int) -> Iterator[Finding]:
-        """Yield what differs between the log and the server, newest first. Both are read once."""
+        """Yield the differences between the log and the server, newest first. Both are read once."""
         window: dict[tuple[str, int], tuple[int, Leaf]] = {}
         older = blocks_since(self._log, self._since)
         block = next(older, None)
@@ -150,7 +150,7 @@ class HistoryCheck:
             block = next(older, None)
 
     def _unmatched(self, entries: Iterable[tuple[int, Leaf]]) -> Iterator[Finding]:
-        """Yield what became of leaves that are not on the server as the log has them."""
+        """Yield the finding for each leaf that is changed or missing on the server."""
         for some in batched(entries, AT_ONCE):
             maybe = [(index, leaf) for index, leaf in some if not is_pruned(leaf, self._cutoff)]
             self.pruned += len(some) - len(maybe)
@@ -166,7 +166,7 @@ class HistoryCheck:
 def check_one(
     client: Client, item: RequestSummary, checkpoints: Sequence[Checkpoint], keys: Sequence[str]
 ) -> Finding | None:
-    """Return what is wrong with one decision according to checkpoints; None if they agree with it."""
+    """Return how one decision differs from checkpoints; None if it does not."""
     leaf = leaf_of(item.promise)
     for checkpoint in checkpoints:
         if item.waits or signed_with(checkpoint, keys) is None:
@@ -189,9 +189,9 @@ def _finding(leaf: Leaf, wrong: Wrong, index: int | None) -> Finding:
 
 
 def _is_backdated(client: Client, leaf: Leaf, promise: Promise, signed_at: int, size: int) -> bool:
-    """Whether something that is in no checkpoint says that it is from before one: by its time, or as signed.
+    """Whether something that no checkpoint covers is dated before one, by its time or its signed time.
 
-    A vote that counted may be, if its own leaf is one of the first `size`.
+    A counted vote may be dated so, if its own leaf is one of the first `size`.
     """
     limit = signed_at - LATE_MS
     if leaf.at < limit:
@@ -217,8 +217,8 @@ def _indexed(block: Sequence[Piece], since: int) -> Iterator[tuple[int, Leaf]]:
 def _roots(log: Log, checkpoints: Sequence[Checkpoint], since: int = 0) -> list[bytes | str]:
     """Return the root of the log at the size of each checkpoint; or a text that says why it has none.
 
-    The leaves that are not older than `since` are hashed again. The nodes over the earlier ones are taken
-    from the log; it cannot make up any that lead to a signed root.
+    The leaves since `since` are hashed again. The nodes over the earlier ones are taken from the log:
+    invented ones would not lead to a signed root.
     """
     sizes = {one.size for one in checkpoints}
     roots: dict[int, bytes] = {}

@@ -1,4 +1,4 @@
-"""Makes checkpoints, and keeps them on the server beside the log."""
+"""Makes checkpoints, and stores them on the server beside the log."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ RACES = 5
 def make(
     client: Client, signer: CheckpointSigner, pruned: int | None = None, id: str | None = None
 ) -> Checkpoint | None:
-    """Append to the log what is new, sign its root, keep that on the server, and return it.
+    """Append new leaves to the log, sign its root, store the checkpoint on the server, and return it.
 
     With an `id`, it stays pending; None if another process has made one with that id. Raises BadInput (no key
     to sign with), NotFound (no decisions yet), Raced.
@@ -48,11 +48,11 @@ def make(
 
 
 def _append(client: Client) -> tuple[int, str, str]:
-    """Append what is new to the log. Return its size, its root in hex, and its name."""
+    """Append new leaves to the log. Return its size, its root in hex, and its name."""
     for attempt in range(RACES):
         log = Log(client)
         last = log.last()
-        # A Resonate Server may settle a request by its deadline much later; it reads all promises anyway.
+        # A Resonate Server may settle an overdue request much later; it reads all promises anyway.
         since = 0 if client.capabilities.plain else unseen_since(last, client.now())
         known = {(leaf.id, leaf.at) for leaf in recent(log, since)}
         found = (leaf for leaf, _ in recorded_since(client, since) if (leaf.id, leaf.at) not in known)
@@ -68,14 +68,14 @@ def _append(client: Client) -> tuple[int, str, str]:
 
 
 def recent(log: Log, since: int) -> Iterator[Leaf]:
-    """Yield the leaves of a log that may be as new as an instant."""
+    """Yield the leaves of a log that may be from `since` or later."""
     return (leaf for block in blocks_since(log, since) for piece in block for leaf in piece.leaves)
 
 
 def stored(client: Client, keys: Sequence[str], *, pruned: bool = False) -> Iterator[Checkpoint]:
     """Yield the checkpoints on the server that one of these keys signed, newest first.
 
-    With `pruned`, only those of `hitl prune`. Anybody who can write the database can add others.
+    With `pruned`, only those of `hitl prune`. Anyone who can write the database can add others.
     """
     for kind in ("pruned",) if pruned else ("checkpoint", "pruned"):
         for promise in _newest_first(client, {LOG_TAG: kind}):

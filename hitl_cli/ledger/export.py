@@ -1,4 +1,4 @@
-"""The history as lines of JSON, which anybody can verify without the server (docs/reference/proof.md)."""
+"""The history as lines of JSON, which can be verified without the server (docs/reference/proof.md)."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class ExportHeader(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class ExportedCheckpoint(Struct, frozen=True, kw_only=True, tag_field="kind", tag="checkpoint"):
-    """The latest checkpoint on the server, and each that says that something was deleted."""
+    """A line with the latest checkpoint on the server, or with one of `hitl prune`."""
 
     checkpoint: Checkpoint
 
@@ -52,7 +52,7 @@ class ExportedCheckpoint(Struct, frozen=True, kw_only=True, tag_field="kind", ta
 class ExportedEntry(Struct, frozen=True, kw_only=True, tag_field="kind", tag="entry", omit_defaults=True):
     """A decided request or a vote: its promise, and the run that asks. `leaf` is its index in the log.
 
-    `logged` is the leaf of the log, if that is another one than the promise's.
+    `logged` is the leaf in the log, if it differs from the promise's leaf.
     """
 
     promise: Promise
@@ -62,7 +62,7 @@ class ExportedEntry(Struct, frozen=True, kw_only=True, tag_field="kind", tag="en
 
 
 class ExportedLeaf(Struct, frozen=True, kw_only=True, tag_field="kind", tag="leaf", omit_defaults=True):
-    """A leaf of the log whose decision or vote is not in the file: deleted, or `hidden` from who exports."""
+    """A leaf of the log whose decision or vote is not in the file: deleted, or `hidden` from the actor."""
 
     leaf: int
     logged: Leaf
@@ -70,7 +70,7 @@ class ExportedLeaf(Struct, frozen=True, kw_only=True, tag_field="kind", tag="lea
 
 
 class ExportEnd(Struct, frozen=True, kw_only=True, tag_field="kind", tag="end"):
-    """The last line: how many lines are before it."""
+    """The last line: the number of lines before it."""
 
     lines: int
 
@@ -83,7 +83,7 @@ def export(
 ) -> Iterator[bytes]:
     """Yield the lines of the history between two instants, in the order of the log, the rest oldest first.
 
-    Checkpoints are included that one of these keys signed.
+    It includes checkpoints that one of these keys signed.
     """
     client.fire_due()
     log = Log(client)
@@ -111,12 +111,12 @@ def export(
 
 
 def in_range(header: ExportHeader, at: int) -> bool:
-    """Whether an export has what is of an instant."""
+    """Whether an instant is in the range of an export."""
     return (header.since is None or at >= header.since) and (header.until is None or at < header.until)
 
 
 def _logged(client: Client, log: Log, header: ExportHeader, sight: Sight) -> Iterator[ExportLine]:
-    """Yield the leaves of the log from the first one in the range; later ones too, for later checkpoints."""
+    """Yield the leaves of the log from the start of the range, also beyond its end for later checkpoints."""
     if header.log is None:
         return
     for piece in log.pieces(header.start):
@@ -139,7 +139,7 @@ def _logged(client: Client, log: Log, header: ExportHeader, sight: Sight) -> Ite
 
 
 def _new(client: Client, log: Log, header: ExportHeader, sight: Sight) -> Iterator[ExportLine]:
-    """Yield what is in the range and in no log yet."""
+    """Yield the decisions and votes of the range that are not in the log yet."""
     last = log.last()
     since = header.since or 0
     if not client.capabilities.plain:
@@ -158,7 +158,7 @@ def _new(client: Client, log: Log, header: ExportHeader, sight: Sight) -> Iterat
 
 
 def _hidden(client: Client, promises: Sequence[Promise], sight: Sight) -> set[str]:
-    """Return the ids of decisions and votes on requests with private parts that are not seen."""
+    """Return the ids of decisions and votes on requests with private parts that the actor may not see."""
     if sight.actor.audits:
         return set()
     of = {one.id: one.tags.get(VOTE_TAG, one.id) for one in promises}

@@ -38,15 +38,16 @@ if TYPE_CHECKING:
 
 @cache
 def _lines() -> msgspec.json.Decoder[ExportLine]:
-    """Return what reads a line; it takes 2 ms to make."""
+    """Return the decoder of a line. Cached, because making it takes 2 ms."""
     return msgspec.json.Decoder(ExportedCheckpoint | ExportedEntry | ExportedLeaf | ExportEnd)
 
 
 class ExportCheck:
     """A check of an export, line by line. `items` is read first, the rest afterwards.
 
-    `unchanged` are leaves before a checkpoint that are as they were signed, `pruned` those that a signed
-    checkpoint says were deleted, `later` what is in no checkpoint, `absent` leaves outside of its range.
+    `unchanged` are leaves that a checkpoint covers and that did not change, `pruned` leaves that a signed
+    checkpoint announced as deleted, `later` leaves that no checkpoint covers, `absent` leaves outside of its
+    range.
     """
 
     def __init__(
@@ -68,7 +69,7 @@ class ExportCheck:
         self.unchanged = self.pruned = self.later = self.absent = self.wrong = 0
 
     def items(self) -> Iterator[Verified | Finding]:
-        """Yield what each decision is worth, and each leaf that is not as it was. Raises BadInput."""
+        """Yield the proof of each decision, and each changed leaf. Raises BadInput."""
         lines = iter(self._lines)
         header = self._read(next(lines, b""), ExportHeader)
         frontier = Frontier(header.start, [self._bytes(peak) for peak in header.peaks])
@@ -99,15 +100,15 @@ class ExportCheck:
         self._compare(header, roots, frontier)
 
     def decisions(self) -> Iterator[Verified]:
-        """Yield what each decision is worth. Raises BadInput."""
+        """Yield the proof of each decision. Raises BadInput."""
         return (one for one in self.items() if isinstance(one, Verified))
 
     def findings(self) -> Iterator[Finding]:
-        """Yield each leaf that is not as it was. Raises BadInput."""
+        """Yield each changed leaf. Raises BadInput."""
         return (one for one in self.items() if isinstance(one, Finding))
 
     def _take(self, checkpoint: Checkpoint, header: ExportHeader) -> None:
-        """Compare with a checkpoint of the file too, unless another one is given."""
+        """Also compare with a checkpoint of the file, unless others are given."""
         if checkpoint.pruned is not None and checkpoint.log == header.log:
             signed = signed_with(checkpoint, self._keys) is not None
             self._cutoff = max(self._cutoff, checkpoint.pruned if signed else 0)
@@ -184,7 +185,7 @@ class ExportCheck:
 
 
 def _logged(line: ExportedEntry | ExportedLeaf) -> Leaf:
-    """Return the leaf of the log."""
+    """Return the leaf of the log on a line."""
     if isinstance(line, ExportedLeaf):
         return line.logged
     return line.logged or leaf_of(line.promise)
@@ -193,7 +194,7 @@ def _logged(line: ExportedEntry | ExportedLeaf) -> Leaf:
 def check_receipt(
     receipt: Receipt, groups: Groups, keys: Sequence[str], checkpoints: Sequence[Checkpoint] = ()
 ) -> Verified:
-    """Return what a receipt proves: its signatures, and its path to its checkpoint, or to those given."""
+    """Return what a receipt proves: its signatures, and its path to its own checkpoint or the given ones."""
     result = verified(receipt.item, groups)
     why = result.why
     against = list(checkpoints) or ([] if receipt.checkpoint is None else [receipt.checkpoint])

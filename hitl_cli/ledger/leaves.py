@@ -1,4 +1,4 @@
-"""What a leaf of the history is, and the decisions and votes on a server in the order in which they came."""
+"""Leaves of the history, and the decisions and votes on a server in the order of their recording."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def leaf_of(promise: Promise) -> Leaf:
 
 
 def content_of(promise: Promise) -> bytes:
-    """Return the canonical JSON (RFC 8785) of a request as put and its decision, or of a vote as stored."""
+    """Return the canonical JSON (RFC 8785) of a request and its decision, or of a vote, as stored."""
     param, value = _payload(promise.param), _payload(promise.value)
     said: dict[str, Json] = {
         "id": promise.id,
@@ -84,14 +84,14 @@ def content_of(promise: Promise) -> bytes:
     }
     if VOTE_TAG not in promise.tags:
         said |= {"state": promise.state, "value": value, "settled": settled_at(promise)}
-    # RFC 8785 sorts names by UTF-16, msgspec by code points: that differs beyond U+FFFF only.
+    # RFC 8785 sorts names by UTF-16, msgspec by code points; the order differs only beyond U+FFFF.
     if all(map(str.isascii, (*promise.tags, *param["headers"], *value["headers"]))):
         return msgspec.json.encode(said, order="sorted")
     return canonical(said)
 
 
 def _payload(value: Value | None) -> dict[str, Json]:
-    """Return the param or the value of a promise, the same for each way to store nothing."""
+    """Return the param or the value of a promise, in one form for each way to store nothing."""
     return {"headers": (value and value.headers) or {}, "data": (value and value.data) or ""}
 
 

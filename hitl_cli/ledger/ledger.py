@@ -28,8 +28,8 @@ class Ledger:
     """The proof of the history on a server, for one actor. Calls block.
 
     Each method raises NotAllowed without the permission `read`, WrongHistory for a damaged log, and
-    Unreachable. Where not everyone sees everything, a whole history is for auditors, and checkpoints are for
-    operators, too. Requests with private parts that the actor does not see are left out of an export.
+    Unreachable. Where not everyone sees everything, the whole history is for auditors; operators may also
+    make checkpoints. Requests with private parts that the actor may not see are left out of an export.
     """
 
     def __init__(self, client: Client, actor: Actor) -> None:
@@ -52,7 +52,7 @@ class Ledger:
         return made
 
     def verify(self, groups: Groups, since: int | None, until: int | None = None) -> Iterator[Verified]:
-        """Yield what the decisions between two instants are worth, newest first.
+        """Yield the result of checking each decision between two instants, newest first.
 
         `groups` are the people of the settings with their keys.
         """
@@ -64,7 +64,7 @@ class Ledger:
     def check(
         self, checkpoints: Sequence[Checkpoint], keys: Sequence[str], since: int | None = None
     ) -> HistoryCheck | ExportCheck:
-        """Return a check of all that a server has, or of what is not older than `since`."""
+        """Return a check of the whole history on a server, or of the part from `since` on."""
         from hitl_cli.ledger.check import HistoryCheck
 
         self._require_all()
@@ -73,7 +73,7 @@ class Ledger:
     def check_one(
         self, item: RequestSummary, checkpoints: Sequence[Checkpoint], keys: Sequence[str]
     ) -> Finding | None:
-        """Return what is wrong with one decision according to checkpoints; None if they agree with it."""
+        """Return how one decision differs from checkpoints; None if it does not."""
         from hitl_cli.ledger.check import check_one
 
         self.actor.require("read")

@@ -1,12 +1,13 @@
 """The log: the order of the leaves of a server's history, kept on that server as promises.
 
-Clocks differ, transactions commit out of order, and `hitl prune` deletes, so no order of the decisions
-themselves stays as it is. The log does: each checkpoint appends what is new. A piece of it is a promise whose
-id has its first leaf's index. A promise is created once, so of several processes that append, one wins, and
-the others read what it wrote. Whoever can write the database can rewrite the log too: a checkpoint shows it.
+Clocks differ, transactions commit out of order, and `hitl prune` deletes, so the decisions themselves have no
+lasting order. The log does: each checkpoint appends new leaves. A piece of it is a promise whose id has its
+first leaf's index. A promise is created once, so of several processes that append, one wins, and the others
+read what it wrote. A person who can write the database can also rewrite the log, but then it no longer
+matches a checkpoint.
 
 No piece crosses a multiple of `BLOCK`, so the piece at each multiple exists as soon as the log is longer. It
-has the nodes over the blocks that end there: a path through a long log reads a few pieces.
+has the nodes over the blocks that end there, so that a path through a long log needs only a few pieces.
 """
 
 from __future__ import annotations
@@ -145,7 +146,7 @@ class Log:
         near = takewhile(lambda piece: piece.since <= leaf.at + LATE_MS, self.pieces(low * BLOCK))
         index = _index_in(near, leaf)
         if index is None and last is not None and leaf.at < last.at:
-            index = _index_in(self.pieces(), leaf)  # it is backdated, or a clock was far ahead once
+            index = _index_in(self.pieces(), leaf)  # it is backdated, or a clock was once far ahead
         return index
 
     def subtree(self, low: int, high: int) -> bytes:
@@ -182,7 +183,7 @@ class Log:
         return self._kept[start]
 
     def _read(self, starts: Sequence[int]) -> None:
-        """Read the pieces that begin at some indices. Raises WrongHistory for what is none."""
+        """Read the pieces that begin at some indices. Raises WrongHistory if one is missing or invalid."""
         missing = [start for start in starts if self._kept.get(start) is None]
         found = get_promises(self._client, list(map(_id, missing)))
         for start in missing:
@@ -202,7 +203,7 @@ class Log:
     def append(self, leaves: Iterable[Leaf]) -> Frontier:
         """Append leaves, and return the frontier of the whole log. Raises Raced.
 
-        It may be interrupted at any moment: what was appended stays.
+        It may be interrupted at any moment; the leaves appended so far stay.
         """
         last = self.last()
         name = fresh_id() if last is None else last.log
@@ -253,9 +254,9 @@ class Log:
 
 
 def unseen_since(last: Piece | None, now: int) -> int:
-    """Return the instant since which decisions may be missing in a log that ends with a piece."""
+    """Return the instant from which on decisions may be missing in a log that ends with a piece."""
     seen = 0 if last is None else min(last.until, last.at) - LATE_MS
-    return max(seen, 0) if seen < now else 0  # if a clock was ahead, everything is looked at
+    return max(seen, 0) if seen < now else 0  # a clock was ahead: read everything
 
 
 def _index_in(pieces: Iterable[Piece], leaf: Leaf) -> int | None:
@@ -275,12 +276,12 @@ def after(piece: Piece) -> Frontier:
 
 
 def blocks_since(log: Log, since: int) -> Iterator[list[Piece]]:
-    """Yield the blocks of a log with leaves that may be as new as an instant, the last block first."""
+    """Yield the blocks of a log with leaves that may be from `since` or later, the last block first."""
     return takewhile(lambda block: block[-1].until >= since, log.blocks_back())
 
 
 def start_of(log: Log, since: int | None) -> tuple[int, tuple[bytes, ...]]:
-    """Return where the leaves begin that may be as new as an instant, and the frontier before them."""
+    """Return the index of the first leaf that may be from `since` or later, and the frontier before it."""
     start: tuple[int, tuple[bytes, ...]] = 0, ()
     for block in () if since is None else blocks_since(log, since):
         start = block[0].start, block[0].peaks

@@ -45,7 +45,7 @@ class Receipt(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def item_of(promise: Promise, run: Promise | None) -> RequestSummary:
-    """Return a decided request as it was when it was decided. Whether it was assigned is not known."""
+    """Return the decided request in a receipt. Its amendments are not known."""
     now = promise.settled_at or promise.timeout_at
     question = question_of(promise)
     asked = None if question is None else if_assigned(question)
@@ -53,7 +53,7 @@ def item_of(promise: Promise, run: Promise | None) -> RequestSummary:
 
 
 def receipt_of(client: Client, item: RequestSummary, checkpoint: Checkpoint | None) -> Receipt:
-    """Return the receipt of a decided request, with its path to a checkpoint if that has it.
+    """Return the receipt of a decided request, with its path to a checkpoint that covers it.
 
     Raises Conflict for an open request, WrongHistory for a damaged log.
     """
@@ -107,7 +107,7 @@ def statements_stated(receipt: Receipt) -> bool:
 
 
 def _statements(promise: Promise, run: Promise | None) -> tuple[Statement, ...]:
-    """Return what each person signed who decided a request. Raises NotSignable."""
+    """Return the statements that each person who decided a request has signed. Raises NotSignable."""
     return tuple(
         statement_of(promise, run, vote, vote.proof.decision, vote.proof.at)
         for vote in deciding_votes(promise)

@@ -47,14 +47,14 @@ class Desk(Protocol):
     ) -> Decision[Json] | None:
         """Return the decision; None after `timeout_s` seconds. Raises NotFound, RunFailed, Unproven.
 
-        `asked` is what the caller has asked, which is not believed to be stored so.
+        `asked` is the question as the caller asked it; the stored one is not trusted.
         """
 
     async def use(self, id: str, key: str) -> None:
         """Use up an approval. Raises NotFound, NotCovered, Conflict, BadInput."""
 
     async def answer_back(self, id: str, text: str) -> None:
-        """Answer what a person asked back. Raises NotFound, BadInput, Conflict."""
+        """Answer a question that a person asked back. Raises NotFound, BadInput, Conflict."""
 
     async def take_back(self, id: str) -> Decision[Json]:
         """Cancel a request, and return the decision. Raises NotFound, Conflict."""
@@ -73,7 +73,7 @@ class BackendDesk:
     """A desk on a server or at a gateway, whose calls block in threads."""
 
     def __init__(self, backend: Backend, demand: Demand = NOTHING) -> None:
-        """`demand` is what each decision must have."""
+        """`demand` is the proof that each decision must have."""
         self._backend = backend
         self._demand = demand
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="desk")
@@ -87,7 +87,7 @@ class BackendDesk:
     ) -> Decision[Json] | None:
         """Return the decision. See Desk.
 
-        It waits in slices, so that a call that is canceled frees its thread soon. The server may be away
+        It waits in slices, so that a canceled call frees its thread soon. The server may be unreachable
         meanwhile.
         """
         end = time.monotonic() + timeout_s

@@ -1,4 +1,4 @@
-"""Whether the official package of the protocol is installed."""
+"""Checks that the official package `mcp` is installed."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ from hitl_cli.errors import extra
 
 
 def require_mcp() -> None:
-    """Raise MissingExtra where it is not."""
+    """Raise MissingExtra if the package is not installed."""
     with extra("mcp"):
         import_module("mcp")

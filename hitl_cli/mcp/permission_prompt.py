@@ -1,8 +1,8 @@
 """`approval_prompt`: the tool that a coding agent calls to ask whether a tool call may run.
 
 For `claude -p --permission-prompt-tool mcp__hitl__approval_prompt`. It returns one text with JSON:
-`{"behavior": "allow", "updatedInput": …}` or `{"behavior": "deny", "message": …}`. It fails closed: whatever
-goes wrong is a `deny` with the reason.
+`{"behavior": "allow", "updatedInput": …}` or `{"behavior": "deny", "message": …}`. It fails closed: any
+failure becomes a `deny` with the reason.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ async def answered(
 
 
 def _text(output: dict[str, Any] | None, given: dict[str, Any]) -> str:
-    """Return the answer of a hook as that of a permission prompt."""
+    """Return a hook's answer in the format of a permission prompt."""
     said = {} if output is None else output["hookSpecificOutput"]
     if said.get("permissionDecision") == "allow":
         return to_json({"behavior": "allow", "updatedInput": said.get("updatedInput", given)})

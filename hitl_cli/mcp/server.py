@@ -76,8 +76,8 @@ class McpOptions(Struct, frozen=True, kw_only=True):
 
     `to` and `deadline` are for requests that name none, `proof` is demanded of all; `wait_s` is how long
     `approval_prompt` waits. `page` returns the URL of a request's page, which asks people to sign in; None
-    without a gateway. `keys` seal what a client keeps between two rounds; `principal` names who asks, for the
-    same reason.
+    without a gateway. `keys` seal the state that a client keeps between two rounds; `principal` names the
+    asker in that seal.
     """
 
     to: tuple[str, ...] = ()
@@ -126,7 +126,7 @@ class _Tools:
         return self._listed
 
     async def call(self, context: Context, params: types.CallToolRequestParams) -> HandlerResult:
-        """Run a tool. What goes wrong is a result with `isError`, which a model can read."""
+        """Run a tool. A failure is a result with `isError`, which a model can read."""
         tool = next((tool for tool in TOOLS if tool.name == params.name), None)
         if tool is None:
             raise MCPError(types.INVALID_PARAMS, f"Unknown tool: {params.name[:100]}")
@@ -171,7 +171,7 @@ class _Tools:
             leading.cancel()
 
     async def _asked(self, context: Context, desk: Desk, id: str) -> HandlerResult:
-        """Return the task of a request, if the client knows tasks; or hold the call until it is decided.
+        """Return the task of a request if the client supports tasks; otherwise wait until it is decided.
 
         The agent learns the id of a request that exists, whatever happens to the server.
         """
@@ -256,7 +256,7 @@ async def _decision(
 
 
 async def _asked_back(desk: Desk, id: str) -> None:
-    """Return once a person asks back, what was not asked when the wait began. Looks now and then."""
+    """Return once a person asks back. Questions from before the wait do not count. Polls now and then."""
     began = now = await _number_asked(desk, id)
     while now is None or now == began:
         await asyncio.sleep(PROGRESS_S)
@@ -266,13 +266,13 @@ async def _asked_back(desk: Desk, id: str) -> None:
 async def _number_asked(desk: Desk, id: str) -> int | None:
     try:
         asked_back = (await desk.show(id)).asked_back
-    except HitlError:  # the wait tells it
+    except HitlError:  # the wait reports it
         return None
     return None if asked_back is None else asked_back.number
 
 
 async def _tell(context: Context, id: str, hold_s: float) -> None:
-    """Tell the client again and again that the wait goes on, so that it does not give up."""
+    """Send progress to the client from time to time, so that it does not give up."""
     begun = time.monotonic()
     with contextlib.suppress(MCPError):
         while True:
@@ -281,23 +281,23 @@ async def _tell(context: Context, id: str, hold_s: float) -> None:
             await context.session.report_progress(past, hold_s, f"waiting for a person to answer {id}")
 
 
-# Leading the user of the client to the page
+# Opening the page for the client's user
 
 
 def _opens_urls(context: Context) -> bool:
-    """Whether the client declares that it can lead its user to a URL."""
+    """Whether the client declares that it can open a URL for its user."""
     declared = context.session.client_capabilities
     return declared is not None and declared.elicitation is not None and declared.elicitation.url is not None
 
 
 def _elicitation(id: str, url: str, elicitation_id: str | None = None) -> types.ElicitRequestURLParams:
-    """Return what leads the user to the page of a request, where they sign in."""
+    """Return the elicitation that opens the page of a request, where the user signs in."""
     message = f"A person must answer {id}. Open its page to answer it, if you may."
     return types.ElicitRequestURLParams(message=message, url=url, elicitation_id=elicitation_id)
 
 
 async def _lead(context: Context, id: str, url: str) -> None:
-    """Lead the user to the page (2025-11-25). Whether they go there changes nothing here."""
+    """Ask the client to open the page (2025-11-25). The user's reaction changes nothing here."""
     try:
         said = _elicitation(id, url, id)
         await context.session.elicit_url(said.message, url, id, context.request_id)
@@ -335,6 +335,6 @@ def _result(value: Answer | Struct) -> types.CallToolResult:
 
 
 def failure(error: HitlError) -> types.CallToolResult:
-    """Return an error as a model reads it: the sentence, its details and the code."""
+    """Return an error for a model: the sentence, its details and the code."""
     text = "\n".join([str(error), *error.lines, f"code: {error.code}"])
     return types.CallToolResult(content=[types.TextContent(text=text)], is_error=True)

@@ -1,6 +1,6 @@
 """The extension `io.modelcontextprotocol/tasks` (SEP-2663): the request is the task.
 
-It keeps nothing: a task is read from its request each time, so it outlives this process.
+It stores nothing: a task is read from its request each time, so it outlives this process.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def serve(
 
     @contextmanager
     def at(context: ServerRequestContext[Any, Any]) -> Iterator[Desk]:
-        """Give the desk of a client that declared the extension. An error there is one of the protocol."""
+        """Open the desk of a client that declared the extension. Errors in the block become MCP errors."""
         require_client_extension(context, EXTENSION)
         try:
             yield desk_of(context)

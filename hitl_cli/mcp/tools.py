@@ -1,6 +1,6 @@
-"""The tools: what a model is told of them, their arguments and results. No I/O.
+"""The tools: their descriptions for models, arguments and results. No I/O.
 
-What a model sends is data: it is read into these types, and anything else is refused.
+Input from a model is untrusted: it is decoded into these types, and anything else is refused.
 """
 
 from __future__ import annotations
@@ -110,9 +110,9 @@ class AskArguments(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     link: Annotated[str | None, _about("URL of a page with more about it.")] = None
 
     def question(self, to: tuple[str, ...], deadline: str, proof: ProofKind | None = None) -> QuestionInput:
-        """Return what to ask, with the assignees and the deadline of the settings where none are given.
+        """Return the question, with assignees and deadline from the settings if none are given.
 
-        `proof` is what the settings demand at least.
+        `proof` is the least proof that the settings demand.
         """
         given = msgspec.structs.asdict(self)
         given |= {"to": self.to or to, "deadline": self.deadline or deadline}
@@ -362,7 +362,7 @@ def read_arguments[T: Struct](given: dict[str, Any] | None, kind: type[T]) -> T:
 
 
 def pending_answer(id: str, url: str | None, asked_back: ThreadEntryDocument | None = None) -> Answer:
-    """Return what is known while nobody has decided; `asked_back` is what a person asks first."""
+    """Return the result while a request is open; `asked_back` is a person's question to the agent."""
     if asked_back is not None:
         back = (
             f"{asked_back.by or 'A person'} asks you a question before they decide. Call answer_back with id"
@@ -374,7 +374,7 @@ def pending_answer(id: str, url: str | None, asked_back: ThreadEntryDocument | N
 
 
 def answer(shown: RequestDetailsDocument, decision: Decision[Any]) -> Answer:
-    """Return what a request came to."""
+    """Return the result of a decided request."""
     until = decision.valid_until
     return Answer(
         id=shown.id,

@@ -1,7 +1,7 @@
 """The metrics of a gateway.
 
-What it reads from the server (open requests, decisions by anyone) is the same at each gateway: take the
-maximum over them. What it serves itself (HTTP requests, event streams) is to be summed.
+Figures from the server (open requests, all decisions) are the same at each gateway: take the maximum over all
+gateways. Figures of its own work (HTTP requests, event streams) must be summed.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
 class GatewayMetrics(ProcessMetrics):
-    """Counts what a gateway serves, and shows what is open and decided at its server."""
+    """Counts a gateway's own work, and shows the open requests and the decisions at its server."""
 
     def __init__(
         self,
@@ -100,7 +100,7 @@ class GatewayMetrics(ProcessMetrics):
         self._held_back: list[tuple[tuple[str, str, str], float | None]] = []
 
     def request(self, method: str, route: str | None, status: int, seconds: float) -> None:
-        """Note how long an HTTP request took; `route` is its pattern, None if there is none."""
+        """Record how long an HTTP request took; `route` is its pattern, None if there is none."""
         key = (method if method in METHODS else OTHER, route or NONE, f"{status // 100}xx")
         observe = self._times.get(key)
         if observe is None:
@@ -118,8 +118,8 @@ class GatewayMetrics(ProcessMetrics):
     def count(self, decisions: Sequence[HistoryEntry]) -> None:
         """Count decisions.
 
-        The first one of its kind is counted at the next call, and until then shown as 0: what begins with 1
-        is no increase to Prometheus.
+        The first one of its kind is shown as 0 and counted at the next call, because Prometheus does not see
+        an increase in a series that begins with 1.
         """
         due, self._held_back = self._held_back, []
         for labels, seconds in [*due, *map(self._labelled, reversed(decisions))]:
@@ -133,7 +133,7 @@ class GatewayMetrics(ProcessMetrics):
         self._shown.update(labels for labels, _ in self._held_back)
 
     def _labelled(self, entry: HistoryEntry) -> tuple[tuple[str, str, str], float | None]:
-        """Return the labels of a decision, and how long it took; None if nobody made it."""
+        """Return the labels of a decision, and how long it took; None if no person made it."""
         channel = (entry.via or NONE).partition(":")[0]
         via = DEADLINE if entry.deadline else channel if channel in {*CHANNELS, NONE} else OTHER
         labels = (self._workflow(entry.function), str(entry.outcome), via)

@@ -1,6 +1,7 @@
 """The address with /metrics, /health and /ready: an event loop in a thread of its own.
 
-So a scrape holds up nothing, and a step that blocks the worker's event loop does not fail the health check.
+So a scrape does not delay other work, and a step that blocks the worker's event loop does not fail the health
+check.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ class MetricsListener(ServingThread):
         return plain(404, "not found: see /metrics, /health, /ready")
 
     def _said(self, away: str, request: BaseRequest) -> str:
-        """Return why the server is away; only to those who may know where it is."""
+        """Return why the server is unreachable; to an unauthenticated reader, without details."""
         return away if self._admits(request) else "the server cannot be reached."
 
     def _admits(self, request: BaseRequest) -> bool:

@@ -1,4 +1,4 @@
-"""What a process serves for Prometheus, and where: `--metrics`, and `[metrics]` of the settings."""
+"""Options of the metrics: `--metrics`, and `[metrics]` of the settings."""
 
 from __future__ import annotations
 
@@ -53,10 +53,10 @@ def metrics_options(address: str, settings: MetricsSettings) -> MetricsOptions:
 
 
 class Label:
-    """The values of one label, so many at most: a client must not be able to make more.
+    """A limit on the number of values of one label, so that clients cannot create more.
 
-    A value has its own name if it matches one of the `globs`, is among the first `most`, and is no text that
-    would make a scrape large or unreadable.
+    A value is shown under its own name if it matches one of the `globs`, is among the first `most`, and is
+    neither too long nor unprintable.
     """
 
     def __init__(self, globs: tuple[str, ...], most: int) -> None:

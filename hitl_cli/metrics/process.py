@@ -1,4 +1,4 @@
-"""What the metrics of gateways and workers have in common."""
+"""Metrics that gateways and workers share."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class ProcessMetrics:
         (gauge.labels(**labels) if labels else gauge).set_function(value)
 
     def watch_disk(self, server: str) -> None:
-        """Show the free space on the disk of a server (its URL) that is a file: no other has a disk here."""
+        """Show the free space on the disk of the server (its URL), if it is a file."""
         if server.startswith("sqlite:"):
             folder = sqlite.file(server).parent
             text = "Free bytes on the disk that holds the database file."
@@ -55,7 +55,7 @@ def _free_on(folder: Path) -> float:
 
 
 class _Shown(CollectorRegistry):
-    """A registry as it is shown: without the series `_created`, one for each counter, which nobody reads."""
+    """A registry as it is shown: without the series `_created` of each counter, which are not needed."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         super().__init__()

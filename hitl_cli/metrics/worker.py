@@ -63,7 +63,7 @@ class WorkerMetrics(ProcessMetrics):
         self._counts: dict[tuple[str, str | None], Callable[[], None]] = {}
 
     def serve(self, workflows: Iterable[str]) -> None:
-        """Show what is served, with zeros: to Prometheus, what begins with 1 is no increase."""
+        """Begin the series of the served workflows at 0: Prometheus does not see a first 1 as an increase."""
         self._runs.labels(NOT_SERVED, "unknown")
         for workflow in workflows:
             for state in STATES:
@@ -76,7 +76,7 @@ class WorkerMetrics(ProcessMetrics):
             if event.event == "retrying":
                 count = self._retries.labels(self._function(event.function)).inc
             else:
-                known = event.event != "unknown"  # its name may be anything
+                known = event.event != "unknown"  # the name of a run's workflow may be anything
                 workflow = self._workflow(event.function) if known else NOT_SERVED
                 count = self._runs.labels(workflow, event.event).inc
             if event.event != "unknown":

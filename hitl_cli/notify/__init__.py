@@ -1,5 +1,5 @@
 """Notifications: by e-mail, webhook, Slack and others, or on the worker's terminal.
 
-`messages` has the content, `channels` sends it. Durable functions (`deliver`) decide what is sent to whom and
-when, so that nothing is sent twice or forgotten.
+`messages` has the content, `channels` send it. Durable functions (`deliver`) decide what is sent to whom and
+when, so that no message is sent twice or forgotten.
 """

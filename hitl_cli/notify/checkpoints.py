@@ -1,7 +1,7 @@
-"""Makes a checkpoint of the history in each period, and hands it to where it is kept: `[checkpoints] every`.
+"""Makes a checkpoint of the history in each period, and delivers it: `[checkpoints] every`.
 
-A checkpoint of a period is a promise with the period in its id, so of several workers and gateways one makes
-it. It is pending until it was handed over: if its maker has died, another process does that.
+The checkpoint of a period is a promise with the period in its id, so only one of several workers and gateways
+makes it. It is pending until it was delivered: if its maker has died, another process delivers it.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ COMMAND_S = 60.0
 
 
 class CheckpointMaker:
-    """Makes the checkpoints that the settings want."""
+    """Makes the checkpoints of the settings."""
 
     def __init__(self, directory: Callable[[], Directory]) -> None:
         self._directory = directory
@@ -82,7 +82,7 @@ class CheckpointMaker:
         elif client.now() - promise.created_at < HANDED_OVER_MS:
             return
         if made is None or signed_with(made, settings.known) is None:
-            return  # another process has made it, or somebody else wrote a promise with this id
+            return  # another process has made it, or an attacker created a promise with this id
         hand_over(made, directory)
         send(client, closing_id(id))
         logger.info("checkpoint of the history made: %s leaves, root %s", f"{made.size:,}", made.root)
@@ -90,7 +90,7 @@ class CheckpointMaker:
 
 
 def hand_over(checkpoint: Checkpoint, directory: Directory) -> None:
-    """Hand a checkpoint to all that the settings name. Raises DeliveryFailed, OSError, SubprocessError."""
+    """Deliver a checkpoint as the settings say. Raises DeliveryFailed, OSError, SubprocessError."""
     settings = directory.checkpoints
     text = msgspec.json.encode(checkpoint)
     if settings.file is not None:
@@ -108,7 +108,7 @@ def hand_over(checkpoint: Checkpoint, directory: Directory) -> None:
 
 
 async def _send(checkpoint: Checkpoint, text: bytes, contact: Contact, directory: Directory) -> None:
-    """Send a checkpoint to a person by webhook, else by mail. Raises DeliveryFailed."""
+    """Send a checkpoint to a person by webhook, otherwise by mail. Raises DeliveryFailed."""
     id = f"checkpoint-{checkpoint.root[:32]}-{checkpoint.at}"
     if contact.webhook is not None:
         document = {"type": "hitl.checkpoint", "timestamp": iso(checkpoint.at), "data": checkpoint}

@@ -66,7 +66,7 @@ SUBJECTS: dict[Occasion, str] = {
 
 
 def look_up(client: Client, ids: Sequence[str], groups: Groups = NO_GROUPS) -> dict[str, RequestSummary]:
-    """Return requests as they are now, without those that are gone or not valid."""
+    """Return the current requests, without deleted and invalid ones."""
     now = with_deputies(client, groups)
     return {
         id: replace(item, away=absences_among(item.asked, item.to, now)) if now.away else item
@@ -89,7 +89,7 @@ def compose(
     if not _is_for(notice, case, who, reach):
         return "the request was assigned to others"
     now = case.now
-    id = f"{notice.id}/{who}/{case.promise.created_at}"  # the id of a pruned request may be used again
+    id = f"{notice.id}/{who}/{case.promise.created_at}"  # an id may be used again after `hitl prune`
     item = _item_of(case, who, id, reach, now, [notice])
     by = f" by {item.by}" if item.by else ""
     subject = SUBJECTS[notice.occasion].format(title=plain(item.title), by=by)
@@ -149,16 +149,16 @@ def compose_digest(
 
 
 def _is_for(notice: Notification, case: RequestSummary, who: str, reach: NotificationSettings) -> bool:
-    """Whether a notification is still for its recipient: maybe the request was assigned to others since.
+    """Whether a notification is still for its recipient: the request may have been assigned to others since.
 
-    A recipient whom it does not name is the deputy of one whom it names.
+    A recipient that it does not name is the deputy of an assignee that it names.
     """
     names = case.to_from_now_on
     if notice.occasion == "deputy":
         return bool(_deputy_for(case, who, reach))
     if notice.occasion not in ASKING or notice.occasion == "asked-back" or not names:
         return True
-    if not notice.names:  # anyone could answer it
+    if not notice.names:  # the request was for anyone
         return _is_named(who, names, reach.now)
     if _is_named(who, notice.names, reach.now):
         return _is_named(who, names, reach.now)
@@ -166,7 +166,7 @@ def _is_for(notice: Notification, case: RequestSummary, who: str, reach: Notific
 
 
 def _deputy_for(case: RequestSummary, who: str, reach: NotificationSettings) -> tuple[str, ...]:
-    """Return the assignees who are away and for whom a person answers a request, as it was read."""
+    """Return the absent assignees for whom a person answers a request, at the time of reading."""
     groups = reach.now.members
     if not (case.away and case.waits) or is_among(who, case.to, groups):
         return ()
@@ -174,7 +174,7 @@ def _deputy_for(case: RequestSummary, who: str, reach: NotificationSettings) -> 
 
 
 def _is_named(who: str, names: Sequence[str], directory: Directory) -> bool:
-    """Whether a person, or a group with a contact of its own, is meant by one of some names."""
+    """Whether some names include a person, or a group with a contact of its own."""
     return who in assignees(names, directory) or is_among(who, names, directory.members)
 
 
@@ -198,10 +198,10 @@ def _item_of(
     now: int,
     notices: Sequence[Notification],
 ) -> MessageItem:
-    """Return a request as an item of a message to a person, as they may see it, for some notifications."""
+    """Return a request as an item of a message to a person, with the parts that they may see."""
     groups = reach.now.members
     case = demanded(case, groups)
-    if not _is_named(who, case.to_from_now_on, reach.now):  # who asked, or a deputy: maybe not any more
+    if not _is_named(who, case.to_from_now_on, reach.now):  # the asker, or a person who is no longer a deputy
         now_away = deputized(groups, case.away)
         case = shown(Sight(Actor(person=who, via="notify", groups=now_away)), case)
     promise, question = case.promise, case.asked
@@ -235,7 +235,7 @@ def _item_of(
 
 
 def _reason_of(case: RequestSummary) -> str | None:
-    """Return the reason of an outcome: the person's, or what the deadline means. None if there is none."""
+    """Return the reason of an outcome: the person's, or the effect of the deadline. None if there is none."""
     if case.promise.expired_at is None:
         by_hand = case.promise.state in ("rejected", "rejected_canceled")
         return error_message(case.promise.value) if by_hand else None
@@ -245,7 +245,7 @@ def _reason_of(case: RequestSummary) -> str | None:
 
 
 def _asked_back(notices: Sequence[Notification]) -> AskedBack | None:
-    """Return what was asked back or answered last."""
+    """Return the last question asked back, or its answer."""
     said = [notice for notice in notices if notice.text is not None]
     last = max(said, key=lambda notice: notice.number or 0, default=None)
     if last is None or last.text is None:
@@ -263,9 +263,10 @@ def _urls_for(
 ) -> tuple[str, str | None]:
     """Return the URLs where a person, and a program of theirs, answers a request: links while it is open.
 
-    For a group, and after the decision, there is only the page that requires signing in. Nothing with which a
-    program could answer is sent to who asked, who may be a program that must not answer itself: of a request
-    without a run, no link either. Nor is it sent for a request that needs a signature, which it cannot give.
+    For a group, and after the decision, there is only the page that requires signing in. The asker gets no
+    answer URL, because the asker may be a program that must not answer its own request; for a request without
+    a run, the asker gets no link either. A request that needs a signature has no answer URL, because an
+    answer by URL cannot be signed.
     """
     gateway = reach.now.gateway
     own = reach.now.members.same(who, case.asker)

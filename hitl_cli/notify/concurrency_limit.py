@@ -1,7 +1,7 @@
 """Limits how many messages are sent to one place at a time, so that a slow one does not block the others.
 
-A step that sends occupies one of the worker's slots. So only a few steps wait for the same server, the others
-give up after a moment, and after a timeout further messages fail at once for a while.
+A step that sends occupies one of the worker's slots. So only a few steps may wait for the same server, and
+the others give up after a moment. After a timeout, further messages fail at once for a while.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """`hitl.tell`: delivers a notification to all its recipients.
 
 A single recipient whose first channel accepts the message needs no step: the result is that of the
-notification. Several recipients have a step each, so that a worker that dies repeats no message that was
-recorded. If the first channel does not accept the message, further steps use the others, and try again while
-it matters. A step returns its result and never fails.
+notification. Several recipients have a step each, so that no recorded message is repeated after a worker has
+died. If the first channel does not accept the message, further steps use the other channels, and try again
+while the message still matters. A step returns its result and never fails.
 """
 
 # Annotations are evaluated here, not kept as text: the SDK would evaluate text anew at each step
@@ -128,11 +128,11 @@ class Notifier:
 
     @property
     def directory(self) -> Directory:
-        """The contacts and groups, as the settings are now."""
+        """The contacts and groups of the current settings."""
         return self.reach.now
 
     async def reaches_deputy(self, notice: Notification) -> bool:
-        """Whether anyone with a contact stands in for an assignee who is away, or was notified before."""
+        """Whether an absent assignee has a deputy with a contact, or a deputy was notified before."""
         directory = self.directory
         if not notice.names or not directory.reaches_somebody:
             return False
@@ -156,7 +156,7 @@ class Notifier:
         address: Address | None,
         send: Callable[[M, Address], Awaitable[str | None]],
     ) -> DeliveryAttempt:
-        """Send what is being composed to an address, and return the result; `tried` makes it."""
+        """Compose a message, send it to an address, and return the result, which `tried` makes."""
         with tracing.span("send message", {"hitl.channel": address.kind if address else ""}):
             attempt = await self._attempt(tried, composing, address, send)
         self._noted(attempt)
@@ -208,9 +208,10 @@ class Notifier:
         return tried(outcome="sent", channel=channel, shown=message.shown, receipt=receipt)
 
     async def _together(self) -> None:
-        """Return once the messages that are being sent have been sent, or after a moment.
+        """Wait for the other messages in progress, at most a moment.
 
-        Their results are then recorded in one commit, which costs as much as all else about a message.
+        Their results are then recorded in one commit. A commit costs as much as everything else about a
+        message.
         """
         if not self._sending:
             return
@@ -221,7 +222,7 @@ class Notifier:
 
 
 def notifier_of(ctx: Context) -> Notifier | None:
-    """Return the worker's Notifier, if it has one."""
+    """Return the worker's Notifier; None if it has none."""
     try:
         return ctx.get_dependency(Notifier)
     except KeyError:
@@ -257,7 +258,7 @@ async def tell_outcome(ctx: Context, question: Question, request: PromiseRecord 
 async def amendments_in_run(
     ctx: Context, question: Question, request: PromiseRecord | Promise
 ) -> tuple[Amendment, ...]:
-    """Return the amendments of a request; none in a worker that hitl did not start."""
+    """Return the amendments of a request; empty in a worker that hitl did not start."""
     if not question.can_be_amended:
         return ()
     try:
@@ -271,7 +272,7 @@ async def amendments_in_run(
 
 
 class Outlook(Struct, frozen=True, kw_only=True):
-    """The recipients of a notification now, and its request, None if that no longer exists."""
+    """The current recipients of a notification, and its request; None if that no longer exists."""
 
     people: tuple[str, ...] = ()
     case: RequestSummary | None = None
@@ -293,7 +294,7 @@ async def tell_at_once(ctx: Context, notice: Notification) -> tuple[DeliveryAtte
     teller = ctx.get_dependency(Notifier)
     try:
         outlook = await teller.outlooks.ask(notice)
-    except (HitlError, OSError) as error:  # a step is tried again
+    except (HitlError, OSError) as error:  # a step can be retried
         about = {"request": notice.request}
         logger.warning("notification %s is delayed: %s", notice.id, logged(error), extra=about)
         return None
@@ -350,7 +351,7 @@ def _outlook(
 def _cases(
     client: Client, requests: Sequence[str], reach: NotificationSettings
 ) -> list[RequestSummary | None]:
-    """Return requests as they are now."""
+    """Return the current requests."""
     found = look_up(client, requests, reach.now.members)
     return [found.get(id) for id in requests]
 
@@ -364,9 +365,9 @@ def _whom_to_tell(
 ) -> tuple[str, ...]:
     """Return the recipients of a notification of a request.
 
-    Of an outcome: those who were notified of the request (`heard`) and did not decide it themselves, also as
-    deputies. Of a reminder: those who have not voted, or only who has claimed it. A deputy is not told later
-    what they have heard of.
+    For an outcome: the people who were notified of the request (`heard`), also as deputies, and did not
+    decide it themselves. For a reminder: the people who have not voted, or only the one who has claimed it. A
+    deputy is not notified twice of the same request.
     """
     from hitl_cli.inbox.votes import votes_of
 
@@ -378,11 +379,11 @@ def _whom_to_tell(
     groups = directory.members
     told = frozenset(map(groups.key, heard.get(notice.request, ())))
     if notice.occasion == "deputy":
-        read_aways(client, anew=True)  # another process has just seen that somebody is away
+        read_aways(client, anew=True)  # another process has just seen the absence
         now = with_deputies(client, groups)
         new = (who for who in recipients(notice.names, directory) if groups.key(who) not in told)
         return tuple(who for who in new if deputy_for(case, who, now))
-    asked = assignees(case.to_from_now_on, directory)  # only these, whatever the notification says
+    asked = assignees(case.to_from_now_on, directory)  # only these, and not the names in the notification
     people = tuple(who for who in _named_in(notice, directory) if who in asked)
     if notice.occasion in ASKING:
         left_out: frozenset[str] = frozenset()
@@ -405,7 +406,7 @@ def _whom_to_tell(
 
 
 def _stood_in(case: RequestSummary, heard: frozenset[str], directory: Directory) -> tuple[str, ...]:
-    """Return who was notified of a request as a deputy: those who were never asked themselves."""
+    """Return the people who were notified only as deputies, and never were assignees."""
     ever = case.ever_asked
     meant = assignees(ever, directory) if ever else heard
     return tuple(
@@ -416,7 +417,7 @@ def _stood_in(case: RequestSummary, heard: frozenset[str], directory: Directory)
 
 
 def _who_works_on(client: Client, case: RequestSummary, directory: Directory) -> tuple[str, ...]:
-    """Return who has claimed a request, if they have a contact and may still answer it."""
+    """Return the person who has claimed a request, if they have a contact and may still answer it."""
     known = amendments_of_many(client, [case.id])[case.id]
     case = amended(case, known)
     claim, groups = case.claim, with_deputies(client, directory.members)
@@ -428,7 +429,7 @@ def _who_works_on(client: Client, case: RequestSummary, directory: Directory) ->
 def _deputies(
     client: Client, case: RequestSummary, notice: Notification, directory: Directory
 ) -> tuple[str, ...]:
-    """Return who stands in for the assignees of a notification who are away now."""
+    """Return the deputies of a notification's absent assignees."""
     groups = with_deputies(client, directory.members)
     names = [
         name
@@ -442,7 +443,7 @@ def _deputies(
 
 
 def _reaches_deputy(client: Client, notice: Notification, directory: Directory) -> bool:
-    """Whether anyone with a contact stands in for one whom a notification names; of an outcome, or did."""
+    """Whether a named assignee has a deputy with a contact; for an outcome, or had one."""
     if reached_deputies(notice.names, with_deputies(client, directory.members), directory):
         return True
     decided = get_promise(client, notice.request) if notice.occasion not in ASKING else None
@@ -452,7 +453,7 @@ def _reaches_deputy(client: Client, notice: Notification, directory: Directory) 
 def _named_in(notice: Notification, directory: Directory) -> Iterator[str]:
     """Yield the assignees that a notification names, including group members without a contact.
 
-    Those are recorded as not notified, but only once, so not for reminders.
+    Members without a contact are recorded as not notified, but not for each reminder.
     """
     known = directory.members
     named = {known.key(name) for name in notice.names}
@@ -466,7 +467,7 @@ async def tell_one(
 ) -> DeliveryAttempt | bool:
     """Notify a person, or a group that has a contact of its own, and return the last attempt.
 
-    `first` is an attempt that was made already. An earlier version returned whether it succeeded.
+    `first` is an earlier attempt, if any. An earlier version returned whether it succeeded.
     """
     teller = ctx.get_dependency(Notifier)
     if first is None and _is_new(ctx) and not _digest_of(teller, notice, who):
@@ -497,7 +498,7 @@ async def send(
 async def _composed(
     teller: Notifier, notice: Notification, who: str, case: RequestSummary | None = None
 ) -> Message | str:
-    """Return the message to a person, about the request as it is now."""
+    """Return the message to a person, about the current request."""
     case = case or await teller.cases.ask(notice.request)
     return compose(case, notice, who, teller.reach)
 
@@ -562,7 +563,7 @@ async def gather_for(ctx: Context, notice: Notification, who: str) -> DigestEntr
 
 
 def _digest_of(teller: Notifier, notice: Notification, who: str) -> str | None:
-    """Return the window of a recipient's digests, if they want digests. All for a deputy is one message."""
+    """Return the window of a recipient's digests, if they want digests. A deputy gets all in one message."""
     contact = teller.directory.contact(who)
     together = DEPUTY_WINDOW if notice.occasion == "deputy" else None
     return together if contact is None else contact.digest or together

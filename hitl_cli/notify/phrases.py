@@ -1,6 +1,6 @@
 """The texts of messages: sentences and facts that each channel renders in its own way.
 
-Texts from a request may be hostile and very long: they are cut, and invisible characters are made visible.
+Texts from a request may be hostile and very long: they are cut, and invisible characters are escaped.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ def facts_of(item: MessageItem, at: int) -> list[Fact]:
 
 
 def _how_to_sign(item: MessageItem) -> str:
-    """Return how a decision is signed that needs a signature."""
+    """Return how to sign the decision on a request that needs a signature."""
     if item.question.proof == "passkey":
         return "sign with your passkey on the page"
     return f"sign with your passkey on the page, or: {command('approve', [item.request], ['--sign'])}"
@@ -174,14 +174,14 @@ def _as_text(value: Json) -> str:
 
 
 def shows_arguments(question: Question) -> bool:
-    """Whether a message has all arguments of a request, neither cut nor drawn, so that it may offer a yes."""
+    """Whether a message shows all arguments of a request in full, so that it may have an Approve button."""
     arguments = question.arguments
     whole = arguments if isinstance(arguments, str) else to_json(arguments)
     return arguments is None or _as_text(arguments) == whole
 
 
 def is_yes_or_no(item: MessageItem) -> bool:
-    """Whether a request is open and has no form or choices, and needs no signature: Approve needs no page."""
+    """Whether a request is open and can be approved without its page: no form, choices or signature."""
     question = item.question
     plain = not question.choices and question.form is None and question.proof is None
     to_asker = item.asked_back is not None and item.asked_back.to_asker

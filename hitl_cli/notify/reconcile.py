@@ -1,4 +1,4 @@
-"""Queues missing notifications: for requests of other SDKs and of scripts elsewhere, and of canceled runs.
+"""Queues missing notifications: for requests of other SDKs, of scripts elsewhere, and of canceled runs.
 
 `ask` queues those of its own requests. A worker with contacts regularly looks for other new requests, and for
 the outcomes of those that it has seen open.
@@ -82,7 +82,7 @@ class Reconciler:
         self._looked_at: int | None = None
 
     def look(self, client: Client) -> None:
-        """Queue the missing notifications, if anyone has a contact, and callbacks. Raises Unreachable."""
+        """Queue missing notifications, if anyone has a contact, and missing callbacks. Raises Unreachable."""
         if not (self._reach.now.reaches_somebody or self._reach.now.callbacks.names_hosts):
             return
         now = client.now()
@@ -121,14 +121,14 @@ class Reconciler:
                 return
 
     def _concerns(self, promise: Promise) -> bool:
-        """Whether any assignee of a promise has a contact, or it has a callback."""
+        """Whether an assignee of a promise has a contact, or it has a callback."""
         question = question_of(promise)
         if question is None or (promise.tags.get(REQUEST_TAG) != "1" and not self._reach.now.anybody):
             return False
         return question.callback is not None or self._reaches(question.everyone)
 
     def _reaches(self, names: Sequence[str]) -> bool:
-        """Whether anyone of some names has a contact, or who stands in for them now."""
+        """Whether any of these people and groups, or their deputies, has a contact."""
         people = self._reach.now
         return bool(recipients(names, people) or reached_deputies(names, self._groups, people))
 
@@ -149,10 +149,10 @@ class Reconciler:
     # Deputies
 
     def _tell_deputies(self, client: Client, now: int) -> None:
-        """Queue what tells deputies of the requests that were open before they stood in.
+        """Queue notifications to deputies about requests that were open before they became deputies.
 
-        All workers queue the same one. If it was queued for an earlier absence as well, its delivery finds
-        that the deputy was told. Notifications of later requests go to the deputies as well
+        All workers queue the same one. If one was already queued for an earlier absence, its delivery sees
+        that the deputy was notified. Later requests notify deputies by themselves
         (hitl_cli/notify/deliver.py).
         """
         people = self._reach.now
@@ -185,7 +185,7 @@ class Reconciler:
     # Threads
 
     def _threads(self, client: Client, now: int) -> Iterator[_New]:
-        """Yield the notifications of what is asked back now, and of what was answered lately."""
+        """Yield the notifications of open questions to askers, and of recent answers."""
         since = (now if self._looked_at is None else self._looked_at) - OVERLAP_MS
         entries = [*open_questions(client).values(), *_answers_since(client, since)]
         requests = get_promises(client, sorted({entry.request for entry in entries}))
@@ -199,7 +199,7 @@ class Reconciler:
             names: tuple[str, ...] = () if asker is None else (asker,)
             if entry.kind == "answer-back":
                 names = asked_at(client, promise.id, question, promise.created_at, now)
-            told = bool(names) or entry.kind == "answer-back"  # no names are those for requests to anyone
+            told = bool(names) or entry.kind == "answer-back"  # without names, the request is for anyone
             if told and recipients(names, self._reach.now):
                 yield notification_of(entry, names), promise.origin, promise.timeout_at
 
@@ -228,7 +228,7 @@ class Reconciler:
                 found[promise.id] = promise
             elif over or alone:
                 others.append(promise)
-        for at in range(0, len(others), BATCH):  # a deputy was notified, and stands in no more
+        for at in range(0, len(others), BATCH):  # a person was notified who is no longer a deputy
             batch = others[at : at + BATCH]
             heard = heard_by_others(client, batch, self._reach.now)
             told = {promise.id: promise for promise, was in zip(batch, heard, strict=True) if was}
@@ -270,7 +270,7 @@ class Reconciler:
 
 
 def _answers_since(client: Client, since: int) -> Iterator[ThreadEntry]:
-    """Yield what was answered since an instant."""
+    """Yield the answers since an instant."""
     sort = {"sort": "-created"} if client.capabilities.sort else {}
     for page in search_pages(client, BATCH, tags={SAID_TAG: "1"}, **sort):
         for promise in page:

@@ -25,7 +25,7 @@ SUGGESTIONS = 3
 
 
 class SampleResult(Struct, frozen=True, kw_only=True):
-    """The result of a test message. `refused` is why it was not accepted, None if it was."""
+    """The result of a test message. `refused` is why it was not accepted; None if it was."""
 
     to: str
     address: Address

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 class DeliveryAttempt(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The result of an attempt to notify a recipient, at an instant (ms since the epoch).
 
-    Outcomes: `over` if the notification became pointless, `gathered` if it is in a digest, `missed` if it was
-    too late for one. `for_good` marks a permanent failure; `after_ms` is how long the receiver wants no
+    Outcomes: `over` if the notification was no longer needed, `gathered` if it is in a digest, `missed` if it
+    was too late for one. `for_good` marks a permanent failure; `after_ms` is how long the receiver wants no
     further attempts; `more` says that there is another channel. `shown` are the requests in the message,
     `digest` says that it was a digest, and `receipt` is the receiver's response.
     """
@@ -114,7 +114,7 @@ def without_old_reminders(told: Sequence[NotificationStatus]) -> tuple[Notificat
 def notifications_of(request: str, promises: Iterable[Promise]) -> tuple[NotificationStatus, ...]:
     """Return the statuses of a request's notifications; `promises` are all promises of its run.
 
-    Notifications that became pointless, because the request was decided earlier, are left out.
+    Notifications that were no longer needed, because the request was decided earlier, are left out.
     """
     every = list(promises)
     notices = [p for p in every if p.tags.get(NOTICE_TAG) == request and p.id.startswith(request)]
@@ -198,7 +198,7 @@ def _said_in(promise: Promise) -> DeliveryAttempt | tuple[DeliveryAttempt, ...] 
 
 
 def heard_by_others(client: Client, requests: Sequence[Promise], directory: Directory) -> list[bool]:
-    """Return, for each of some requests, whether anyone was notified of it who has not decided it."""
+    """Return by request whether somebody who has not decided it was notified of it."""
     same = directory.members.same
     return [
         any(not same(who, audit_of(request).by) for who in heard)
@@ -207,7 +207,7 @@ def heard_by_others(client: Client, requests: Sequence[Promise], directory: Dire
 
 
 def heard_before(client: Client, requests: Sequence[Promise]) -> list[frozenset[str]]:
-    """Return, for each of some requests, who was notified of it so far, other than as its asker."""
+    """Return by request who was notified of it so far, other than as its asker."""
     prefixes = [child_id(request.id, "t-") for request in requests]
     can = client.capabilities.prefix
     found = search_each(

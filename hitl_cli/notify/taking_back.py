@@ -1,7 +1,7 @@
-"""`hitl.take-back`: cancels what a workflow's function has left pending, once the function has ended.
+"""`hitl.take-back`: cancels the requests and calls that a function has left pending when it ended.
 
-Its open requests are canceled, and their assignees are notified. A call of another workflow is canceled, with
-all below it, if it is waiting for people. Otherwise it continues, and is checked again later.
+Open requests are canceled, and their assignees are notified. A call of another workflow that is waiting for
+people is canceled with everything below it. Any other call continues, and is checked again later.
 """
 
 # Annotations are evaluated here, not kept as text; see deliver.py.
@@ -45,7 +45,7 @@ class Canceled(Struct, frozen=True, kw_only=True):
 
 
 async def take_back(ctx: Context) -> int:
-    """Cancel what is pending below this call's function. Returns the number of canceled requests."""
+    """Cancel everything pending below this call's function. Returns the number of canceled requests."""
     function = ctx.info.id[: -len(TAKE_BACK_SEGMENT) - 1]
     taken = 0
     for pause_s in AT_ONCE_S:
@@ -64,7 +64,7 @@ async def take_back(ctx: Context) -> int:
 
 
 async def _cancel_and_notify(ctx: Context, function: str) -> Canceled:
-    """Cancel what is pending below a function, and notify the assignees."""
+    """Cancel everything pending below a function, and notify the assignees."""
     found = await ctx.get_dependency(ClientPool).run(cancel_below, function)
     for promise in found.requests:
         question = question_of(promise)
@@ -74,7 +74,7 @@ async def _cancel_and_notify(ctx: Context, function: str) -> Canceled:
 
 
 def cancel_below(client: Client, function: str) -> Canceled:
-    """Cancel what is pending below a function that has ended."""
+    """Cancel everything pending below a function that has ended."""
     ended = get_promise(client, function)
     if ended is None or ended.state == "pending":
         return Canceled(is_all=ended is None)

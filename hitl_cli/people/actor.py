@@ -22,10 +22,10 @@ LONGEST_NAME = 200
 
 
 class Credential(Struct, frozen=True, kw_only=True):
-    """What somebody acts with. Once it is ended (hitl_cli/auth/ended.py), what it has begun is not done.
+    """The token, link or sign-in of an actor. When it is ended, held decisions are dropped (auth/ended.py).
 
-    `made_at` is in ms since the epoch. `subjects` are what ends it besides the person's removal; `link` is
-    the id of a link.
+    `made_at` is in ms since the epoch. An end of one of the `subjects` ends it, besides the person's removal;
+    `link` is the id of a link.
     """
 
     made_at: int
@@ -36,15 +36,15 @@ class Credential(Struct, frozen=True, kw_only=True):
 class Actor(Struct, frozen=True, kw_only=True):
     """A person, and the front end that they act through.
 
-    `person` is changed to the name that the settings have for them. `via` is stored with each decision
-    (`cli`, `web`, `api`, `link`, …). `groups` are the people and groups of the settings. `only` is the id of
-    the single request that a link is for; None means any request. `credential` is None where nobody needs to
-    sign in, and behind a proxy that does it.
+    `person` is changed to their name in the settings. `via` is stored with each decision (`cli`, `web`,
+    `api`, `link`, …). `groups` are the people and groups of the settings. `only` is the id of the single
+    request that a link is for; None means any request. `credential` is None where no sign-in is needed, and
+    behind an authenticating proxy.
 
     Permissions: `read` to see requests, runs and decisions, as far as the settings show them to this person
     (`[visibility]`, `[roles]`), `decide` to decide and comment, `start` to start and cancel runs (and `ask`),
-    `ask` to create requests. Without `read`, one sees what one has asked or started oneself, and nothing
-    else. A role adds nothing to the permissions of a token.
+    `ask` to create requests. Without `read`, actors see only the requests and runs that they asked or
+    started. A role adds nothing to the permissions of a token.
     """
 
     person: str
@@ -62,24 +62,24 @@ class Actor(Struct, frozen=True, kw_only=True):
 
     @property
     def reads(self) -> bool:
-        """Whether the actor may see what others asked and started, as far as the settings show it."""
+        """Whether the actor may see requests and runs of others, as far as the settings allow it."""
         return "read" in self.may
 
     @property
     def sees_all(self) -> bool:
-        """Whether nothing is hidden from the actor but the private fields of requests."""
+        """Whether the actor may see everything except private parts of requests."""
         return self.reads and (self.groups.visibility.is_open or self.audits)
 
     @property
     def view(self) -> object:
-        """A value that stays the same as long as the actor sees the same."""
+        """A value that is equal as long as the actor may see the same things."""
         groups, key = self.groups, self.groups.key(self.person)
         own = [name for name, members in groups.members.items() if key in members]
         return self.person, self.may, groups.visibility, own
 
     @property
     def audits(self) -> bool:
-        """Whether the actor is an auditor, who reads all."""
+        """Whether the actor is an auditor, who may read everything."""
         return self.reads and is_among(self.person, self.groups.visibility.roles.auditor, self.groups)
 
     @property

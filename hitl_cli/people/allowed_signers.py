@@ -1,6 +1,6 @@
 """The file of allowed signers of OpenSSH (ssh-keygen(1)), whose principals are names of people.
 
-A line that hitl would read otherwise than OpenSSH is refused: patterns instead of names, and certificates.
+Lines that hitl would read differently from OpenSSH are refused: patterns instead of names, and certificates.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ TIMES = {8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
 
 
 class AllowedSigner(Struct, frozen=True, kw_only=True):
-    """A key that people sign with, and since when and until when it is valid, in ms since the epoch."""
+    """A key, the people who sign with it, and the time for which it is valid, in ms since the epoch."""
 
     people: tuple[str, ...]
     key: str

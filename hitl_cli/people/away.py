@@ -1,8 +1,8 @@
-"""Who is away, and who stands in for them: records on the server, so that every process knows within seconds.
+"""Absences and deputies: records on the server, so that every process knows them within seconds.
 
-A record is a promise of its own: it is pending until the person is back, and its deadline is its end. The
-newest record of a person counts, by its number; whoever creates the next number first is first, and of two at
-once the second holds.
+A record is a promise of its own: it is pending until the person is back, and its deadline is the end of the
+absence. Records of a person are numbered, and the one with the highest number counts. So of two records that
+are made at the same moment, the second counts.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ FRESH_S = 1.0
 
 
 class AwayInput(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a record says: its promise's deadline is the end. `since` is ms since the epoch."""
+    """The data of a record; its promise's deadline is the end. `since` is ms since the epoch."""
 
     person: str
     since: int
@@ -52,7 +52,7 @@ class AwayInput(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Away(Struct, frozen=True, kw_only=True):
     """A person is away from `since` until `until`, ms since the epoch; `to` is their deputy.
 
-    It was recorded at `said_at`, or 0 if that is not known.
+    It was recorded at `said_at`; 0 if that is not known.
     """
 
     id: str
@@ -67,7 +67,7 @@ class Away(Struct, frozen=True, kw_only=True):
 
 
 def aways(client: Client, groups: Groups) -> list[Away]:
-    """Return who is away, or will be: the last record of each person."""
+    """Return the present and coming absences: the last record of each person."""
     return _last(_records(client), groups)
 
 
@@ -99,7 +99,7 @@ def set_away(client: Client, groups: Groups, said: AwayInput, *, until: int, by:
 
 
 def end_away(client: Client, groups: Groups, person: str) -> bool:
-    """End what is stored of a person. Returns whether there was anything."""
+    """End a person's absence. Returns whether there was one."""
     return _close(client, short_stable_id(groups.key(person)), below=None)
 
 
@@ -110,7 +110,7 @@ def _close(client: Client, of: str, *, below: int | None) -> bool:
         if (number := _number_of(promise.id, of)) and (below is None or number < below)
     ]
     send_all(client, list(map(closing_id, found)))
-    _Records.said += 1  # for the clients of all threads: who says it sees it at once
+    _Records.said += 1  # for the clients of all threads, so that the author sees it at once
     return bool(found)
 
 
@@ -128,7 +128,7 @@ def _aways_in(promises: Iterable[Promise]) -> list[Away]:
 
 
 def _away_in(promise: Promise) -> Away | None:
-    """Return what a record says; None for a promise that is not a valid one."""
+    """Return the absence in a record; None if the promise is not valid."""
     said, of = decode_as(promise.param, AwayInput), promise.tags.get(OF_TAG, "")
     number = _number_of(promise.id, of)
     if said is None or number is None or promise.is_call or promise.is_blocking:
@@ -142,7 +142,7 @@ def _away_in(promise: Promise) -> Away | None:
 
 
 class _Records:
-    """The records on a client's server. They are read again a while later, if something was committed."""
+    """The records on a client's server, cached for a while, or until something is committed."""
 
     said = 0
     """How often this process has recorded something."""
@@ -156,7 +156,7 @@ class _Records:
         """Groups, and the same with deputies, by the identity of the first."""
 
     def now(self) -> list[Away]:
-        """Return those that hold now, or later. Raises Unreachable."""
+        """Return the present and coming absences. Raises Unreachable."""
         if self._read is None or self._read[0] != _Records.said or time.monotonic() - self._read_at > FRESH_S:
             version = self.client.version() if self.client.capabilities.serial else None
             state = _Records.said, version
@@ -166,12 +166,12 @@ class _Records:
         return self._found
 
     def keep(self, promises: Iterable[Promise], said: int) -> None:
-        """Take what has just been read with something else."""
+        """Store records that were just read together with something else."""
         self._found, self._read_at, self._read = _aways_in(promises), time.monotonic(), (said, None)
 
 
 class _Absent(Standing):
-    """Who is away now, of a client's server, for some groups. It is read when it is asked for."""
+    """The current absences on a client's server, for some groups. They are read on first use."""
 
     def __init__(self, records: _Records, groups: Groups) -> None:
         self._groups = groups
@@ -195,7 +195,7 @@ class _Absent(Standing):
         return self._stands_in
 
     def _look(self) -> None:
-        """Compute who is away now, if that has changed."""
+        """Compute the current absences, if they have changed."""
         records, at = self._all.now(), time.monotonic()
         if (not records and not self._active) or (records is self._seen and at - self._looked_at < LOOK_S):
             return
@@ -213,7 +213,7 @@ MOST_MADE = 16
 
 
 def read_aways(client: Client, *, anew: bool = False) -> None:
-    """Read who is away, so that the next question costs nothing; `anew` whatever was read lately."""
+    """Read the absences into the cache; with `anew`, even if they were read lately."""
     if anew:
         said = times_said()
         keep_aways(client, search(client, state="pending", tags={AWAY_TAG: "1"}), said)
@@ -227,7 +227,7 @@ def times_said() -> int:
 
 
 def keep_aways(client: Client, promises: Iterable[Promise], said: int) -> None:
-    """Take who is away from all pending promises with AWAY_TAG, so that the next question costs nothing.
+    """Store the absences in the cache, from all pending promises with AWAY_TAG.
 
     `said` is what `times_said` returned before they were read.
     """
@@ -240,7 +240,7 @@ def _known(client: Client) -> _Records:
 
 
 class _Fixed(Standing):
-    """Those who were away at a moment."""
+    """The absences at one moment."""
 
     def __init__(self, absences: tuple[Absence, ...], groups: Groups) -> None:
         self._absences = absences
@@ -258,12 +258,12 @@ class _Fixed(Standing):
 
 
 def deputized(groups: Groups, absences: tuple[Absence, ...]) -> Groups:
-    """Return groups with those who were away at a moment."""
+    """Return groups with the absences at one moment."""
     return replace(groups, standing=_Fixed(absences, groups))
 
 
 def by_deputy(absences: Iterable[Absence], groups: Groups) -> dict[str, tuple[Absence, ...]]:
-    """Return those who are away, by the key of each of their deputies."""
+    """Return absences, by the key of each deputy."""
     found: dict[str, tuple[Absence, ...]] = {}
     for absence in absences:
         for name in absence.deputies:
@@ -273,7 +273,7 @@ def by_deputy(absences: Iterable[Absence], groups: Groups) -> dict[str, tuple[Ab
 
 
 def with_deputies(client: Client, groups: Groups) -> Groups:
-    """Return groups that know who is away now. The same object for the same groups."""
+    """Return groups that know the current absences. The same object for the same groups."""
     records = _known(client)
     known, made = records.made.get(id(groups), (None, groups))
     if known is not groups:
@@ -285,9 +285,9 @@ def with_deputies(client: Client, groups: Groups) -> Groups:
 
 
 def absences_of(groups: Groups, active: Iterable[Away]) -> list[Absence]:
-    """Return who is away, with all who stand in: a deputy who is away is followed, and circles end.
+    """Return the absences with all deputies, including deputies of absent deputies; a circle ends the chain.
 
-    Nobody stands in for a person because they have said of another person that they are away.
+    A person who recorded somebody else's absence does not become a deputy by it.
     """
     by_key = {groups.key(one.person): one for one in active}
     absences = []

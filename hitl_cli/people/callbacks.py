@@ -1,6 +1,6 @@
 """Where the decision on a request may be posted: `[callbacks]` in the settings (docs/guides/webhooks.md).
 
-A program that asks names the URL, so the settings say which hosts it may be.
+The program that asks names the URL, so the settings limit its host.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from hitl_cli.errors import BadInput, BadSetting
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-# Texts, compiled when used. One strict form, so that no two parsers can read another host in it.
+# Texts, compiled when used. One strict form, so that all parsers read the same host in it.
 _HOST = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\]"
 _URL = rf"(?P<scheme>https?)://(?P<host>{_HOST})(?::(?P<port>[0-9]{{1,5}}))?(?:[/?][!-~]*)?"
 _ALLOWED = rf"(?P<host>(?:\*\.)?(?:{_HOST}))(?::(?P<port>[0-9]{{1,5}}))?"
@@ -28,7 +28,7 @@ class CallbackSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """The hosts that a request's `callback` may be on: `[callbacks]`. The secret may be `$NAME`.
 
     A host is a name, `*.` and a name for all names below it, or an address, each with `:PORT` unless it is
-    the port of the scheme. Those of `internal` may also have an internal address, and use http.
+    the default port of the scheme. Hosts in `internal` may also have an internal address, and use http.
     """
 
     hosts: tuple[str, ...] = ()
@@ -80,7 +80,7 @@ def host_in(allowed: str) -> str:
 
 
 def check_callbacks(settings: CallbackSettings) -> None:
-    """Raise BadSetting for a host that is not one, or hosts without a secret."""
+    """Raise BadSetting for an invalid host, or for hosts without a secret."""
     for key in ("hosts", "internal"):
         for one in getattr(settings, key):
             if not re.fullmatch(_ALLOWED, one):
@@ -93,7 +93,7 @@ def check_callbacks(settings: CallbackSettings) -> None:
 
 
 def _is_among(host: str, port: int, scheme: str, allowed: Iterable[str]) -> bool:
-    """Whether one of the allowed hosts is this one."""
+    """Whether this host is one of the allowed ones."""
     for one in allowed:
         found = re.fullmatch(_ALLOWED, one)
         if found is None or port != int(found["port"] or PORTS[scheme]):

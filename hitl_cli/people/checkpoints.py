@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class CheckpointSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`keys` are the public SSH keys of who signs checkpoints, `key` is the file with one to sign with.
+    """`keys` are the public SSH keys that may sign checkpoints, `key` is the file with the key to sign with.
 
     `every` is how often workers and gateways make one. It is appended to `file`, given to `command` on stdin,
     and sent to the people in `to`, by mail or webhook.
@@ -32,7 +32,7 @@ class CheckpointSettings(Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     @property
     def known(self) -> tuple[str, ...]:
-        """The public keys without comments. Raises BadInput for what is none."""
+        """The public keys without comments. Raises BadInput for a text that is not a key."""
         return tuple(map(public_key, self.keys))
 
 

@@ -67,14 +67,13 @@ class Address(Struct, frozen=True):
 
 
 class Contact(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
-    """How a person is reached: `[people.NAME]`. `notify` is the order in which channels are tried.
+    """A person and how to reach them: `[people.NAME]`. `notify` is the order in which channels are tried.
 
-    `digest` is a duration: messages within it are gathered into one. `slack_user` is the person's member id
-    in Slack, which identifies them when they answer there, and `oidc` what identifies them at the sign-in
-    provider. A URL may be `$NAME`, an environment variable, because those of Slack and Apprise are secrets.
-    `channels` are addresses for plugins' channels; in the
-    settings file they stand beside the others. `ssh` and `passkeys` are the public keys with which the person
-    signs.
+    `digest` is a duration: messages within it are sent as one. `slack_user` is the person's member id in
+    Slack, which identifies them when they answer there, and `oidc` is their account at the sign-in provider.
+    A URL may be `$NAME`, an environment variable, because those of Slack and Apprise are secrets. `channels`
+    are addresses for plugins' channels; in the settings file they are beside the others. `ssh` and `passkeys`
+    are the public keys with which the person signs.
     """
 
     email: str | None = None
@@ -143,11 +142,11 @@ class WebhookSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class Directory(Struct, frozen=True, kw_only=True, dict=True):
     """All people, groups and channels of the settings. `gateway` is the URL that links begin with.
 
-    `anybody` are those who are notified of requests without assignees, which anyone may answer.
-    `strict_people` refuses requests to names that are not in the settings. `policy` is what decisions must
-    have at least, `visibility` who sees what. `signers` are those of the file of allowed signers, and
-    `revoked` says from when a key proves nothing, in ms since the epoch, by its fingerprint. `files` are what
-    else it was read from.
+    `anybody` are the names to notify of requests without assignees, which anyone may answer. `strict_people`
+    refuses requests to names that are not in the settings. `policy` has the minimum demands on decisions,
+    `visibility` who may see what. `signers` come from the file of allowed signers. `revoked` has the instant
+    from which on a key is revoked, in ms since the epoch, by its fingerprint. `files` are the other files
+    that it was read from.
     """
 
     people: Mapping[str, Contact] = {}
@@ -225,7 +224,7 @@ class Directory(Struct, frozen=True, kw_only=True, dict=True):
 
 
 def key_lives(signers: Iterable[AllowedSigner], revoked: Mapping[str, int]) -> dict[str, KeyLife]:
-    """Return from when and until when keys are valid, by their fingerprints; of others, always."""
+    """Return the lives of keys, by their fingerprints. Keys that are not listed are always valid."""
     lives = {
         fingerprint(signer.key): KeyLife(signer.since, signer.until)
         for signer in signers
@@ -308,7 +307,7 @@ def key_owners(groups: Groups) -> Iterator[tuple[str, str]]:
 
 
 def check_named(directory: Directory) -> None:
-    """Raise BadSetting for who has a role, or is a deputy or to approve, and is not in the settings."""
+    """Raise BadSetting for a role, deputy or approver that is not in the settings."""
     roles = directory.visibility.roles
     for role in roles.__struct_fields__:
         for name in getattr(roles, role):
@@ -451,7 +450,7 @@ def signing_key(secret: str) -> bytes:
 
 
 class NotificationSettings(Struct, frozen=True, kw_only=True):
-    """How people are reached, and the file with the keys that sign links; a dependency of each step.
+    """The contacts, and the file with the keys that sign links; a dependency of each step.
 
     Without keys, links lead to pages that need sign-in. `live` is for long-running processes.
     """
@@ -462,15 +461,15 @@ class NotificationSettings(Struct, frozen=True, kw_only=True):
 
     @property
     def now(self) -> Directory:
-        """The people and contacts now: the settings file may have changed."""
+        """The current people and contacts: the settings file may have changed."""
         return self.directory if self.live is None else self.live()
 
 
-# Who is notified
+# Recipients
 
 
 def recipients(names: Iterable[str], directory: Directory) -> tuple[str, ...]:
-    """Return who is notified, once each: people by name, and `group:NAME` for a group with its own contact.
+    """Return the recipients, once each: people by name, and `group:NAME` for a group with its own contact.
 
     If a group has no contact of its own, its members with a contact are notified.
     """
@@ -478,7 +477,7 @@ def recipients(names: Iterable[str], directory: Directory) -> tuple[str, ...]:
 
 
 def concerns(names: Iterable[str], directory: Directory, decided_by: str | None = None) -> bool:
-    """Whether anyone is notified who did not decide it."""
+    """Whether there is a recipient who did not decide the request."""
     if not (directory.people or directory.groups):
         return False
     groups = directory.members
@@ -502,7 +501,7 @@ def is_reached(who: str, directory: Directory) -> bool:
 
 
 def _meant_by(name: str, directory: Directory) -> Iterator[str]:
-    """Yield who is to be notified for one name in a request."""
+    """Yield the recipients for one name in a request."""
     known = directory.members
     person = known.name(name)
     bare = known.groups.get(folded(bare_name(name)), "")
@@ -516,7 +515,7 @@ def _meant_by(name: str, directory: Directory) -> Iterator[str]:
 
 
 def unreached(names: Iterable[str], directory: Directory) -> tuple[str, ...]:
-    """Return the names for which nobody is notified. A group that is partly reached gives members."""
+    """Return the names that have no recipient; of a group with some contacts, the members without one."""
     left: list[str] = []
     for name in names:
         meant = list(_meant_by(name, directory))

@@ -1,4 +1,4 @@
-"""For whom a deputy answers a request, and who of its assignees is away. No I/O."""
+"""Absent assignees of a request, and their deputies. No I/O."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 def represented(
     question: Question, names: Collection[str], starter: str | None, person: str, groups: Groups
 ) -> tuple[str, ...]:
-    """Return the assignees who are away and for whom a person may answer a request, as their deputy.
+    """Return the absent assignees for whom a person may answer a request as their deputy.
 
-    `names` are the assignees. Nobody if the author wants no others (`reassign="nobody"`). Where proof is
-    needed, the settings must name the deputy, because who is away is not signed.
+    `names` are the assignees. Empty if the author allows no others (`reassign="nobody"`). Where proof is
+    needed, the settings must name the deputy, because absences are not signed.
     """
     if not names or not question.takes_deputies:
         return ()
@@ -37,9 +37,9 @@ def represented(
 def may_stand_in(
     question: Question, starter: str | None, absence: Absence, person: str, groups: Groups
 ) -> bool:
-    """Whether a person may answer a request for an assignee who is away, if they are one of the deputies.
+    """Whether a deputy of an absent assignee may answer a request for them.
 
-    Who may not answer it themselves, because they started its run, chooses nobody who does.
+    An assignee who may not answer, because they started its run, cannot choose a deputy who may.
     """
     choosing = (absence.person, *takewhile(lambda name: not groups.same(name, person), absence.deputies))
     by_starter = any(groups.same(name, starter) for name in choosing)
@@ -50,7 +50,7 @@ def may_stand_in(
 
 
 def absences_among(question: Question, names: Collection[str], groups: Groups) -> tuple[Absence, ...]:
-    """Return those of a request's assignees who are away, with the deputies who were asked as well."""
+    """Return the absences of a request's assignees, with the deputies who may answer."""
     return tuple(
         one if question.takes_deputies else Absence(person=one.person, until=one.until)
         for one in groups.away
@@ -59,7 +59,7 @@ def absences_among(question: Question, names: Collection[str], groups: Groups) -
 
 
 def reached_deputies(names: Collection[str], groups: Groups, directory: Directory) -> tuple[str, ...]:
-    """Return who stands in for those of some names who are away, and has a contact."""
+    """Return the deputies, with a contact, of the absent people in these names."""
     found = [
         deputy
         for one in groups.away
@@ -70,7 +70,7 @@ def reached_deputies(names: Collection[str], groups: Groups, directory: Director
 
 
 def named_among(absences: Iterable[Absence], names: Collection[str], groups: Groups) -> tuple[Absence, ...]:
-    """Return those of some absences whose persons are named: for who is not told the members of groups."""
+    """Return the absences of people who are named directly, for a reader who may not see groups' members."""
     return tuple(one for one in absences if any(groups.same(one.person, name) for name in names))
 
 

@@ -1,8 +1,8 @@
-"""How a running gateway announces itself on this machine to commands that use the same server.
+"""Announces a running gateway on this machine to commands that use the same server.
 
-It keeps a file locked while it serves: next to the database, or in the user's data folder for other servers.
-The file has the gateway's URL. A gateway that was killed has lost the lock, so its file is ignored, and
-removed when any gateway that announces itself in the same folder starts.
+The gateway locks a file while it serves: next to the database, or in the user's data folder for other
+servers. The file has the gateway's URL. A killed gateway has lost the lock, so its file is ignored; the next
+gateway that announces itself in the same folder removes it.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class _Announced(Struct, frozen=True, kw_only=True):
 
 @contextmanager
 def announced(path: Path | None, url: str) -> Iterator[None]:
-    """Announce a gateway's URL within a block. A gateway that is announced already keeps its place."""
+    """Announce a gateway's URL within a block, unless another gateway is already announced."""
     file = None if path is None else _locked(path)
     if path is None or file is None:
         yield
@@ -73,7 +73,7 @@ def running(path: Path) -> str | None:
     try:
         with suppress(BlockingIOError):
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            return None  # nobody holds it
+            return None  # no gateway holds the lock
         said = msgspec.json.decode(os.read(file, LONGEST), type=_Announced)
     except (OSError, msgspec.DecodeError, UnicodeError):
         return None  # a file system without locks, or a file that is being written
@@ -116,7 +116,7 @@ def unblock_link(gateway: str, request: str) -> str:
 
 
 def _locked(path: Path) -> int | None:
-    """Return the file, open and locked; None if another gateway has it or it cannot be locked."""
+    """Return the file, open and locked; None if another gateway holds it or it cannot be locked."""
     until = time.monotonic() + LOCK_S
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -125,7 +125,7 @@ def _locked(path: Path) -> int | None:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if path.exists() and path.stat().st_ino == os.fstat(file).st_ino:
-                    return file  # the file at this path, and not one that was removed meanwhile
+                    return file  # still the file at this path, not one that was removed meanwhile
             except BlockingIOError:
                 if time.monotonic() > until:
                     os.close(file)
@@ -138,7 +138,7 @@ def _locked(path: Path) -> int | None:
 
 
 def _remove_abandoned(own: Path) -> None:
-    """Remove the files of gateways that were killed: those beside one's own that nobody has locked."""
+    """Remove the files of killed gateways: the unlocked ones in this gateway's folder."""
     for path in own.parent.glob(f"*{SUFFIX}"):
         with suppress(OSError):  # another gateway has it locked, or is removing it
             if path != own:
@@ -155,7 +155,7 @@ def _remove(path: Path) -> None:
         said = os.read(file, LONGEST)
         if said:
             msgspec.json.decode(said, type=_Announced)
-        os.ftruncate(file, 0)  # who reads it meanwhile sees no gateway in it
+        os.ftruncate(file, 0)  # a reader in between sees no gateway in it
         path.unlink()
     except (msgspec.DecodeError, UnicodeError):
         return  # it is not a gateway's

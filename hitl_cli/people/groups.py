@@ -1,4 +1,4 @@
-"""Whose name is meant, in the settings' spelling, and who belongs to which group."""
+"""Names of people in the settings' spelling, and members of groups."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class KeyLife(Struct, frozen=True):
-    """From when and until when a key is valid, in ms since the epoch: `until` if it was revoked."""
+    """The time for which a key is valid, in ms since the epoch. A revocation sets `until`."""
 
     since: int | None = None
     until: int | None = None
@@ -34,7 +34,7 @@ class KeyLife(Struct, frozen=True):
 
 
 class Absence(Struct, frozen=True, kw_only=True):
-    """A person is away until an instant; `deputies` stand in, all of them from `since` (ms)."""
+    """A person is away until an instant; from `since` until then (ms), `deputies` may answer for them."""
 
     person: str
     until: int
@@ -43,7 +43,7 @@ class Absence(Struct, frozen=True, kw_only=True):
 
 
 class Standing(ABC):
-    """Who is away now, and who stands in for whom."""
+    """The current absences, and the deputies."""
 
     @property
     @abstractmethod
@@ -61,14 +61,14 @@ class Groups(Struct, frozen=True, kw_only=True):
 
     `spelled` has each person's name in the settings' spelling, by their key and by their e-mail address.
     `groups` has each group's name by its key, `members` the keys of its members. `people` are the keys of all
-    who are named anywhere. `strict` means that nobody else may be asked. `ssh` and `passkeys` have the public
-    keys with which each person signs, by their key. `by_sign_in` are the keys of groups whose members also
-    come from a sign-in provider, so that nobody knows all of them. `lives` says when a key is valid, by
-    its fingerprint. `policy` is what the settings demand of decisions, `allowances` what requests allow
-    by default, `visibility` who sees what. `deputies` has the keys of who may stand in for a person where
-    proof is needed, by the person's key.
+    people that the settings name. `strict`: other people cannot be assignees. `ssh` and `passkeys` have the
+    public keys with which each person signs, by their key. `by_sign_in` are the keys of groups that also get
+    members from a sign-in provider, so that not all members are known. `lives` has the time for which a key
+    is valid, by its fingerprint. `policy` has the demands of the settings on decisions, `allowances` the
+    defaults for what requests allow, `visibility` who may see what. `deputies` has the keys of a person's
+    possible deputies where proof is needed, by the person's key.
 
-    `standing` says who is away now, which is on the server (people/away.py): None if nobody asks there.
+    `standing` has the current absences, which are on the server (people/away.py); None if they are not read.
     """
 
     spelled: Mapping[str, str] = {}
@@ -97,7 +97,7 @@ class Groups(Struct, frozen=True, kw_only=True):
         return {} if self.standing is None else self.standing.stands_in
 
     def name(self, name: str) -> str:
-        """Return the name of the person or group that a name means. Every name that comes in passes here.
+        """Return the stored form of the name of a person or group. All names from outside pass through here.
 
         A person or group of the settings is returned in their spelling, also for an e-mail address. Any other
         name is returned in the form in which names are stored.
@@ -128,18 +128,18 @@ class Groups(Struct, frozen=True, kw_only=True):
         return self.members.get(folded(bare_name(name)))
 
     def joined_by(self, person: str) -> tuple[str, ...]:
-        """Return the keys of the groups to which a person may belong only by their sign-in."""
+        """Return the keys of the groups that may have a person as a member by sign-in only."""
         key = self.key(person)
         return tuple(group for group in sorted(self.by_sign_in) if key in self.members.get(group, ()))
 
     def with_joined(self, person: str, groups: Iterable[str]) -> Groups:
-        """Return these groups with a person in those of some groups that still take members by sign-in."""
+        """Return groups with a person added to those of `groups` that accept members by sign-in."""
         joined = self.by_sign_in.intersection(groups)
         every = {group: self.members.get(group, frozenset()) | {self.key(person)} for group in joined}
         return replace(self, members={**self.members, **every}) if every else self
 
     def unknown(self, names: Iterable[str]) -> tuple[str, ...]:
-        """Return the names that are not in the settings, and so may belong to nobody.
+        """Return the names that are not in the settings, and may be misspelled.
 
         If the settings name no people, any person is accepted, but no group.
         """
@@ -202,7 +202,7 @@ def check_known(names: Iterable[str], groups: Groups) -> None:
 
 
 def check_meant(names: Iterable[str], groups: Groups, *, anyway: bool) -> None:
-    """Raise BadInput for names that are not in the settings: if these name all people, or unless `anyway`."""
+    """Raise BadInput for names that are not in the settings, unless `anyway`; with `strict`, always."""
     if groups.strict:
         check_known(names, groups)
     elif not anyway and (unknown := groups.unknown(names)):

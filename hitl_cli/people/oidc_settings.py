@@ -36,10 +36,10 @@ LOGIN_MS = 365 * 86_400_000
 class OidcSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A provider that signs people in: `[oidc]`. The secret may be `$NAME`, an environment variable.
 
-    `person` is the claim that says who somebody is: a name of the settings, an e-mail address of theirs, or
-    their `oidc`. `groups_claim` is the claim with groups, and `groups` says which group of the settings each
-    of its values means. `can` are the permissions of who signs in, `session` how long that lasts at most, and
-    `login` how long a token of `hitl login` does.
+    `person` is the claim that identifies a person: by a name in the settings, an e-mail address, or an
+    `oidc`. `groups_claim` is the claim with groups, and `groups` maps each of its values to a group of the
+    settings. `can` are the permissions of people who sign in, `session` the longest life of their session,
+    and `login` that of a token of `hitl login`.
     """
 
     issuer: Text

@@ -1,8 +1,8 @@
-"""How many approvals a quorum has: each person counts once, in the place where that helps most.
+"""Counts the approvals of a quorum: each person counts once, in the place where that helps most.
 
-A quorum has places: so many for members of a group, and the rest for anyone who may answer. A person who is
-in two groups takes a place of one of them. Who takes which is a maximum flow from the people to the places,
-so that the quorum is reached if any assignment reaches it, whatever the order of the votes.
+A quorum has places: a number for members of each group, and the rest for anyone who may answer. A person in
+two groups takes a place of one of them. The assignment of people to places is a maximum flow, so that the
+quorum is reached if any assignment reaches it, in whatever order they voted.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Voice(NamedTuple):
 
 
 def voice_of(person: str, groups: Groups, instead_of: Iterable[str] = ()) -> Voice:
-    """Return the voice of a person, who decides for themselves or as the deputy of others."""
+    """Return the voice of a person who decides for themselves, or as the deputy of others."""
     own = groups.key(person)
     return Voice(own, frozenset(map(groups.key, instead_of)) or frozenset((own,)))
 
@@ -56,7 +56,7 @@ def filled(
 ) -> dict[str, int]:
     """Return how many places of each group are taken, in an assignment that takes as many as possible.
 
-    `wanted` are places of the question; without it, all.
+    `wanted` are some places of the question; by default all.
     """
     wanted = places(question) if wanted is None else wanted
     if not question.approvals_by and all(voice.seats == {voice.person} for voice in voices):
@@ -115,18 +115,18 @@ class _Flow:
 
 
 def approvals(question: Question, voices: Sequence[Voice], groups: Groups) -> int:
-    """Return how many of the approvals that a question needs these people give."""
+    """Return how many of the approvals that a question needs are given by these people."""
     return sum(filled(question, voices, groups).values())
 
 
 def in_words(taken: int, question: Question, taken_by: Mapping[str, int]) -> str:
-    """Return how far a quorum is: `2 of 3`, and by group if it is by group."""
+    """Return the progress of a quorum: `2 of 3`, and by group if it is by group."""
     so_far = f"{taken} of {question.approvals}"
     parts = [f"{name} {taken_by.get(name, 0)} of {most}" for name, most in question.approvals_by.items()]
     return f"{so_far} ({', '.join(parts)})" if parts else so_far
 
 
 def with_noun(so_far: str) -> str:
-    """Return what `in_words` says, with its noun: `1 of 2 approvals (group:ops 1 of 1, …)`."""
+    """Return `in_words` with its noun: `1 of 2 approvals (group:ops 1 of 1, …)`."""
     count, by_group, parts = so_far.partition(" (")
     return f"{count} approvals{by_group}{parts}"

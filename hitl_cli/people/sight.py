@@ -1,6 +1,7 @@
-"""`Sight`: what an actor may see of requests and runs. Every read of `Inbox`, `Runs` and `Ledger` passes it.
+"""`Sight`: what an actor may see of requests and runs. Every read of `Inbox`, `Runs` and `Ledger` uses it.
 
-Workers, notifications and housekeeping have no actor: they see all, and tell each person what is for them.
+Workers, notifications and housekeeping have no actor: they see everything, and send each person only what
+that person may see.
 """
 
 from __future__ import annotations
@@ -33,27 +34,29 @@ if TYPE_CHECKING:
 
 
 class Sight:
-    """What an actor may see. What it finds out about names is kept for its next question.
+    """What an actor may see. It caches its results about names.
 
-    A request is seen by who may answer it, now or once it is escalated, by name or through a group; by who
-    asked it, or started its run; by who took part in its decision; by auditors; and by everyone if the
-    settings say so. Who was asked before it was assigned to others does not see it any more. Without `read`
-    it is seen by who asked it, and what a run asks belongs to the run. A link shows its request.
+    A request may be seen by people who may answer it, now or after an escalation, by name or through a group;
+    by the person who asked it or started its run; by people who took part in its decision; by auditors; and
+    by everyone if the settings say so. Former assignees of an assigned request no longer see it. Without
+    `read`, only the asker sees it, and requests of a run belong to the run. A link shows its request.
 
-    The private parts of a request are seen by who may answer it, who asked it without a run, and auditors.
+    The private parts of a request may be seen by people who may answer it, by its asker if it has no run, and
+    by auditors.
 
-    That somebody is away is seen by them, their deputy, who shares a group with them, and operators; and by
-    who may see an open request that they are asked (`Inbox.aways`).
+    An absence may be seen by the absent person, their deputy, members of a common group, and operators; and
+    by people who may see an open request of which that person is an assignee (`Inbox.aways`).
 
-    A run is seen by who started it, by operators and auditors, and by everyone if the settings say so.
+    A run may be seen by the person who started it, by operators and auditors, and by everyone if the settings
+    say so.
     """
 
     def __init__(
         self, actor: Actor, *, acting: Permission | None = None, below_own_runs: bool = False
     ) -> None:
-        """`acting` is the permission to do something, which finds what it is done to without `read`.
+        """`acting` is a permission whose holder may find the objects to act on, even without `read`.
 
-        With `below_own_runs`, who started a run sees what it asks without `read`, too.
+        With `below_own_runs`, the person who started a run also sees its requests without `read`.
         """
         self.actor = actor
         self._groups = actor.groups
@@ -72,7 +75,7 @@ class Sight:
         question: Question | None,
         amendments: Sequence[Amendment],
     ) -> bool:
-        """Whether the actor may see a request, of which all amendments are given."""
+        """Whether the actor may see a request; `amendments` must be complete."""
         if self.all or promise.id == self.actor.only:
             return True
         if not self._reads:
@@ -85,7 +88,7 @@ class Sight:
         )
 
     def may_see(self, ever_asked: Sequence[str], asker: str | None) -> bool:
-        """Whether an open request may be seen, by little of it: if not, it surely is not. For long lists."""
+        """Whether the actor might see an open request: a fast check for long lists. False is certain."""
         return (
             self.all
             or self._some_public
@@ -98,7 +101,7 @@ class Sight:
 
     @cached_property
     def _is_deputy(self) -> bool:
-        """Whether the actor stands in for somebody who is away."""
+        """Whether the actor is the deputy of an absent person."""
         groups = self._groups
         return groups.key(self.actor.person) in groups.stands_in
 
@@ -111,7 +114,7 @@ class Sight:
         return self.actor.operates or self._groups.visibility.is_public(names_known_by(root, root))
 
     def absence(self, away: Away) -> bool:
-        """Whether the actor may see that somebody is away, also if they ask them nothing."""
+        """Whether the actor may see an absence, even without a common request."""
         if self.all or any(map(self._me, (away.person, away.to, away.by))):
             return True
         groups, both = self._groups, {self._groups.key(self.actor.person), self._groups.key(away.person)}
@@ -122,7 +125,7 @@ class Sight:
     def among(
         self, client: Client, promises: Sequence[Promise], known: Mapping[str, Promise] | None = None
     ) -> list[Promise]:
-        """Return those of some requests, runs and steps that the actor may see.
+        """Return the requests, runs and steps among some promises that the actor may see.
 
         Runs that are `known` are not read.
         """
@@ -142,14 +145,14 @@ class Sight:
         return [promise for promise in promises if is_seen(promise)]
 
     def asked(self, promise: Promise, run: Promise | None) -> Question | None:
-        """Return what a request asks, with all its private parts; None for what is none, or is not valid."""
+        """Return the question of a request, with all its private parts; None if it is not a valid request."""
         question = question_of(promise) if promise.is_blocking else None
         return None if question is None else self._groups.visibility.asked(question, promise, run)
 
     def sees_private(
         self, promise: Promise, question: Question | None, amendments: Sequence[Amendment]
     ) -> bool:
-        """Whether the actor may see all parts of a request that they may see. `question` is of `asked`."""
+        """Whether the actor may also see the private parts of a request. `question` is from `asked`."""
         return (
             question is None
             or not question.private
@@ -161,10 +164,10 @@ class Sight:
     def shown(
         self, client: Client, promises: Sequence[Promise], known: Mapping[str, Promise] | None = None
     ) -> list[Promise]:
-        """Return what `among` does, as the actor may see it: maybe without the private parts."""
+        """Return the same as `among`, without private parts that the actor may not see."""
         seen = self.among(client, promises, known)
         runs = known or {}
-        if self._groups.visibility.settings.private:  # which are by the workflow
+        if self._groups.visibility.settings.private:  # private parts depend on the workflow
             runs = {**runs, **get_promises(client, sorted({one.origin for one in seen} - runs.keys()))}
         private = {
             one.id: question
@@ -182,10 +185,10 @@ class Sight:
         ]
 
     def lineage(self, root: Promise | None, below: Sequence[Promise]) -> list[Promise]:
-        """Return the promises of a run as the actor may see them.
+        """Return the promises of a run, with only the parts that the actor may see.
 
-        Of a request that they may not see, only that it is there and its state are left; what is recorded
-        under it is left out, and the step that asked it has no result. So it is with private parts.
+        Of a request that they may not see, only its existence and state remain. Records under it are left
+        out, and the step that asked it has no result. A request with hidden private parts is treated alike.
         """
         hidden: dict[str, Promise] = {}
         partly: dict[str, Question] = {}
@@ -215,7 +218,7 @@ class Sight:
         return [shown(one) for one in below if not (under and one.id.startswith(under))]
 
     def _asks_me(self, promise: Promise, question: Question | None, amendments: Sequence[Amendment]) -> bool:
-        """Whether a request may be answered by the actor, now or later."""
+        """Whether the actor may answer a request, now or later."""
         if question is None:  # it cannot be read
             return False
         names = asked_from_now_on(question, promise.created_at, amendments)
@@ -226,7 +229,7 @@ class Sight:
         )
 
     def _is_asked(self, name: str) -> bool:
-        """Whether an assignee's name is the actor's, or that of a group of theirs."""
+        """Whether an assignee is the actor, or a group of theirs."""
         known = self._asked.get(name)
         if known is None:
             known = self._asked[name] = is_among(self.actor.person, [name], self._groups)
@@ -243,7 +246,7 @@ class Sight:
 
 
 def _emptied(promise: Promise) -> Promise:
-    """Return a promise with its place and state alone."""
+    """Return a promise with only its place and state."""
     tags = {tag: value for tag, value in promise.tags.items() if tag.startswith("resonate:")}
     return replace(promise, param=None, value=None, tags=tags)
 

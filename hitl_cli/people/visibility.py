@@ -1,4 +1,4 @@
-"""Who sees what, by the settings: `[visibility]` and `[roles]`.
+"""The settings that limit who may see what: `[visibility]` and `[roles]`.
 
 `people/sight.py` applies it to requests and runs.
 """
@@ -27,7 +27,7 @@ type Audience = Literal["everyone", "assigned"]
 
 
 class VisibilitySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[visibility]`: the audience of requests and runs, and that of workflows, by a glob.
+    """`[visibility]`: the default audience of requests and runs, and that of some workflows, by a glob.
 
     `private` are the parts of requests that only their assignees see, by a glob for the workflow.
     """
@@ -38,14 +38,14 @@ class VisibilitySettings(Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class RoleSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[roles]`: the people, and groups as group:NAME, who read all, and who run and maintain."""
+    """`[roles]`: auditors, who read everything, and operators; people, and groups as group:NAME."""
 
     auditor: tuple[str, ...] = ()
     operator: tuple[str, ...] = ()
 
 
 class Visibility(Struct, frozen=True, kw_only=True):
-    """What both say. By default everyone sees everything."""
+    """The settings of both tables. By default everyone sees everything."""
 
     settings: VisibilitySettings = VisibilitySettings()
     roles: RoleSettings = RoleSettings()
@@ -56,7 +56,7 @@ class Visibility(Struct, frozen=True, kw_only=True):
         return self.settings.default == "everyone" and "assigned" not in self.settings.workflows.values()
 
     def is_public(self, names: Iterable[str]) -> bool:
-        """Whether everyone sees what has these names. Of several globs that fit, `assigned` counts."""
+        """Whether everyone may see things with these names. If globs disagree, `assigned` counts."""
         known = self.settings.workflows
         if not known:
             return self.settings.default == "everyone"
@@ -64,7 +64,7 @@ class Visibility(Struct, frozen=True, kw_only=True):
         return "assigned" not in (fitting or {self.settings.default})
 
     def asked(self, question: Question, promise: Promise, run: Promise | None) -> Question:
-        """Return what a request asks, with all private parts: its author's, the settings', its callback."""
+        """Return a question with all its private paths: by its author, by the settings, and the callback."""
         known = self.settings.private
         own = (CALLBACK,) if question.callback is not None else ()
         if not known and not own:
@@ -76,7 +76,7 @@ class Visibility(Struct, frozen=True, kw_only=True):
 
 
 def check_visibility(settings: VisibilitySettings) -> None:
-    """Raise BadSetting for a private part that no request has."""
+    """Raise BadSetting for a private part that no request can have."""
     for glob, paths in settings.private.items():
         for path in paths:
             if not is_private_path(path):

@@ -22,7 +22,7 @@ SAFETY = ("sslmode", "sslrootcert", "sslcert", "sslkey", "sslcrl", "channel_bind
 
 
 def commands(url: str, file: Path) -> tuple[str, ...]:
-    """Return the commands that copy a database to a file, restore that elsewhere, and look at it."""
+    """Return the commands that copy a database to a file, restore the copy elsewhere, and check it."""
     source = shown_url(url, (*PLACE, *SAFETY, "dbname"))
     there = urlsplit(shown_url(url, (*PLACE, *SAFETY)))._replace(path=f"/{CHECKED}").geturl()
     copy, name = quoted(str(file)), quoted(there)

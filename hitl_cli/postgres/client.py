@@ -103,8 +103,9 @@ class PostgresClient(Client):
     def wait(self, timeout_s: float) -> None:
         """Return when another process committed, or after `timeout_s` seconds at the latest.
 
-        The first call begins to listen and returns at once: what happened before cannot be heard. It returns
-        after LOOK_S too, as who waits may have got a signal. Deadlines that fall due meanwhile are fired.
+        The first call begins to listen and returns at once, because earlier commits are not reported. It also
+        returns after LOOK_S, so that the caller can handle a signal. Deadlines that fall due meanwhile are
+        fired.
         """
         try:
             connection = self._connected()
@@ -119,10 +120,10 @@ class PostgresClient(Client):
             self._heard += 1
             time.sleep(min(timeout_s, AWAY_S))
         except psycopg.Error:
-            self._heard += 1  # who waits looks again, and so learns what is wrong
+            self._heard += 1  # the caller reads again, and gets the error there
 
     def version(self) -> int:
-        """Return a number that is another one once others have committed something. Raises Unreachable."""
+        """Return a number that changes when another connection commits. Raises Unreachable."""
         if not self._listens:
             self.wait(0)
             return self._heard
@@ -134,9 +135,9 @@ class PostgresClient(Client):
         return self._heard
 
     def told(self) -> list[str] | None:
-        """Return the ids of changed requests, votes and comments, by their commits; None after a gap.
+        """Return the ids of changed requests, votes and comments, in commit order; None if some are lost.
 
-        The commits may have another order than the times in the promises.
+        That order may differ from the order of the times in the promises.
         """
         self.version()
         ids = None if self._gap else list(dict.fromkeys(self._told))
@@ -145,24 +146,24 @@ class PostgresClient(Client):
         return ids
 
     def fire_due(self) -> None:
-        """Settle what is past its deadline, and start what schedules have due. Raises Unreachable."""
+        """Settle promises past their deadline, and fire due schedules. Raises Unreachable."""
         try:
             self._tick(self._connected())
         except psycopg.Error as error:
             raise explained(error, self.name) from error
 
     def now(self) -> int:
-        """Return the present in ms since the epoch, by the clock of the server."""
+        """Return the current time in ms since the epoch, by the server's clock."""
         return now_ms() + self._ahead_ms
 
     def has_worker(self, group: str) -> bool | None:
-        """Return whether a worker listens for the group."""
+        """Return whether a worker of the group is listening."""
         return any(listener.group == group for listener in self.listeners(group))
 
     def listeners(self, *groups: str) -> list[Listener]:
-        """Return the workers that listen now; of other SDKs one a group. Raises Unreachable.
+        """Return the workers that are listening; for other SDKs, one per group. Raises Unreachable.
 
-        Groups that have no worker of hitl and no task on offer must be named.
+        Groups without a worker of hitl and without a task on offer must be named to be found.
         """
         try:
             rows = self._connected().execute(LISTENERS, (list(groups),)).fetchall()
@@ -180,7 +181,7 @@ class PostgresClient(Client):
         return row[0]
 
     def check_writes(self) -> None:
-        """Raise Unreachable where the server takes no writes."""
+        """Raise Unreachable if the server takes no writes."""
         if self.value("SHOW transaction_read_only") == "on":
             raise read_only(self.name)
 
@@ -212,7 +213,7 @@ class PostgresClient(Client):
             connecting.check_pooler(connection, pid, self._url, self.name)
             if self._listens:
                 connection.execute("LISTEN hitl")
-                self._heard += 1  # what happened meanwhile was not heard
+                self._heard += 1  # notifications in between are lost
                 self._gap = True
         except psycopg.Error as error:
             self.close()
@@ -235,14 +236,14 @@ class PostgresClient(Client):
         ]
 
     def _answers_to(self, texts: list[str]) -> list[msgspec.Raw]:
-        """Return the answers; what a broken connection lost is asked again."""
+        """Return the answers. If the connection breaks, the requests are sent again."""
         if not texts:
             return []
         try:
             return self._ask(texts)
         except psycopg.Error as error:
             if error.sqlstate == READ_ONLY:
-                self.close()  # the URL may lead to a primary by now
+                self.close()  # by now the URL may lead to a primary
             broken = self._connection is None or self._connection.closed
             if not broken and error.sqlstate not in AGAIN:
                 raise explained(error, self.name) from error
@@ -272,7 +273,7 @@ class PostgresClient(Client):
 
 
 def check_version(version: int, name: str) -> None:
-    """Raise Unreachable where the schema of a database is older than this package."""
+    """Raise Unreachable if the schema of a database is older than this package needs."""
     if version < VERSION:
         raise Unreachable(
             f"{name} has version {version} of hitl's schema, and this hitl needs {VERSION}. The owner of the"
@@ -282,7 +283,7 @@ def check_version(version: int, name: str) -> None:
 
 
 def _problem(request: ProtocolRequest) -> str | None:
-    """Return why a request cannot be carried out, as the engine says it."""
+    """Return why a request cannot be carried out, in the same words as the engine."""
     if len(str(request.data.get("id", ""))) > ID_MAX:
         return f"id is longer than {ID_MAX} characters"
     if request.kind != "schedule.create":
@@ -293,7 +294,7 @@ def _problem(request: ProtocolRequest) -> str | None:
 
 
 def _prepared(request: ProtocolRequest, now: int) -> ProtocolRequest:
-    """Return a request with what the database cannot tell: when a schedule fires first."""
+    """Return a request with a field that the database cannot compute: when a schedule fires first."""
     if request.kind != "schedule.create" or _problem(request) is not None:
         return request
     from hitl_cli.engine import cron

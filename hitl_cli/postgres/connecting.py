@@ -1,4 +1,4 @@
-"""How hitl connects to a database, and which servers it refuses: old ones, and poolers of transactions."""
+"""Connects to a database, and refuses unsuitable servers: old ones, and poolers in transaction mode."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ def check_age(connection: psycopg.Connection, name: str) -> None:
 def check_pooler(connection: psycopg.Connection, pid: int, url: str, name: str) -> None:
     """Raise Unreachable for a pooler that gives each transaction another session.
 
-    A pooler answers with a number of its own instead of the backend's, `pid`. Whether a session is kept shows
-    in whether it hears what another one says.
+    A pooler reports a process id of its own instead of the backend's, `pid`. In that case, a LISTEN is tested
+    with a NOTIFY from another session: if it does not arrive, the session was not kept.
     """
     if connection.info.backend_pid == pid:
         return

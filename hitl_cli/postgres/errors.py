@@ -1,7 +1,7 @@
-"""What an error of PostgreSQL means to a person: one sentence, and what to do about it.
+"""Explains errors of PostgreSQL: one sentence, and what to do.
 
-An error while connecting has no SQLSTATE, only the text of libpq, which the server may have translated. What
-is not recognised is shown as it came.
+An error while connecting has no SQLSTATE, only the text of libpq, which the server may have translated. An
+unknown text is shown unchanged.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ GUIDE = "docs/guides/postgres.md"
 
 
 def explained(error: psycopg.Error, name: str) -> HitlError:
-    """Return what an error means; `name` is the server's, without secrets."""
+    """Return the explanation of an error; `name` is the server's, without secrets."""
     text = str(error).strip()
     for prefix in PREFIXES:
         text = text.removeprefix(prefix)
@@ -69,9 +69,9 @@ def explained(error: psycopg.Error, name: str) -> HitlError:
 
 
 def _not_connected(error: psycopg.Error, why: str, text: str, name: str) -> HitlError:
-    """Return what an error of a connection means."""
+    """Return the explanation of an error while connecting."""
     if isinstance(error, psycopg.ProgrammingError):
-        shown = why if why.startswith(BAD_URL) else "it is no URL for PostgreSQL"  # others quote a part of it
+        shown = why if why.startswith(BAD_URL) else "it is no URL for PostgreSQL"  # others quote from it
         return BadServer(f"the URL of {name} cannot be used: {shown}.")
     if re.match(BAD_OPTION, why):
         return BadServer(f"the URL of {name} cannot be used: {why}.")

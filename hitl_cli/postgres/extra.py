@@ -1,4 +1,4 @@
-"""Whether the driver of PostgreSQL is installed."""
+"""Checks that the driver of PostgreSQL is installed."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ from hitl_cli.errors import extra
 
 
 def require_psycopg() -> None:
-    """Raise MissingExtra where it is not."""
+    """Raise MissingExtra if the driver is not installed."""
     with extra("postgres"):
         import_module("psycopg")

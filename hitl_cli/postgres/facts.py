@@ -1,4 +1,4 @@
-"""What `hitl doctor` looks at in a database. It changes nothing."""
+"""Facts about a database for `hitl doctor`. Reading them changes nothing."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Work(Struct, frozen=True, kw_only=True):
 
 
 class Facts(Struct, frozen=True, kw_only=True):
-    """What a connection and a database are like. Sizes are in bytes."""
+    """The facts about a connection and a database. Sizes are in bytes."""
 
     installed: Installed
     user: str
@@ -93,7 +93,7 @@ _found = msgspec.json.Decoder(_Found)
 
 
 def facts(url: str, group: str, *, full: bool) -> Facts:
-    """Return what a database is like. Raises BadServer, Unreachable."""
+    """Return the facts about a database. Raises BadServer, Unreachable."""
     name = shown_url(url)
     try:
         with schema.session(url, name) as connection:
@@ -167,5 +167,5 @@ def _first(counted: tuple[int, int | None]) -> tuple[int, int] | None:
 
 
 def _option(connection: psycopg.Connection, name: bytes) -> bytes | None:
-    """Return an option of a connection, wherever it was given."""
+    """Return an option of a connection, from any source (URL, environment, files)."""
     return next((option.val for option in connection.pgconn.info if option.keyword == name), None)

@@ -1,7 +1,7 @@
-"""A connection on which a worker asks the same few statements again and again, by libpq's own calls.
+"""A connection for the few statements that a worker repeats, by calls of libpq itself.
 
-`psycopg.AsyncConnection.execute` takes four turns of the event loop and three times the CPU for it, and
-`notifies` wakes ten times a second.
+`psycopg.AsyncConnection.execute` would take four turns of the event loop and three times the CPU, and
+`notifies` would wake up ten times a second.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Lane:
 
     @property
     def closed(self) -> bool:
-        """Whether it can be used no more."""
+        """Whether it is closed."""
         return self._connection.closed
 
     async def ask(self, statement: Statement, values: Sequence[object]) -> bytes:
@@ -76,7 +76,7 @@ class Lane:
             await asyncio.wait_for(self._broken.wait(), timeout_s)
 
     def close(self) -> None:
-        """Close it. What it has in hand is never answered."""
+        """Close it. A statement in progress gets no answer."""
         if not self._connection.closed:
             self._loop.remove_reader(self._socket)
             self._loop.remove_writer(self._socket)
@@ -92,7 +92,7 @@ class Lane:
         return result
 
     def _write(self) -> None:
-        """Send what libpq has not sent yet, now or when the socket takes it."""
+        """Send the rest of libpq's buffer, now or when the socket is writable."""
         try:
             if self._libpq.flush():
                 self._loop.add_writer(self._socket, self._write)
@@ -102,7 +102,7 @@ class Lane:
             self._fail(error)
 
     def _read(self) -> None:
-        """Take what the server has sent, and answer once that is complete."""
+        """Read what the server has sent, and answer once the result is complete."""
         try:
             self._libpq.consume_input()
             complete = self._takes_all_results()
@@ -118,7 +118,7 @@ class Lane:
         self._results = []
 
     def _takes_all_results(self) -> bool:
-        """Take the results that have come. Return whether no more are to come."""
+        """Take the received results. Return whether all are here."""
         while not self._libpq.is_busy():
             result = self._libpq.get_result()
             if result is None:
@@ -135,7 +135,7 @@ class Lane:
 
 
 def _array(texts: Sequence[str]) -> bytes:
-    """Return an array of texts as PostgreSQL sends it: as a literal, each would be searched for quotes."""
+    """Return an array of texts in PostgreSQL's binary format, which needs no quoting."""
     parts = [
         _ARRAY.pack(1 if texts else 0, 0, TEXT, len(texts), 1)
         if texts

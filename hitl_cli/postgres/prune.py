@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class _Page(Struct, frozen=True):
-    """What hitl.prune did in one transaction; `after` is the place of the next one, if there is `more`."""
+    """The result of one transaction of hitl.prune; `after` is the place of the next, if there is `more`."""
 
     runs: int
     promises: int

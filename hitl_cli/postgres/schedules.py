@@ -1,4 +1,4 @@
-"""Which occurrences of a schedule are due: the database does not read cron expressions of hitl."""
+"""Computes due occurrences of schedules, because the database cannot read hitl's cron expressions."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _due = msgspec.json.Decoder(list[_Due])
 
 
 def firings(due: str | bytes | msgspec.Raw, now: int) -> list[Firing]:
-    """Return what to fire, from the answer of hitl.tick()."""
+    """Return the firings for the answer of hitl.tick()."""
     return [
         (one.id, one.next_run_at, *cron.due_now(one.cron, one.next_run_at, now, one.catch_up))
         for one in _due.decode(due)

@@ -1,4 +1,4 @@
-"""The schema hitl in a database: its scripts, whether it can be installed there, and what is installed."""
+"""The schema `hitl` in a database: its scripts, its installation, and the installed version."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Script(Struct, frozen=True):
 
     @property
     def statements(self) -> list[str]:
-        """What is sent at a time: a transaction whole, and else each statement by itself."""
+        """The parts to send: a transaction as a whole, any other statement by itself."""
         if "\nBEGIN;" in self.text:
             return [self.text]
         lines = "\n".join(line for line in self.text.splitlines() if not line.startswith("--"))
@@ -88,7 +88,7 @@ class Script(Struct, frozen=True):
 
 
 class Installed(Struct, frozen=True, kw_only=True):
-    """What a database has. `version` is 0 without the schema hitl; `missing` is of resonate-pg."""
+    """What is installed. `version` is 0 without the schema hitl; `missing` are parts of resonate-pg."""
 
     name: str
     server_version: str
@@ -116,7 +116,7 @@ class Installed(Struct, frozen=True, kw_only=True):
 
     @property
     def problems(self) -> list[str]:
-        """What keeps hitl from working there, as sentences."""
+        """The problems that keep hitl from working there, as sentences."""
         return list(self._problems())
 
     def _problems(self) -> Iterator[str]:
@@ -152,7 +152,7 @@ def printed(role: str) -> str:
 
 
 def inspect(url: str) -> Installed:
-    """Return what a database has. Raises BadServer, Unreachable."""
+    """Return what is installed in a database. Raises BadServer, Unreachable."""
     name = shown_url(url)
     try:
         with session(url, name) as connection:
@@ -162,16 +162,16 @@ def inspect(url: str) -> Installed:
 
 
 def install(url: str, role: str = ROLE) -> Installed:
-    """Bring a database to VERSION, and return what it has. Raises BadServer, Unreachable, NotDone.
+    """Bring a database to VERSION, and return what is installed. Raises BadServer, Unreachable, NotDone.
 
-    Nothing is in use before everything is there; what was done before a failure is taken up again.
+    The schema is not used before it is complete. After a failure, the next call continues.
     """
     name = shown_url(url)
     try:
         with session(url, name) as connection:
             found = look(connection, name)
             _refuse(found, role, connection)
-            connection.execute("SELECT pg_advisory_lock(7107111, 3)")  # two may install at once
+            connection.execute("SELECT pg_advisory_lock(7107111, 3)")  # for two that install at once
             for index in found.bad_indexes:
                 connection.execute(sql.SQL("DROP INDEX IF EXISTS resonate.{}").format(sql.Identifier(index)))
             for script in scripts():
@@ -186,7 +186,7 @@ def install(url: str, role: str = ROLE) -> Installed:
 
 @contextmanager
 def session(url: str, name: str) -> Iterator[psycopg.Connection]:
-    """Give a connection with a session of its own. Raises Unreachable, psycopg.Error."""
+    """Open a connection that keeps its session. Raises Unreachable (behind a pooler), psycopg.Error."""
     with connect(url) as connection:
         row = connection.execute("SELECT pg_backend_pid()").fetchone()
         assert row is not None
@@ -195,7 +195,7 @@ def session(url: str, name: str) -> Iterator[psycopg.Connection]:
 
 
 def _refuse(found: Installed, role: str, connection: psycopg.Connection) -> None:
-    """Raise NotDone, or BadInput for a role that does not exist, where nothing can be installed."""
+    """Raise NotDone if nothing can be installed, BadInput for a role that does not exist."""
     if not found.resonate or found.missing:
         raise NotDone(f"{found.name}: {found.problems[0]}. Nothing was changed.", code="not-prepared")
     if int(found.server_version.partition(".")[0]) < OLDEST // 10_000:
@@ -222,7 +222,7 @@ def _refuse(found: Installed, role: str, connection: psycopg.Connection) -> None
 
 
 def _grants(role: str) -> Iterator[sql.Composed]:
-    """Yield the statements that give a role what workers and commands need, and no more."""
+    """Yield the statements that give a role exactly the rights that workers and commands need."""
     named = sql.Identifier(role)
     yield sql.SQL("GRANT USAGE ON SCHEMA hitl TO {}").format(named)
     called = sql.SQL(", ").join(map(sql.SQL, CALLED))
@@ -230,7 +230,7 @@ def _grants(role: str) -> Iterator[sql.Composed]:
 
 
 def look(connection: psycopg.Connection, name: str) -> Installed:
-    """Return what the database of a connection has. Raises psycopg.Error."""
+    """Return what is installed in the database of a connection. Raises psycopg.Error."""
 
     def one(query: str, *values: object) -> object:
         row = connection.execute(query.encode(), values).fetchone()
@@ -262,8 +262,8 @@ def look(connection: psycopg.Connection, name: str) -> Installed:
 def _hitl(connection: psycopg.Connection) -> tuple[int, bool, set[str]]:
     """Return the version of hitl's schema, whether this user may call its functions, and their names.
 
-    The version is 0 without the schema. It is read in the catalogue, in the text of the function: who may
-    call nothing can read that too.
+    The version is 0 without the schema. It is read from the function's text in the catalogue, which needs no
+    rights on the schema.
     """
     rows = connection.execute(
         "SELECT p.proname, p.prosrc, has_schema_privilege(n.oid, 'USAGE')"
@@ -282,7 +282,7 @@ def _named(function: str) -> str:
 
 
 def _missing(connection: psycopg.Connection) -> Iterator[str]:
-    """Yield what is used of resonate-pg and is not there, by the catalogue, which anybody may read."""
+    """Yield the parts of resonate-pg that hitl uses and the database lacks, by its catalogue."""
     rows = connection.execute(
         "SELECT p.proname || '(' || pg_get_function_identity_arguments(p.oid) || ')', p.prosecdef, p.proname"
         " FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = 'resonate'"

@@ -1,4 +1,4 @@
-"""The requests of one turn of the event loop in one transaction, over a few connections.
+"""Sends the requests of one turn of the event loop in one transaction, over a few connections.
 
 The commit and the round trip are most of the cost of a request, and requests in one transaction share both.
 """
@@ -50,7 +50,7 @@ type _Group = list[_Waiting]
 
 
 class Turns:
-    """Asks a server what is asked in one turn of the event loop together."""
+    """Collects the requests of one turn of the event loop, and sends them to a server together."""
 
     def __init__(self, url: str, name: str) -> None:
         self._url = url
@@ -63,9 +63,9 @@ class Turns:
         self._asked = False
 
     def ask(self, request: str, after: asyncio.Future[bytes] | None = None) -> asyncio.Future[bytes]:
-        """Return what will be the answer. It raises ConnectorError if the server stays away.
+        """Return the future answer to a request. It raises ConnectorError if the server stays unreachable.
 
-        What comes `after` another request is asked with it, or once that is answered.
+        A request `after` another one is sent with it, or once that is answered.
         """
         answered: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         if after is None or after.done():
@@ -89,13 +89,13 @@ class Turns:
         return answer
 
     def close(self) -> None:
-        """Drop the connections; a request that is in hand is answered by the error of that."""
+        """Drop the connections. Requests in progress fail with that error."""
         for lane in self._free:
             lane.close()
         self._free.clear()
 
     def _put(self, request: str, answered: asyncio.Future[bytes]) -> None:
-        """Add a request to those that wait."""
+        """Add a request to the queue."""
         group = [(request, answered)]
         self._waiting.append(group)
         self._groups[answered] = group
@@ -104,7 +104,7 @@ class Turns:
             asyncio.get_running_loop().call_soon(self._send)
 
     def _send(self) -> None:
-        """Share what waits among the lanes that are free."""
+        """Distribute the queue among the free lanes."""
         self._asked = False
         while self._waiting and (free := LANES - len(self._sending)):
             if free < LANES and len(self._groups) < ENOUGH:
@@ -127,7 +127,7 @@ class Turns:
             self._send()
 
     async def _answer(self, batch: Sequence[_Waiting]) -> None:
-        """Answer the requests of a batch; all of them may be asked twice."""
+        """Send a batch and answer its requests. It is sent again after an error, which is safe."""
         try:
             answers = await self._answers([request for request, _ in batch])
         except psycopg.Error as error:
@@ -165,11 +165,11 @@ class Turns:
 
 
 def _passes(error: psycopg.Error) -> bool:
-    """Whether a request that failed may be answered later: the server restarts, or another one takes over."""
+    """Whether a failed request may succeed later: the server restarts, or another one takes over."""
     return isinstance(error, psycopg.OperationalError) or error.sqlstate in AGAIN | {READ_ONLY}
 
 
 async def connect(url: str) -> psycopg.AsyncConnection[Any]:
     """Return a connection of a worker. Raises psycopg.Error."""
-    options = options_of(url, application_name="hitl worker") | {"client_encoding": "utf8"}  # as a Lane sends
+    options = options_of(url, application_name="hitl worker") | {"client_encoding": "utf8"}  # for a Lane
     return await psycopg.AsyncConnection.connect(**options)

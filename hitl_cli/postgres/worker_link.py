@@ -1,6 +1,7 @@
 """A worker's connection to a database: the SDK's network and source in one.
 
-One connection listens for messages and fires what is due; a few others take tasks and ask (turns.py).
+One connection listens for messages and fires what is due; a few others take tasks and send requests
+(turns.py).
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ def postgres_link(url: str, terms: WorkerTerms) -> WorkerLink:
 
 
 class _Left(Struct, frozen=True):
-    """A task that is left to others, with the call that it makes."""
+    """A task that this worker leaves to others, with its function call."""
 
     id: str
     data: str | None = None
@@ -134,7 +135,7 @@ class PostgresConnection:
         return any_of(target)
 
     def recv(self, callback: Callable[[str], None]) -> None:
-        """Have messages handed to the callback."""
+        """Pass messages to the callback."""
         self._callbacks.append(callback)
 
     # resonate_base.Network
@@ -145,7 +146,7 @@ class PostgresConnection:
             self._running = [asyncio.create_task(self._listen()), asyncio.create_task(self._fetch())]
 
     async def stop(self) -> None:
-        """Fetch no more messages. Requests are still answered, so that work in hand can end."""
+        """Fetch no more messages. Requests are still answered, so that work in progress can finish."""
         self._callbacks.clear()
         for task in self._running:
             task.cancel()
@@ -155,11 +156,11 @@ class PostgresConnection:
         self._running.clear()
 
     async def send(self, req: str, headers: dict[str, str] | None = None) -> str:  # noqa: ARG002
-        """Answer one request, once it is committed. Raises ConnectorError if the server is away."""
+        """Answer one request, once it is committed. Raises ConnectorError if the server is unreachable."""
         return (await self._turns.ask(req)).decode()
 
     def announce(self, workflows: Sequence[str]) -> None:
-        """Have others who ask the server know what is served here, from `start` on."""
+        """Announce the workflows of this worker on the server, from `start` on."""
         self._workflows = workflows
 
     def now(self) -> int:
@@ -167,7 +168,7 @@ class PostgresConnection:
         return now_ms() + self._ahead_ms
 
     def poke(self) -> None:
-        """Look for messages soon: there may be room for more."""
+        """Fetch messages soon: there may be room for more."""
         self._look.set()
 
     def close(self) -> None:
@@ -177,7 +178,7 @@ class PostgresConnection:
     # Listening and timers
 
     async def _listen(self) -> None:
-        """Hear of messages and fire what is due, for good; connect again where the connection breaks."""
+        """Listen for messages and fire what is due, until stopped; reconnect if the connection breaks."""
         tries, told = 0, ""
         while True:
             try:
@@ -226,7 +227,7 @@ class PostgresConnection:
     # Messages
 
     async def _fetch(self) -> None:
-        """Take messages whenever there may be some, for good."""
+        """Take messages whenever there may be some, until stopped."""
         while True:
             await self._look.wait()
             self._look.clear()
@@ -247,10 +248,10 @@ class PostgresConnection:
             if found.more:
                 self._look.set()
             if self._peers > 1:
-                await asyncio.sleep(SHARE_PAUSE_S)  # the others come first for a moment
+                await asyncio.sleep(SHARE_PAUSE_S)  # other workers come first for a moment
 
     async def _take(self, room: int, functions: list[str]) -> _Taken:
-        """Return messages and tasks, which are held from then on. Raises ConnectorError."""
+        """Take messages and tasks; the tasks are then held by this worker. Raises ConnectorError."""
         data = {
             "addresses": self._addresses[::-1],
             "pid": self._terms.pid,
@@ -267,7 +268,7 @@ class PostgresConnection:
             raise
 
     def _give_back(self, taking: asyncio.Future[bytes]) -> None:
-        """Release tasks that came too late: the worker stops."""
+        """Release tasks that arrive while the worker stops."""
         if taking.cancelled() or taking.exception() is not None:
             return
         for held in _answer.decode(taking.result()).data.tasks:
@@ -282,7 +283,7 @@ class PostgresConnection:
         for promise in found.settled:
             self._say(f'{{"kind":"unblock","head":{{}},"data":{{"promise":{bytes(promise).decode()}}}}}')
         for left in found.others:
-            self._terms.wants(left.id, Value(data=left.data))  # which reports it
+            self._terms.wants(left.id, Value(data=left.data))  # the worker reports it
 
     def _say(self, message: str) -> None:
         for callback in self._callbacks:

@@ -1,1 +1,1 @@
-"""Proof of who decided: what is signed, SSH signatures, and their checks (docs/reference/proof.md)."""
+"""Proof of who decided: signed statements, signatures, and their checks (docs/reference/proof.md)."""

@@ -1,4 +1,4 @@
-"""Checks the proof of decisions and votes against the public keys of the settings. No I/O but OpenSSH."""
+"""Checks the proof of decisions and votes against the public keys of the settings. No I/O except OpenSSH."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ type ProofState = Literal["proven", "claimed", "wrong"]
 
 
 class Checked(Struct, frozen=True, kw_only=True):
-    """What the proof of a decision or a vote is worth.
+    """The result of checking the proof of a decision or a vote.
 
-    `proven`: the person's `key` (its fingerprint) signed exactly this. `claimed`: it has no signature.
-    `wrong`: it has one that does not prove it, and `why`. `kind` is that of the signature.
+    `proven`: the person's `key` (a fingerprint) signed exactly this. `claimed`: it has no signature. `wrong`:
+    its signature does not prove it; `why` says why. `kind` is that of the signature.
     """
 
     by: str | None
@@ -53,7 +53,7 @@ def check_vote(
 ) -> Checked:
     """Check the proof of one person's decision, or vote, on a request; `run` is the run that asks.
 
-    `recorded_at` is when the server recorded it, in ms since the epoch, as far as that is known.
+    `recorded_at` is when the server recorded it, in ms since the epoch, if known.
     """
     if vote.proof is None:
         return Checked(by=vote.by, state="claimed")
@@ -68,7 +68,7 @@ def check_vote(
 
 
 def _check_instant(vote: Vote, proof: Proof) -> None:
-    """Raise BadProof for a record with another instant than was signed, from which an approval is valid."""
+    """Raise BadProof if the recorded instant, from which an approval is valid, is not the signed one."""
     if vote.at != proof.at:
         raise BadProof("the record has another instant than was signed")
 
@@ -76,8 +76,8 @@ def _check_instant(vote: Vote, proof: Proof) -> None:
 def check_life(key: str, life: KeyLife, signed_at: int, recorded_at: int) -> None:
     """Raise BadProof for a signature from before or after the life of a key.
 
-    Who has a stolen key can claim to have signed early. So the instant at which the server recorded the
-    decision must be before its end, too, as far as that is known.
+    A thief of a key can backdate a signature. So the instant at which the server recorded the decision must
+    also be before the end of the key's life, if it is known.
     """
     if life.since is not None and signed_at < life.since:
         raise BadProof(f"the key {key} is valid from {iso(life.since)} only")
@@ -135,7 +135,7 @@ def _is_recorded_as_signed(promise: Promise, votes: Sequence[Vote]) -> bool:
 
 
 def deciding_votes(promise: Promise) -> tuple[Vote, ...]:
-    """Return the votes that decided a request; of a decision by one person, that decision as a vote."""
+    """Return the votes that decided a request; a decision by one person is returned as a vote."""
     if promise.state not in ("resolved", "rejected"):
         return ()
     audit = audit_of(promise)

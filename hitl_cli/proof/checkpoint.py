@@ -37,20 +37,20 @@ class Checkpoint(Struct, frozen=True, kw_only=True, omit_defaults=True):
     signature: str = ""
 
     def stated(self) -> bytes:
-        """Return the bytes that are signed: the canonical JSON (RFC 8785) of all but the signature."""
+        """Return the signed bytes: the canonical JSON (RFC 8785) of all fields except the signature."""
         fields = msgspec.structs.asdict(self)
         del fields["signature"]
         return canonical(fields)
 
 
 class CheckpointSigner(Struct, frozen=True, kw_only=True):
-    """The key that signs checkpoints, in a file or the SSH agent, and the public keys that are believed."""
+    """The key that signs checkpoints, in a file or the SSH agent, and the public keys that are trusted."""
 
     key: Path | None
     known: tuple[str, ...]
 
     def check(self) -> None:
-        """Raise BadInput if no key would be believed."""
+        """Raise BadInput if no public key is trusted."""
         if not self.known:
             raise BadInput(
                 'the settings have no key for checkpoints: add [checkpoints] with keys = ["ssh-ed25519 …"].'
@@ -75,7 +75,7 @@ class CheckpointSigner(Struct, frozen=True, kw_only=True):
 
 
 def signed_with(checkpoint: Checkpoint, keys: Sequence[str]) -> str | None:
-    """Return the fingerprint of the key of these that signed a checkpoint; None if it is none of them."""
+    """Return the fingerprint of the key that signed a checkpoint; None if it is not one of these."""
     return ssh.verify(checkpoint.signature, checkpoint.stated(), keys, NAMESPACE) if keys else None
 
 

@@ -24,16 +24,16 @@ UNREADABLE = (ValueError, LookupError, TypeError, RecursionError)
 
 
 class _ClientData(Struct, frozen=True, rename="camel"):
-    """What the browser says of the page that asked (WebAuthn, section 5.8.1)."""
+    """The browser's data about the page that requested the signature (WebAuthn, section 5.8.1)."""
 
     challenge: str
     cross_origin: bool = False
 
 
 def verify(proof: Proof, challenge: bytes, lines: Sequence[str]) -> str:
-    """Return the fingerprint of the passkey that signed a challenge, one of the `lines` of the settings.
+    """Return the fingerprint of the passkey, among these `lines` of the settings, that signed a challenge.
 
-    Raises BadProof, with what is wrong, and MissingExtra.
+    Raises BadProof, with the reason, and MissingExtra.
     """
     keys = [key for key in map(passkey, lines) if key.credential == proof.credential]
     if not keys:
@@ -60,8 +60,8 @@ ALGORITHMS = (-7, -8, -257)
 def created(credential: str, challenge: bytes, origin: str, comment: str) -> Passkey:
     """Return the passkey that a browser has made for a challenge, from its JSON.
 
-    What made it is not attested: it is good once a person has put it into the settings. Raises BadProof,
-    MissingExtra.
+    The authenticator is not attested: a person must add the passkey to the settings before it counts. Raises
+    BadProof, MissingExtra.
     """
     with extra("passkeys"):
         from webauthn import verify_registration_response
@@ -104,7 +104,7 @@ def _verify(proof: Proof, challenge: bytes, key: Passkey) -> None:
             expected_rp_id=key.rp_id,
             expected_origin=key.origin,
             credential_public_key=key.key,
-            credential_current_sign_count=0,  # those of a synced passkey go back, and mean nothing
+            credential_current_sign_count=0,  # the counter of a synced passkey may go back
             require_user_verification=True,
         )
     except (WebAuthnException, *UNREADABLE) as error:

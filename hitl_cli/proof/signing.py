@@ -1,4 +1,4 @@
-"""Signs decisions with a person's SSH key, or takes the signature that their passkey has made."""
+"""Signs decisions with a person's SSH key, or accepts a signature that their passkey has made."""
 
 from __future__ import annotations
 
@@ -59,9 +59,9 @@ def _valid_passkeys(person: str, groups: Groups) -> Iterator[Passkey]:
 
 
 def too_few_sign(question: Question, groups: Groups, to: Sequence[str] | None = None) -> str:
-    """Return a sentence if fewer people than must sign have a valid key in the settings; else nothing.
+    """Return a sentence if too few people have a valid key in the settings to sign; otherwise nothing.
 
-    `to` are the assignees, if others than those of the question are asked now.
+    `to` are the present assignees, if they differ from those of the question.
     """
     if question.proof is None:
         return ""
@@ -91,10 +91,10 @@ def ssh_signer(
     tell: Callable[[str], None] = lambda _: None,
     quiet: bool = False,
 ) -> Signer:
-    """Return a signer with the key in the file `chosen`, else with the SSH agent's only one that is `known`.
+    """Return a signer with the key in the file `chosen`, or with the SSH agent's only key that is `known`.
 
-    `known` are the public keys of the person in the settings: a signature by any other proves nothing. `tell`
-    is told when a key must be touched; `quiet` asks for no passphrase on the terminal.
+    `known` are the public keys of the person in the settings: a signature by any other key proves nothing.
+    `tell` is called when a key must be touched; `quiet` asks for no passphrase on the terminal.
     """
 
     def sign(statement: Statement) -> Proof:
@@ -122,9 +122,9 @@ def ssh_signer(
 
 
 def signed_before(proof: Proof, groups: Groups) -> Signer:
-    """Return a signer that takes a signature made before, if it is of the statement to sign.
+    """Return a signer that uses an existing signature, if it is of the statement to sign.
 
-    The decision's id and its instant are those that were signed.
+    The decision gets the signed id and instant.
     """
 
     def sign(statement: Statement) -> Proof:

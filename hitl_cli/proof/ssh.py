@@ -1,6 +1,6 @@
 """Signatures by SSH keys, made and verified by OpenSSH: `ssh-keygen -Y sign` and `-Y verify`.
 
-So agents, hardware keys and passphrases work as they do for ssh, and anybody can verify by hand. The format
+So agents, hardware keys and passphrases work as for ssh, and signatures can be verified by hand. The format
 is SSHSIG (OpenSSH, PROTOCOL.sshsig).
 """
 
@@ -32,7 +32,7 @@ _VERIFIED = re.compile(r"^Good .* (SHA256:[A-Za-z0-9+/=]+)\s*$", re.MULTILINE)
 
 
 def own_key(chosen: Path | None, known: Sequence[str], folder: Path) -> Path:
-    """Return the file of the key to sign with: the chosen one, else the agent's only one that is `known`.
+    """Return the file of the key to sign with: the chosen one, or the agent's only key that is `known`.
 
     A key of the agent is written to `folder`, as a public key. Raises BadInput.
     """
@@ -61,7 +61,7 @@ def agent_keys() -> set[str]:
 
 
 def sign(key: Path, statement: bytes, namespace: str = NAMESPACE, *, quiet: bool = False) -> str:
-    """Return the signature of a statement by the private key in a file, or the agent's to a public one.
+    """Return the signature of a statement by a private key: in a file, or in the agent for a public one.
 
     `quiet` keeps OpenSSH from asking for a passphrase on the terminal. Raises BadInput.
     """
@@ -79,7 +79,7 @@ def needs_touch(key: Path) -> bool:
 
 
 def _not_signed(key: Path, said: str) -> BadInput:
-    """Return the error for a key that did not sign, by what OpenSSH said."""
+    """Return the error for a key that did not sign, from OpenSSH's output."""
     if "too open" in said or "bad permissions" in said:
         why = f"others can read {key}: run chmod 600 on it. Nothing was changed."
         return BadInput(why, code="key-permissions")
@@ -93,7 +93,7 @@ def _not_signed(key: Path, said: str) -> BadInput:
 
 
 def verify(signature: str, statement: bytes, keys: Sequence[str], namespace: str = NAMESPACE) -> str | None:
-    """Return the fingerprint of the key of these that made a signature; None if it is none of them.
+    """Return the fingerprint of the key that made a signature; None if it is not one of these.
 
     Raises BadSetting if OpenSSH is missing.
     """
@@ -105,7 +105,7 @@ def verify(signature: str, statement: bytes, keys: Sequence[str], namespace: str
 
 @lru_cache(KEPT)
 def _verified(signature: str, statement: bytes, keys: tuple[str, ...], namespace: str) -> str:
-    """Do the same, and keep the answer for the next use of a decision. Raises BadProof."""
+    """Do the same as `verify`, and cache the answer for the next use of a decision. Raises BadProof."""
     with tempfile.TemporaryDirectory(prefix="hitl-") as folder:
         signers, signed = Path(folder, "signers"), Path(folder, "signature")
         signers.write_text("".join(f'{PRINCIPAL} namespaces="{namespace}" {key}\n' for key in keys))
@@ -126,7 +126,7 @@ def asks_each_time(key: Path) -> bool:
 
 
 def unlocked(key: Path) -> str | None:
-    """Return the public half of the private key in a file; None if it has a passphrase, or is no key."""
+    """Return the public half of the private key in a file; None if it has a passphrase, or is not a key."""
     done = _run("ssh-keygen", "-y", "-P", "", "-f", str(key))
     return None if done.returncode != 0 else " ".join(done.stdout.decode(errors="replace").split()[:2])
 

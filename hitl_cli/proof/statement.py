@@ -1,4 +1,4 @@
-"""The statement that a signature of a decision is about: canonical JSON (docs/reference/proof.md)."""
+"""The statement that a person signs for a decision: canonical JSON (docs/reference/proof.md)."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ class Statement(Struct, frozen=True, kw_only=True):
     decision: str
 
     def canonical(self) -> bytes:
-        """Return the bytes that are signed: the canonical JSON (RFC 8785). Raises NotSignable."""
+        """Return the signed bytes: the canonical JSON (RFC 8785). Raises NotSignable."""
         try:
             return canonical(msgspec.to_builtins(self))
         except ValueError as error:
             raise _not_signable(self.request, error) from error
 
     def challenge(self) -> bytes:
-        """Return what a passkey signs: the SHA-256 of these bytes."""
+        """Return the challenge for a passkey: the SHA-256 of these bytes."""
         from hashlib import sha256
 
         return sha256(self.canonical()).digest()
@@ -92,10 +92,10 @@ def _not_signable(request: str, error: ValueError) -> NotSignable:
 
 
 def asked_digest(promise: Promise, run: Promise | None) -> str:
-    """Return the digest of all that a person is shown of a request. Raises ValueError.
+    """Return the digest of everything that a request shows to a person. Raises ValueError.
 
     That is its question as stored, who asks and when, the run, its workflow and arguments, the key and the
-    author's tags, and the deadline. Comments, votes and earlier steps are what others said and did.
+    author's tags, and the deadline. Comments, votes and earlier steps are by others, and are not included.
     """
     shown: dict[str, Json] = {
         "id": promise.id,

@@ -1,6 +1,6 @@
 """The Merkle tree of RFC 6962: roots, inclusion and consistency proofs. No I/O, and no state but a frontier.
 
-A leaf is hashed with the prefix 0x00 and a node with 0x01, so that neither passes for the other.
+A leaf is hashed with the prefix 0x00 and a node with 0x01, so that one cannot be taken for the other.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Frontier:
 
 
 def split(count: int) -> int:
-    """Return the largest power of two below a number of leaves: how many are in the left subtree."""
+    """Return the number of leaves in the left subtree: the largest power of two below `count`."""
     return 1 << (count - 1).bit_length() - 1
 
 

@@ -1,6 +1,6 @@
-"""How `AsyncHitl` waits: one thread looks for all requests and runs of a server at once.
+"""Waits of `AsyncHitl`: one thread looks up all requests and runs of a server together.
 
-At a gateway each wait is a request of its own, and many share some threads.
+At a gateway each wait is an HTTP request of its own; they share a few threads.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class AsyncWaits:
         self._threads = ThreadPoolExecutor(THREADS, "hitl-wait")
 
     async def close(self) -> None:
-        """End the looking and the threads, each after its slice, so that connections can be closed."""
+        """Stop the threads, each after its current slice, so that connections can be closed."""
         self._threads.shutdown(wait=False, cancel_futures=True)
         for waiter in [waiter for those in self._waiting.values() for waiter in those]:
             waiter.cancel()
@@ -68,7 +68,7 @@ class AsyncWaits:
         return found
 
     async def _next[T](self, look: Callable[[str, float | None], T | None], id: str, rest: float) -> T | None:
-        """Look once something may have changed, or after a while."""
+        """Call `look` once something may have changed, or after a while."""
         if self._backend.looks_for_many:
             await self._settled(id, rest)
             return await asyncio.to_thread(look, id, 0.0)
@@ -76,7 +76,7 @@ class AsyncWaits:
         return await loop.run_in_executor(self._threads, look, id, min(rest, SLICE_S))
 
     async def _settled(self, id: str, timeout_s: float) -> None:
-        """Wait until a request or run is settled, at most so long. Raises Unreachable."""
+        """Wait until a request or run is settled, at most `timeout_s`. Raises Unreachable."""
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[None] = loop.create_future()
         self._waiting.setdefault(id, set()).add(waiter)
@@ -94,7 +94,7 @@ class AsyncWaits:
                 del self._waiting[id]
 
     async def _look_for_all(self) -> None:
-        """Tell those that wait, until nobody does."""
+        """Wake the waiters of settled requests and runs, as long as there are waiters."""
         while self._waiting:
             told: list[str] = list(self._waiting)
             error: HitlError | None = None
@@ -109,4 +109,4 @@ class AsyncWaits:
                     waiter.set_result(None)
                 else:
                     waiter.set_exception(error)
-            await asyncio.sleep(0)  # those that were told leave
+            await asyncio.sleep(0)  # those that were woken leave

@@ -1,4 +1,4 @@
-"""What `Hitl` needs, on a server or at a gateway."""
+"""The calls that `Hitl` makes, on a server or at a gateway."""
 
 from __future__ import annotations
 
@@ -54,14 +54,14 @@ class Backend(Protocol):
     ) -> Decision[Json] | None:
         """Return the decision; None after `timeout_s` seconds. Raises NotFound, also for a key; Unproven.
 
-        `asked` is what the caller has asked or demands, which is not believed to be stored so.
+        `asked` is the question and the demands of the caller; the stored ones are not trusted.
         """
 
     def use(self, id: str, key: str) -> None:
         """Use up an approval. Raises NotFound, NotCovered (it was used before), BadInput."""
 
     def answer_back(self, id: str, text: str) -> None:
-        """Answer what an assignee asked back. Raises NotFound, BadInput, Conflict."""
+        """Answer a question that an assignee asked back. Raises NotFound, BadInput, Conflict."""
 
     def take_back(self, id: str) -> Decision[Json]:
         """Cancel a request, and return the decision: canceled, or an earlier one. Raises NotFound."""
@@ -73,25 +73,25 @@ class Backend(Protocol):
         """Return a request. Raises NotFound."""
 
     def history(self, limit: int) -> Sequence[HistoryEntryDocument]:
-        """Return up to `limit` of the newest decisions that the asker may see, the newest first."""
+        """Return up to `limit` decisions that the asker may see, newest first."""
 
     def defer(self, request: str, said: Deferral) -> None:
-        """Record that a session ends until a request of the asker is decided. Raises NotFound, BadInput."""
+        """Record that a session ended to wait for a request of the asker. Raises NotFound, BadInput."""
 
     def deferred(self, host: str) -> Sequence[DeferredSession]:
         """Return the sessions on a machine that wait for requests of the asker."""
 
     def take_deferred(self, request: str, key: str) -> bool:
-        """Whether this caller is the one that resumes the session of a request. Raises NotFound."""
+        """Claim to resume the session of a request. Returns whether the caller was first. Raises NotFound."""
 
     def keep_state(self, run: str, state: str) -> None:
-        """Keep the state of an agent's run, in place of an earlier one. Raises BadName, TooLarge."""
+        """Store the state of an agent's run, in place of an earlier one. Raises BadName, TooLarge."""
 
     def kept_state(self, run: str) -> str | None:
         """Return the state of an agent's run; None if there is none."""
 
     def forget_state(self, run: str) -> None:
-        """End the state of an agent's run, if there is one."""
+        """Delete the state of an agent's run, if there is one."""
 
     def start(self, spec: RunSpec, group: str | None, deadline_ms: int) -> None:
         """Start a run. Raises BadInput, Conflict."""
@@ -100,9 +100,9 @@ class Backend(Protocol):
         """Return a run once it has ended; None after `timeout_s` seconds. Raises NotFound."""
 
     def settled(self, ids: Sequence[str], timeout_s: float) -> list[str]:
-        """Return which requests and runs have ended, or are gone, once there is one.
+        """Return the requests and runs that have ended or were deleted, once there is one.
 
-        None of them after `timeout_s` seconds.
+        The result is empty after `timeout_s` seconds.
         """
 
     def close(self) -> None:
@@ -110,9 +110,9 @@ class Backend(Protocol):
 
 
 class ServerStates:
-    """Keeps the state of each run of an agent on the server, beside the requests of who asks.
+    """Keeps the state of each run of an agent on the server, beside the asker's requests.
 
-    It is there for any machine, and through a gateway. The calls block, and may come from any thread.
+    Any machine can read it, also through a gateway. The calls block, and may come from any thread.
     """
 
     def __init__(self, backend: Backend) -> None:
@@ -124,16 +124,16 @@ class ServerStates:
         return self._backend.kept_state(run)
 
     def save(self, run: str, state: str) -> None:
-        """Keep the state of a run, in place of an earlier one. Raises BadName, TooLarge."""
+        """Store the state of a run, in place of an earlier one. Raises BadName, TooLarge."""
         self._backend.keep_state(run, state)
 
     def forget(self, run: str) -> None:
-        """End the state of a run, if there is one. Raises BadName."""
+        """Delete the state of a run, if there is one. Raises BadName."""
         self._backend.forget_state(run)
 
 
 def check_is_id(name: str, id: str, key: str | None) -> None:
-    """Raise NotFound if a request was found by its key: whoever asks may choose any key.
+    """Raise NotFound if a request was found by its key, because an asker can choose any key.
 
     So a program that waits for one request could get the approval of another.
     """
@@ -142,7 +142,7 @@ def check_is_id(name: str, id: str, key: str | None) -> None:
 
 
 def backend_of(server: str | None, gateway: str | None, token: str | None, person: str | None) -> Backend:
-    """Return where requests are; the settings have what is None. Raises BadInput."""
+    """Return the backend; arguments that are None come from the settings. Raises BadInput."""
     if gateway is None:
         from hitl_cli.python_api.server_backend import settings_backend
 

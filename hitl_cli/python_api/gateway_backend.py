@@ -1,6 +1,6 @@
 """`Hitl` at a gateway, through its API (docs/reference/api.md).
 
-One HTTP request each, so that nothing is left to close and any thread can call it.
+Each call opens its own connection, so there is nothing to close, and any thread can call.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ class GatewayBackend:
     def __init__(self, gateway: str, token: str | None, groups: Groups = NO_GROUPS) -> None:
         """`gateway` is its URL. Raises BadServer for one that is not `http(s)://…`.
 
-        `groups` are the people of the settings here. With their keys, and by the policy, proof is checked
-        here: the gateway's check is not believed.
+        `groups` are the people of the local settings. Proof is checked here, with their keys and the local
+        policy: the gateway's check is not trusted.
         """
         self._send = GatewayApi(gateway, token, program=True).send
         self._groups = groups
@@ -75,7 +75,7 @@ class GatewayBackend:
     def put(self, asked: QuestionInput) -> str:
         """Create a request. See Backend."""
         id = new_id() if asked.id is None else asked.id
-        body = msgspec.structs.replace(asked, id=id)  # so that it can be sent again
+        body = msgspec.structs.replace(asked, id=id)  # makes it safe to repeat
         put = self._send("POST", "/requests", RequestDetailsDocument, body=body).id
         check_is_the_same(id, put)
         return put
@@ -153,7 +153,7 @@ class GatewayBackend:
         return self._send("GET", "/history", HistoryPage, {"limit": HISTORY_PAGE}).items[:limit]
 
     def defer(self, request: str, said: Deferral) -> None:
-        """Record that a session ends until a request is decided. See Backend."""
+        """Record that a session ended to wait for a request. See Backend."""
         self._send("POST", f"/requests/{quote(request, safe='')}/deferral", DeferralDocument, body=said)
 
     def deferred(self, host: str) -> Sequence[DeferredSession]:
@@ -161,12 +161,12 @@ class GatewayBackend:
         return self._send("GET", "/deferrals", DeferralsDocument, {"host": host}).items
 
     def take_deferred(self, request: str, key: str) -> bool:
-        """Whether this caller resumes the session. See Backend."""
+        """Claim to resume a session. See Backend."""
         path = f"/requests/{quote(request, safe='')}/deferral/take"
         return self._send("POST", path, DeferralDocument, body={"key": key}).taken
 
     def keep_state(self, run: str, state: str) -> None:
-        """Keep the state of an agent's run. See Backend."""
+        """Store the state of an agent's run. See Backend."""
         self._send("POST", f"/agent-states/{quote(run, safe='')}", StateDocument, body={"state": state})
 
     def kept_state(self, run: str) -> str | None:
@@ -174,7 +174,7 @@ class GatewayBackend:
         return self._send("GET", f"/agent-states/{quote(run, safe='')}", StateDocument).state
 
     def forget_state(self, run: str) -> None:
-        """End the state of an agent's run. See Backend."""
+        """Delete the state of an agent's run. See Backend."""
         self._send("DELETE", f"/agent-states/{quote(run, safe='')}", StateDocument)
 
     def start(self, spec: RunSpec, group: str | None, deadline_ms: int) -> None:
@@ -200,7 +200,7 @@ class GatewayBackend:
         return _until(look, timeout_s, longest)
 
     def settled(self, ids: Sequence[str], timeout_s: float) -> list[str]:
-        """Not at a gateway: each request is waited for on its own. See Backend."""
+        """Not supported at a gateway, where each wait is an HTTP request of its own. See Backend."""
         raise NotImplementedError
 
     def close(self) -> None:
@@ -213,10 +213,10 @@ def _until[T](
     longest_s: float,
     clock: Callable[[], float] = time.monotonic,
 ) -> T | None:
-    """Return the first result of `look`, which may take as many seconds as it is given.
+    """Return the first result of `look`, which gets the number of seconds that it may take.
 
-    The first look does not wait, so that an unknown id or a wrong URL is reported at once. Later the gateway
-    may be unreachable for PATIENCE_S: it may be restarting.
+    The first call does not wait, so that an unknown id or a wrong URL is reported at once. Later, the gateway
+    may be unreachable for PATIENCE_S, for example while it restarts.
     """
     end = None if timeout_s is None else clock() + timeout_s
     found, heard_at = look(0.0), clock()

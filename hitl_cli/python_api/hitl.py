@@ -57,7 +57,7 @@ class Hitl:
 
     Where requests are:
 
-    - by default, the server of the settings, as for the commands (a file next to you).
+    - by default, the server of the settings, as for the commands (by default a file in this folder).
     - `server`: the URL of a Resonate server: `sqlite:///hitl.db`, `http://host`, `postgresql://host/database`;
       `token` is the server's.
     - `gateway`: the URL of a gateway of hitl, such as `https://hitl.example.org`, with a `token` of
@@ -114,12 +114,12 @@ class Hitl:
 
             decision = Hitl().ask("Which amount?", form=Refund, to="lead", deadline="2d", id="refund-7")
 
-        The options are those of `ask` in a workflow, and `id`: the same id and content again are the same
-        request; and `callback`: a URL that is sent the decision, signed, if the settings allow its host.
-        After `timeout` it raises TimedOut; the request stays open, and `wait` waits for it again.
+        The options are those of `ask` in a workflow, and two more. `id`: a call with the same id and content
+        finds the same request. `callback`: a URL that gets the decision, signed, if the settings allow its
+        host. After `timeout` it raises TimedOut; the request stays open, and `wait` can wait for it again.
 
-        An approval without the proof that is needed raises Unproven. With `on_unproven="ask_again"`, people
-        are asked again instead, 20 times at most: with the ids `refund-7-2`, `refund-7-3`, …
+        An approval without the required proof raises Unproven. With `on_unproven="ask_again"`, people are
+        asked again instead, at most 20 times, with the ids `refund-7-2`, `refund-7-3`, …
 
         Raises BadInput (not valid), Conflict (the id is of a request with other content).
         """
@@ -161,12 +161,12 @@ class Hitl:
     ) -> Decision[Any]:
         """Return the decision on a request once it is made. With a type as `form`, its data is of that type.
 
-        With `proof`, an approval must be proven so, whatever the stored request says. `ask` also checks that
-        the request is still what was asked.
+        With `proof`, an approval must have this proof, even if the stored request does not demand it. Unlike
+        `ask`, it cannot check that the request is still the one that was asked.
 
-        The server may restart meanwhile. Raises NotFound, TimedOut after `timeout`; RunFailed if another tool
-        has settled the request with an answer that does not fit; Unproven for an approval without the proof
-        that it needs.
+        The server may restart meanwhile. Raises NotFound; TimedOut after `timeout`; RunFailed if another tool
+        has settled the request with an answer that does not fit; Unproven for an approval without the
+        required proof.
         """
         return self._decided(id, form, _seconds(timeout), Demand(proof=proof))
 
@@ -182,7 +182,7 @@ class Hitl:
         return decision
 
     def answer_back(self, id: str, text: str) -> None:
-        """Answer what an assignee asked back about a request of yours: `show(id).asked_back`.
+        """Answer the question that an assignee asked back about a request of yours: `show(id).asked_back`.
 
         Raises NotFound, NotAllowed (asked by another), Conflict (decided, or nothing was asked back).
         """
@@ -209,10 +209,10 @@ class Hitl:
         """Return open requests, oldest first: what `hitl pending --json` prints.
 
         - `mine`: only requests that you may answer now.
-        - `to`: one of these must be an assignee.
-        - `asker`: who asked, or started the run.
+        - `to`: requests with one of these assignees.
+        - `asker`: the person who asked, or started the run.
         - `workflow`: a glob for the run or its workflow.
-        - `tags`, `priority`: as the request has them.
+        - `tags`, `priority`: requests that have them.
         """
         return self._backend.pending(_wanted(mine, to, asker, workflow, tags, priority, limit))
 
@@ -233,8 +233,9 @@ class Hitl:
 
             run = Hitl().start("deploy", "1.4.2", id="deploy-1.4.2")
 
-        The same id and arguments again are the same run. Without an id, it gets a random one. `deadline` is
-        how long the run may take (365 days). Raises BadInput, Conflict (the id has another call).
+        A call with the same id and arguments finds the same run. Without an id, it gets a random one.
+        `deadline` is how long the run may take (default: 365 days). Raises BadInput, Conflict (a run with
+        this id has another workflow or other arguments).
         """
         spec = _run_spec(workflow, args, id, kwargs)
         self._backend.start(spec, group, _life_ms(deadline))
@@ -249,9 +250,9 @@ class Hitl:
 
     @property
     def states(self) -> ServerStates:
-        """Where the runs of an agent keep their states while people decide, beside the requests.
+        """Storage for the states of an agent's runs while people decide, beside the requests.
 
-        Only who asked them reads them. They are at most 4 MiB as stored (through a gateway, 2 MiB).
+        Only the asker can read them. A state has at most 4 MiB as stored (through a gateway, 2 MiB).
         """
         return ServerStates(self._backend)
 
@@ -269,12 +270,12 @@ class Hitl:
 
 
 class AsyncHitl:
-    """The methods of `Hitl`, to await.
+    """Ask people from asyncio: the methods of `Hitl`, to await.
 
         async with AsyncHitl() as hitl:
             decision = await hitl.ask("Refund order 7?", to="group:shop", id="refund-7")
 
-    Waits can be canceled: the request stays open.
+    A wait can be canceled; the request stays open.
     """
 
     def __init__(
@@ -372,7 +373,7 @@ class AsyncHitl:
         return decision
 
     async def answer_back(self, id: str, text: str) -> None:
-        """Answer what an assignee asked back. See Hitl.answer_back."""
+        """Answer the question that an assignee asked back. See Hitl.answer_back."""
         await asyncio.to_thread(self._backend.answer_back, id, text)
 
     async def take_back(self, id: str) -> Decision[Any]:
@@ -418,7 +419,7 @@ class AsyncHitl:
 
     @property
     def states(self) -> ServerStates:
-        """Where the runs of an agent keep their states. Its calls block. See Hitl.states."""
+        """Storage for the states of an agent's runs. Its calls block. See Hitl.states."""
         return ServerStates(self._backend)
 
     async def close(self) -> None:
@@ -438,15 +439,15 @@ class AsyncHitl:
 @consume_at.register(Hitl)
 @consume_at.register(AsyncHitl)
 def _consume_at(place: Hitl | AsyncHitl, decision: Decision[Any], key: str | None) -> Any:
-    """Use up an approval, and return it, or what gives it when it is awaited."""
+    """Use up an approval, and return it; for an AsyncHitl, return an awaitable."""
     return place.consume(decision, key=key)
 
 
-# What both classes share
+# Shared by both classes
 
 
 def _question_input(prompt: str, form: Any, options: AskOptions) -> QuestionInput:
-    """Return what to ask. Raises BadInput."""
+    """Return the request to create. Raises BadInput."""
     given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     for name, schema in (("form", form), ("editable", given.get("editable"))):
         if schema is not None and not (name == "editable" and isinstance(schema, bool)):
@@ -471,7 +472,7 @@ def _question_input(prompt: str, form: Any, options: AskOptions) -> QuestionInpu
 
 
 def _to_ask(asked: QuestionInput, on_unproven: OnUnproven) -> Iterator[QuestionInput]:
-    """Yield what to ask, while its approvals are without good proof. Raises BadInput."""
+    """Yield the request to create, and the next one while approvals have no valid proof. Raises BadInput."""
     if on_unproven not in ("fail", "ask_again"):
         raise not_askable(f'on_unproven={on_unproven!r} must be "fail" or "ask_again".')
     yield asked

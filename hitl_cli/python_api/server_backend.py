@@ -1,6 +1,6 @@
 """`Hitl` on a Resonate server: a file, `hitl server`, PostgreSQL.
 
-Methods import what they alone need, so that a hook of a coding agent starts quickly.
+Methods import modules when they are called, so that a hook of a coding agent starts quickly.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class ServerBackend:
         self.inbox().consume(id, key)
 
     def answer_back(self, id: str, text: str) -> None:
-        """Answer what was asked back. See Backend."""
+        """Answer a question that was asked back. See Backend."""
         self.inbox().answer_back(id, text, whole=True)
 
     def take_back(self, id: str) -> Decision[Json]:
@@ -128,7 +128,7 @@ class ServerBackend:
         return [history_entry_document(entry) for entry in found[:limit]]
 
     def defer(self, request: str, said: Deferral) -> None:
-        """Record that a session ends until a request is decided. See Backend."""
+        """Record that a session ended to wait for a request. See Backend."""
         self.inbox().defer(request, said)
 
     def deferred(self, host: str) -> Sequence[DeferredSession]:
@@ -136,11 +136,11 @@ class ServerBackend:
         return self.inbox().deferred(host)
 
     def take_deferred(self, request: str, key: str) -> bool:
-        """Whether this caller resumes the session. See Backend."""
+        """Claim to resume a session. See Backend."""
         return self.inbox().take_deferred(request, key)
 
     def keep_state(self, run: str, state: str) -> None:
-        """Keep the state of an agent's run. See Backend."""
+        """Store the state of an agent's run. See Backend."""
         self.inbox().keep_state(run, state)
 
     def kept_state(self, run: str) -> str | None:
@@ -148,7 +148,7 @@ class ServerBackend:
         return self.inbox().kept_state(run)
 
     def forget_state(self, run: str) -> None:
-        """End the state of an agent's run. See Backend."""
+        """Delete the state of an agent's run. See Backend."""
         self.inbox().forget_state(run)
 
     def start(self, spec: RunSpec, group: str | None, deadline_ms: int) -> None:
@@ -176,7 +176,7 @@ class ServerBackend:
         return run_document(ended, self.client().now())
 
     def settled(self, ids: Sequence[str], timeout_s: float) -> list[str]:
-        """Return which requests and runs have ended, or are gone. See Backend."""
+        """Return the requests and runs that have ended or were deleted. See Backend."""
         client = self.client()
 
         def look() -> list[str] | None:
@@ -222,7 +222,7 @@ class ServerBackend:
 def settings_backend(
     server: str | None, token: str | None, person: str | None, settings: Settings | None = None
 ) -> ServerBackend:
-    """Return the backend of the settings, for what is None here. Raises BadServer, BadSetting, BadUsage."""
+    """Return a backend; the settings replace arguments of None. Raises BadServer, BadSetting, BadUsage."""
     settings = settings or Settings()
     actor = Actor(person=settings.person(person).value, via=VIA, groups=settings.groups())
     url = settings.server(server).value

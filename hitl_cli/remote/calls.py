@@ -1,4 +1,4 @@
-"""What commands call at a gateway: the arguments and results of methods of `Inbox` and `Runs`.
+"""The calls of commands at a gateway: the arguments and results of methods of `Inbox` and `Runs`.
 
 `POST /api/v1/commands/NAME`. A gateway and a command of different versions understand each other as long as
 new fields have defaults. Programs use the rest of the API.
@@ -69,7 +69,7 @@ class Listing(Struct, frozen=True, kw_only=True):
 
     @property
     def size(self) -> int:
-        """How many entries the page has at most, whatever limit was sent."""
+        """The largest number of entries on the page: the limit, from 1 to MOST."""
         return min(max(self.limit, 1), MOST)
 
 
@@ -81,7 +81,7 @@ class WantedRequests(Listing, frozen=True, kw_only=True):
 
 
 class WantedHistory(Listing, frozen=True, kw_only=True):
-    """A page of decisions; with `name` the whole story of a request or a run."""
+    """A page of decisions; with `name`, all entries of one request or run."""
 
     wanted: HistoryFilter
     name: str = ""
@@ -98,7 +98,7 @@ class Decided(Struct, frozen=True, kw_only=True):
 
 
 class Commented(Struct, frozen=True, kw_only=True):
-    """A comment, or what is asked back or answered."""
+    """A comment, a question that is asked back, or its answer."""
 
     name: str
     text: str
@@ -131,7 +131,7 @@ class Extended(ForTime, frozen=True, kw_only=True):
 
 
 class Released(Struct, frozen=True, kw_only=True):
-    """A request whose claim ends; `anyway` also if it is another's."""
+    """A request whose claim to end; with `anyway`, also another person's claim."""
 
     name: str
     anyway: bool = False
@@ -139,7 +139,7 @@ class Released(Struct, frozen=True, kw_only=True):
 
 
 class GoneAway(Struct, frozen=True, kw_only=True):
-    """Who is away, until when, and who stands in."""
+    """An absence to record: the person, its end, and the deputy."""
 
     until: int
     since: int | None = None
@@ -149,7 +149,7 @@ class GoneAway(Struct, frozen=True, kw_only=True):
 
 
 class Someone(Struct, frozen=True, kw_only=True):
-    """A person; None for who calls."""
+    """A person; None for the caller."""
 
     person: str | None = None
 
@@ -182,7 +182,7 @@ class Names(Struct, frozen=True, kw_only=True):
 
 
 class Ago(Struct, frozen=True, kw_only=True):
-    """How far back statistics look."""
+    """The period of statistics."""
 
     ago_ms: int
     most: Most | None = None
@@ -236,7 +236,7 @@ class OwnGroups(Struct, frozen=True, kw_only=True):
 
 
 class Me(Struct, frozen=True, kw_only=True):
-    """Who calls."""
+    """The caller."""
 
     person: str
     may: frozenset[Permission]

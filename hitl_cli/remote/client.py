@@ -1,4 +1,4 @@
-"""A gateway in the place of a server: what goes through `Inbox` and `Runs` works, the rest says why not."""
+"""A gateway in place of a server: `Inbox` and `Runs` work; any other use raises an error that says why."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class RemoteClient(Client):
 
     @cached_property
     def me(self) -> Actor:
-        """Who this is at the gateway."""
+        """The person at the gateway, with their permissions."""
         return self.ask("me", Nothing(), Me).actor("cli")
 
     @property

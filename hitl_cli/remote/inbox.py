@@ -56,7 +56,7 @@ class RemoteInbox(Inbox):
         self._remote = client
         self._via = via
         super().__init__(client, client.me)
-        self.actor = msgspec.structs.replace(client.me, via=via)  # the gateway knows who is away
+        self.actor = msgspec.structs.replace(client.me, via=via)  # the gateway knows the absences
 
     def _ask[R](self, name: str, args: Struct, result: type[R]) -> R:
         return self._remote.ask(name, args, result, self._via)
@@ -111,7 +111,7 @@ class RemoteInbox(Inbox):
         return msgspec.structs.replace(seen, item=_plain(seen.item))
 
     def silent(self, names: Iterable[str], directory: Directory) -> tuple[str, ...]:  # noqa: ARG002
-        """Return those of some assignees that have no contact in the settings of the gateway."""
+        """Return the assignees that have no contact in the settings of the gateway."""
         return self._ask("silent", calls.Names(names=tuple(names)), tuple[str, ...])
 
     # Deciding
@@ -119,7 +119,7 @@ class RemoteInbox(Inbox):
     def decide(
         self, request: str | RequestSummary, said: Said, *, whole: bool = False, **_: Any
     ) -> DecisionResult:
-        """Decide a request, or vote. With a signer, sign what this person was shown."""
+        """Decide a request, or vote. With a signer, sign the request as this person saw it."""
         named = _named(request, whole=whole)
         if not callable(said) and self.signer is None:
             return self._decided(calls.Decided(name=named.name, whole=named.whole, said=said))
@@ -164,7 +164,7 @@ class RemoteInbox(Inbox):
     def claim(
         self, request: str | RequestSummary, life_ms: int | None = None, *, whole: bool = False
     ) -> Amended:
-        """Say that this person works on a request."""
+        """Record that this person works on a request."""
         life = CLAIM_MS if life_ms is None else life_ms
         return self._amended("claim", calls.ForTime, request, whole=whole, ms=life)
 
@@ -194,13 +194,13 @@ class RemoteInbox(Inbox):
         return self._ask_about("ask-back", calls.Commented, request, ThreadEntry, whole=whole, text=text)
 
     def answer_back(self, request: str | RequestSummary, text: str, *, whole: bool = False) -> ThreadEntry:
-        """Answer what was asked back, and return the entry."""
+        """Answer a question that was asked back, and return the entry."""
         return self._ask_about("answer-back", calls.Commented, request, ThreadEntry, whole=whole, text=text)
 
     # Being away
 
     def aways(self) -> Sequence[Away]:
-        """Return who is away now, or will be."""
+        """Return the current and coming absences."""
         return self._ask("aways", calls.Nothing(), list[Away])
 
     def go_away(
@@ -217,7 +217,7 @@ class RemoteInbox(Inbox):
         return self._ask("go-away", said, Away)
 
     def come_back(self, person: str | None = None) -> bool:
-        """End what is recorded of this person."""
+        """End this person's absence. Returns whether there was one."""
         return self._ask("come-back", calls.Someone(person=person), bool)
 
     # Asking without a workflow
@@ -237,7 +237,7 @@ class RemoteInbox(Inbox):
         return self._ask("ask", put, StandaloneRequest)
 
     def notify(self, asked: StandaloneRequest, directory: Directory, group: str) -> bool:  # noqa: ARG002
-        """Queue what tells of a request. Return whether any assignee has a contact at the gateway."""
+        """Queue the notification of a request. Return whether any assignee has a contact at the gateway."""
         return self._ask("notify", calls.Existing(id=asked.id, group=group), bool)
 
     def worker_notifies(
@@ -338,14 +338,14 @@ def _named(request: str | RequestSummary, *, whole: bool) -> calls.Named:
 
 
 def _plain(item: RequestSummary) -> RequestSummary:
-    """Return a request as it was sent; a promise without a question has the one object that says so."""
+    """Return a received request. One without a question gets the object PLAIN itself."""
     return msgspec.structs.replace(item, question=PLAIN) if item.question == PLAIN else item
 
 
 def _as_input(
     question: Question, id: str, deadline_ms: int, key: str | None, tags: dict[str, str]
 ) -> QuestionInput:
-    """Return a question as a program puts it."""
+    """Return a question in the form in which a program sends it."""
     offer = question.offer
     given = {
         "id": id,

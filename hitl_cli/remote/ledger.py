@@ -1,4 +1,4 @@
-"""`Ledger` at a gateway: the export is read there, and verified here with the keys of these settings."""
+"""`Ledger` at a gateway: the export is read there, and verified here with the keys of the local settings."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 
 class RemoteLedger(Ledger):
-    """The proof of the history at a gateway. What writes, and receipts, need the server itself."""
+    """The proof of the history at a gateway. Checkpoints and receipts need the server itself."""
 
     def __init__(self, client: RemoteClient) -> None:
         self._remote = client
         super().__init__(client, client.me)
 
     def verify(self, groups: Groups, since: int | None, until: int | None = None) -> Iterator[Verified]:
-        """Yield what decisions are worth; `groups` are the people of these settings."""
+        """Yield the result of checking each decision; `groups` are the people of the local settings."""
         lines = self.export((), since, until)
         return ExportCheck(lines, self._remote.name, groups, ()).decisions()
 
@@ -35,7 +35,7 @@ class RemoteLedger(Ledger):
         keys: Sequence[str],
         since: int | None = None,  # noqa: ARG002
     ) -> ExportCheck:
-        """Return a check of all that the gateway shows."""
+        """Return a check of the history that the gateway shows."""
         return ExportCheck(self.export(keys), self._remote.name, NO_GROUPS, keys, checkpoints)
 
     def export(

@@ -1,1 +1,1 @@
-"""What a request asks, and what a decision on it contains."""
+"""The content of requests and decisions. No I/O."""

@@ -1,7 +1,8 @@
-"""What was changed about a request after it was asked: its assignees, who works on it, its deadline.
+"""Changes of a request after it was asked: new assignees, claims, a later deadline.
 
-A request itself never changes. Each amendment is a record under it, numbered from 1, so that all see the same
-order. The first functions say what holds at an instant; the last ones read and write the records.
+A request itself never changes. Each amendment is a record under it, numbered from 1, so that all processes
+see the same order. The first functions compute the state at an instant; the last ones read and write the
+records.
 """
 
 from __future__ import annotations
@@ -32,8 +33,9 @@ type AmendmentKind = Literal["assign", "claim", "release", "extend", "expire"]
 class Amendment(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One amendment. Instants are ms since the epoch, by the server's clock.
 
-    `to` are all who are asked after an `assign`; `until` is when a `claim` ends, or the deadline after an
-    `extend`. `of` is whose claim a `release` ended, if it is another's. `id` tells whether it is one's own.
+    `to` are all assignees after an `assign`; `until` is when a `claim` ends, or the deadline after an
+    `extend`. `of` is the person whose claim was ended by another person's `release`. `id` identifies the call
+    that created it.
     """
 
     number: int
@@ -48,7 +50,7 @@ class Amendment(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False)
 
 
 class AmendmentInput(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What an amendment says: see Amendment."""
+    """The data of an amendment's record: see Amendment."""
 
     kind: AmendmentKind
     to: tuple[str, ...] = ()
@@ -59,10 +61,10 @@ class AmendmentInput(Struct, frozen=True, kw_only=True, omit_defaults=True):
 def assignees_of(
     question: Question, created_at: int, amendments: Sequence[Amendment], at: int
 ) -> tuple[str, ...]:
-    """Return who is asked at an instant; empty means anyone. All that depends on who is asked uses this.
+    """Return the assignees at an instant; empty means anyone. All other code gets them here.
 
-    Those of the last `assign`, and of the escalations that were due since; without one, as it was asked. A
-    record of an assignment that the question does not allow is none.
+    They are those of the last `assign` and of the escalations since; without an `assign`, those of the
+    question. An assignment that the question does not allow is ignored.
     """
     assigned = reversed(amendments) if question.can_be_assigned else ()
     last = next((one for one in assigned if one.kind == "assign" and one.at <= at), None)
@@ -73,7 +75,7 @@ def assignees_of(
 
 
 def counted_by(question: Question, amendments: Sequence[Amendment]) -> Question:
-    """Return a question with those who were assigned as assignees, whose approvals its quorum counts."""
+    """Return a question for counting its quorum: its assignees include all that were assigned later."""
     assigned = [name for one in amendments for name in one.to]
     if not (question.approvals_by and assigned and question.can_be_assigned):
         return question
@@ -81,7 +83,7 @@ def counted_by(question: Question, amendments: Sequence[Amendment]) -> Question:
 
 
 def ever_asked(question: Question, amendments: Sequence[Amendment]) -> tuple[str, ...]:
-    """Return all who were asked, are, or will be by an escalation; empty means anyone."""
+    """Return all former and present assignees, and those of escalations; empty means anyone."""
     if not question.to:
         return ()
     assigned = (name for one in amendments for name in one.to)
@@ -89,9 +91,9 @@ def ever_asked(question: Question, amendments: Sequence[Amendment]) -> tuple[str
 
 
 def replaced(question: Question, created_at: int, amendments: Sequence[Amendment]) -> tuple[str, ...] | None:
-    """Return those who were asked until the last amendment, an `assign`, and are not since.
+    """Return the former assignees that the last amendment, an `assign`, has replaced.
 
-    Empty means anyone, None that it was no such amendment.
+    Empty means anyone; None that the last amendment was not an assignment.
     """
     if not amendments or amendments[-1].kind != "assign":
         return None
@@ -103,12 +105,12 @@ def replaced(question: Question, created_at: int, amendments: Sequence[Amendment
 def asked_from_now_on(
     question: Question, created_at: int, amendments: Sequence[Amendment]
 ) -> tuple[str, ...]:
-    """Return who is asked, or will be by an escalation; empty means anyone."""
+    """Return the present assignees and those of later escalations; empty means anyone."""
     return assignees_of(question, created_at, amendments, created_at + FOR_EVER)
 
 
 def deadline_of(promise: AnyPromise, amendments: Sequence[Amendment]) -> int:
-    """Return the deadline of a request: as it was asked, or as it was moved last."""
+    """Return the deadline of a request: the original one, or the last one to which it was moved."""
     moved = next((one.until for one in reversed(amendments) if one.kind == "extend"), None)
     first = promise.tags.get(DEADLINE_TAG, "")
     asked = int(first) if first.isdecimal() and len(first) <= INSTANT_DIGITS else promise.timeout_at
@@ -116,18 +118,18 @@ def deadline_of(promise: AnyPromise, amendments: Sequence[Amendment]) -> int:
 
 
 def is_overdue(question: Question, promise: AnyPromise, amendments: Sequence[Amendment], now: int) -> bool:
-    """Whether the deadline of a request that can be moved has passed, so that it is over."""
+    """Whether a request with a movable deadline is past its deadline."""
     ended = any(one.kind == "expire" for one in amendments)
     return question.extend is not None and (ended or now >= deadline_of(promise, amendments))
 
 
 def if_assigned(question: Question) -> Question:
-    """Return a question as it is judged without its amendments: for anyone, if it may be assigned."""
+    """Return a question to use if its amendments are unknown: for anyone, if it may be assigned."""
     return replace(question, to=(), escalate=()) if question.can_be_assigned else question
 
 
 def claim_of(amendments: Sequence[Amendment], at: int) -> Amendment | None:
-    """Return the claim that holds at an instant: until its time, a release, or another assignment."""
+    """Return the claim that is valid at an instant. It ends by its time, a release, or an assignment."""
     claims = (one for one in reversed(amendments) if one.kind not in ("extend", "expire") and one.at <= at)
     last = next(claims, None)
     return last if last is not None and last.kind == "claim" and at < (last.until or 0) else None
@@ -149,7 +151,7 @@ def amendments_in(id: str, records: Iterable[Promise]) -> tuple[Amendment, ...]:
 
 
 def create_request(request: Promise, said: AmendmentInput, audit: Audit, number: int) -> ProtocolRequest:
-    """Return the promise.create that is an amendment. That of a claim ends with the claim."""
+    """Return the promise.create of an amendment. The promise of a claim ends with the claim."""
     create = under(request, _id_of(request.id, number), AMENDS_TAG, msgspec.to_builtins(said), audit)
     if said.kind == "claim":
         create.data["tags"][CLAIM_TAG] = "1"
@@ -163,12 +165,12 @@ def closing_of(id: str, number: int) -> ProtocolRequest:
 
 
 def claims(client: Client) -> dict[str, Amendment]:
-    """Return the claims that hold now, by the ids of their requests, in one round trip."""
+    """Return the current claims, by the ids of their requests, in one round trip."""
     return claims_in(search(client, state="pending", tags={CLAIM_TAG: "1"}), client.now())
 
 
 def claims_in(records: Iterable[Promise], now: int) -> dict[str, Amendment]:
-    """Return the claims among promises that hold now, by the ids of their requests."""
+    """Return the current claims among promises, by the ids of their requests."""
     found: dict[str, Amendment] = {}
     for record in records:
         id = record.tags.get(AMENDS_TAG, "")

@@ -1,4 +1,4 @@
-"""`Decision`: what the workflow gets from a settled request (docs/reference/wire.md).
+"""`Decision`: the outcome of a settled request, as a workflow gets it (docs/reference/wire.md).
 
 No I/O and no SDK: `ask` uses it in a workflow, and `hitl ask` in a script.
 """
@@ -50,19 +50,19 @@ class Rejected(Exception):
 class Decision[T](Struct, frozen=True, kw_only=True, dict=True):
     """The outcome of a request: what `await ask(...)` returns.
 
-    - `id`: of the request.
+    - `id`: the id of the request.
     - `approved`: whether it was approved.
-    - `choice`: which of the choices was taken, if the request has choices.
-    - `data`: the data of the approval, an instance of the form if that is a type; None for a rejection.
+    - `choice`: the chosen choice, if the request has choices.
+    - `data`: the data of the approval; if the form is a type, an instance of it. None for a rejection.
     - `by`, `via`, `at`: who decided, through which front end, and when (UTC).
-    - `comment`, `reason`: what the person wrote; `reason` is of a rejection.
+    - `comment`, `reason`: texts of the person; only a rejection has a `reason`.
     - `expired`: whether the deadline decided. Then `on_deadline` gave the outcome, and `by` is None.
-    - `votes`: the votes that led to it, if several had to approve.
-    - `arguments`, `arguments_digest`: what was approved, and the SHA-256 of its canonical JSON, if the
-      request has arguments. `changed` says whether the person changed them (`editable`).
-    - `valid_until`: until when the approval may be used, if the request has `valid_for`.
-    - `once`: whether the approval may be used once only, by `consume`.
-    - `question`: what was asked. It is left out when the decision is stored as JSON.
+    - `votes`: the votes that counted, if several people had to approve.
+    - `arguments`, `arguments_digest`: the approved arguments, and the SHA-256 of their canonical JSON, if the
+      request has arguments. `changed`: whether the person changed them (`editable`).
+    - `valid_until`: when the approval expires, if the request has `valid_for`.
+    - `once`: whether the approval may be used only once, by `consume`.
+    - `question`: the content of the request. It is left out when the decision is stored as JSON.
 
         decision = await ask(ctx, "Refund?", form=Refund, deadline="2d")
         if decision.approved:
@@ -103,17 +103,17 @@ class Decision[T](Struct, frozen=True, kw_only=True, dict=True):
         raise Rejected(f"{self.id} was rejected by {self.by or 'another tool'}: {self.reason}")
 
     def covers(self, arguments: Any, *, now: datetime | None = None) -> Decision[T]:
-        """Return this decision if it approves exactly these arguments, and still may be used.
+        """Return this decision if it approves exactly these arguments, and has not expired.
 
             command = {"argv": ["rm", "-r", "build"], "cwd": "/srv"}
             decision = await ask(ctx, "Remove the build?", arguments=command, valid_for="10m")
             await ctx.run(remove, decision, command)  # remove calls decision.covers(command) before it acts
 
-        Call it where you act, with what you are about to do. Two values are the same if their canonical JSON
-        (RFC 8785) is. `now` is an instant with a time zone; in a workflow, call it in a step, because time
-        goes on when a run is replayed.
+        Call it in the code that acts, with the arguments that it is about to use. Two values are equal if
+        their canonical JSON (RFC 8785) is. `now` is an instant with a time zone, by default the present. In a
+        workflow, call `covers` in a step, because a replay happens at a later time.
 
-        Raises Rejected if it is no approval; NotCovered for other arguments (`not-covered`), or after
+        Raises Rejected if it is not an approval; NotCovered for other arguments (`not-covered`), or after
         `valid_until` (`approval-expired`).
         """
         self.require()
@@ -134,13 +134,13 @@ class Decision[T](Struct, frozen=True, kw_only=True, dict=True):
             decision.consume()  # AsyncHitl: await decision.consume()
             refund(7)
 
-        In a workflow, `await decision.consume(ctx)`, before the step that acts. It is a step of its own: when
-        the run is replayed, it is the same use. Elsewhere `place` is the `Hitl` that has the request; without
-        it, the one that the decision came from. A `key` makes calls the same use, as for a script that is
-        started again.
+        In a workflow, write `await decision.consume(ctx)` before the step that acts. It is a step of its own,
+        so a replay of the run is the same use. In other programs, `place` is the `Hitl` to use; by default,
+        the one that the decision came from. Calls with the same `key` are the same use, for example when a
+        script is started again.
 
-        Raises Rejected if it is no approval; NotCovered if somebody was first, with who and when
-        (`approval-used`), or after `valid_until` (`approval-expired`); BadInput without `once`.
+        Raises Rejected if it is not an approval; NotCovered if the approval was used before, with who and
+        when (`approval-used`), or after `valid_until` (`approval-expired`); BadInput without `once`.
         """
         from hitl_cli.requests.use import consume_at
 
@@ -148,7 +148,7 @@ class Decision[T](Struct, frozen=True, kw_only=True, dict=True):
 
 
 def approval_expired(decision: Decision[Any]) -> NotCovered:
-    """Return the error for an approval that is used after its time."""
+    """Return the error for an approval that is used after it expired."""
     until = decision.valid_until.isoformat() if decision.valid_until is not None else ""
     return NotCovered(
         f"the approval of {decision.id} was valid until {until}. Ask again.", code="approval-expired"
@@ -156,13 +156,13 @@ def approval_expired(decision: Decision[Any]) -> NotCovered:
 
 
 def with_place[T](decision: Decision[T], place: Any) -> Decision[T]:
-    """Set where a decision can be used up, and return it."""
+    """Set the place where a decision can be used up, and return the decision."""
     decision.__dict__["place"] = place
     return decision
 
 
 def with_question[T](decision: Decision[T], question: Question | None) -> Decision[T]:
-    """Set what a decision is about, and return it."""
+    """Set the question of a decision, and return the decision."""
     decision.__dict__["question"] = question
     return decision
 
@@ -173,7 +173,7 @@ class KeptDecision(Decision[Json], frozen=True, kw_only=True, omit_defaults=Fals
     answers: Question | None = None
 
     def told(self, data: Any) -> Decision[Any]:
-        """Return the decision as the workflow gets it, with `data` of the type of the form."""
+        """Return the decision for the workflow, with `data` of the form's type."""
         fields = msgspec.structs.asdict(self)
         del fields["answers"]
         decision: Decision[Any] = Decision(**fields | {"data": data})
@@ -217,7 +217,7 @@ def decision_on(
 
 
 def check_answer(id: str, question: Question, choice: str | None, data: Json) -> None:
-    """Raise BadInput for an approval that another tool made and that is not a valid answer."""
+    """Raise BadInput for an approval, made by another tool, that is not a valid answer."""
     if question.choices and choice not in question.choices:
         raise BadInput(f"{id} was answered by another tool with none of its choices.", code="unreadable")
     form = None if is_as_asked(question, data) else answer_form(question)
@@ -233,7 +233,7 @@ def check_answer(id: str, question: Question, choice: str | None, data: Json) ->
 
 
 def settled_by_deadline(id: str, question: Question, at: int) -> tuple[PromiseState, Value]:
-    """Return the state and the value with which a deadline that can be moved settles a request."""
+    """Return the state and the value with which a movable deadline settles a request."""
     meant = decision_by_deadline(id, question, at)
     headers = Audit(via=VIA_DEADLINE, at=at).headers() | {EXPIRED_HEADER: str(at)}
     if meant.approved:
@@ -269,9 +269,9 @@ def decision_by_deadline(id: str, question: Question, at_ms: int) -> Decision[Js
 
 
 def approval_of(question: Question, at: datetime, data: Json) -> dict[str, Any]:
-    """Return what an approval with this data approves, and until when: fields of Decision."""
+    """Return the fields of a Decision about the approved arguments and their validity."""
     fields: dict[str, Any] = {}
-    if question.arguments is not None:  # the digest in the request may be another tool's
+    if question.arguments is not None:  # the digest in the request may come from another tool
         arguments = approved_arguments(question, data)
         fields |= {"arguments": arguments, "arguments_digest": _digest_of(arguments)}
         fields["changed"] = fields["arguments_digest"] != _digest_of(question.arguments)
@@ -281,7 +281,7 @@ def approval_of(question: Question, at: datetime, data: Json) -> dict[str, Any]:
 
 
 def _digest_of(arguments: Any) -> str:
-    """Return the digest of arguments. Raises NotCovered if they have none: then nobody approved them."""
+    """Return the digest of arguments. Raises NotCovered if they have none: they cannot have been approved."""
     from hitl_cli.format.canonical_json import check_finite, json_digest
 
     try:

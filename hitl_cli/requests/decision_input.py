@@ -1,4 +1,4 @@
-"""A decision as a person gives it through any front end, and the limits of what it may contain."""
+"""A decision as a person gives it through any front end, and the limits on its content."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a decision must have at least: by its author, and by the policy of the settings."""
+"""Minimum demands on a decision: by its author, and by the policy of the settings."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ STRENGTHS: tuple[ProofKind | None, ...] = (None, *get_args(ProofKind.__value__))
 
 
 class Demand(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the settings demand of decisions: `[policy] "deploy-*" = {proof = "signed", approvals = 2}`.
+    """A demand of the settings on decisions: `[policy] "deploy-*" = {proof = "signed", approvals = 2}`.
 
     `approvals` is how many people must approve, or how many of each group.
     """
@@ -44,7 +44,7 @@ NOTHING = Demand()
 
 
 class Allowance(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What requests allow if their author says nothing: `[requests] "deploy-*" = {reassign = "assignees"}`.
+    """Defaults for what requests allow: `[requests] "deploy-*" = {reassign = "assignees"}`.
 
     `extend` is a duration.
     """
@@ -72,9 +72,9 @@ def stronger(one: ProofKind | None, other: ProofKind | None) -> ProofKind | None
 
 
 def raised(question: Question, policy: Policy, names: Iterable[str]) -> Question:
-    """Return a question with what a policy adds for one of its names; it never asks for less.
+    """Return a question with the demands of a policy for one of its names added. It never demands less.
 
-    Then the request offers no rule, because a rule is not a proven decision of that many people.
+    If something is added, the request offers no rule: a rule is not a proven decision of several people.
     """
     fitting = [pattern for pattern in policy if any(fnmatchcase(name, pattern) for name in names)]
     more = question
@@ -86,10 +86,10 @@ def raised(question: Question, policy: Policy, names: Iterable[str]) -> Question
 
 
 def as_allowed(question: Question, allowances: Allowances, names: Iterable[str]) -> Question:
-    """Return a question with what the settings allow for one of its names, where its author says nothing.
+    """Return a question with the settings' defaults for one of its names, where its author says nothing.
 
-    If several globs fit, the one that allows least counts. Nothing is added where proof is needed: who is
-    asked is not signed, so the author must say it.
+    If several globs match, the one that allows least counts. Nothing is added where proof is needed:
+    assignments are not signed, so the author must allow them.
     """
     if not allowances or question.proof is not None:
         return question
@@ -107,18 +107,18 @@ _WIDEST: tuple[Reassign, ...] = get_args(Reassign.__value__)
 
 
 def names_of(tool: str | None, key: str | None, id: str | None) -> list[str]:
-    """Return what a policy knows a request without a workflow by. The id counts with and without `ask-`."""
+    """Return a policy's names for a request without a workflow. The id counts with and without `ask-`."""
     return [name for name in (tool, key, id, id and id.removeprefix(OWN_PREFIX)) if name]
 
 
 def ids_to_ask(id: str) -> Iterator[str]:
-    """Yield the id of a request without a workflow, and those under which it is asked again."""
+    """Yield the id of a request without a workflow, and then the ids under which it is asked again."""
     yield id
     yield from (f"{id}-{number}" for number in range(2, MOST_ASKED + 1))
 
 
 def names_known_by(promise: Promise, run: Promise | None) -> list[str]:
-    """Return the names of a request or run for a policy, or for who sees it.
+    """Return the names of a request or run for globs of the settings.
 
     They are its workflows; without one its tag `tool`, its key and its id.
     """
@@ -129,7 +129,7 @@ def names_known_by(promise: Promise, run: Promise | None) -> list[str]:
 
 
 def at_least(asked: Question, stored: Question, *, allowed: bool = True) -> Question:
-    """Return what was asked, with what a policy added to it in what is stored, or the settings `allowed`."""
+    """Return the caller's question, with what a policy, or `allowed` settings, added to the stored one."""
     if allowed and asked.proof is None and stored.granted:
         added = {name: getattr(stored, name) for name in stored.granted if getattr(asked, name) is None}
         asked = replace(asked, **added, granted=stored.granted)
@@ -139,9 +139,9 @@ def at_least(asked: Question, stored: Question, *, allowed: bool = True) -> Ques
 
 
 def strengthened(stored: Question, asked: Question | Demand) -> Question:
-    """Return a stored question with at least the demands of the one that was asked, or of a policy.
+    """Return a stored question with at least the demands of the caller's question, or of a policy.
 
-    A group that was not asked before must approve in addition to those who were.
+    A group that the stored question does not name must approve in addition to its assignees.
     """
     count, by = _needed(asked)
     proof, every = stronger(stored.proof, asked.proof), _merged(stored.approvals_by, by)

@@ -1,6 +1,6 @@
-"""Approving with a change: the form that changes the arguments of a request, and what was changed.
+"""Approving with changes: the form for changing the arguments of a request, and the changes made.
 
-The data of such an approval is the arguments as approved, so that every SDK gets them.
+The data of such an approval is the approved arguments, so that every SDK gets them.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Change(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def answer_form(question: Question) -> dict[str, Any] | bool | None:
-    """Return the JSON Schema of the data of an approval: the form, or what changes the arguments."""
+    """Return the JSON Schema of the data of an approval: that of the form, or of the editable arguments."""
     if question.editable is None:
         return question.form
     from hitl_cli.forms.fields import EDITABLE
@@ -70,14 +70,14 @@ def answer_form(question: Question) -> dict[str, Any] | bool | None:
 
 
 def is_as_asked(question: Question, data: Json) -> bool:
-    """Whether the data of an approval is the arguments that may be changed, as they are: they fit."""
+    """Whether the data of an approval is the unchanged editable arguments, which are known to fit."""
     return question.editable is not None and same_json(data, question.arguments)
 
 
 def surely_fits(schema: Json, value: Json, depth: int = 4) -> bool:
-    """Whether a value fits a schema of objects and plain texts. False if that takes more to tell.
+    """Whether a value fits a schema of objects and plain texts. False if a full check is needed.
 
-    Then forms need not be imported, which takes longer than all else that a hook does.
+    It avoids importing `forms`, which takes longer than everything else that a hook does.
     """
     if schema == {"type": "string"}:
         return isinstance(value, str)
@@ -112,14 +112,14 @@ def shape_of(value: Json) -> dict[str, Any]:
 def approved_arguments(question: Question, data: Json) -> Json:
     """Return the arguments that the data of an approval approves.
 
-    A plain yes, as from a tool that does not know `editable`, approves them as they were asked.
+    A plain yes, as from a tool that does not know `editable`, approves them unchanged.
     """
     plain = data is True or data is None or data in question.choices
     return question.arguments if question.editable is None or plain else data
 
 
 def kind_of_approval(question: Question, vote: Vote) -> tuple[str | None, str | None]:
-    """Return what a vote approves: its choice, and a hash of the arguments if they can be changed."""
+    """Return what a vote approves: its choice, and a hash of the arguments if they are editable."""
     if question.editable is None:
         return vote.choice, None
     said = approved_arguments(question, vote.data)
@@ -127,12 +127,12 @@ def kind_of_approval(question: Question, vote: Vote) -> tuple[str | None, str | 
 
 
 def hash_of(arguments: Json) -> str:
-    """Return a hash of arguments. It stands for them where votes are only counted."""
+    """Return a hash of arguments, which is enough for counting votes."""
     return stable_id(comparable(msgspec.json.encode(arguments, order="sorted")), 32)
 
 
 def changed(question: Question, data: Json) -> tuple[Change, ...]:
-    """Return how the data of an approval changes the arguments; none if it cannot."""
+    """Return the changes that an approval's data makes to the arguments; empty if they are not editable."""
     if question.editable is None:
         return ()
     return tuple(changes(question.arguments, approved_arguments(question, data)))
@@ -152,7 +152,7 @@ def leaves(value: Json, where: tuple[str | int, ...] = ()) -> Iterator[tuple[str
 def changes(
     before: Json | UnsetType, now: Json | UnsetType, where: tuple[str | int, ...] = ()
 ) -> Iterator[Change]:
-    """Yield the changed places, as deep as both values have the same names or the same length."""
+    """Yield the changed places. It descends as long as both values have the same names or length."""
     from hitl_cli.forms.paths import path_of
 
     if isinstance(before, dict) and isinstance(now, dict):

@@ -1,4 +1,4 @@
-"""Notifications: one promise under a request for each occasion on which its assignees are notified.
+"""Notifications: one promise under a request for each occasion to notify its assignees.
 
 Each process that sees the occasion creates the promise under the same id, so it exists once. A worker with
 contacts delivers it (hitl_cli/notify/deliver.py). No run waits for it.
@@ -54,9 +54,9 @@ retried for as long as the request can be answered."""
 class Notification(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A notification to the assignees of a request about one occasion.
 
-    `names` are the assignees, as in the request; none means those whom the settings name for requests to
-    anyone. `number` tells occasions apart that can occur several times. `text` is what `by` asked back or
-    answered. That of a `deputy` names the deputy.
+    `names` are the assignees, as in the request; if empty, those of `anybody` in the settings. `number`
+    distinguishes repeated occasions. `text` is the question that `by` asked back, or the answer. For the
+    occasion `deputy`, `names` is the deputy.
     """
 
     request: str
@@ -74,13 +74,13 @@ class Notification(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def call(self) -> dict[str, Json]:
-        """The call that carries it out."""
+        """The call that delivers it."""
         function = CALL_BACK if self.occasion == "callback" else TELL
         call: dict[str, Json] = msgspec.to_builtins(Call(func=function, args=(self,)))
         return call
 
     def tags(self, origin: str, target: str) -> dict[str, str]:
-        """Return the tags of its promise, which make it a call that any worker of `target` carries out."""
+        """Return the tags of its promise, with which any worker of `target` executes it."""
         place = lineage(self.id, scope="global", origin=origin, parent=self.request)
         return {NOTICE_TAG: self.request, TARGET_TAG: target} | place
 

@@ -1,4 +1,4 @@
-"""What the outcome of a request is called: on pages, in commands and in notifications."""
+"""The words for the outcome of a request: on pages, in commands and in notifications."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def headline(
 ) -> str:
     """Return the outcome in a few words, such as `Approved by lead`; `deadline` says whether it decided.
 
-    With an `answer`, it says that instead: a No is not called an approval.
+    With an `answer`, it shows that instead: a No is not called an approval.
     """
     if deadline:
         return "The deadline passed" + ("" if outcome == "expired" else f", so this counts as {outcome}")
@@ -33,10 +33,10 @@ def answer_given(question: Question, choice: str | None, data: Json) -> str | No
 
 
 def given_reason(outcome: str | None, reason: str | None) -> str | None:
-    """Return the reason that somebody gave; without one, the outcome itself is stored, and this is None."""
+    """Return a person's reason; None if they gave none (then the stored reason is just the outcome)."""
     return None if reason == outcome else reason
 
 
 def closed(text: str) -> str:
-    """Return a sentence that may end with the words of a person, with one mark at its end."""
+    """Return a sentence with exactly one mark at its end. It may end with a person's own text."""
     return text if text.endswith((".", "?", "!", "…")) else f"{text}."

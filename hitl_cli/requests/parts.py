@@ -1,7 +1,7 @@
 """Typed parts of a request's details: a command, a diff, code, an image … (docs/reference/wire.md).
 
-A part is an object with `$view`: the details themselves, or a member of them. One that is not valid is
-refused when it is asked, and shown as plain JSON when it is read from elsewhere.
+A part is an object with `$view`: the details themselves, or a member of them. An invalid part is refused in a
+new request, and shown as plain JSON if another tool created the request.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class _Part(Struct, frozen=True, tag_field=VIEW, forbid_unknown_fields=True):
 
 
 class CommandPart(_Part, frozen=True, tag="command"):
-    """A command line. Every character of it is shown, also those that are usually invisible."""
+    """A command line. Every character is shown; invisible ones as escapes."""
 
     text: str
 
@@ -123,7 +123,7 @@ def split(
 def split_exactly(arguments: Json) -> tuple[Json, list[tuple[str, Part]]]:
     """Return arguments as `split` does; a text of several lines is a part.
 
-    What would hide something of them stays JSON: Markdown, an image, a table.
+    Parts that could hide some of the content stay JSON: Markdown, an image, a table.
     """
     rest, parts = split(arguments, _exact_part_of)
     if isinstance(rest, dict):
@@ -134,7 +134,7 @@ def split_exactly(arguments: Json) -> tuple[Json, list[tuple[str, Part]]]:
 
 
 def exact(value: Json, line: Callable[[str], str] = visible) -> Json:
-    """Return a value whose texts have every character visible, or each `line` as it says."""
+    """Return a value with every character in its texts made visible, by `line` if given."""
     if isinstance(value, dict):
         return {line(name): exact(inner, line) for name, inner in value.items()}
     if isinstance(value, list):
@@ -163,13 +163,13 @@ def part_of(value: Json) -> Part | None:
 
 
 def _exact_part_of(value: Json) -> Part | None:
-    """Return the part in a JSON value, if it is drawn character by character."""
+    """Return the part in a JSON value, if it is of a kind that shows every character."""
     part = part_of(value)
     return part if isinstance(part, CommandPart | DiffPart | CodePart | JsonPart) else None
 
 
 def wrong_part(details: Json) -> str | None:
-    """Return which part of details is not valid, and why; None if all are."""
+    """Return the first invalid part of details, and why it is invalid; None if all are valid."""
     for name, value in [("", details), *_members(details)]:
         if isinstance(value, dict) and VIEW in value:
             try:
@@ -202,14 +202,14 @@ def lines_of(part: CommandPart | DiffPart) -> list[tuple[LineKind, str]]:
 
 
 def _kind_of(line: str) -> LineKind:
-    """Return what a line of a unified diff is."""
+    """Return the kind of a line of a unified diff."""
     if line.startswith(("+++ ", "--- ", "@@", "diff ", "index ")):
         return "head"
     return "add" if line.startswith("+") else "del" if line.startswith("-") else ""
 
 
 def in_short(value: Json) -> Json:
-    """Return a part as a text for a message, which shows little; other values unchanged."""
+    """Return a part as a short text for a message; other values unchanged."""
     part = part_of(value)
     match part:
         case CommandPart():

@@ -52,7 +52,7 @@ def without_private(promise: Promise, question: Question) -> Promise:
 
 
 def question_without_private(question: Question) -> Question:
-    """Return what a request asks, without its private parts and what would tell them."""
+    """Return a question without its private parts and anything that would reveal them."""
     paths = question.private
     arguments = _without(question.arguments, _under("arguments", paths))
     cut = arguments != question.arguments
@@ -111,13 +111,13 @@ def _data_without(question: Question, data: Json) -> Json:
 
 
 def _under(part: str, paths: Iterable[str]) -> list[list[str]]:
-    """Return the keys of the paths into a part; no keys mean all of it."""
+    """Return the keys of the paths into a part; an empty list of keys means the whole part."""
     split = (path.split(".") for path in paths)
     return [keys[1:] for keys in split if keys[0] == part]
 
 
 def _without(value: Json, paths: Iterable[list[str]]) -> Json:
-    """Return a JSON value without what paths lead to."""
+    """Return a JSON value without the values at some paths."""
     for keys in paths:
         value = _cut(value, keys)
     return value
@@ -135,7 +135,7 @@ def _cut(value: Json, keys: list[str]) -> Json:
 
 
 def _form_without(form: Any, paths: Iterable[list[str]]) -> Any:
-    """Return a JSON Schema that tells no values, if any of its fields are private; all names stay."""
+    """Return a JSON Schema without values, if any of its fields are private; all names stay."""
     return _telling_no_values(form) if any(True for _ in paths) else form
 
 

@@ -1,4 +1,4 @@
-"""`Question`: what a request asks, who may answer, and what its deadline means (docs/reference/wire.md).
+"""`Question`: the content of a request, its assignees and its options (docs/reference/wire.md).
 
 No I/O: it converts between a promise and a Question.
 """
@@ -76,14 +76,14 @@ type ApprovalsBy = dict[str, ApprovalCount]
 
 
 class Escalation(Struct, frozen=True, kw_only=True):
-    """Who may answer as well, `after` this many ms."""
+    """Additional assignees, `after` this many ms."""
 
     after: Duration
     to: tuple[str, ...]
 
 
 class Instead(Struct, frozen=True, kw_only=True):
-    """The data of the approval that the deadline makes."""
+    """The data of an approval by the deadline."""
 
     value: Json
 
@@ -109,7 +109,7 @@ class Digest(Struct, frozen=True, kw_only=True):
 
 
 class Offer(Struct, frozen=True, kw_only=True):
-    """The standing rule that may be made with an approval (hitl_cli/rules): what it matches, and how long."""
+    """The standing rule that may be made with an approval: what it matches, and for how long at most."""
 
     where: dict[str, Json]
     longest: Duration
@@ -127,7 +127,7 @@ class Code(Struct, frozen=True, kw_only=True):
 
 
 class Refused(Struct, frozen=True, kw_only=True):
-    """An answer that did not fit, so that the question was asked again.
+    """An answer that did not fit the form. The question was asked again because of it.
 
     `at` is in ms since the epoch; `times` counts refused answers so far.
     """
@@ -140,17 +140,14 @@ class Refused(Struct, frozen=True, kw_only=True):
 
 
 class Question(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True, gc=False):
-    """What a request asks: the data of its promise. Durations are in ms; `ask` describes the fields.
+    """The content of a request: the data of its promise. Durations are in ms; `ask` describes the fields.
 
-    `arguments` is what will be done after an approval, and `arguments_digest` the SHA-256 of its canonical
-    JSON. `editable` is the JSON Schema of the arguments that a person may approve instead. `callback` is a
-    URL that is sent the decision, `proof` how the decision must be proven, `policy` the patterns of the
-    settings that demanded more than its author, `approvals_by` how many of the `approvals` must be by members
-    of a group (the key; or by a person), `offer` a rule that may be made with an approval. `reassign` says
-    who may assign it to others, and `extend` how much longer its deadline can be moved in all; `granted` are
-    those of the two that are of the settings, because its author said nothing. `replaces` is the id of the
-    request that it replaces, because the code was changed or the answer was `refused`. `private` are the
-    paths of what only the assignees see (hitl_cli/requests/private.py).
+    `arguments_digest` is the SHA-256 of the canonical JSON of the `arguments`. `policy` has the patterns of
+    the settings that demanded more than its author. `approvals_by` is how many of the `approvals` must be by
+    members of a group (the key), or by a person. `granted` are those of `reassign` and `extend` that come
+    from the settings, because its author said nothing. `replaces` is the id of the request that it replaces,
+    because the code was changed or the answer was `refused`. `callback` is the URL that gets the decision,
+    `private` has the paths of parts that only the assignees see (hitl_cli/requests/private.py).
     """
 
     prompt: str
@@ -197,7 +194,7 @@ class Question(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=
 
     @property
     def deadline_approves(self) -> bool:
-        """Whether the deadline makes an approval."""
+        """Whether the deadline approves it."""
         return self.on_deadline == "approve" or isinstance(self.on_deadline, Instead)
 
     @property
@@ -212,7 +209,7 @@ class Question(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=
 
     @property
     def takes_deputies(self) -> bool:
-        """Whether the deputies of assignees who are away may answer: unless its author says no."""
+        """Whether the deputies of absent assignees may answer. Its author can forbid it."""
         return self.reassign != "nobody"
 
     def asked_at(self, age: int) -> tuple[str, ...]:
@@ -229,7 +226,7 @@ class Question(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=
 
     @property
     def besides(self) -> tuple[str, ...]:
-        """Who may give the approvals that are not of a group; empty means anyone."""
+        """The people and groups for the approvals without a required group; empty means anyone."""
         return (*self.to, *(name for step in self.escalate for name in step.to)) if self.to else ()
 
     def tags(self, *, key: str | None, workflow: str | None) -> dict[str, str]:
@@ -262,7 +259,7 @@ def fields_of(question: Question) -> list[Field]:
 
 
 def sensible(question: Question) -> Question:
-    """Return the question as it will be read from the server. Raises BadInput if it is not valid."""
+    """Check a question, and return it as it will be read from the server. Raises BadInput."""
     try:
         read = _question.decode(msgspec.json.encode(question))
     except msgspec.ValidationError as error:
@@ -309,13 +306,13 @@ PRIVATE_PARTS = ("details", "arguments", "form")
 
 
 def is_private_path(path: str) -> bool:
-    """Whether a path is one into a part of a request that can be private."""
+    """Whether a path leads into a part of a request that can be private."""
     part, *keys = path.split(".")
     return part in PRIVATE_PARTS and all(keys)
 
 
 def _check_private(question: Question) -> None:
-    """Raise BadInput for a private part that is none, or that everyone would see."""
+    """Raise BadInput for a private path that leads nowhere, or that everyone would see."""
     for path in question.private:
         part, *keys = path.split(".")
         if not is_private_path(path) or not _leads(part, getattr(question, part), keys):
@@ -329,7 +326,7 @@ def _check_private(question: Question) -> None:
 
 
 def _leads(part: str, value: Json, keys: Sequence[str]) -> bool:
-    """Whether a path into a part can lead to something. What is missing may be there another time."""
+    """Whether a path into a part can lead to a value. A missing value may exist another time."""
     if part != "form" or not keys:
         return value is not None and _leads_into(value, keys)
     known = value.get("properties") if isinstance(value, dict) else None
@@ -372,7 +369,7 @@ def _with_quorum(question: Question) -> Question:
 
 
 def quorum_of(approvals: int | Mapping[str, int]) -> dict[str, Any]:
-    """Return the fields of a Question for the approvals that an author wants: a number, or by group."""
+    """Return the fields of a Question for `approvals`: a number, or a number for each group."""
     if isinstance(approvals, Mapping):
         counts = [count for count in approvals.values() if isinstance(count, int)]
         return {"approvals": max(sum(counts), 1), "approvals_by": dict(approvals)}
@@ -408,7 +405,7 @@ def _check_editable(question: Question) -> None:
 
 
 def _digest_of(given: Any, arguments: Json) -> str:
-    """Return the digest of arguments, as they were given and as JSON. Raises BadInput if they have none."""
+    """Return the digest of arguments. Raises BadInput if they have no canonical JSON."""
     from hitl_cli.format.canonical_json import check_finite, json_digest
 
     try:
@@ -421,7 +418,7 @@ def _digest_of(given: Any, arguments: Json) -> str:
 
 
 def _named_once(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Return names as they are stored, each person or group once."""
+    """Return names in their stored form, each person or group once."""
     every: dict[str, str] = {}
     for name in names:
         every.setdefault(folded(name), normalized(name))
@@ -548,13 +545,13 @@ def replaces(promise: Promise) -> str | None:
 
 
 def outcome_of(promise: Promise) -> Outcome | None:
-    """Return the outcome of a request, including what its deadline means; None while it is pending."""
+    """Return the outcome of a request, including the effect of its deadline; None while it is pending."""
     question = question_of(promise) if promise.expired_at is not None else None
     return OUTCOMES.get(promise.state) if question is None else means_at_deadline(question)
 
 
 def means_at_deadline(question: Question) -> Outcome:
-    """Return the outcome of a request whose deadline passes."""
+    """Return the outcome of a request at its deadline."""
     if question.on_deadline == "expire":
         return "expired"
     return "rejected" if question.on_deadline == "reject" else "approved"

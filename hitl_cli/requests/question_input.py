@@ -1,4 +1,4 @@
-"""A request as a program puts it: over HTTP, or from Python."""
+"""The input for a request from a program: over HTTP, or from Python."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 class ApprovalOptions(TypedDict, total=False):
-    """How an approval is asked, whatever it is of: a tool call, or a question."""
+    """The options of every request for approval, of a tool call or of a question."""
 
     to: str | Sequence[str]
     reassign: Reassign | None
@@ -51,7 +51,7 @@ class ApprovalOptions(TypedDict, total=False):
 
 
 class QuestionOptions(ApprovalOptions, total=False):
-    """The options of `ask` and `Hitl.ask` besides the prompt, the form and what only one of them has."""
+    """The options that `ask` and `Hitl.ask` share, besides the prompt and the form."""
 
     details: Any
     arguments: Any
@@ -64,14 +64,14 @@ class QuestionOptions(ApprovalOptions, total=False):
 
 
 class OfferInput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A standing rule that a person may make with their approval: what arguments it matches, and how long."""
+    """A standing rule that may be made with an approval: its arguments, and for how long at most."""
 
     where: dict[str, Json]
     longest: str = "8h"
 
 
 def offer_of(given: OfferInput | Mapping[str, Any] | None) -> Offer | None:
-    """Return the rule that is offered with an approval. Raises BadInput."""
+    """Return the offered rule. Raises BadInput."""
     if given is None:
         return None
     with about("offer"):
@@ -178,7 +178,7 @@ class QuestionInput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     @property
     def names(self) -> list[str]:
-        """What a policy knows it by."""
+        """Its names for a policy."""
         return names_of(self.tags.get(TOOL_TAG), self.key, self.id)
 
     def question(self, as_asked: Callable[[Sequence[str]], tuple[str, ...]] = tuple) -> Question:
@@ -198,5 +198,5 @@ ASKED = tuple(name for name in QuestionInput.__struct_fields__ if name in Questi
 
 
 def as_used(asked: QuestionInput | Demand | None) -> tuple[Question | Demand | None, list[str]]:
-    """Return what was asked, or is demanded, and the names of the request for a policy."""
+    """Return the caller's question, or demands, and the names of the request for a policy."""
     return (asked.question(), asked.names) if isinstance(asked, QuestionInput) else (asked, [])

@@ -1,7 +1,7 @@
-"""Approvals that may be used once: whoever creates the record of the use first, uses it.
+"""Approvals that may be used once: the process that creates the record of the use first, uses it.
 
 The record is a promise under the request, whose id is derived from the request, so that it exists once on
-every server. Its key says which use it is: the same key again is the same use.
+every server. The same key again is the same use.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Use(Struct, frozen=True, kw_only=True):
-    """Who used an approval, through what, and when (ms since the epoch). `key` says which use it is."""
+    """The use of an approval: by whom, how, and when (ms since the epoch). `key` identifies the use."""
 
     by: str | None
     via: str | None
@@ -38,7 +38,7 @@ def use_id(request: str) -> str:
 
 
 def use_in(data: Json, created_at: int) -> Use:
-    """Return the use in the data of a record; one by nobody that can be read also uses the approval up."""
+    """Return the use in the data of a record. Unreadable data also counts as a use, by an unknown person."""
     try:
         return msgspec.convert(data, Use)
     except msgspec.ValidationError:
@@ -67,7 +67,7 @@ def check_use(id: str, use: Use, key: str) -> None:
 
 
 def check_usable(decision: Decision[Any]) -> None:
-    """Raise Rejected if a decision is no approval, BadInput if it may be used more than once."""
+    """Raise Rejected if a decision is not an approval, BadInput if it may be used more than once."""
     decision.require()
     if not decision.once:
         raise BadInput(

@@ -1,1 +1,1 @@
-"""Standing rules: a person's answer to requests that are not asked yet (docs/guides/rules.md)."""
+"""Standing rules: a person's answers to future requests (docs/guides/rules.md)."""

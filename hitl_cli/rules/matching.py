@@ -1,4 +1,4 @@
-"""Whether a rule is about a request: compares its arguments. What is not certain does not match."""
+"""Compares the arguments of a request with a rule. If a match is not certain, it does not match."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def check_where(where: Where) -> None:
 
 
 def check_approves(where: Where) -> None:
-    """Raise BadInput for a rule that approves, but would approve nothing: commands must be named."""
+    """Raise BadInput for a rule that could approve nothing, because it does not name the command."""
     tool = where.get(TOOL)
     if isinstance(tool, str) and _last(MAIN.get(tool, "")) == "command" and not _COMMANDS & where.keys():
         raise _bad(
@@ -76,9 +76,9 @@ def check_approves(where: Where) -> None:
 
 
 def matches(where: Where, arguments: Json, tool: str | None, *, allow: bool) -> bool:
-    """Whether a request is what a rule is about: its arguments, and its tag `tool` if it has one.
+    """Whether a rule matches a request, by its arguments and its tag `tool`, if it has one.
 
-    A rule that allows must name the command if there is one, and all unusual things that stand beside it.
+    A rule that allows must name the command if there is one, and all unusual arguments beside it.
     """
     fits = all(
         _is_tool(pattern, arguments, tool) if path == TOOL else _fits(path, pattern, arguments)
@@ -102,7 +102,8 @@ def matches(where: Where, arguments: Json, tool: str | None, *, allow: bool) -> 
 def _is_tool(name: Json, arguments: Json, tagged: str | None) -> bool:
     """Whether a request is about a tool, by its arguments and by its tag, as far as it has them.
 
-    The arguments of an agent's framework are the model's, so that they alone could pose as another tool.
+    With an agent framework, the model controls the arguments, so by these alone it could pretend to be
+    another tool.
     """
     told = [one for one in (tagged, at(arguments, TOOL)) if one is not None]
     return bool(told) and all(one == name for one in told)
@@ -118,7 +119,7 @@ def at(value: Json, path: str) -> Json:
 
 
 def _fits(path: str, pattern: Json, arguments: Json) -> bool:
-    """Whether the argument at a path is what a rule says."""
+    """Whether the argument at a path matches the pattern of a rule."""
     value = at(arguments, path)
     if not (isinstance(pattern, str) and isinstance(value, str)):
         return value is not None and same_json(pattern, value)
@@ -129,7 +130,7 @@ def _fits(path: str, pattern: Json, arguments: Json) -> bool:
 
 
 def _kind_of(path: str) -> Callable[[str], Callable[[str], bool]]:
-    """Return what reads the patterns for an argument."""
+    """Return the parser of the patterns for an argument."""
     return _KINDS.get(_last(path), _text)
 
 
@@ -151,7 +152,7 @@ def _command(pattern: str) -> Callable[[str], bool]:
 def _file(pattern: str) -> Callable[[str], bool]:
     """Return the test for a file. A `*` at the end after a slash stands for everything below the folder.
 
-    Elsewhere it stands for a part of one name. It never stands for a name that begins with a dot.
+    Elsewhere it matches a part of one name. It never matches a name that begins with a dot.
     """
     if not _is_whole(pattern):
         raise ValueError("it must be an absolute path without . and ..")
@@ -181,7 +182,7 @@ def _name_fits(pattern: str, name: str) -> bool:
 
 
 def _is_whole(path: str) -> bool:
-    """Whether a path names one place, whatever the folder is."""
+    """Whether a path names the same place from every folder."""
     return (
         path.startswith("/")
         and not path.startswith("//")

@@ -32,10 +32,10 @@ ID_DIGITS = 12
 
 
 class NewRule(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a rule says: the data of its promise.
+    """A rule to add: the data of its promise.
 
-    It answers a request whose arguments fit `where` (see matching.py), which `asker` has asked (None: anyone
-    but the rule's author), in runs of `workflow` (None: anywhere).
+    It answers requests whose arguments match `where` (see matching.py), asked by `asker` (None: by anyone
+    except the rule's author), in runs of `workflow` (None: anywhere).
     """
 
     verdict: Verdict = "approve"
@@ -57,7 +57,7 @@ class Rule(NewRule, frozen=True, kw_only=True):
     def fits(
         self, arguments: Json, tool: str | None, asker: str | None, workflow: str | None, groups: Groups
     ) -> bool:
-        """Whether it is about a request, with its tag `tool`. A person's own requests never are."""
+        """Whether it matches a request, with its tag `tool`. It never matches its author's own requests."""
         return (
             asker is not None
             and not groups.same(asker, self.by)

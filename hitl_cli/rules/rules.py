@@ -1,4 +1,4 @@
-"""`Rules`: what a person does with rules, and which rule decides a request."""
+"""`Rules`: the rules on a server, to add, list and remove."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Rules:
         return [rule for rule in store.rules_of(self.client, valid=not every) if self._sees(rule)]
 
     def _sees(self, rule: Rule) -> bool:
-        """Whether the actor may see a rule: their own, one about what they ask, or all."""
+        """Whether the actor may see a rule: it is theirs, it is about their requests, or they may see all."""
         actor = self.actor
         return actor.sees_all or any(actor.groups.same(actor.person, name) for name in (rule.by, rule.asker))
 
@@ -94,7 +94,7 @@ def check_life(life_ms: int) -> None:
 
 
 def where_of(tool: str | None, match: str | None, more: dict[str, Json]) -> dict[str, Json]:
-    """Return what arguments must be: of a tool, with a pattern for its main argument. Raises BadInput."""
+    """Return the patterns of a rule: a tool, its main argument, and other arguments. Raises BadInput."""
     if tool is None and match is None:
         return more
     if match is not None and tool not in MAIN:

@@ -1,4 +1,4 @@
-"""The words of a shell command that is certainly one simple command, and patterns for such commands."""
+"""Words of shell commands that are certainly one simple command, and patterns for such commands."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class CommandPattern:
 
 
 def _split(text: str, word: re.Pattern[str]) -> list[str] | None:
-    """Return the words of a text as they are written; None if there is anything else, or no word."""
+    """Return the words of a text, still quoted; None if there is anything else, or no word."""
     read, at = [], 0
     for found in word.finditer(text):
         if text[at : found.start()].strip(" "):
@@ -80,7 +80,7 @@ def _split(text: str, word: re.Pattern[str]) -> list[str] | None:
 
 
 def _is_program(word: str) -> bool:
-    """Whether the first word of a command, as it is written, names a program."""
+    """Whether the first word of a command, still quoted, names a program."""
     return word not in _NOT_SIMPLE and _ASSIGNMENT.match(word) is None
 
 

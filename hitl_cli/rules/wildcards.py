@@ -1,4 +1,4 @@
-"""What a `*` stands for."""
+"""The meaning of `*` in patterns."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _UP = ".."
 
 
 def is_plain(text: str) -> bool:
-    """Whether a `*` may stand for a text."""
+    """Whether a `*` matches a text."""
     return _ALL_PLAIN.fullmatch(text) is not None and _UP not in text
 
 
 def wild_fits(parts: Sequence[str], text: str) -> bool:
     """Whether a text consists of these parts, in order, with plain texts between them.
 
-    It takes the first place for each part, so that it is quick for every text; at worst it says no.
+    It uses the first place for each part, so that it is fast for every text; at worst it misses a match.
     """
     first, *middle = parts
     if not middle:

@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 
 def no_worker(client: Client, group: str | None, what: str = "the run") -> str | None:
-    """Return that no worker of a group is listening, so that `what` waits, and how to start one; else None.
+    """Return a sentence if no worker of a group is listening, so that `what` waits; otherwise None.
 
-    None also if there is no group, or if the server does not know or tell it.
+    It says how to start a worker. It is also None without a group, or if the server cannot tell.
     """
     listens: bool | None = None
-    with suppress(HitlError):  # what is asked about has been done: this failure is no failure of it
+    with suppress(HitlError):  # the action itself has succeeded, so this failure is ignored
         listens = None if group is None else client.has_worker(group)
     if group is None or listens is not False:
         return None

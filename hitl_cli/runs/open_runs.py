@@ -1,4 +1,4 @@
-"""How many runs are open, by workflow and state. Names no run."""
+"""Numbers of open runs, by workflow and state. Names no run."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class OpenRuns(Struct, frozen=True, kw_only=True):
 
 
 def open_runs(client: Client) -> OpenRuns | None:
-    """Return the open runs; None if a server can list them only with those that ended. Raises Unreachable.
+    """Return the open runs; None if the server would also read all ended ones. Raises Unreachable.
 
-    The cost is that of what is open. Runs that hitl starts for itself are left out, as in every list.
+    The cost depends on the open runs only. Runs that hitl starts for itself are left out, as in every list.
     """
     if not (client.capabilities.root and client.capabilities.sort):
         return None

@@ -73,7 +73,7 @@ def newest_first(client: Client, state: RunState | None, sight: Sight | None = N
         return partial(search_page, client, root=True, sort="-created", **one)
     every = search(client, tags=GLOBAL, **one)
     runs = (promise for promise in every if promise.is_run)
-    seen = (promise for promise in runs if sight is None or sight.run(promise))  # for cursors, with ids
+    seen = (promise for promise in runs if sight is None or sight.run(promise))  # cursors have ids
     return ordered(seen, _place_of, newest_first=True)
 
 

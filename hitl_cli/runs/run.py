@@ -1,4 +1,4 @@
-"""A run of a workflow: the protocol requests that start and cancel it, and what its promise tells."""
+"""A run of a workflow: the protocol requests that start and cancel it, and how its promise is read."""
 
 from __future__ import annotations
 
@@ -191,7 +191,7 @@ def run_of(promise: Promise) -> Run:
 
 
 def _result_of(promise: Promise) -> Json:
-    """Return what a function returned, or the data of an approval, also of one by the deadline."""
+    """Return the result of a function, or the data of an approval, also by the deadline."""
     question = None if promise.state == "resolved" else question_of(promise)
     if question is None:
         return decode(promise.value)

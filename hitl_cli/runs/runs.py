@@ -44,8 +44,8 @@ START_BATCH = 500
 class Runs:
     """The runs on a server, for one actor.
 
-    Reading needs the permission `read`; starting and canceling need `start`, with which one also sees the
-    runs that one started oneself. Every method raises NotAllowed for an actor without it, and Unreachable.
+    Reading needs the permission `read`; starting and canceling need `start`, which also lets actors see the
+    runs that they started. Every method raises NotAllowed for an actor without it, and Unreachable.
     """
 
     def __init__(self, client: Client, actor: Actor) -> None:
@@ -151,7 +151,7 @@ class Runs:
     def wait(
         self, run: Run, timeout_s: float | None = None, clock: Callable[[], float] = time.monotonic
     ) -> Run:
-        """Return the run once it has ended. A restart of the server meanwhile is no problem.
+        """Return the run once it has ended. The server may restart meanwhile.
 
         Raises NotFound, TimedOut after `timeout_s` seconds.
         """
@@ -194,7 +194,7 @@ class Runs:
             ended = f"was already {OUTCOMES[settled.state]}" if alone else f"has already {run.state}"
             raise Conflict(f"{id} {ended}. Nothing was changed.", code="already-ended")
         below = search(self._client, state="pending", tags={ORIGIN_TAG: id})
-        callback = callback_of(id).id  # it posts that the request was canceled
+        callback = callback_of(id).id  # it posts the cancellation
         over = [
             p.id
             for p in below
@@ -205,13 +205,13 @@ class Runs:
         return Canceled(run=run, fresh=audit_of(settled).id == audit.id)
 
     def _known(self, id: str) -> None:
-        """Check that the actor may see what an id names. Raises NotAllowed, NotFound."""
+        """Check that the actor may see a run, request or step. Raises NotAllowed, NotFound."""
         self._actor.require("read", "start")
         if not self._sight.all:
             self._seen(id, self._sight)
 
     def _shown(self, run: Run) -> Run:
-        """Return a run, request or step without the result that the actor may not see."""
+        """Return a run, request or step, without its result if the actor may not see that."""
         if run.kind == "run" or run.result is None:
             return run
         promise = known(self._client, run.id)
@@ -222,9 +222,9 @@ class Runs:
         return replace(run, result=None if kept is None else run_of(kept).result)
 
     def _cancelable(self, id: str) -> Promise:
-        """Return what an id names, if the actor may cancel it. Raises NotAllowed, NotFound.
+        """Return the promise of a run or request that the actor may cancel. Raises NotAllowed, NotFound.
 
-        Who may only ask cancels a standalone request of their own, as `Inbox.withdraw` does.
+        An actor who may only ask can cancel a standalone request of their own, as with `Inbox.withdraw`.
         """
         self._actor.require("start", "ask")
         promise = self._seen(id, Sight(self._actor, acting="start"))
@@ -240,7 +240,7 @@ class Runs:
         return promise
 
     def _started_or_conflict(self, spec: RunSpec, mark: str, promise: Promise) -> Started | Conflict:
-        """Return the run if its promise has the requested call, else a Conflict."""
+        """Return the run if its promise has the requested call, otherwise a Conflict."""
         call = promise.call
         if call is not None and same_json(call, spec.call()):
             created = headers_of(promise.param).get("hitl:start") == mark
@@ -268,7 +268,7 @@ def still_open(run: Run, client: Client) -> TimedOut:
 
 
 def _shown(promise: Promise) -> str:
-    """Return what has the id of a run that cannot be started, for a message."""
+    """Return a description of the promise that has the id of a new run, for a message."""
     if not promise.is_blocking:
         return show_call(promise.call)
     asker = headers_of(promise.param).get("hitl:by")

@@ -164,7 +164,7 @@ class Schedules:
             raise self._unknown(id) if isinstance(error, NotFound) else error
 
     def _sees(self, schedule: Schedule) -> bool:
-        """Whether the actor may see a schedule. It is nobody's own: operators look after it."""
+        """Whether the actor may see a schedule. Schedules have no owner, so operators may see them."""
         actor, start = self._actor, schedule.call
         names = [schedule.id] if start is None else [start.func]
         return actor.sees_all or actor.operates or actor.groups.visibility.is_public(names)
@@ -198,7 +198,7 @@ def _expression(spec: ScheduleSpec) -> str:
 def _is_as_asked(schedule: Schedule, asked: dict[str, object]) -> bool:
     """Whether a schedule is the requested one."""
     stands = msgspec.to_builtins(schedule)
-    stands["promiseTags"] |= GLOBAL  # which other tools, and earlier versions, left to the server
+    stands["promiseTags"] |= GLOBAL  # not set by other tools and earlier versions
     return all(same_json(stands[name], value) for name, value in asked.items() if stands[name] is not None)
 
 

@@ -85,7 +85,7 @@ def first_steps(
 ) -> tuple[RunStep, bool]:
     """Return the same with at most `most` steps, and whether there are more. Raises NotFound.
 
-    With a `sight`, requests are left empty that may not be seen.
+    With a `sight`, requests that may not be seen are left empty.
     """
     named = known(client, id)
     root = get_promise(client, named.origin) or named
@@ -101,7 +101,7 @@ def first_steps(
 
 
 def way_to(promise: Promise, lineage: Sequence[Promise]) -> list[str]:
-    """Return the ids of a promise and of the steps around it, from the inside out."""
+    """Return the ids of a promise and of the steps that contain it, from the inside out."""
     parents = {one.id: one.tags.get(PARENT_TAG, "") for one in (*lineage, promise)}
     way = [promise.id]
     while (above := parents.get(way[-1])) and above not in way:
@@ -138,7 +138,7 @@ RECORDS: dict[str, Kind] = {
 
 
 def _kind_of(promise: Promise) -> Kind:
-    """Return the kind of step that a promise stands for."""
+    """Return the kind of step of a promise."""
     if promise.is_run:
         return "run"
     recorded = next((kind for tag, kind in RECORDS.items() if tag in promise.tags), None)

@@ -1,4 +1,4 @@
-"""Which workflows exist: those that workers serve now, and those of recent runs."""
+"""The known workflows: those that workers serve now, and those of recent runs."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class ServedWorkflow(Struct, frozen=True, kw_only=True):
 
 
 def served(client: Client, sight: Sight) -> Sequence[ServedWorkflow]:
-    """Return the workflows, by name; of runs, as far as they may be seen."""
+    """Return the workflows that workers serve, and those of runs that may be seen, by name."""
     listeners = client.listeners()
     last: dict[tuple[str, str], int] = {}
     for promise in newest_first(client, None)(PAGE, None).promises:
@@ -58,7 +58,7 @@ def served(client: Client, sight: Sight) -> Sequence[ServedWorkflow]:
 
 
 def missing(client: Client, group: str, name: str) -> str | None:
-    """Return a warning if workers of a group are running and none has the workflow; else None."""
+    """Return a warning if workers of a group are running and none serves the workflow; otherwise None."""
     listening = [one for one in client.listeners() or () if one.group == group]
     names = {name for one in listening for name in one.workflows or ()}
     if not listening or name in names or any(one.workflows is None for one in listening):
@@ -69,7 +69,7 @@ def missing(client: Client, group: str, name: str) -> str | None:
 
 
 def _workers(listeners: Sequence[Listener] | None, group: str, name: str) -> int | None:
-    """Return how many workers of a group have a workflow; None if unknown."""
+    """Return how many workers of a group serve a workflow; None if unknown."""
     listening = [one.workflows for one in listeners or () if one.group == group]
     if listeners is None or None in listening:
         return None

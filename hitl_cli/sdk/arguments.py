@@ -1,7 +1,7 @@
-"""What a call is given, as a digest of each argument that is the same in every process.
+"""Digests of a call's arguments that are the same in every process.
 
-Neither the order of a set or dict nor an address in memory counts. What differs in each process by itself,
-such as a connection, counts as its type.
+The order of a set or dict and addresses in memory do not count. A value that differs in each process, such as
+a connection, counts only by its type.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _INSTALLED = ("site-packages", "dist-packages")
 def digests(fn: Any, args: Iterable[Any], kwargs: Mapping[str, Any], *, sort: bool = False) -> dict[str, str]:
     """Return a digest of each argument by its number or name, and of the function by its name.
 
-    `sort` has lists count without their order.
+    With `sort`, the order of lists does not count.
     """
     given: dict[str, Any] = {str(n): value for n, value in enumerate(args, 1)} | dict(kwargs)
     if fn is not None and not isinstance(fn, str):
@@ -61,7 +61,7 @@ def digests(fn: Any, args: Iterable[Any], kwargs: Mapping[str, Any], *, sort: bo
 
 
 def holds_sets(*values: Any) -> bool:
-    """Whether there is a set in the values, which JSON has in another order in each process."""
+    """Whether there is a set in the values, whose order in JSON differs in each process."""
     walk = _Walk(sort=False)
     for value in values:
         walk.digest(value, 0)
@@ -69,10 +69,10 @@ def holds_sets(*values: Any) -> bool:
 
 
 def name_of(fn: Any) -> str:
-    """Return the name of what `ctx.run` was given."""
+    """Return the name of a function that was passed to `ctx.run`."""
     if isinstance(fn, str):
         return fn
-    called = getattr(fn, "func", fn)  # of a functools.partial
+    called = getattr(fn, "func", fn)  # a functools.partial
     return getattr(called, "__name__", None) or type(called).__name__
 
 
@@ -86,7 +86,7 @@ def texts_of(fn: Any) -> dict[str, str]:
 
 
 def texts_now(name: str) -> str | None:
-    """Return the digest of the texts in a function that `texts_of` has named; None if it is not there now."""
+    """Return the present digest of the texts in a function, by `texts_of`'s name; None if it is gone."""
     module, _, path = name.partition(":")
     found: Any = sys.modules.get(module)
     for part in path.split("."):
@@ -95,7 +95,7 @@ def texts_now(name: str) -> str | None:
 
 
 class _Walk:
-    """One look at some values. `sets` tells whether a set was among them."""
+    """A pass over some values. `sets` tells whether a set was among them."""
 
     def __init__(self, *, sort: bool) -> None:
         self.sets = False
@@ -124,7 +124,7 @@ class _Walk:
         return [self.digest(each, depth) for each in values]
 
     def _parts(self, value: Any, depth: int) -> list[str]:
-        """Return what a value consists of, as texts."""
+        """Return the parts of a value, as texts."""
         kind = type(value)
         if value is None:
             return ["None"]
@@ -154,12 +154,12 @@ class _Walk:
         where = _origin(kind.__module__)
         if where != "python" and (own := _attributes(value, kind, private=where == "app")):
             return self._each([own], depth)
-        text = repr(value)  # a date, a Decimal, a path, also a library's own
+        text = repr(value)  # a date, a Decimal, a path, or a similar type of a library
         is_value = not text.startswith("<") and (where == "python" or " at 0x" not in text)
         return [text if is_value else ""]  # a lock, a thread
 
     def _function_parts(self, function: FunctionType, depth: int) -> list[str]:
-        """Return what tells a function from others. The code of one with a name does not count."""
+        """Return the identity of a function. Its code counts only if it has no name."""
         code = function.__code__
         held = [function.__defaults__, function.__kwdefaults__, function.__closure__]
         text = _lambda_text(code) if code.co_name == "<lambda>" else ""
@@ -211,7 +211,7 @@ def _hash(parts: Iterable[str]) -> str:
 
 
 def _plain(value: Any) -> str:
-    """Return a plain value as text, whatever its class makes of it."""
+    """Return a plain value as text, regardless of its class's own `__repr__`."""
     if isinstance(value, bool):
         return str(value)
     if isinstance(value, int):
@@ -251,7 +251,7 @@ _HELD: tuple[tuple[Any, Callable[[Any], list[Any]]], ...] = (
 
 
 def _lambda_text(code: CodeType) -> str:
-    """Return what stands in a lambda: it is a part of the call."""
+    """Return the code of a lambda as text, because it is a part of the call."""
     consts = [
         _lambda_text(each) if isinstance(each, CodeType) else repr(each)
         for each in code.co_consts
@@ -261,7 +261,7 @@ def _lambda_text(code: CodeType) -> str:
 
 
 def _buffer(value: Any) -> bytes | None:
-    """Return the bytes of an array; None if the value is none, or holds addresses."""
+    """Return the bytes of an array; None for another value, or one that holds addresses."""
     try:
         with memoryview(value) as view:
             return None if "O" in view.format else view.tobytes()
@@ -271,7 +271,7 @@ def _buffer(value: Any) -> bytes | None:
 
 @functools.cache
 def _origin(module: str) -> Literal["python", "installed", "app"]:
-    """Return where a module comes from."""
+    """Return the file or origin of a module."""
     file = getattr(sys.modules.get(module), "__file__", None)
     if file is None:
         return "python" if module.partition(".")[0] in sys.stdlib_module_names else "app"

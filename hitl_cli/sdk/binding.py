@@ -1,6 +1,6 @@
-"""Binds arguments to a durable function as `inspect` does, which takes as long as the rest of a quick step.
+"""Binds arguments to a durable function fast: `inspect` takes as long as the rest of a quick step.
 
-The SDK binds those of each step twice, and of each run once (resonate/durable.py).
+The SDK binds the arguments of each step twice, and of each run once (resonate/durable.py).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR
 
 
 class _PlainArguments:
-    """What `inspect.BoundArguments` is for arguments that are given by position."""
+    """A replacement of `inspect.BoundArguments` for positional arguments."""
 
     __slots__ = ("_signature", "arguments")
 
@@ -73,5 +73,5 @@ def _copied(ctx: Context) -> Context:
 
 
 def copy_quickly() -> None:
-    """Have `copy.copy` copy contexts quickly; the SDK does it for `options`."""
+    """Make `copy.copy` of contexts fast; the SDK copies them for `options`."""
     Context.__copy__ = _copied  # type: ignore[attr-defined]

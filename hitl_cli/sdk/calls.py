@@ -1,8 +1,8 @@
-"""A call below which a request was put: its result counts for the same call only.
+"""Calls that contain a request: their results are used for the same call only.
 
-The SDK finds a finished call by its number, and returns what it came to, whatever the code calls there now.
-That may be the answer to another question. So the result of such a call carries a mark, and the arguments are
-compared with it when the run comes there again. A call below which nobody was asked has no mark, and is
+The SDK finds a finished call by its number, and returns its result, even if the code now calls something else
+there. That may be the answer to another question. So the result of a call that contains a request has a mark,
+and on replay the new call's arguments are compared with it. A call without a request has no mark, and is
 never compared.
 """
 
@@ -55,10 +55,10 @@ class CallerCode(Struct, frozen=True, kw_only=True):
 
 
 class FinishedCall(Struct, frozen=True, kw_only=True):
-    """A finished call: what it called, the digests of its arguments, and the code that called.
+    """A finished call: its function, the digests of its arguments, and the code of the caller.
 
-    `repeatable` tells whether nothing but requests is below it, so that it can be called again; `texts` are
-    the digests of the texts in the functions that ran for it.
+    `repeatable`: it contains only requests, so it can be called again; `texts` are the digests of the texts
+    in the functions that ran for it.
     """
 
     function: str
@@ -68,16 +68,16 @@ class FinishedCall(Struct, frozen=True, kw_only=True):
     texts: dict[str, str] = {}
 
     def changed(self) -> list[str]:
-        """Return the functions that would ask something else now, if it can be called again."""
+        """Return the functions that would now ask something else, if it can be called again."""
         found = {name: texts_now(name) for name in self.texts} if self.repeatable else {}
         return [name for name, now in found.items() if now not in (None, self.texts[name])]
 
 
 class RunningStep(Struct):
-    """A step of `ctx.run`. `asked` tells whether a request was put below it.
+    """A step of `ctx.run`. `asked` tells whether it contains a request.
 
-    `arguments` are the digests of what it is called with, once they are known; `instead` is the finished call
-    in whose place it is.
+    `arguments` are the digests of its arguments, once they are known; `instead` is the finished call that it
+    replaces.
     """
 
     name: str
@@ -93,7 +93,7 @@ class RunningStep(Struct):
     instead: str | None = None
 
     def digests(self) -> dict[str, str]:
-        """Return the digests of what it is called with."""
+        """Return the digests of its arguments."""
         if self.arguments is None:
             self.arguments = digests(self.fn, self.args, self.kwargs)
         return self.arguments
@@ -112,7 +112,7 @@ _sdk_rpc = Context.rpc
 
 
 def compare_calls() -> None:
-    """Have `ctx.run` note its step, and compare it and `ctx.rpc` with the finished call that is found."""
+    """Make `ctx.run` record its step, and make it and `ctx.rpc` compare themselves with finished calls."""
     Context.run = _run  # type: ignore[method-assign,assignment]
     Context.rpc = _rpc  # type: ignore[method-assign,assignment]
     sdk_context.DurableFunction = _durable  # type: ignore[attr-defined,assignment]
@@ -120,9 +120,9 @@ def compare_calls() -> None:
 
 
 def _durable(fn: Any) -> DurableFunction:
-    """Return a function as the SDK has it, which it does not change; to make one takes as long as a step.
+    """Return the SDK's durable function, cached because making it takes as long as a step.
 
-    Functions within functions are not kept: each run may make its own.
+    Functions within functions are not cached: each run may make its own.
     """
     if type(fn) is not FunctionType or fn.__closure__ is not None or "<locals>" in fn.__qualname__:
         return DurableFunction(fn)
@@ -137,7 +137,7 @@ def _run(ctx: Context, fn: Any, *args: Any, **kwargs: Any) -> ResonateFuture[Any
     effects: Any = ctx._state.effects
     module = calling_module()
     step = RunningStep(name_of(fn), effects, fn, args, kwargs, module, running.get(None))
-    token = running.set(step)  # which the task of the step inherits
+    token = running.set(step)  # the task of the step inherits it
     try:
         if getattr(effects, "compares", False):
             ctx = _place(ctx, effects, step.name, step.digests, module, step)
@@ -146,12 +146,12 @@ def _run(ctx: Context, fn: Any, *args: Any, **kwargs: Any) -> ResonateFuture[Any
         running.reset(token)
     step.id = future._id
     if _goes_on(effects, future._id):
-        step.digests()  # now: the function may change what it was given
+        step.digests()  # now, because the function may change its arguments
     return future
 
 
 def _goes_on(effects: Any, id: str) -> bool:
-    """Whether a step is executed again, which has put something below it."""
+    """Whether a step is executed again after it has created something."""
     cache: dict[str, PromiseRecord] = getattr(effects, "cache", {})
     record = cache.get(id)
     if record is None or record.state != "pending" or id in effects.asks:
@@ -172,7 +172,7 @@ def _rpc(ctx: Context, fn: Any, *args: Any, **kwargs: Any) -> ResonateFuture[Any
                 call = TaskData(func=name, args=args, kwargs=kwargs, version=version)
                 return _call_digests(effects.codec.decode(effects.codec.encode(call)), sort=has_sets)
 
-            has_sets = holds_sets(args, kwargs)  # JSON has each in another order in each process
+            has_sets = holds_sets(args, kwargs)  # their order in JSON differs in each process
             ctx = _place(ctx, effects, name, stored, module, sort=has_sets)
     future: ResonateFuture[Any] = _sdk_rpc(ctx, fn, *args, **kwargs)
     if hasattr(effects, "callers"):
@@ -180,7 +180,7 @@ def _rpc(ctx: Context, fn: Any, *args: Any, **kwargs: Any) -> ResonateFuture[Any
     return future
 
 
-# What is found in the place of a call
+# Finished calls in the place of a call
 
 
 def _place(
@@ -193,9 +193,9 @@ def _place(
     *,
     sort: bool = False,
 ) -> Context:
-    """Return the context for a call: it finds the place that the SDK counts, or one beside it.
+    """Return the context for a call, at the place that the SDK counts, or at one beside it.
 
-    `sort` has the order of lists not count.
+    With `sort`, the order of lists does not count.
 
     Raises QuestionChanged, or PlatformError to leave the run to a worker with newer code.
     """
@@ -203,11 +203,11 @@ def _place(
     while (record := effects.cache.get(id)) is not None and (was := _mark_of(record, sort=sort)) is not None:
         try:
             now = arguments()
-        except ResonateError:  # what cannot be stored is refused by the call itself
+        except ResonateError:  # the call itself will refuse arguments that cannot be stored
             break
         if was.function == function and was.arguments == now and not was.changed():
             break
-        if record.state == "pending":  # compared when it has ended
+        if record.state == "pending":  # it is compared once it has ended
             effects.changed[id] = function
             break
         how = _difference(id, was, function, now)
@@ -237,7 +237,7 @@ def _place(
 
 
 def _difference(id: str, was: FinishedCall, function: str, now: Mapping[str, str]) -> str:
-    """Return a sentence that names a finished call, and what is called there now."""
+    """Return a sentence that names a finished call, and the function that is called there now."""
     if was.function != function:
         how = f"and the code calls {function} there now."
     else:
@@ -250,12 +250,12 @@ def _difference(id: str, was: FinishedCall, function: str, now: Mapping[str, str
 
 def _code_of(effects: CheckedEffects, module: str) -> CallerCode:
     """Return the code of a module that calls."""
-    assert effects.code_of is not None  # nothing is compared else
+    assert effects.code_of is not None  # otherwise nothing is compared
     return msgspec.convert(effects.code_of(module), CallerCode, from_attributes=True)
 
 
 def differs(effects: CheckedEffects, req: PromiseCreateReq, record: PromiseRecord) -> str | None:
-    """Return how a finished call, found only when it is made again, differs from the one that is made."""
+    """Return how a call differs from the finished call that was found when the call was made."""
     step, call = running.get(None), req.param.data
     sort = isinstance(call, TaskData) and holds_sets(call.args, call.kwargs)
     was = _mark_of(record, sort=sort)
@@ -276,19 +276,19 @@ def differs(effects: CheckedEffects, req: PromiseCreateReq, record: PromiseRecor
 
 
 def is_marked(record: PromiseRecord) -> bool:
-    """Whether a request was put below a call that has ended, or it tells which code called."""
+    """Whether an ended call contains a request, or records the code of its caller."""
     param = record.param.headers
     return asked_below(record) or (param is not None and CODE_HEADER in param)
 
 
 def asked_below(record: PromiseRecord) -> bool:
-    """Whether a call has ended below which a request was put."""
+    """Whether a call has ended that contains a request."""
     headers = record.value.headers
     return headers is not None and (CALL_HEADER in headers or ASKED_HEADER in headers)
 
 
 def _mark_of(record: PromiseRecord, *, sort: bool = False) -> FinishedCall | None:
-    """Return the call that stands there, if its result counts for the same call only."""
+    """Return the finished call, if its result may be used for the same call only."""
     headers = record.value.headers or {}
     try:
         if (mark := headers.get(CALL_HEADER)) is not None:
@@ -307,7 +307,7 @@ def _mark_of(record: PromiseRecord, *, sort: bool = False) -> FinishedCall | Non
 
 
 def note_asked(effects: CheckedEffects) -> None:
-    """Note that a request is put by the code at hand, below all calls that it belongs to."""
+    """Record a request of the current code in all calls that contain it."""
     effects.asked = True
     step = running.get(None)
     while step is not None and not step.asked:
@@ -348,7 +348,7 @@ def caller_mark(id: str) -> dict[str, str]:
 
 
 def _only_requests(effects: CheckedEffects, id: str) -> bool:
-    """Whether nothing but requests is below a call, so that calling it again repeats no step."""
+    """Whether a call contains only requests, so that calling it again repeats no step."""
     for promise in effects.cache.values():
         if promise.tags.get(PARENT_TAG) != id or promise.id in effects.asks or is_blocking(promise.tags):
             continue
@@ -368,7 +368,7 @@ def _texts_below(effects: CheckedEffects, step: RunningStep) -> dict[str, str]:
 
 
 def replaced_request(ctx: Context, step: str) -> str | None:
-    """Return the request in whose place a step puts one, where it belongs to a call that is made anew."""
+    """Return the request that a step's request replaces, if it belongs to a call that is made again."""
     above = running.get(None)
     while above is not None:
         if above.instead is not None:
@@ -379,11 +379,11 @@ def replaced_request(ctx: Context, step: str) -> str | None:
     return None
 
 
-# What a call is given
+# Arguments of a call
 
 
 def _call_digests(call: Any, *, sort: bool = False) -> dict[str, str]:
-    """Return a digest of each argument of a call as it is stored; `sort` has the order of lists not count."""
+    """Return a digest of each stored argument of a call; with `sort`, the order of lists does not count."""
     read = msgspec.convert(call, Call)
     args = tuple(read.args) if isinstance(read.args, list) else (read.args,)
     return {**digests(None, args, read.kwargs, sort=sort), "version": str(read.version)}

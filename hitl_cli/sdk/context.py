@@ -1,4 +1,4 @@
-"""What workflows need beyond the SDK's Context.
+"""Additions to the SDK's Context for workflows.
 
 The context of resonate-sdk cannot return the current time or create a promise with data and tags.
 Its own calls take both from `_state` (resonate/context.py): `clock`, and `effects` (resonate/effects.py),
@@ -34,11 +34,11 @@ class LeftToOthers(ResonateError):
 
 
 class ServerAway(ResonateError):
-    """The server cannot be read, so that this attempt ends. Its run goes on in the next one."""
+    """The server cannot be read, so this attempt ends. The run continues in the next one."""
 
 
 async def read[T](reading: Awaitable[T]) -> T:
-    """Return what a run reads from the server beside the SDK. If that is away, no step and no run fails."""
+    """Return the result of a read from the server. If that is unreachable, no step and no run fails."""
     try:
         return await reading
     except Unreachable as error:
@@ -64,7 +64,7 @@ def calling_module() -> str:
 
 
 def first_id(step: str) -> str:
-    """Return the id of the first promise of a step: of what it first awaits, runs or sleeps for."""
+    """Return the id of a step's first promise, which is for its first await, run or sleep."""
     return join_id(step, "1")
 
 
@@ -126,7 +126,7 @@ def found(ctx: Context, id: str) -> PromiseRecord | None:
 def next_id(ctx: Context) -> str:
     """Take the id that the next call of the SDK would give to its promise.
 
-    From here on the function is not tried again, as after a call of the SDK (`invoke_with_retry`).
+    From here on the function is not retried, as after a call of the SDK (`invoke_with_retry`).
     """
     ctx._state.workflow = True
     return ctx._next_id()

@@ -1,8 +1,7 @@
 """The private names of resonate-sdk that this package uses, and the check that they exist.
 
-A patch release of the SDK may rename any of them. A worker that finds that out at its first request has
-acquired a task by then, so it checks before. `make contract` tests what these names do, not only that they
-exist.
+A patch release of the SDK may rename any of them. A worker would notice it at its first request, after it has
+acquired a task; so it checks before. `make contract` tests what these names do, not only that they exist.
 """
 
 from __future__ import annotations
@@ -124,7 +123,7 @@ def _is_there(name: str) -> bool:
         # Instances may have it from their class's `__init__` on.
         code = getattr(getattr(owner, "__init__", None), "__code__", None)
         return hasattr(owner, last) or (code is not None and last in code.co_names)
-    function = getattr(owner, last, None)  # a worker in this process has replaced some, and wraps them
+    function = getattr(owner, last, None)  # a worker in this process may have replaced some by wrappers
     return _takes(getattr(function, "__wrapped__", function), parameters)
 
 
@@ -149,7 +148,7 @@ def _takes(function: object, parameters: str) -> bool:
 
 
 def _asked_besides(port: str) -> list[str]:
-    """Return the members of a protocol of the SDK that are not listed above."""
+    """Return the members of an SDK protocol that are not listed above."""
     asked = [f"{port}.{name}" for name, member in vars(_found(port)).items() if inspect.isfunction(member)]
     offered = {name.partition("(")[0] for name in NEEDED}
     return [name for name in asked if "._" not in name and name not in offered]

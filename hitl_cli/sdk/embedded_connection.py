@@ -44,11 +44,11 @@ class EmbeddedConnection:
         trace: Trace | None = None,
         lease_ms: int | None = None,
     ) -> None:
-        """Open the file. `room` says how many tasks can start once so many have ended, `wants` which.
+        """Open the file. `room` says how many tasks can start after a number have ended, `wants` which.
 
-        With `lease_ms` tasks are held from the moment they are handed over, by whoever runs them
-        through `tasks`; without it they are offered, and acquired by a request.
-        `ended` is told why, when the file can be served from here no longer.
+        With `lease_ms`, tasks are already acquired when they are handed over, and run through `tasks`;
+        without it, they are offered, and acquired by a request. `ended` is called with the reason when this
+        process can no longer serve the file.
 
         Raises FileUnusable; StorageFailed if it can only be read.
         """
@@ -107,7 +107,7 @@ class EmbeddedConnection:
             raise ConnectorError(error) from error
 
     def announce(self, workflows: Sequence[str]) -> None:
-        """Publish in the file which workflows are served here, from `start` on."""
+        """Announce the workflows of this worker, next to the file, from `start` on."""
         self._serves = to_json(workflows)
 
     def close(self) -> None:
@@ -125,9 +125,10 @@ class EmbeddedConnection:
     # engine.server.Subscriber, with name and wants() above
 
     def room(self, ended: int) -> int:
-        """Return how many tasks to take now: all that can start; if others listen, a share of its places.
+        """Return how many tasks to take now: all that can start, or if others listen, a share of its places.
 
-        A share of what is free would be smaller each time, and so would the batches. Each costs a commit.
+        A share of the free capacity would become smaller each time, and so would the batches. Each batch
+        costs a commit.
         """
         if self._pausing:
             return 0
@@ -169,7 +170,7 @@ class EmbeddedConnection:
         """Do nothing: each batch looks for messages anyway."""
 
     def ended(self, error: FormatChanged) -> None:
-        """Tell the worker that it can no longer serve the file."""
+        """Report to the worker that it can no longer serve the file."""
         self._ended(str(error))
 
     def _end_pause(self) -> None:

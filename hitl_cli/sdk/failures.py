@@ -1,4 +1,4 @@
-"""The facts that a worker records about an exception: its type, the line of the author's file, the traceback.
+"""Records the facts about an exception: its type, the line of the author's file, the traceback.
 
 The SDK keeps the message and a pickle. Only its codec sees the exception itself, of a step or
 of a run, so the codec adds the rest as headers, which no SDK reads.
@@ -56,7 +56,7 @@ _raised: ContextVar[tuple[BaseException, Failure]] = ContextVar("raised")
 
 
 def note_raised(error: Exception | PlatformError) -> None:
-    """Note the exception of a step or a run, when it leaves the author's function."""
+    """Record the exception of a step or a run, when it leaves the author's function."""
     _raised.set((error, failure_of(error)))
 
 
@@ -109,9 +109,9 @@ class FailureCodec(Codec):
 
 
 def _without_fit(error: Exception) -> ApplicationError | None:
-    """Return what to report for arguments that the function does not take; None for any other error.
+    """Return the error to report for arguments that the function does not take; None for any other error.
 
-    The SDK's own errors do not name the parameter, nor how many it takes (resonate/durable.py).
+    The SDK's own errors do not name the parameter or the number of parameters (resonate/durable.py).
     """
     too_many = isinstance(error, ApplicationError) and str(error).endswith(TOO_MANY)
     misfit = error.error if isinstance(error, SerializationError) else None
@@ -181,7 +181,7 @@ def _first(trace: TracebackException) -> TracebackException:
 
 
 def _message(error: BaseException) -> str:
-    """Return the message of an exception as text that can be stored; of a group, those of all in it."""
+    """Return the message of an exception as storable text; for a group, the messages of all in it."""
     if isinstance(error, BaseExceptionGroup):
         each = (f"{type(part).__name__}: {_message(part)}" for part in error.exceptions)
         return cut("; ".join(each), LONGEST_MESSAGE)
@@ -192,7 +192,7 @@ def _message(error: BaseException) -> str:
 
 
 def _authors_frame(stack: StackSummary) -> FrameSummary | None:
-    """Return the innermost frame of the author's own code; where all of it is installed, the outermost."""
+    """Return the innermost frame of the author's own code; if there is none, the outermost frame."""
     frames = [frame for frame in stack if not _is_ours(frame.filename) and not _is_pythons(frame.filename)]
     own = [frame for frame in frames if not any(each in frame.filename for each in LIBRARIES)]
     return own[-1] if own else next(iter(frames), None)
@@ -206,7 +206,7 @@ def _shown(frame: FrameSummary) -> str:
 
 
 def _leave_out_ours(trace: TracebackException) -> None:
-    """Leave out the frames of the SDK and of hitl, of the exception and of those it was raised from."""
+    """Remove the frames of the SDK and of hitl from a traceback and from those of its causes."""
     left: list[TracebackException | None] = [trace]
     while left:
         if (each := left.pop()) is None:
@@ -225,7 +225,7 @@ def _is_ours(path: str) -> bool:
 
 @cache
 def _is_pythons(path: str) -> bool:
-    """Whether a file belongs to Python, which its packages are below of."""
+    """Whether a file belongs to Python's own library."""
     home = sysconfig.get_paths()["stdlib"]
     in_library = any(each in path for each in LIBRARIES)
     return path.startswith("<frozen") or (path.startswith(home + os.sep) and not in_library)

@@ -33,12 +33,12 @@ executing: ContextVar[tuple[str, int]] = ContextVar("executing")
 
 
 class LeaseHeartbeat:
-    """Renews the held tasks every third of a lease, and releases them in the end."""
+    """Renews the leases of the held tasks every third of a lease, and releases the tasks at the end."""
 
     def __init__(
         self, open_client: Callable[[], Client], pid: str, lease_s: float, ended: Callable[[str], None]
     ) -> None:
-        """`open_client` is called in the thread that uses it; `ended` for each execution that ends."""
+        """`open_client` is called in the thread that uses it; `ended` is called after each execution."""
         self._open_client = open_client
         self._pid = pid
         self._interval_s = lease_s / RENEWALS_PER_LEASE
@@ -51,7 +51,7 @@ class LeaseHeartbeat:
     # resonate.heartbeat.Heartbeat
 
     def start(self, task_id: str, task_version: int) -> None:
-        """Note that an execution begins. Called in its asyncio task."""
+        """Record that an execution begins. Called in its asyncio task."""
         executing.set((task_id, task_version))
         log_fields.context.set({"run": task_id})
         with self._lock:
@@ -60,13 +60,13 @@ class LeaseHeartbeat:
             self._thread.start()
 
     def stop(self, task_id: str) -> None:
-        """Note that an execution ended."""
+        """Record that an execution ended."""
         with self._lock:
             self._held.pop(task_id, None)
         self._ended(task_id)
 
     def shutdown(self) -> None:
-        """Renew nothing more."""
+        """Stop renewing."""
         self._stopped.set()
         if self._thread.is_alive():
             self._thread.join(timeout=1)
@@ -79,7 +79,7 @@ class LeaseHeartbeat:
     def give_back(self) -> None:
         """Release the held tasks, so that other workers need not wait until the leases expire.
 
-        Blocks, and so is not for the event loop; it works while that is blocked.
+        It blocks, so do not call it in the event loop; it works even while the loop is blocked.
         """
         releases = [
             ProtocolRequest("task.release", {"id": id, "version": version})
@@ -108,7 +108,7 @@ class LeaseHeartbeat:
             client.close()
 
     def _renewals(self) -> list[ProtocolRequest]:
-        """Return one heartbeat per lineage: some servers accept no other."""
+        """Return one heartbeat per lineage, because some servers accept no heartbeat for several."""
         tasks: dict[str, list[dict[str, object]]] = defaultdict(list)
         for id, version in self.held().items():
             tasks[id.split(":", 1)[0]].append({"id": id, "version": version})

@@ -45,8 +45,9 @@ KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
 class Requests(HttpConnection):
     """The SDK's requests, sent again if no answer comes, and refused if they are too large.
 
-    The SDK's own raises TimeoutError after five minutes, into the workflow that waits. For a request that is
-    too large, a proxy or a Resonate Server has HTTP status 413 and a text, which it takes for a failure.
+    The SDK's own class raises TimeoutError after five minutes, in the workflow that waits. If a request is
+    too large, a proxy or a Resonate Server responds with HTTP status 413 and a text, which the SDK's class
+    takes for a connection failure.
     """
 
     def _ensure_session(self) -> aiohttp.ClientSession:
@@ -60,7 +61,7 @@ class Requests(HttpConnection):
 
 
 async def _refuse_too_large(response: aiohttp.ClientResponse) -> None:
-    """Raise ServerError if a request was too large, unless the answer is the protocol's."""
+    """Raise ServerError if a request was too large, unless the response is one of the protocol."""
     if response.status == TOO_LARGE and response.content_type != "application/json":
         size = response.request_info.headers.get("Content-Length", "?")
         said = (await response.text())[:SAID].strip()
@@ -70,8 +71,8 @@ async def _refuse_too_large(response: aiohttp.ClientResponse) -> None:
 class EventStream(SSEConnection):
     """The SDK's stream of server-sent events, without a time limit.
 
-    The SDK's own ends after five minutes, the time limit of aiohttp for a whole response, and is not opened
-    again: from then on a worker hears of no task.
+    The SDK's own stream ends after five minutes, aiohttp's time limit for a whole response, and is not
+    reopened, so the worker would get no more tasks.
     """
 
     def _ensure_session(self) -> aiohttp.ClientSession:
@@ -84,7 +85,7 @@ class EventStream(SSEConnection):
 
 
 def _kept_alive(address: AddrInfoType) -> socket.socket:
-    """Return a socket that notices that the other machine is gone."""
+    """Return a socket that detects a lost peer."""
     family, kind, protocol, _, _ = address
     made = socket.socket(family, kind, protocol)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -95,13 +96,13 @@ def _kept_alive(address: AddrInfoType) -> socket.socket:
 
 
 class FilteringSource:
-    """A source that passes on only the tasks whose function is served here.
+    """A source that passes on only the tasks whose function this worker serves.
 
-    What is not passed on, the server offers again after a while. Were it passed on, the SDK would
-    release it, the server would offer it at once, and so on without end.
+    The server offers the other tasks again after a while. If they were passed on, the SDK would release them,
+    and the server would offer them again at once, without end.
 
-    A Resonate Server offers the timers of `ctx.sleep` too, which nobody can execute. Their tasks are halted,
-    so that it does not offer them again. Timers are resolved at their time all the same.
+    A Resonate Server also offers the timers of `ctx.sleep`, which no worker can execute. Their tasks are
+    halted, so that they are not offered again. The timers are still resolved at their time.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """The events that a worker reports, derived from the requests for its tasks.
 
-Nothing in a workflow has to report anything. `ObservedTasks` stands where the SDK expects its ports to the
-server (resonate/send.py, TaskLifecycle and PromiseFencing), before those that do the work.
+Workflows need not report anything. `ObservedTasks` takes the place of the SDK's ports to the server
+(resonate/send.py, TaskLifecycle and PromiseFencing), and passes the calls on to the ports that do the work.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class TaskPorts(TaskLifecycle, PromiseFencing, Protocol):
 class Event(Struct, frozen=True, omit_defaults=True):
     """One event of a run. Instants are ms since the epoch.
 
-    `failure` says why the run failed, or the `step` that is tried again at `again`.
+    `failure` says why the run failed, or why the `step` failed that is retried at `again`.
     """
 
     event: EventKind
@@ -92,7 +92,7 @@ class Event(Struct, frozen=True, omit_defaults=True):
 
 
 class ObservedTasks:
-    """A worker's tasks. Reports what happens to them."""
+    """A worker's tasks. Reports their events."""
 
     def __init__(
         self,
@@ -180,16 +180,16 @@ class ObservedTasks:
     async def task_release(self, id: str, version: int) -> None:
         """Release a task that failed in the SDK itself, after a delay that grows with each failure.
 
-        The server offers a released task again at once. If no worker could do better, the run is failed
-        instead. A task that is left to others is released at once, the first time.
+        The server offers a released task again at once. If every worker would fail in the same way, the run
+        is failed instead. A task that is left to others is released without a delay the first time.
         """
         error = sys.exception()
         cause = error.cause if isinstance(error, PlatformError) else error
-        if isinstance(cause, SerializationError):  # it could not be stored the next time either
+        if isinstance(cause, SerializationError):  # the next attempt could not store it either
             where = "".join(f" ({note})" for note in getattr(cause.error, "__notes__", ()))
             await self.fail(id, version, given_up(cause, f"the result cannot be stored: {cause}{where}"))
             return
-        if isinstance(cause, ServerError) and cause.code == BAD_REQUEST:  # it would be refused again
+        if isinstance(cause, ServerError) and cause.code == BAD_REQUEST:  # the server would refuse it again
             await self.fail(id, version, given_up(cause, cause.message))
             return
         times = self._given_back.get(id, 0)
@@ -291,11 +291,11 @@ class ObservedTasks:
             created = await self._tasks.task_fence_create(id, version, record)
             closing = PromiseSettleReq(id=created.promise.id, state="resolved", value=Value())
             await self._tasks.task_fence_settle(id, version, closing)
-        except ResonateError as lost:  # the step reports that when it ends
+        except ResonateError as lost:  # the step reports it when it ends
             logger.warning("the failed attempt at %s could not be recorded: %s", failed, lost)
 
     def _look_at(self, id: str, promises: Iterable[PromiseRecord]) -> None:
-        """Note which promises wait for a person, and which failed."""
+        """Record which promises wait for a person, and which failed."""
         for promise in promises:
             if promise.state == "pending":
                 if is_blocking(promise.tags):

@@ -20,8 +20,8 @@ CONTEXT = "resonate.ext.pydantic_ai.context"
 def durable_agent(agent: AbstractAgent[Any, Any], resonate: DurableRegistry, **options: Any) -> Any:
     """Register an agent as the workflow `NAME.run`, and return its ResonateAgent.
 
-    Newer releases of pydantic-ai hand on arguments that the one of resonate-sdk 0.8.1 does not know. They
-    are left out if they are None.
+    Newer releases of pydantic-ai pass arguments that resonate-sdk 0.8.1 does not know. They are left out if
+    they are None.
     """
     from resonate.ext.pydantic_ai import ResonateAgent
 
@@ -44,7 +44,7 @@ def workflow_context() -> Context | None:
 
 @contextmanager
 def in_step(ctx: Context) -> Iterator[None]:
-    """Have what an agent does here, such as another agent's run, be part of a step."""
+    """Make all that an agent does in the block, such as another agent's run, a part of a step."""
     from resonate.ext.pydantic_ai.context import reset_workflow_context, set_workflow_context
 
     token = set_workflow_context(ctx)

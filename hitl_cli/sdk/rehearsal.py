@@ -40,10 +40,10 @@ class NotRun(ResonateError):
 
 
 class Rehearsed(msgspec.Struct):
-    """What a run would do: `put` is the data of each request that it creates, `seen` the ids that it read.
+    """What a run would do: `put` has the data of each request to create, `seen` the ids that it read.
 
-    `calls` are the recorded calls where the code now calls another function, and that function. `failed` is
-    why a changed request would fail the run; `broken_off` says that a step has not run yet.
+    `calls` are the recorded calls for which the code now calls another function, and that function. `failed`
+    is why a changed request would fail the run; `broken_off`: it stopped at a step that has not run yet.
     """
 
     put: dict[str, Json] = {}
@@ -127,7 +127,7 @@ async def rehearse(resonate: Registering, root: Promise, below: Sequence[Promise
 
 
 async def _let_end(others: set[asyncio.Task[Any]]) -> None:
-    """Cancel the tasks of a stopped dry run, and let them end."""
+    """Cancel the tasks of a stopped dry run, and wait until they have ended."""
     for _ in range(TURNS):
         await asyncio.sleep(0)
     left = asyncio.all_tasks() - others

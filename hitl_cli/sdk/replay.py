@@ -1,7 +1,7 @@
 """Checks that a replayed workflow does not use the answer to one request for another call.
 
-The SDK finds a promise by its number alone (resonate/effects.py, create_promise). Where the code has changed,
-that may be a different one: an answer could become the result of a step, or of a bare `ctx.promise()`.
+The SDK finds a promise only by its number (resonate/effects.py, create_promise). After a change of the code,
+that may be a different promise: an answer could become the result of a step, or of a bare `ctx.promise()`.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class CheckedEffects(ResonateEffects):
         self.compares = code_of is not None and any(map(is_marked, self.cache.values()))
 
     async def create_promise(self, req: PromiseCreateReq) -> PromiseRecord:
-        """Create a promise, or return the existing one; as failed by QuestionChanged if it differs."""
+        """Create a promise, or return the existing one, which is failed by QuestionChanged if it differs."""
         is_known = req.id in self.cache
         record = await super().create_promise(req)
         if record.state == "pending" and record.tags == req.tags:
@@ -70,7 +70,7 @@ class CheckedEffects(ResonateEffects):
         return record
 
     def _changed(self, record: PromiseRecord, why: str) -> PromiseRecord:
-        """Return a promise as failed by QuestionChanged."""
+        """Return a promise as failed with QuestionChanged."""
         value = Value(data=self.codec.decode(self.codec.encode(QuestionChanged(why))))
         return msgspec.structs.replace(record, state="rejected", value=value)
 
@@ -125,11 +125,11 @@ def answer_in(record: PromiseRecord) -> str | None:
     if not isinstance(id, str) or not id.startswith(above):
         return None
     rest = id.removeprefix(above)
-    return id if rest == "1" or rest.startswith("r") else None  # else of a step below that asks
+    return id if rest == "1" or rest.startswith("r") else None  # otherwise, the id of a step below that asks
 
 
 def note_question(ctx: Context, step: str, *, keep: bool) -> None:
-    """Note that a step creates a request; `keep` says whether it stays if the code changes."""
+    """Record that a step creates a request; `keep` says whether it stays if the code changes."""
     effects = ctx._state.effects
     if isinstance(effects, CheckedEffects):
         effects.asks.add(step)

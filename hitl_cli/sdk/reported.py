@@ -1,8 +1,8 @@
 """Finds log records of the SDK that repeat an event of the worker.
 
 The server refuses the requests for a task with 409 once another worker holds it, or it was canceled or has
-expired; what cannot be stored fails its run. The observer (observer.py) reports both as events; the SDK logs
-them as errors, in two places.
+expired. A value that cannot be stored fails its run. The observer (observer.py) reports both as events; the
+SDK also logs them as errors, in two places.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def is_reported(record: logging.LogRecord) -> bool:
             causes = error.causes if isinstance(error, PlatformError) else [error]
             failed = [
                 each for each in causes if not isinstance(each, StoppedError)
-            ]  # what follows is stopped
+            ]  # the records after it are suppressed
             return bool(failed) and all(str(each).startswith(_REPORTED) for each in failed)
         case "resonate.observability":
             return isinstance(record.args, tuple) and str(record.args[0]).startswith(_REPORTED)

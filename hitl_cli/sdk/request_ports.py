@@ -1,11 +1,11 @@
 """The SDK's ports to its tasks (resonate/send.py, TaskLifecycle and PromiseFencing), over requests as JSON.
 
 The requests, the answers and the errors are those of the SDK's own Sender. Tasks that a server hands over
-held already are kept here until the SDK asks for them.
+already acquired are kept here until the SDK asks for them.
 
-A step begins before its promise is stored. The lease says that no other worker has the task, and what was
-handed over with it that the step is a new one, so the answer is known. What the step ends with is stored
-after its promise, in the same batch where it is quick.
+A step begins before its promise is stored, because the answer is already known: the lease means that no other
+worker has the task, and the promises that came with the task show that the step is new. The result of a step
+is stored after its promise; for a quick step, in the same batch.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class Ask(Protocol):
     """Asks a server."""
 
     def __call__(self, request: str, after: asyncio.Future[bytes] | None = None) -> asyncio.Future[bytes]:
-        """Return what will be the answer, which raises ConnectorError if the server cannot be asked.
+        """Return the future answer. It raises ConnectorError if the server cannot be reached.
 
         A request that comes `after` another one takes effect after it.
         """
@@ -115,7 +115,7 @@ class RequestTaskPorts:
     def give(self, held: HeldTask, asked_at: float) -> None:
         """Keep a task that the server handed over already acquired, until the SDK asks for it.
 
-        `asked_at` is when it was asked for (monotonic, s), before its lease began.
+        `asked_at` is when it was requested (monotonic, s), which is before its lease began.
         """
         self._held[held.task.id] = held
         leased_until = asked_at + self._lease_s * SURE_OF_LEASE
@@ -160,8 +160,8 @@ class RequestTaskPorts:
     async def task_fence_create(self, id: str, version: int, req: PromiseCreateReq) -> TaskFenceResult:
         """Create a promise, while the task is held.
 
-        A timer has no target here, although `ctx.sleep` gives it one. Nothing runs when it ends, and a task
-        of it would be offered, taken and dropped until then.
+        A timer gets no target, although `ctx.sleep` gives it one. Nothing runs when it ends, and its task
+        would be offered, taken and dropped until then.
         """
         if req.tags.get(TIMER_TAG) == "true" and TARGET_TAG in req.tags:
             tags = {name: text for name, text in req.tags.items() if name != TARGET_TAG}
@@ -175,7 +175,7 @@ class RequestTaskPorts:
         return await self._fence(id, version, _inner("promise.settle", req))
 
     def _is_sure(self, hold: _Hold, version: int, req: PromiseCreateReq) -> bool:
-        """Whether the answer to the creation of a promise is known: it is a step's, and new."""
+        """Whether the answer to the creation of a promise is known in advance: it is a new step."""
         return (
             req.tags.get(SCOPE_TAG) == "local"
             and version == hold.version
@@ -184,7 +184,7 @@ class RequestTaskPorts:
         )
 
     def _begun(self, hold: _Hold, id: str, version: int, req: PromiseCreateReq) -> TaskFenceResult:
-        """Ask for the creation of a step's promise, and return the answer that it will have."""
+        """Request the creation of a step's promise, and return the answer in advance."""
         asked = {"id": id, "version": version, "action": _inner("promise.create", req)}
         answering = self._ask_server(_text_of("task.fence", asked), _last(hold.unconfirmed))
         answering.add_done_callback(_looked_at)
@@ -210,7 +210,7 @@ class RequestTaskPorts:
     async def _ask(self, kind: str, data: dict[str, Any]) -> _Answer:
         """Return the answer. Raises ServerError, also that of an earlier creation; ConnectorError.
 
-        A task of which the server refuses something is no longer known to be held.
+        After a refusal by the server, the task is no longer known to be held.
         """
         hold = self._holds.get(data["id"])
         asked_at = time.monotonic()
@@ -243,7 +243,7 @@ def _last(futures: list[asyncio.Future[bytes]]) -> asyncio.Future[bytes] | None:
 
 
 def _looked_at(answering: asyncio.Future[bytes]) -> None:
-    """Note that an error of it is not lost: it is raised by what comes after, if anything does."""
+    """Mark an error as handled: the next request for the task raises it, if there is one."""
     if not answering.cancelled():
         answering.exception()
 

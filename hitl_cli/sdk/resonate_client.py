@@ -1,4 +1,4 @@
-"""The SDK's client with what a worker adds: observed tasks, and a pause before a retry that is logged."""
+"""The SDK's client with the additions of a worker: observed tasks, and reported retries."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _MAY_CHANGE = ("bad-file", "bad-key", "bad-setting")
 
 
 class Registering(Resonate):
-    """The SDK's client, which remembers what was registered with it, and whose tasks can be watched."""
+    """The SDK's client, which remembers its registered functions, and whose tasks can be observed."""
 
     def __init__(self, **options: Any) -> None:
         self.served: set[tuple[str, int]] = set()
@@ -42,7 +42,7 @@ class Registering(Resonate):
     def watch(self, tasks: TaskPorts | None, watched: Callable[[TaskPorts], ObservedTasks]) -> ObservedTasks:
         """Put an observer of the SDK's requests for its tasks before `tasks`, or before the SDK's own.
 
-        The core takes any ports (resonate/core.py), but the client lets nobody name them.
+        The core accepts any ports (resonate/core.py), but the client has no parameter for them.
         """
         seen = watched(tasks or self._sender)
         self._core.sender = self._core.fencing = seen
@@ -50,7 +50,7 @@ class Registering(Resonate):
         return seen
 
     def know_code(self, code_of: Callable[[str], Any]) -> None:
-        """Compare the code of callers; `code_of` returns the code that a module belongs to."""
+        """Enable the comparison of callers' code; `code_of` returns the code that a module belongs to."""
         self._core.code_of = code_of  # type: ignore[attr-defined]
 
     def register(self, fn: Any = None, **options: Any) -> Any:
@@ -75,7 +75,7 @@ async def pause(
     Raising here ends the run.
     """
     error = sys.exception()
-    if error is None:  # not a retry, but something that the SDK does now and then
+    if error is None:  # not a retry, but periodic work of the SDK
         await asyncio.sleep(delay_s)
         return
     if _is_for_good(error):
@@ -85,7 +85,7 @@ async def pause(
 
 
 def _is_for_good(error: BaseException) -> bool:
-    """Whether a step would fail like this each time, because of how it is called or how it calls hitl."""
+    """Whether each retry of a step would fail in the same way, because a call is wrong."""
     miscounted = isinstance(error, ApplicationError) and isinstance(error.__cause__, TypeError)
     if miscounted or isinstance(error, SerializationError):  # resonate/durable.py, invoke
         return True
@@ -95,7 +95,7 @@ def _is_for_good(error: BaseException) -> bool:
 
 
 def log_failures(happened: sdk_events.Event) -> None:
-    """Log what the SDK dropped or failed at in the background; the rest is only for its own tests."""
+    """Log background failures of the SDK; its other events are only for its own tests."""
     match happened:
         case sdk_events.Dropped() | sdk_events.BackgroundTaskFailed():
             sdk_events.logging_observer(happened)

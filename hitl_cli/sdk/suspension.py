@@ -1,13 +1,13 @@
-"""How a durable function suspends and ends if it has asyncio tasks of its own, or unfinished steps.
+"""Suspends and ends durable functions that have asyncio tasks of their own, or unfinished steps.
 
 The SDK raises `Suspended` in the asyncio task that awaits something pending (resonate/context.py). That is
 right in the function's own task. In a task that the function created (`asyncio.gather`, `TaskGroup`, `wait`)
 it would look like the end of that task, so there the await continues instead. Once no task of the function
-can go on, the function is canceled and suspends as a whole.
+can continue, the function is canceled and suspends as a whole.
 
-The SDK ends a function only when everything that it created has settled. Here a function ends without
-waiting for what nobody awaits any more. A call of `TAKE_BACK`
-(hitl_cli/notify/taking_back.py), created before the function is settled, cancels that afterwards.
+The SDK ends a function only when everything that it created has settled. Here a function ends without waiting
+for promises that it no longer awaits. A call of `TAKE_BACK` (hitl_cli/notify/taking_back.py), created before
+the function is settled, cancels that afterwards.
 """
 
 from __future__ import annotations
@@ -96,9 +96,9 @@ class _Function:
         self.concurrency: _Concurrency | None = None
 
     def close(self) -> _Concurrency | None:
-        """Note that it has ended, and return the record of its tasks and timeouts.
+        """Mark it as ended, and return the record of its tasks and timeouts.
 
-        It refers to its asyncio task no more, whose context refers to it.
+        The reference to its asyncio task is dropped, because the task's context refers back to it.
         """
         concurrency, self.over, self.concurrency, self.main = self.concurrency, True, None, None
         if concurrency is not None:
@@ -145,12 +145,12 @@ class _Concurrency:
         """What the function ends with, if it was canceled from here."""
 
     def adopt(self, task: asyncio.Task[Any]) -> None:
-        """Note a task that the function created."""
+        """Record a task that the function created."""
         self._tasks.add(task)
         task.add_done_callback(self._gone)
 
     def note_timeout(self, timer: asyncio.TimerHandle) -> None:
-        """Note a timer that will end an await."""
+        """Record a timer that will end an await."""
         now = self._loop.time()
         self._timeouts = [each for each in self._timeouts if not each[0].cancelled() and each[0].when() > now]
         self._timeouts.append((timer, asyncio.current_task()))
@@ -173,21 +173,21 @@ class _Concurrency:
                 raise Suspended
             self._parked.add(me)
             self._look_soon()
-            await self._loop.create_future()  # until the function is canceled
+            await self._loop.create_future()  # it waits until the function is canceled
         finally:
             self._parked.discard(me)
             self._waiting.discard(me)
-            if self._parked:  # what goes on now may be the last that can
+            if self._parked:  # the task that continues now may be the last one that can
                 self._look_soon()
 
     def close(self) -> None:
-        """End those of its tasks that await something durable: the function has ended."""
+        """End its tasks that await something durable, because the function has ended."""
         if self.stopped is not None and self._main is not None:
             self._main.uncancel()
         for task in tuple(self._waiting):
             task.cancel()
 
-    # Whether any of its tasks can go on
+    # Whether any of its tasks can continue
 
     def _look_soon(self, _task: object = None) -> None:
         if not self._turns and not self._function.over:
@@ -202,12 +202,12 @@ class _Concurrency:
             self._look()
 
     def _look(self) -> None:
-        """Cancel the function if none of its tasks can go on."""
+        """Cancel the function if none of its tasks can continue."""
         main = self._main
         if self._function.over or self.stopped is not None or not self._parked or main is None:
             return
         if len(self._parked) < len(self._waiting):
-            return  # one of them awaits a running step, and checks again after that
+            return  # one of them awaits a running step, which checks again afterwards
         others = [task for task in (main, *self._tasks) if task not in self._parked]
         if any(_is_ready(task) for task in others):
             self._look_soon()
@@ -247,9 +247,9 @@ class _Concurrency:
 
 
 def install(loop: asyncio.AbstractEventLoop) -> None:
-    """Make the functions that this process executes suspend and end as described above.
+    """Make the durable functions of this process suspend and end as described above.
 
-    A task factory that the loop has must call `adopt`.
+    If the loop has a task factory, it must call `adopt`.
     """
     Context.invoke_with_retry = _invoke_function  # type: ignore[assignment, method-assign]
     ResonateFuture.__await__ = _await_result  # type: ignore[assignment, method-assign]
@@ -278,7 +278,7 @@ def _adopted(
 
 
 def adopt(task: asyncio.Task[Any], coro: Coroutine[Any, Any, Any]) -> None:
-    """Note a new asyncio task, if a durable function created it and not the SDK for it."""
+    """Record a new asyncio task, if a durable function created it itself and not the SDK."""
     function = _current.get(None)
     if function is None or function.over:
         return
@@ -308,7 +308,7 @@ def _await_result(future: ResonateFuture[Any]) -> Generator[Any, None, Any]:
 
 
 def _await_in(function: _Function, future: ResonateFuture[Any]) -> Generator[Any, None, Any]:
-    """Await a step or a promise in a function without tasks, and note if that suspends it."""
+    """Await a step or a promise in a function without tasks, and record if that suspends it."""
     try:
         return (yield from _await(future))
     except Suspended as signal:
@@ -318,7 +318,7 @@ def _await_in(function: _Function, future: ResonateFuture[Any]) -> Generator[Any
 
 
 def note_signal(signal: Suspended) -> None:
-    """Note what suspends a function or ends a task of it, so that its traceback is dropped at the end."""
+    """Record what suspends a function or ends its task, so that its traceback is dropped at the end."""
     if (signals := suspending.get(None)) is not None:
         signals.append(signal)
 
@@ -348,7 +348,7 @@ async def _invoke_function(
             raise
         raise other from None
     concurrency = function.close()
-    if concurrency is not None and concurrency.stopped is not None:  # it ignored the cancellation
+    if concurrency is not None and concurrency.stopped is not None:  # the function ignored the cancellation
         raise concurrency.stopped
     if function.suspended:  # it caught what suspends it
         raise Suspended
@@ -358,7 +358,7 @@ async def _invoke_function(
 
 
 def _ended_with(function: _Function, raised: BaseException) -> BaseException | None:
-    """Return what a function ends with instead of what it raised; None if that is the same."""
+    """Return the exception to end a function with, in place of the one that it raised; None to keep that."""
     if isinstance(raised, BaseExceptionGroup):
         for kind in (PlatformError, Suspended):
             if (signal := _leaf(raised, kind)) is not None:
@@ -374,11 +374,11 @@ def _ended_with(function: _Function, raised: BaseException) -> BaseException | N
         return None
     if isinstance(stopped, Suspended):
         note_signal(stopped)
-    return stopped.with_traceback(raised.__traceback__)  # it has the line where it waited
+    return stopped.with_traceback(raised.__traceback__)  # it has the line of the await
 
 
 def _is_canceled(task: asyncio.Task[Any] | None) -> bool:
-    """Whether a task was canceled, by the SDK or by a worker that ends."""
+    """Whether a task was canceled, by the SDK or by a worker that stops."""
     return task is not None and task.cancelling() > 0
 
 
@@ -408,7 +408,7 @@ def _is_unsettled(ctx: Context) -> bool:
 
 
 def _has_forgotten(ctx: Context) -> bool:
-    """Whether an earlier request of a run is still open that its changed code has not reached now."""
+    """Whether a run still has an open request that its changed code has not reached this time."""
     state = ctx._state
     if state.parent_id != state.id:
         return False
@@ -419,10 +419,10 @@ def _has_forgotten(ctx: Context) -> bool:
 
 
 async def _leave(ctx: Context, left: set[str] | None) -> None:
-    """Stop waiting for what is pending below a function that has ended, unless the SDK must wait for it.
+    """Stop waiting for pending promises below an ended function, unless the SDK must wait for them.
 
-    What is `left` was awaited, and is not any more; None stands for all, where the function failed. The
-    SDK waits for what the function called and never awaited, but not for answers that it did not await.
+    `left` are promises that were awaited and no longer are; None means all, because the function failed. The
+    SDK waits for calls that the function never awaited, but not for answers that it did not await.
     """
     state = ctx._state
     await ctx.flush_local_work()
@@ -445,7 +445,7 @@ async def _leave(ctx: Context, left: set[str] | None) -> None:
 
 
 def _child_of(function: str, id: str) -> str:
-    """Return the child of a function that is, or contains, a promise below it."""
+    """Return the direct child of a function that is, or contains, a given promise."""
     beginning = child_id(function, "")
     return beginning + id.removeprefix(beginning).partition(".")[0]
 
@@ -457,7 +457,7 @@ def _is_question(ctx: Context, todo: str, child: str) -> bool:
 
 
 def take_back_request(function: str, origin: str, target: str, now: int) -> PromiseCreateReq:
-    """Return the call that cancels what is pending below a function (its id), once that is settled."""
+    """Return the call that cancels everything pending below a function (its id), once that is settled."""
     id = child_id(function, TAKE_BACK_SEGMENT)
     tags = {TARGET_TAG: target} | lineage(id, scope="global", origin=origin, parent=function)
     call = Value(data=msgspec.to_builtins(Call(func=TAKE_BACK)))
@@ -465,7 +465,7 @@ def take_back_request(function: str, origin: str, target: str, now: int) -> Prom
 
 
 def _settle_below(ctx: Context, id: str) -> None:
-    """Mark all below a function as settled in the SDK's record, so that nothing delays the function."""
+    """Mark all promises below a function as settled in the SDK's record, so that nothing delays its end."""
     node = ctx.tree.get(id)
     for child in node.children if node is not None else ():
         ctx.tree.settle(child)
@@ -482,7 +482,7 @@ def _is_ready(task: asyncio.Task[Any]) -> bool:
 
 
 def _waits_for_others(task: asyncio.Task[Any]) -> bool:
-    """Whether a task visibly waits for other tasks; then it goes on when they do."""
+    """Whether a task visibly waits for other tasks; then it continues when they do."""
     if isinstance(task._fut_waiter, (asyncio.Task, _GATHERING)):  # type: ignore[attr-defined]
         return True
     code, awaits = None, task.get_coro()

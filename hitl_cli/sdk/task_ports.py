@@ -1,7 +1,7 @@
-"""The SDK's ports to its tasks (resonate/send.py, TaskLifecycle and PromiseFencing), straight to the engine.
+"""The SDK's ports to its tasks (resonate/send.py, TaskLifecycle and PromiseFencing), directly to the engine.
 
-What the SDK's own Sender does in six steps of JSON, out and back, is here a Struct that the rules
-take as it is. The requests, the answers and the errors are the same.
+The SDK's own Sender encodes and decodes JSON six times for a request. Here it is a Struct that the rules use
+directly. The requests, the answers and the errors are the same.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class EngineTaskPorts:
         self._held: dict[str, records.HeldData] = {}
 
     def give(self, held: records.HeldData) -> None:
-        """Keep a task that the server handed over already acquired, until the SDK asks for it."""
+        """Keep a task that the server handed over as already acquired, until the SDK asks for it."""
         self._held[held.task.id] = held
 
     # resonate.send.TaskLifecycle
@@ -117,7 +117,7 @@ class EngineTaskPorts:
 
 
 def _creation(req: PromiseCreateReq) -> records.PromiseCreate:
-    """Return the request as the engine decodes it, held to the same rules. Raises ServerError."""
+    """Return the request as the engine would decode it, with the same validation. Raises ServerError."""
     try:
         return msgspec.convert(req, records.PromiseCreate, from_attributes=True)
     except msgspec.ValidationError as error:
@@ -125,13 +125,13 @@ def _creation(req: PromiseCreateReq) -> records.PromiseCreate:
 
 
 def _settlement(req: PromiseSettleReq) -> records.PromiseSettle:
-    """Return the request as the engine decodes it. What the SDK settles, it has created."""
+    """Return the request as the engine would decode it, without validation: the SDK created the promise."""
     value = records.Value(headers=req.value.headers, data=req.value.data)
     return records.PromiseSettle(id=req.id, state=req.state, value=value)
 
 
 def _promise_record(record: records.PromiseRecord) -> PromiseRecord:
-    """Return a promise as the SDK has it."""
+    """Return a promise as the SDK's record."""
     return PromiseRecord(
         id=record.id,
         state=record.state,
@@ -145,7 +145,7 @@ def _promise_record(record: records.PromiseRecord) -> PromiseRecord:
 
 
 def _task_record(record: records.TaskRecord) -> TaskRecord:
-    """Return a task as the SDK has it."""
+    """Return a task as the SDK's record."""
     return TaskRecord(
         id=record.id,
         state=record.state,

@@ -1,4 +1,4 @@
-"""The spans of what a worker does: executions, runs and calls, steps. The trace is that of the promises."""
+"""Spans of a worker: executions, runs and calls, steps. Their trace comes from the promises."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NAMES = {TELL: "notification"}
 
 
 class _Held(Struct, frozen=True):
-    """A task that is executed: its caller's span, its own, its function, and since when (ms)."""
+    """A running task: its caller's span, its own span, its function, and its start (ms)."""
 
     caller: Trace
     own: Trace
@@ -33,21 +33,21 @@ class _Held(Struct, frozen=True):
 
 
 class TaskTraces:
-    """Makes the spans of one worker's tasks."""
+    """Creates the spans of one worker's tasks."""
 
     def __init__(self, tracer: Tracer) -> None:
         self._tracer = tracer
         self._held: dict[str, _Held] = {}
 
     def acquired(self, promise: PromiseRecord, function: str, now: int) -> None:
-        """Begin an execution. What follows in this context belongs to its run."""
+        """Begin an execution. Everything that follows in this context belongs to its run."""
         caller = self._tracer.trace_of(promise.id, promise.created_at, _header(promise.param.headers))
         own = caller.of(promise.id)
         self._held[promise.id] = _Held(caller, own, NAMES.get(function, function), now)
         self._tracer.enter(own)
 
     def carried(self, task: str, req: PromiseCreateReq) -> PromiseCreateReq:
-        """Return what creates a promise, with the trace if others act on it."""
+        """Return the creation of a promise, with the trace if other processes act on the promise."""
         held = self._held.get(task)
         if held is None or not (TARGET_TAG in req.tags or is_blocking(req.tags)):
             return req
@@ -57,7 +57,7 @@ class TaskTraces:
         return PromiseCreateReq(id=req.id, timeout_at=req.timeout_at, param=param, tags=req.tags)
 
     def stepped(self, task: str, promise: PromiseRecord) -> None:
-        """Make the span of a step that has ended."""
+        """Create the span of a step that has ended."""
         held, tags = self._held.get(task), promise.tags
         if held is None or tags.get(SCOPE_TAG) != "local" or RETRY_TAG in tags or promise.settled_at is None:
             return
@@ -66,13 +66,13 @@ class TaskTraces:
         self._emit(name, own, above, promise, {"hitl.step.id": promise.id})
 
     def suspended(self, task: str, now: int) -> None:
-        """Make the span of an execution that has ended."""
+        """Create the span of an execution that has ended."""
         held = self._held.pop(task, None)
         if held is not None:
             self._execution(held, task, now)
 
     def fulfilled(self, task: str, promise: PromiseRecord, now: int) -> None:
-        """Make the span of a run or a call that has ended, and of its last execution."""
+        """Create the spans of a run or a call that has ended, and of its last execution."""
         held = self._held.pop(task, None)
         if held is not None:
             self._execution(held, task, now)

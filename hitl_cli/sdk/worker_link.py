@@ -39,11 +39,11 @@ class WorkerLink(Struct, frozen=True):
 
 
 class WorkerTerms(Struct, frozen=True, kw_only=True):
-    """What a worker reports to a server.
+    """What a connection to a server needs to know about the worker.
 
-    `room` says how many tasks it can start once so many have ended, `served` the functions that it can run
+    `room` says how many tasks it can start after a number have ended, `served` the functions that it can run
     with their versions, `wants` whether it can run the call in the param of a promise (by its id), `left`
-    which tasks it leaves to others, `lease_ms` for how long it holds them at a time; `ended` is told why, if
+    which tasks it leaves to others, `lease_ms` the length of its leases. `ended` is called with the reason if
     the server can no longer be served.
     """
 

@@ -33,7 +33,7 @@ def file(url: str) -> None:
 
 
 def exists(url: str) -> bool:
-    """Return True: to ask a server creates nothing. Raises BadServer."""
+    """Return True: connecting creates nothing. Raises BadServer."""
     _check(url)
     return True
 
@@ -50,7 +50,7 @@ def worker_link(url: str, token: str | None, terms: WorkerTerms) -> WorkerLink: 
 
 
 def facts(url: str, group: str, *, full: bool) -> Facts:
-    """Return what the database is like, for hitl doctor. Raises BadServer, Unreachable."""
+    """Return the facts about the database, for hitl doctor. Raises BadServer, Unreachable."""
     from hitl_cli.postgres.extra import require_psycopg
 
     _check(url)

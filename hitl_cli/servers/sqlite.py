@@ -23,7 +23,7 @@ def connect(url: str, token: str | None) -> Client:  # noqa: ARG001 - a file tak
 
 
 def file(url: str) -> Path:
-    """Return the file of a URL; the one that a symbolic link leads to. Raises BadServer."""
+    """Return the file of a URL, with symbolic links resolved. Raises BadServer."""
     parts = split_url(url)
     path = unquote(parts.path.removeprefix("/"))
     if parts.query or parts.fragment:
@@ -31,12 +31,12 @@ def file(url: str) -> Path:
     if parts.netloc or not path or "\0" in path:
         raise BadServer(f"{url!r} has no file: use sqlite:///relative/path or sqlite:////absolute/path.")
     file = absolute(path)
-    # SQLite has its log beside the real file; so are the keys and bells, which all names of it share.
+    # SQLite has its log beside the real file. The keys and bells are there too, shared by all links to it.
     return Path(os.path.realpath(file)) if os.path.islink(file) else file  # noqa: PTH114 - raises nothing
 
 
 def exists(url: str) -> bool:
-    """Whether the file exists, or cannot be checked, which `connect` then reports. Raises BadServer."""
+    """Whether the file exists, or cannot be checked (`connect` will then report it). Raises BadServer."""
     try:
         return file(url).exists()
     except OSError:

@@ -64,8 +64,8 @@ class TestedRun:
     def result(self) -> Any:
         """Return the result of the run, as JSON.
 
-        Raises StillWaiting, with what it waits for, if it does not end by itself; RunFailed, with the
-        traceback as a note, if it failed.
+        Raises StillWaiting if it waits for something that must first happen; RunFailed if it failed, with the
+        traceback as a note.
         """
         run = self._backend.ended(self.id, None)
         assert run is not None
@@ -77,15 +77,15 @@ class TestedRun:
         raise error
 
     def ended(self) -> bool:
-        """Whether the run has ended, in whatever way."""
+        """Whether the run has ended: completed, failed, canceled or expired."""
         return self._backend.ended(self.id, 0.0) is not None
 
 
 class HitlTest:
-    """What `hitl_test` gives: workflows, people and a clock.
+    """A test's workflows, people and clock: the result of `hitl_test`.
 
-    - `client`, `async_client`: a `Hitl` and an `AsyncHitl`, for code that asks through one. A wait without a
-      timeout raises StillWaiting if nobody has answered, instead of blocking.
+    - `client`, `async_client`: a `Hitl` and an `AsyncHitl` for code under test. A wait without a timeout does
+      not block: it raises StillWaiting if the request is still open.
     - `server`: the URL of the database, for `hitl -S` or HITL_SERVER.
     """
 
@@ -118,9 +118,9 @@ class HitlTest:
         deadline: Duration | None = None,
         **kwargs: Any,
     ) -> TestedRun:
-        """Start a run of a workflow with these arguments, and return it where it waits or has ended.
+        """Start a run of a workflow, and return it once it waits or has ended.
 
-        `deadline` is how long the run may take (365 days). Raises LookupError, BadInput, Conflict.
+        `deadline` is how long the run may take (default: 365 days). Raises LookupError, BadInput, Conflict.
         """
         name = name_of(workflow)
         if name not in self._worker.served:
@@ -151,9 +151,9 @@ class HitlTest:
         return now_ms()
 
     def advance(self, duration: Duration) -> None:
-        """Move the clock, stopping wherever something is due on the way.
+        """Move the clock forward, and let everything happen that is due on the way, in order.
 
-        Deadlines pass, `ctx.sleep` ends, reminders and escalations are sent, failed steps are tried again.
+        Deadlines pass, `ctx.sleep` ends, reminders and escalations are sent, failed steps are retried.
         """
         end = now_ms() + duration_ms(duration)
         self._settle()
@@ -181,7 +181,7 @@ class HitlTest:
         return min([due, *(retry.at for retry in self._worker.retries), *moved])
 
     def _settle(self) -> None:
-        """Let all happen that can happen now, and apply the rules of people."""
+        """Run everything that can run now, and apply the rules of people."""
         with self._lock:
             while True:
                 self._next_due()
@@ -212,7 +212,7 @@ class HitlTest:
 def hitl_test(
     *workflows: Callable[..., Any] | ModuleType, groups: Mapping[str, Sequence[str]] | None = None
 ) -> Iterator[HitlTest]:
-    """Run workflows in a test, on a database and with a clock of its own. Nothing else needs to run.
+    """Run workflows in a test, with a temporary database and a clock of its own. No worker is needed.
 
         def test_an_approved_deploy_completes():
             with hitl_test(deploy) as hitl:
@@ -221,8 +221,9 @@ def hitl_test(
                 assert run.result() == "deployed 1.4.2"
 
     `workflows` are functions, or modules with functions marked by `@workflow`; the built-in workflows are
-    there too. `groups` has the members of each group. Settings files are not read, and nobody is notified.
-    People sign if `proof="signed"` demands it; what needs a passkey cannot be approved in a test.
+    included. `groups` has the members of each group. Settings files are not read, and no notifications are
+    sent. People sign if `proof="signed"` demands it; a request that needs a passkey cannot be approved in a
+    test.
 
     The clock stands still until `advance` moves it. It is the clock of hitl in this process, not of the
     modules `time` and `datetime`.
@@ -231,7 +232,7 @@ def hitl_test(
         groups={name: GroupContact(members=tuple(of)) for name, of in (groups or {}).items()}
     )
     keys = TestKeys()
-    directory.__dict__["members"] = replace(directory.members, ssh=keys)  # what it makes of itself, once
+    directory.__dict__["members"] = replace(directory.members, ssh=keys)  # a cached property
     with tempfile.TemporaryDirectory(prefix="hitl-", dir=_memory(), ignore_cleanup_errors=True) as folder:
         set_clock(now_ms())
         try:

@@ -1,4 +1,4 @@
-"""People in a test: they answer an open request, or any request that a rule fits."""
+"""People in a test: they answer an open request, or every request that matches a rule."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ VIA = "test"
 
 
 class NotAsked(AssertionError):
-    """No open request fits, or several do."""
+    """No open request matches, or several do."""
 
 
 class Wanted(Struct, frozen=True, kw_only=True):
-    """Which requests: those that fit all that is given. `prompt` is a part of the prompt."""
+    """A filter of requests: all given fields must match. `prompt` is a part of the prompt."""
 
     prompt: str = ""
     id: str | None = None
     workflow: str | None = None
 
     def fits(self, item: RequestSummary) -> bool:
-        """Whether a request is wanted; `workflow` may be that of the run, or the run's id."""
+        """Whether a request matches; `workflow` may be the workflow or the id of its run."""
         asked = item.asked.prompt if item.question is not None else ""
         return (
             self.prompt in asked
@@ -55,12 +55,12 @@ class Rule(Struct, kw_only=True):
 class Person:
     """A person who answers requests. `hitl_test` makes them: `hitl.person("reviewer")`.
 
-    `approve` and `reject` answer the one open request that fits, now. `approves` and `rejects` answer every
-    request that fits from now on; the first rule that fits counts, so that several with `times=1` answer
-    in turn.
+    `approve` and `reject` answer the one open request that matches, now. `approves` and `rejects` add a rule
+    that answers every matching request from now on. The first matching rule counts, so several rules with
+    `times=1` answer in turn.
 
-    A request fits if `prompt` is a part of its prompt, and `id` and `workflow` (a name, or the id of a run)
-    are its own.
+    A request matches if `prompt` is a part of its prompt, and `id` and `workflow` (a name, or the id of a
+    run) are equal to its own.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class Person:
     ) -> None:
         """Approve the open request, with the data of its form, changed arguments or a choice.
 
-        Raises NotAsked if not exactly one fits, and what `hitl approve` would report: NotAllowed, BadInput, …
+        Raises NotAsked unless exactly one matches, and the errors of `hitl approve`: NotAllowed, BadInput, …
         """
         self._answer(
             Wanted(prompt=prompt, id=id, workflow=workflow), _approval(data, arguments, choice, comment)
@@ -121,7 +121,7 @@ class Person:
         comment: str | None = None,
         times: int | None = None,
     ) -> Person:
-        """Approve each request that fits and that this person may answer, as soon as it is asked."""
+        """Approve each matching request that this person may answer, as soon as it is asked."""
         said = _approval(data, arguments, choice, comment)
         return self._rule(Wanted(prompt=prompt, id=id, workflow=workflow), said, times)
 
@@ -134,12 +134,12 @@ class Person:
         reason: str | None = None,
         times: int | None = None,
     ) -> Person:
-        """Reject each request that fits and that this person may answer, as soon as it is asked."""
+        """Reject each matching request that this person may answer, as soon as it is asked."""
         said = DecisionInput(verdict="reject", reason=reason)
         return self._rule(Wanted(prompt=prompt, id=id, workflow=workflow), said, times)
 
     def inbox(self) -> Inbox:
-        """Return the requests, for this person."""
+        """Return the Inbox of this person."""
         return self._open_inbox(self.actor)
 
     def _rule(self, wanted: Wanted, said: DecisionInput, times: int | None) -> Person:

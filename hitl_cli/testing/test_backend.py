@@ -1,4 +1,4 @@
-"""What `Hitl` needs, in a test: a wait ends at once, because nobody else answers."""
+"""The backend of `Hitl` in a test: a wait ends at once, because nobody answers meanwhile."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class StillWaiting(AssertionError):
-    """A request or a run waits for something that does not happen by itself."""
+    """A request or a run waits for something that the test must do first: an answer, or `advance`."""
 
 
 class TestBackend(ServerBackend):
@@ -41,7 +41,7 @@ class TestBackend(ServerBackend):
     def __init__(
         self, url: str, actor: Actor, settle: Callable[[], None], retries: Callable[[], Sequence[Retry]]
     ) -> None:
-        """`settle` lets all happen that can happen now; `retries` are the steps that failed."""
+        """`settle` runs everything that can run now; `retries` are the failed steps."""
         super().__init__(url, None, actor)
         self._settle = settle
         self._retries = retries
@@ -80,7 +80,7 @@ class TestBackend(ServerBackend):
         return found
 
     def waiting_for(self, id: str) -> str:
-        """Return what a run or a request waits for, in lines."""
+        """Return the things that a run or a request waits for, one per line."""
         client = self.client()
         found = get_promise(client, id)
         below = search(client, state="pending", tags={ORIGIN_TAG: id}) if found and found.is_run else []
@@ -119,12 +119,12 @@ class AsyncTestHitl(AsyncHitl):
 
 
 class _AtOnce(AsyncWaits):
-    """Waits in a test: nothing happens meanwhile, so one look is enough."""
+    """Waits in a test: nothing changes meanwhile, so one call is enough."""
 
     async def until[T](
         self, look: Callable[[str, float | None], T | None], id: str, timeout_s: float | None
     ) -> T | None:
-        """Return the result of one look. See AsyncWaits."""
+        """Return the result of one call of `look`. See AsyncWaits."""
         return await asyncio.to_thread(look, id, timeout_s)
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class TestKeys(Mapping[str, tuple[str, ...]]):
-    """The public keys of people in a test, by their names: of anyone the same one."""
+    """The public keys of people in a test, by their names: everyone has the same one."""
 
     __test__ = False  # pytest
 
@@ -35,7 +35,7 @@ class TestKeys(Mapping[str, tuple[str, ...]]):
 
     @cached_property
     def signer(self) -> Signer:
-        """What signs the decisions of anyone."""
+        """The signer of everyone's decisions."""
         return ssh_signer(self._file, self[""])
 
     @cached_property

@@ -29,7 +29,7 @@ FOREVER_MS = 10**13
 
 
 class Retry(Struct, frozen=True):
-    """A failed step that is tried again at an instant, in ms since the epoch."""
+    """A failed step that is retried at an instant, in ms since the epoch."""
 
     run: str
     at: int
@@ -76,14 +76,14 @@ class WorkerThread:
             settled.cancel()
 
     def retry_due(self) -> None:
-        """Try failed steps again, if it is time."""
+        """Retry failed steps that are due."""
         now = now_ms()
         for retry in [each for each in self.retries if each.at <= now]:
             self.retries.remove(retry)
             self._loop.call_soon_threadsafe(_wake, retry.again)
 
     def traceback(self, run: str) -> str | None:
-        """Return the traceback of what failed a run."""
+        """Return the traceback of the error that failed a run."""
         event = self._failed.get(run)
         return None if event is None or event.failure is None else event.failure.traceback
 

@@ -1,8 +1,9 @@
 """OpenTelemetry traces: docs/guides/traces.md. Off unless OTEL_EXPORTER_OTLP_ENDPOINT is set.
 
-The trace of a run follows its promises. Each span has the id of a promise's hash, and as its parent the span
-of the promise above; so any process, and any worker that goes on with the run, adds to the same trace. A
-promise that others act on (a request, a call, a notification) carries the trace in its header `traceparent`.
+The trace of a run follows its promises. The id of a span is derived from the id of its promise, and its
+parent is the span of the promise above. So every process, and every worker that continues the run, adds to
+the same trace. A promise that other processes act on (a request, a call, a notification) has the trace in its
+header `traceparent`.
 
 Nothing of opentelemetry is imported before `start`, and while it is off, all calls cost one comparison.
 """
@@ -33,7 +34,7 @@ _active: Tracer | None = None
 
 
 def start(role: str) -> None:
-    """Send traces from this process, if OTEL_… says where to; `role` is worker, gateway or dev."""
+    """Send traces from this process, if OTEL_… names a collector; `role` is worker, gateway or dev."""
     global _active  # noqa: PLW0603 - a process has one, as it has one set of loggers
     env = os.environ
     off = env.get("OTEL_SDK_DISABLED", "").lower() == "true" or env.get("OTEL_TRACES_EXPORTER") == "none"
@@ -49,25 +50,25 @@ def start(role: str) -> None:
 
 
 def current() -> Tracer | None:
-    """Return what makes spans; None if traces are off."""
+    """Return the tracer; None if traces are off."""
     return _active
 
 
 def use(tracer: Tracer | None) -> None:
-    """Make spans by another tracer, for tests."""
+    """Use another tracer, for tests."""
     global _active  # noqa: PLW0603
     _active = tracer
 
 
 def span(name: str, attributes: Mapping[str, str]) -> AbstractContextManager[object]:
-    """Return a context manager that makes a span of a block, if traces are on."""
+    """Return a context manager that creates a span for a block, if traces are on."""
     return nullcontext() if _active is None else _active.span(name, attributes)
 
 
 def caller_headers() -> dict[str, str]:
     """Return the header for a promise that is created now: the trace of the caller, if there is one.
 
-    That is the span of this context, or the environment variable TRACEPARENT of who runs a command.
+    The trace is that of the current span, or of the environment variable TRACEPARENT.
     """
     said = _active.current_header() if _active is not None else os.environ.get("TRACEPARENT")
     return {} if said is None or trace_in(said) is None else {HEADER: said}

@@ -1,4 +1,4 @@
-"""The trace of a run, and how it is carried: the header `traceparent` of W3C Trace Context."""
+"""The trace of a run, and its header `traceparent` (W3C Trace Context)."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Trace(Struct, frozen=True, gc=False):
 
 
 def trace_in(header: str | None) -> Trace | None:
-    """Return what a header says; None for one that is missing or not valid."""
+    """Return the trace in a header; None if the header is missing or not valid."""
     form = FORM.fullmatch(header or "")
     if form is None or int(form[1], 16) == 0 or int(form[2], 16) == 0:
         return None
@@ -45,5 +45,5 @@ def trace_in(header: str | None) -> Trace | None:
 
 
 def derived_trace_id(promise: str, created_at: int) -> int:
-    """Return the trace of a promise that nobody has given one: the same in every process."""
+    """Return the trace of a promise without a header: the same in every process."""
     return int(stable_id(f"hitl.trace\0{promise}\0{created_at}", TRACE_DIGITS), 16) or 1

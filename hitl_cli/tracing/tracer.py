@@ -1,4 +1,4 @@
-"""Makes spans by opentelemetry, with ids of our own where a span is that of a promise."""
+"""Creates spans with opentelemetry. Spans of promises get derived ids."""
 
 from __future__ import annotations
 
@@ -39,24 +39,24 @@ type Attributes = Mapping[str, str | int | bool]
 
 
 class _Ids(IdGenerator):
-    """Returns the ids that are wanted for the next span, else random ones."""
+    """Returns the ids that are set for the next span, otherwise random ones."""
 
     def __init__(self) -> None:
         self._random = RandomIdGenerator()
 
     def generate_trace_id(self) -> int:
-        """Return the id of a trace that begins."""
+        """Return the id of a new trace."""
         wanted = _ids.get()
         return self._random.generate_trace_id() if wanted is None else wanted[0]
 
     def generate_span_id(self) -> int:
-        """Return the id of a span."""
+        """Return the id of a new span."""
         wanted = _ids.get()
         return self._random.generate_span_id() if wanted is None else wanted[1]
 
 
 def exporting_tracer(role: str) -> Tracer:
-    """Return a tracer that sends its spans to where OTEL_EXPORTER_OTLP_… says. Raises ImportError."""
+    """Return a tracer that sends spans as OTEL_EXPORTER_OTLP_… variables say. Raises ImportError."""
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
@@ -66,7 +66,7 @@ def exporting_tracer(role: str) -> Tracer:
 
 
 class Tracer:
-    """Makes spans for what promises tell, and for what happens in this process."""
+    """Creates spans for promises, and for blocks of this process."""
 
     def __init__(self, role: str, processor: SpanProcessor) -> None:
         named = {} if os.environ.get("OTEL_SERVICE_NAME") else {"service.name": f"hitl-{role}"}
@@ -76,7 +76,7 @@ class Tracer:
         self._tracer = self._provider.get_tracer("hitl")
 
     def trace_of(self, promise: str, created_at: int, header: str | None) -> Trace:
-        """Return the trace of a promise and its caller's span: what its header says, or one of its own.
+        """Return the trace of a promise and its caller's span: from its header, or a derived one.
 
         `created_at` is in ms since the epoch.
         """
@@ -97,7 +97,7 @@ class Tracer:
         attributes: Attributes,
         failed: str | None = None,
     ) -> None:
-        """Make a span that has ended. Without a parent it is the first one of its trace."""
+        """Create a span that has ended. Without a parent it is the first one of its trace."""
         if not span.flags & SAMPLED:
             return
         above = otel_context.Context() if parent is None or not parent.span else _context_of(parent)
@@ -114,9 +114,9 @@ class Tracer:
     def span(
         self, name: str, attributes: Attributes, *, parent: Trace | None = None, serves: bool = False
     ) -> Iterator[otel.Span]:
-        """Make a span of a block; `serves` if it answers a request. It is the current one there.
+        """Create a span for a block, in which it is the current span; `serves` if it answers a request.
 
-        An exception is not recorded: a redirect is one, and others may have a text that is for nobody else.
+        Exceptions are not recorded: some are redirects, and the text of others may be confidential.
         """
         kind = SpanKind.SERVER if serves else SpanKind.INTERNAL
         above = None if parent is None else _context_of(parent)

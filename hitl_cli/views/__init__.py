@@ -1,4 +1,5 @@
 """JSON for `--json` of the commands and for the API. The names of fields are stable.
 
-Instants are ISO 8601 in UTC, as texts. Each kind of thing has a module, with its Structs and what makes them.
+Instants are ISO 8601 in UTC, as texts. Each kind of document has a module, with its Structs and the functions
+that make them.
 """

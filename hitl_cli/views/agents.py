@@ -1,4 +1,4 @@
-"""JSON of what an agent keeps beside its requests: sessions that wait, and the state of a run."""
+"""Deferred sessions, and states of runs, of agents as JSON."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hitl_cli.inbox.deferrals import DeferredSession
 
 
 class DeferralDocument(Struct, frozen=True, kw_only=True):
-    """That the session of a request waits; `taken` says whether this caller is the one that resumes it."""
+    """A deferred session; `taken` says whether this caller may resume it, because it was first."""
 
     request: str
     taken: bool = False

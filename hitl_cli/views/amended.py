@@ -1,4 +1,4 @@
-"""A request after a change of who is asked, who works on it, or its deadline, as JSON."""
+"""A request after an amendment as JSON: new assignees, a claim, or a later deadline."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class AmendedDocument(Struct, frozen=True, kw_only=True):
-    """A request after a change; `changed` is false if it was so before. With no `to`, anyone may answer."""
+    """A request after a change; `changed` is false if it was so before. Without `to`, anyone may answer."""
 
     id: str
     changed: bool
@@ -32,7 +32,7 @@ def amended_document(done: Amended) -> AmendedDocument:
 
 
 def claim_fields(item: RequestSummary) -> dict[str, str | None]:
-    """Return who works on a request, and until when they have claimed it."""
+    """Return the person who has claimed a request, and the end of the claim."""
     claim = item.claim
     until = None if claim is None or claim.until is None else iso(claim.until)
     return {"claimed_by": None if claim is None else claim.by, "claimed_until": until}

@@ -24,7 +24,7 @@ def permissions_of(one: Token) -> list[Permission]:
 
 
 def token_document(one: Token) -> dict[str, Json]:
-    """Return a token without its secret. `as` is the person it acts as, `by` who created it."""
+    """Return a token without its secret. `as` is the person that it acts as, `by` who created it."""
     return {
         "id": one.id,
         "as": one.person,
@@ -38,7 +38,7 @@ def token_document(one: Token) -> dict[str, Json]:
 
 
 class MeDocument(Struct, frozen=True, kw_only=True, rename={"person": "as"}):
-    """Who sends a request: the person, their permissions, and the token with which it is sent."""
+    """The sender of an HTTP request: the person, their permissions, and the token."""
 
     person: str
     can: list[Permission]
@@ -47,7 +47,7 @@ class MeDocument(Struct, frozen=True, kw_only=True, rename={"person": "as"}):
 
 
 def me_document(actor: Actor, token: Token | None) -> MeDocument:
-    """Return who an actor is."""
+    """Return an actor as the sender of an HTTP request."""
     return MeDocument(
         person=actor.person,
         can=[permission for permission in PERMISSIONS if permission in actor.may],
@@ -67,7 +67,7 @@ class DeviceDocument(Struct, frozen=True, kw_only=True):
 
 
 class LoginDocument(Struct, frozen=True, kw_only=True, rename={"person": "as"}):
-    """The token of a terminal; all null while nobody has allowed it."""
+    """The token of a terminal; all fields are null until a person has allowed it."""
 
     token: str | None = None
     id: str | None = None
@@ -77,7 +77,7 @@ class LoginDocument(Struct, frozen=True, kw_only=True, rename={"person": "as"}):
 
 
 def login_document(made: Token, text: str) -> LoginDocument:
-    """Return a token of a terminal, with its secret."""
+    """Return the token of a terminal, with its secret."""
     return document_of(LoginDocument, made, token=text, can=permissions_of(made))
 
 
@@ -97,6 +97,6 @@ def link_document(link: Link, url: str) -> LinkDocument:
 
 
 def key_document(key: Key) -> Json:
-    """Return a signing key without its secret; `believed_until` is null for the key that signs."""
+    """Return a signing key without its secret; `believed_until` is null for the key that signs now."""
     until = None if key.ends_at is None else iso(key.ends_at)
     return {"key": key.name, "created_at": iso(key.created_at), "believed_until": until}

@@ -1,4 +1,4 @@
-"""Who is away as JSON."""
+"""Absences as JSON."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class AwayDocument(Struct, frozen=True, kw_only=True):
-    """A person is away from `since` until `until`, and `to` is their deputy. `by` has recorded it."""
+    """The absence of a person from `since` until `until`. `to` is their deputy; `by` has recorded it."""
 
     person: str
     since: str
@@ -24,13 +24,13 @@ class AwayDocument(Struct, frozen=True, kw_only=True):
 
 
 class AwaysDocument(Struct, frozen=True):
-    """Who is away now, or will be."""
+    """The present and coming absences."""
 
     items: list[AwayDocument]
 
 
 class AbsenceDocument(Struct, frozen=True, kw_only=True):
-    """An assignee who is away, and the deputies who were asked as well."""
+    """An absent assignee, and the deputies who may answer for them."""
 
     person: str
     until: str
@@ -38,5 +38,5 @@ class AbsenceDocument(Struct, frozen=True, kw_only=True):
 
 
 def away_document(away: Away) -> AwayDocument:
-    """Return what is recorded of a person."""
+    """Return the absence of a person."""
     return document_of(AwayDocument, away)

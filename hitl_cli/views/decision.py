@@ -32,8 +32,7 @@ class DecisionResultDocument(Struct, frozen=True, kw_only=True):
     """The result of a decision. `fresh` says whether this decision was recorded now.
 
     If several must approve, the state stays pending until the quorum is reached. `new_rule` is the rule that
-    was made with an approval, `changes`
-    are the arguments that it changed.
+    was made with an approval, `changes` are its changes to the arguments.
     """
 
     id: str
@@ -126,7 +125,7 @@ def decision_document(decision: Decision[Any]) -> dict[str, Any]:
 
 
 def _decided(decision: Decision[Any] | None) -> dict[str, Any]:
-    """Return what both documents say of a decision."""
+    """Return the fields that both documents have."""
     votes = () if decision is None else decision.votes
     return {
         **{name: getattr(decision, name, None) for name in _COPIED},

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def notified(seen: RequestDetails) -> tuple[NotificationStatus, ...]:
-    """Return the notifications of a request, or the part of them that who asked it may see."""
+    """Return the notifications of a request; for an asker who sees nothing else, without contacts."""
     every = notifications_of(seen.item.id, seen.lineage)
     if not seen.limited:
         return every
@@ -32,13 +32,13 @@ def notified(seen: RequestDetails) -> tuple[NotificationStatus, ...]:
 
 
 def _without_ways(told: NotificationStatus) -> NotificationStatus:
-    """Return a status without how somebody is reached, and what their server said."""
+    """Return a status without contacts and responses of servers."""
     tries = [DeliveryAttempt(who=one.who, at=one.at, outcome=one.outcome) for one in told.tries[-1:]]
     return msgspec.structs.replace(told, tries=tuple(tries))
 
 
 def who_may(seen: RequestDetails) -> str:
-    """Return the assignees now, or when the request was decided."""
+    """Return the assignees of now, or of the time of the decision."""
     item = seen.item if seen.decision is None else msgspec.structs.replace(seen.item, now=seen.decision.at)
     names = ", ".join(item.to) or "anyone"
     if seen.item.asked.allow_self:
@@ -47,7 +47,7 @@ def who_may(seen: RequestDetails) -> str:
 
 
 def amended_text(made: Amendment, write: Callable[[int], str]) -> str:
-    """Return what an amendment has changed; `write` returns an instant as text."""
+    """Return an amendment in words; `write` returns an instant as text."""
     match made.kind:
         case "assign":
             return f"assigned it to {', '.join(made.to)}"

@@ -34,7 +34,7 @@ def settings_document(chosen: Iterable[tuple[str, Setting]]) -> list[Json]:
 
 
 def database_document(facts: Facts) -> Json:
-    """Return the facts about a PostgreSQL database, with null for what could not be looked at."""
+    """Return the facts about a PostgreSQL database, with null for facts that could not be read."""
     found, work = facts.installed, facts.work
     return {
         "server": found.name,
@@ -54,7 +54,7 @@ def database_document(facts: Facts) -> Json:
 
 
 def file_document(file: Inspection) -> Json:
-    """Return the facts about a database file, with null for what was not counted or checked."""
+    """Return the facts about a database file, with null for facts that were not counted or checked."""
     return {
         "path": str(file.path),
         "format": file.format,

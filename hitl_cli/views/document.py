@@ -16,7 +16,7 @@ _INSTANTS = ("at", "since", "until", "deadline", "again")
 def document_of[D: Struct](kind: type[D], record: Struct, **more: Any) -> D:
     """Return a document with the fields of a record that have the same names; its instants are texts.
 
-    `more` are fields that the record lacks, or that are shown in another way.
+    `more` are fields that the record lacks, or that have another form.
     """
     for name in kind.__struct_fields__:
         if name not in more and hasattr(record, name):

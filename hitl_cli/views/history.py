@@ -31,11 +31,11 @@ FORMULA = ("=", "+", "-", "@")
 class HistoryEntryDocument(Struct, frozen=True, kw_only=True):
     """A decision, a vote, a comment, or another change of a request.
 
-    `rule` is the standing rule that decided for `by`, and `deputy_for` those for whom `by` did as their
-    deputy. `run` is the run's id and `workflow_name` its workflow; `workflow` and `function` are their old
-    names. `changes` are the arguments that an approval changed. `to` is who is asked since an `assign`;
-    `until` is when a `claim` ends, or the deadline since an `extend`; `of` is whose claim a `release`
-    ended, if it was another's.
+    `rule` is the standing rule that decided for `by`, and `deputy_for` the assignees for whom `by` decided as
+    their deputy. `run` is the run's id and `workflow_name` its workflow; `workflow` and `function` are their
+    old names. `changes` are the changes of an approval to the arguments. `to` are the assignees after an
+    `assign`; `until` is the end of a `claim`, or the deadline after an `extend`; `of` is the person whose
+    claim was ended by another person's `release`.
     """
 
     kind: Kind
@@ -92,7 +92,7 @@ def outcome_text(entry: HistoryEntry) -> str:
 
 
 def answer_in(entry: HistoryEntry) -> str | None:
-    """Return the yes or no of a person, which `data_text` has; None for any other decision."""
+    """Return a person's yes or no, as in `data_text`; None for any other decision."""
     if entry.deadline or entry.outcome != "approved" or entry.form is None or entry.editable:
         return None
     from hitl_cli.forms.reading import yes_or_no
@@ -101,7 +101,7 @@ def answer_in(entry: HistoryEntry) -> str | None:
 
 
 def changed_text(entry: HistoryEntry) -> str | None:
-    """Return which request an entry's request replaces, and which replaced it, unless its reason says so."""
+    """Return the request that this one replaces, and the one that replaced it, unless the reason names it."""
     by = entry.replaced_by
     parts = [
         f"replaces {entry.replaces}" if entry.replaces else None,
@@ -113,8 +113,8 @@ def changed_text(entry: HistoryEntry) -> str | None:
 def data_text(entry: HistoryEntry, write: Callable[[int], str] = iso) -> str | None:
     """Return the data of a decision on one line, with the titles of its form, or as JSON.
 
-    Of arguments, only what was changed. None for a plain approval or rejection, or a choice. Of other changes
-    of a request: to whom it was assigned, until when, or whose claim was ended.
+    Of arguments, only the changes. None for a plain approval or rejection, or a choice. For an amendment, the
+    new assignees, the deadline or end, or the person whose claim was ended.
     """
     if entry.of is not None:
         return f"claim of {entry.of}"
@@ -143,7 +143,7 @@ def data_read(entry: HistoryEntry) -> Json:
 
 
 def csv_head(*, excel: bool = False) -> str:
-    """Return the header row of a CSV; for Excel after a byte order mark, which marks UTF-8."""
+    """Return the header row of a CSV; for Excel, after a byte-order mark, which marks UTF-8."""
     return ("\ufeff" if excel else "") + _csv_line(HistoryEntryDocument.__struct_fields__)
 
 
@@ -153,17 +153,17 @@ def csv_entry(entry: HistoryEntry) -> str:
 
 
 def _csv_line(cells: Iterable[str]) -> str:
-    """Return cells as a row of CSV with a newline."""
+    """Return cells as a row of CSV, with a newline."""
     line = StringIO()
     csv.writer(line, lineterminator="\n").writerow(cells)
     return line.getvalue()
 
 
 def _cell(value: Json) -> str:
-    """Return a value as a CSV cell: texts unchanged, None as an empty cell, all else as JSON.
+    """Return a value as a CSV cell: texts unchanged, None as an empty cell, other values as JSON.
 
-    CSV is read in spreadsheets and on terminals: a formula gets a `'` before it, and control characters are
-    escaped. JSON has each text unchanged.
+    CSV is read in spreadsheets and on terminals, so a formula gets a `'` before it, and control characters
+    are escaped. The JSON of the history has each text unchanged.
     """
     if value is None or value in ([], ()):
         return ""

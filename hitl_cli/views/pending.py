@@ -30,7 +30,7 @@ class RefusedDocument(Struct, frozen=True, kw_only=True):
 
 
 class ThreadEntryDocument(Struct, frozen=True, kw_only=True):
-    """What an assignee asked back (`ask-back`), or what the asker answered (`answer-back`)."""
+    """A question that an assignee asked back (`ask-back`), or the asker's answer (`answer-back`)."""
 
     request: str
     number: int
@@ -44,12 +44,11 @@ class ThreadEntryDocument(Struct, frozen=True, kw_only=True):
 class RequestBaseDocument(Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
     """The fields of a request that both the list and the details have.
 
-    `refused` is an earlier answer that could not be used; this request then replaces `replaces`. `run` is
-    the run's id and `workflow_name` its workflow; `workflow` and `function` are their old names. `votes` of
+    `refused` is an earlier answer that could not be used; this request then replaces `replaces`. `run` is the
+    run's id and `workflow_name` its workflow; `workflow` and `function` are their old names. `votes` of
     `approvals` people have approved; `approvals_by` and `votes_by` are the same by group, if it needs certain
-    groups. `claimed_by` is who works on it, and `claimed_until` when their claim ends. `asked_back` is what
-    an assignee asked its asker, whose answer it waits for. `away` are
-    assignees who are away.
+    groups. `claimed_by` is the person who works on it, and `claimed_until` the end of their claim.
+    `asked_back` is the open question of an assignee to its asker. `away` are absent assignees.
     """
 
     id: str
@@ -107,12 +106,12 @@ def request_summary_document(item: RequestSummary, now: int) -> RequestSummaryDo
 
 
 def thread_entry_document(entry: ThreadEntry) -> ThreadEntryDocument:
-    """Return what was asked back, or answered."""
+    """Return an entry of a request's thread."""
     return document_of(ThreadEntryDocument, entry)
 
 
 def _document(item: RequestSummary) -> RequestSummaryDocument:
-    """Return an open request for a list, without its age and what depends on the reader."""
+    """Return an open request for a list, without its age and the fields that depend on the reader."""
     asked = item.asked
     return RequestSummaryDocument(
         id=item.id,

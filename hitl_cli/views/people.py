@@ -23,7 +23,7 @@ ALWAYS = KeyLife()
 
 
 class SigningKeyDocument(Struct, frozen=True, kw_only=True):
-    """A key with which a person signs. What it signs from `revoked_from` on proves nothing."""
+    """A key with which a person signs. Its signatures from `revoked_from` on are not valid."""
 
     kind: SignatureKind
     fingerprint: str

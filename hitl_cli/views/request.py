@@ -47,10 +47,10 @@ class EscalationDocument(Struct, frozen=True, kw_only=True):
 
 
 class AmendmentDocument(Struct, frozen=True, kw_only=True):
-    """What was changed about a request after it was asked, by whom, and when.
+    """A change of a request after it was asked, by whom, and when.
 
-    `to` is who is asked since an `assign`; `until` is when a `claim` ends, or the deadline since an `extend`;
-    `of` is whose claim a `release` ended, if it was another's.
+    `to` are the assignees after an `assign`; `until` is the end of a `claim`, or the deadline after an
+    `extend`; `of` is the person whose claim was ended by another person's `release`.
     """
 
     kind: AmendmentKind
@@ -98,9 +98,9 @@ class NotificationDocument(Struct, frozen=True, kw_only=True):
 
 
 class ProofDocument(Struct, frozen=True, kw_only=True):
-    """What the proof of one person's decision is worth; `key` is the fingerprint of the key that signed.
+    """The result of checking one person's decision; `key` is the fingerprint of the key that signed.
 
-    `kind` is that of the signature.
+    `kind` is the kind of the signature.
     """
 
     by: str | None
@@ -111,10 +111,10 @@ class ProofDocument(Struct, frozen=True, kw_only=True):
 
 
 class DecisionDocument(Struct, frozen=True, kw_only=True):
-    """The outcome of a request; `deadline` says whether the deadline decided, `rule` which standing rule.
+    """The outcome of a request; `deadline`: the deadline decided; `rule`: the standing rule that decided.
 
-    `changes` are the arguments that the approval changed, `proof` what the signatures are worth, and
-    `unproven` why an approval does not count, if the request needs proof.
+    `changes` are the changes of the approval to the arguments, `proof` the results of checking the
+    signatures, and `unproven` the reason why an approval does not count, if the request needs proof.
     """
 
     outcome: Outcome | None
@@ -142,7 +142,7 @@ class StoredDocument(Struct, frozen=True, kw_only=True):
 
 
 class UseDocument(Struct, frozen=True, kw_only=True):
-    """Who used up an approval, through what, and when."""
+    """The use of an approval: by whom, through which front end, and when."""
 
     by: str | None
     via: str | None
@@ -154,14 +154,14 @@ class RequestDetailsDocument(RequestBaseDocument, frozen=True, kw_only=True):
 
     `arguments` is what will be done after an approval, `arguments_digest` the SHA-256 of its canonical JSON,
     `editable` the JSON Schema of the arguments that may be approved instead, and `valid_for_s` how long the
-    approval may be used; with `once`, it is used up by the first who does (`used`). `proof` is how the
-    decision must be proven, `policy` the patterns of the settings that demand more. `reassign` says who may
-    assign it to others, `extend_s` how much longer its deadline can be moved in all, and `amendments` what
-    was changed since it was asked. `offer` is a standing rule that may be made with it. `replaces` and
-    `replaced_by` are requests of the same run: its code changed, or an answer could not be used. `thread` is
-    what was asked back and answered. `callback` is the host that is sent the decision. `param` is the data of
-    a promise that is not a valid request. `stored` is given on request, for a decided one. `private` are the
-    parts that only the assignees see, `hidden` whether they are left out here.
+    approval may be used; with `once`, it may be used only once (`used`). `proof` is the required proof,
+    `policy` the patterns of the settings that demand more. `reassign` says who may assign it to others,
+    `extend_s` how much longer its deadline can be moved in all, and `amendments` are the changes since it was
+    asked. `offer` is a standing rule that may be made with an approval. `replaces` and `replaced_by` are
+    requests of the same run, if its code changed or an answer could not be used. `thread` has the questions
+    asked back and their answers. `callback` is the host that gets the decision. `param` is the data of a
+    promise that is not a valid request. `stored` is present only if requested, for a decided request.
+    `private` are the parts that only the assignees see, `hidden` whether they are left out here.
     """
 
     title: str | None
@@ -250,10 +250,10 @@ def request_details_document(
 
 
 def stored_document(seen: RequestDetails, *, by_asker: bool) -> StoredDocument | None:
-    """Return a decided request as it is stored; None for one that is open.
+    """Return a decided request as stored; None for an open one.
 
-    The URL of a callback is for those alone who asked, so others are not given a request that has one; nor
-    one with parts that are hidden from them, which would not fit its proof.
+    It is also None for a request with a callback, except for its asker, because the URL is only for the
+    asker; and for one with hidden parts, because the rest would not match its proof.
     """
     promise, run = seen.promise, seen.item.run
     withheld = seen.item.hidden or (seen.item.asked.callback is not None and not by_asker)
@@ -271,7 +271,7 @@ def _offer_document(question: Question) -> dict[str, Any] | None:
 
 
 def _silent(seen: RequestDetails, directory: Directory) -> tuple[str, ...]:
-    """Return the assignees without a contact; not the members of a group to who may not see them."""
+    """Return the assignees without a contact; without members of groups that the reader may not see."""
     silent = without_contact(seen.item.to, directory) if seen.silent is None else seen.silent
     return tuple(who for who in silent if who in seen.item.to) if seen.limited else silent
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class RuleDocument(Struct, frozen=True, kw_only=True):
     """A standing rule of a person. `where` are the arguments that it matches, by path.
 
-    `asker` is who must ask, `workflow` where; null means anyone else, and anywhere.
+    `asker` and `workflow` limit the requests; null means anyone except the author, and any workflow.
     """
 
     id: str

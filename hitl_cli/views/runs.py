@@ -73,7 +73,7 @@ class RunsPage(Struct, frozen=True):
 
 
 class WorkflowDocument(Struct, frozen=True, kw_only=True):
-    """A workflow of a group; `workers` is how many listening workers have it, null where nobody can tell."""
+    """A workflow of a group; `workers` is how many listening workers serve it, null if unknown."""
 
     name: str
     group: str
@@ -136,7 +136,7 @@ def run_with_steps(run: Run, nodes: Sequence[RunStep], now: int) -> RunWithSteps
 
 
 def _run_fields(run: Run, now: int) -> dict[str, Json]:
-    """Return the fields of a document that a run lacks, or that are shown in another way."""
+    """Return the fields of a document that a run lacks, or that have another form."""
     return {
         "run": run.id,
         "workflow": run.id,

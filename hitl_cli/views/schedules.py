@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 class ScheduleDocument(Struct, frozen=True, kw_only=True):
-    """A schedule; `workflow` is null where another tool made it and it calls no function.
+    """A schedule; `workflow` is null if another tool made it without a function to call.
 
-    `args` is a list, or for a function in Rust the one argument itself; `timezone` is null where the fields
-    of `cron` are in UTC.
+    `args` is a list, or for a function in Rust the one argument itself; `timezone` is null if `cron` is in
+    UTC.
     """
 
     id: str

@@ -72,14 +72,14 @@ def step_summary(node: RunStep, now: int) -> StepSummary:
 
 
 def _author_of(record: Promise) -> str | None:
-    """Return who wrote a record; a workflow has no headers, and says in the data who used an approval."""
+    """Return the author of a record: from its headers, or for a use of an approval, from its data."""
     said = decode(record.param)
     by = headers_of(record.param).get("hitl:by") or (said.get("by") if isinstance(said, dict) else None)
     return by if isinstance(by, str) else None
 
 
 def sleeps_until(node: RunStep, beside: Sequence[RunStep] = ()) -> tuple[str, int] | None:
-    """Return what a sleep waits for, before an instant (ms since the epoch); None for a step that is none.
+    """Return what a sleep is for, to be followed by its end (ms since the epoch); None for another step.
 
     Those `beside` it are its siblings: next to a request, it is the sleep of `ask` until a reminder.
     """

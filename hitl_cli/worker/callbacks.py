@@ -1,7 +1,7 @@
 """`hitl.call-back`: posts the decision on a request to its callback, once there is one, as durable steps.
 
-It is created with the request, and waits for the decision as a run does: nothing stays in memory. A failed
-post is retried as a notification is (hitl_cli/notify/deliver.py).
+It is created with the request, and waits for the decision like a run, so nothing stays in memory. A failed
+post is retried like a notification (hitl_cli/notify/deliver.py).
 """
 
 # Annotations are evaluated here, not kept as text; see deliver.py.
@@ -42,7 +42,7 @@ async def call_back(ctx: Context, notice: Notification) -> bool:
 
 
 async def where_to(ctx: Context, notice: Notification) -> tuple[str, ...]:
-    """Return the host of the callback, which the status shows as the recipient; nothing if there is none."""
+    """Return the host of the callback, which the status shows as the recipient; empty if there is none."""
     found = await ctx.get_dependency(Notifier).bridge.run(look_up, [notice.request])
     case = found.get(notice.request)
     url = None if case is None else case.asked.callback
@@ -50,7 +50,7 @@ async def where_to(ctx: Context, notice: Notification) -> tuple[str, ...]:
 
 
 async def until_decided(ctx: Context, request: str) -> None:
-    """Return once a request is decided or gone. While it is open, this attempt ends here."""
+    """Return once a request is decided or deleted. While it is open, this attempt ends here."""
     promise = await ctx.get_dependency(Notifier).bridge.run(get_promise, request)
     if promise is None or promise.state != "pending":
         return
@@ -61,7 +61,7 @@ async def until_decided(ctx: Context, request: str) -> None:
 
 
 async def post_decision(ctx: Context, notice: Notification) -> bool:
-    """Post the decision until the callback accepts it or refuses for good. Returns whether it accepted."""
+    """Post the decision until the callback accepts it or fails permanently. Returns whether it accepted."""
     tried = await in_rounds(ctx, lambda _place: step(ctx, once=True).run(try_once, notice))
     return tried.outcome == "sent"
 
@@ -88,14 +88,14 @@ def compose(client: Client, notice: Notification, directory: Directory) -> Decis
     seen = msgspec.structs.replace(details(client, case, directory.members), limited=True)
     if seen.decision is None:
         return "the request is open"
-    if seen.unproven is not None:  # whoever gets it would act on it
+    if seen.unproven is not None:  # the receiver would act on it
         return f"the approval has no good proof: {seen.unproven}"
     document = {
         "type": TYPE,
         "timestamp": iso(seen.decision.at),
         "data": request_details_document(seen, directory),
     }
-    id = f"{notice.id}/{case.promise.created_at}"  # the id of a pruned request may be used again
+    id = f"{notice.id}/{case.promise.created_at}"  # after `hitl prune`, a new request may have the same id
     return DecisionMessage(
         key=stable_id(id, KEY_DIGITS), request=notice.request, body=msgspec.json.encode(document)
     )

@@ -1,4 +1,4 @@
-"""`hitl worker --check`: which pending requests the current code would ask differently."""
+"""`hitl worker --check`: finds pending requests that the current code would ask differently."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ AT_ONCE = 50
 
 
 class ChangedRequest(Struct, frozen=True, kw_only=True):
-    """A request that the code asks differently now.
+    """A request that the current code asks differently.
 
     `now` is the new prompt, `by` the id of the new request, `why` the reason that the run fails.
-    `not-checked` is a request in or after a function that `ctx.run` calls, because no such function is run
+    `not-checked` is a request in or after a function that `ctx.run` calls, because such functions are not run
     here.
     """
 
@@ -131,7 +131,7 @@ async def _rehearsed(
 
 
 def _changed(root: Promise, request: Promise, came: Rehearsed) -> ChangedRequest | None:
-    """Return what would happen to a request; None if it stays as it is."""
+    """Return what would happen to a request; None if it stays unchanged."""
     put = [(id, data) for id, data in came.put.items() if isinstance(data, dict) and not data.get("refused")]
     by, now = next(
         ((id, data["prompt"]) for id, data in put if data.get("replaces") == request.id), (None, None)

@@ -1,7 +1,7 @@
-"""Periodic work of workers and gateways, which completes what a process that died has left.
+"""Periodic work of workers and gateways, which completes the unfinished work of dead processes.
 
 It settles requests that have all their votes but were not settled (hitl_cli/inbox/pending.py), so that the
-run goes on, and makes checkpoints of the history (hitl_cli/notify/checkpoints.py). A worker also queues
+run continues, and makes checkpoints of the history (hitl_cli/notify/checkpoints.py). A worker also queues
 missing notifications (hitl_cli/notify/reconcile.py). On a Resonate Server it settles requests by their
 deadlines (hitl_cli/inbox/deadlines.py).
 """
@@ -35,7 +35,7 @@ COUNT_EVERY_S = 30.0
 class Housekeeper(PeriodicThread):
     """Does the periodic work in a thread of its own: at once, and then every `every_s` seconds.
 
-    Deadlines on a Resonate Server are looked at in between.
+    Deadlines on a Resonate Server are checked in between.
     """
 
     def __init__(

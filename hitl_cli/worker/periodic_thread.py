@@ -1,4 +1,4 @@
-"""A thread that does the same again and again until it is stopped."""
+"""A thread for periodic work until it is stopped."""
 
 from __future__ import annotations
 

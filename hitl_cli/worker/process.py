@@ -45,7 +45,7 @@ def run_worker(
 ) -> None:
     """Run a worker until SIGINT or SIGTERM. A second signal releases its tasks and ends the process.
 
-    If it is `supervised`, it starts when that lets it. Raises BadInput, Unreachable.
+    If it is `supervised`, it starts once the supervisor allows it. Raises BadInput, Unreachable.
     """
     with nullcontext() if supervised is None else supervised.loading():
         modules = [(app, load_app(app)) for app in options.apps]
@@ -61,7 +61,7 @@ def run_worker(
 
 
 def spare_the_collector() -> None:
-    """Exclude what is loaded now from garbage collection, and collect less often.
+    """Exclude all present objects from garbage collection, and collect less often.
 
     A worker creates thousands of short-lived objects a second; collecting them took a tenth of its time.
     """
@@ -101,18 +101,18 @@ async def _run_worker(
 
 
 async def _end_when_lost(worker: Worker, check: ServerCheck, after_s: float | None) -> None:
-    """Stop the worker once its server has been away for so long."""
+    """Stop the worker once its server has been unreachable for `after_s` seconds."""
     while after_s is not None:
         await asyncio.sleep(LOOK_S)
         if check.away_s >= after_s:
             why = f"the server was away for {format_duration(round(check.away_s) * 1_000)}: {check.away}"
-            _end_within(worker, LOOK_S, Unreachable.exit_code)  # what waits for the server may not end
+            _end_within(worker, LOOK_S, Unreachable.exit_code)  # a call that waits for the server may not end
             worker.end(why)
             return
 
 
 def _end_within(worker: Worker, seconds: float, code: int = 0) -> None:
-    """Release the remaining tasks after so many seconds and end the process.
+    """Release the remaining tasks after a number of seconds, and end the process.
 
     This works even if a step blocks the event loop, and a second later even if the server does not answer.
     """

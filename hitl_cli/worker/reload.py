@@ -1,10 +1,10 @@
-"""`hitl dev` reloads: its worker is a process of its own, and a new one follows when a loaded file changes.
+"""Reloading in `hitl dev`: its worker is a separate process, which is replaced when a loaded file changes.
 
-The new process loads the code first. If that fails, the old one goes on. Otherwise the old one is asked to
-stop, which lets its steps end, and the new one starts: the same as a worker that is restarted.
+The new process loads the code first. If that fails, the old one keeps running. Otherwise the old one is asked
+to stop, which lets its steps finish, and the new one starts, as in a restart of a worker.
 
-Files are looked at with `stat`. Which ones are loaded is known, so this is less than to use a package that
-watches folders, and it works on the mounts of containers, where the kernel tells of no change.
+Changes are found with `stat`. The loaded files are known, so this needs less code than a package that watches
+folders. It also works on mounts of containers, where the kernel reports no changes.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Supervised:
     """In the worker's process: the link to `hitl dev`, whose page is at `url`."""
 
     def __init__(self, descriptor: int, url: str) -> None:
-        """Take the link; the processes that steps start do not get it."""
+        """Take the link. Processes that steps start do not inherit it."""
         os.set_inheritable(descriptor, False)
         self._link = socket.socket(fileno=descriptor)
         self.url = url
@@ -70,7 +70,7 @@ class Supervised:
 
     @contextmanager
     def loading(self) -> Iterator[None]:
-        """Report whether a block loads the code, and wait until it may be served."""
+        """Report whether the block has loaded the code, and wait until the worker may serve it."""
         loaded, may_serve = False, threading.Event()
         threading.Thread(target=self._stop_with_it, args=(may_serve,), daemon=True).start()
         try:
@@ -82,7 +82,7 @@ class Supervised:
         may_serve.wait()
 
     def _stop_with_it(self, may_serve: threading.Event) -> None:
-        """Stop this process when `hitl dev` has ended, also while code that never ends is loaded."""
+        """Stop this process when `hitl dev` has ended, even while it is loading code that never returns."""
         while self._link.recv(1):
             may_serve.set()
         os.kill(os.getpid(), signal.SIGTERM)
@@ -108,7 +108,8 @@ class Reloader:
     ) -> None:
         """Create the reloader. `files` are watched beside those that are loaded.
 
-        `changed` is called with the names of changed files, `kept` if the new code cannot be loaded.
+        `changed` is called with the names of changed files, `kept` if the new code cannot be loaded and the
+        old worker stays.
         """
         self._url = url
         self._env = env
@@ -131,10 +132,10 @@ class Reloader:
         for worker in self._running:
             await worker.process.wait()
             worker.link.close()
-        return 0 if self._stopped else code if code >= 0 else 128 - code  # as a shell says a signal
+        return 0 if self._stopped else code if code >= 0 else 128 - code  # the shell's exit code for a signal
 
     def _stop(self) -> None:
-        """Ask all processes to stop; asked twice, they end at once."""
+        """Ask all processes to stop; after a second call, they end at once."""
         self._stopped = True
         for worker in self._running:
             _terminate(worker)
@@ -171,7 +172,7 @@ class Reloader:
                 env={**self._env, LINK: f"{theirs.fileno()} {self._url}"},
                 stdin=asyncio.subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
-                process_group=0,  # Ctrl-C on the terminal is for `hitl dev`, which asks this one to stop
+                process_group=0,  # Ctrl-C goes to `hitl dev` only, which then asks this one to stop
             )
         reader, link = await asyncio.open_connection(sock=ours, limit=LONGEST_REPORT)
         worker = _Worker(process, link)
@@ -181,7 +182,7 @@ class Reloader:
         reading = asyncio.create_task(reader.readline())
         while not (await asyncio.wait([reading], timeout=LOOK_S))[0]:
             if self._look(folders) != before:
-                process.kill()  # it may hang, and the next one will load what has changed
+                process.kill()  # it may hang; the next process will load the changed file
         line = reading.result()
         report = msgspec.json.decode(line, type=_Report) if line else _Report(loaded=False, files=())
         if report.loaded:
@@ -189,7 +190,7 @@ class Reloader:
         else:
             await process.wait()
             self._loaded |= frozenset(report.files)
-            self._folders = frozenset(Path(file).parent for file in self._loaded)  # one may be missing there
+            self._folders = frozenset(Path(file).parent for file in self._loaded)  # for a missing one
         self._seen = {
             file: before.get(file) if Path(file).parent in folders or file in before else stamp
             for file, stamp in self._look(self._folders).items()
@@ -197,7 +198,7 @@ class Reloader:
         return worker, report.loaded
 
     def _look(self, folders: Iterable[Path]) -> dict[str, Stamp | None]:
-        """Return the stamps of what is watched, and of all modules in some folders."""
+        """Return the stamps of the watched files, and of all modules in some folders."""
         beside = {str(module) for folder in folders for module in folder.glob("*.py")}
         return {file: stamp_of(Path(file)) for file in self._files | self._loaded | beside}
 

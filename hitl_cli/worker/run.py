@@ -69,8 +69,8 @@ class WorkerOptions(Struct, frozen=True, kw_only=True):
     """The options of a worker; durations in ms unless the name ends in `_s`.
 
     `grace_s` is how long steps in progress may take once it is stopped, and `sleep` waits before a retry.
-    `exit_when_lost_s` is after how long without its server it ends; None if it waits. `metrics` is where to
-    serve them.
+    `exit_when_lost_s` is how long its server may be unreachable before it ends; None to wait without limit.
+    `metrics` is where to serve them.
     """
 
     server: str
@@ -88,7 +88,7 @@ class WorkerOptions(Struct, frozen=True, kw_only=True):
 
 
 class Serving(Struct, frozen=True, kw_only=True):
-    """What a worker serves, once it is ready."""
+    """The workflows that a worker serves, once it is ready."""
 
     server: str
     group: str
@@ -202,7 +202,7 @@ class Worker:
             workflows = self._register(self._resonate, modules)
             self._link.announce(workflows)
             self._resonate.start()
-            await asyncio.sleep(0)  # so that the worker listens before it says that it is ready
+            await asyncio.sleep(0)  # so that the worker listens before it reports that it is ready
             self._housekeeper.start()
             serving(Serving(server=self._link.name, group=options.group, pid=self._pid, workflows=workflows))
             await self._stop.wait()
@@ -218,10 +218,10 @@ class Worker:
             self._link.close()
 
     async def taken(self) -> frozenset[str]:
-        """Return the tasks in progress, once those that are due now are among them."""
+        """Return the tasks in progress, after taking those that are due now."""
         assert self._link is not None
         look = encode_request("promise.get", {"id": "hitl"}).decode()
-        await self._link.network.send(look)  # what is due is handed over in the same batch
+        await self._link.network.send(look)  # due tasks are handed over in the same batch
         return frozenset(self._taken)
 
     def stop(self) -> None:
@@ -264,7 +264,7 @@ class Worker:
         return name not in DELIVERING or self._options.reach.now.reaches_somebody
 
     def _wants(self, id: str, param: Value) -> bool:
-        """Whether this worker has the function of a task, and did not leave the task to newer code.
+        """Whether this worker serves the function of a task, and did not leave the task to newer code.
 
         An unreadable call is left to the SDK to refuse.
         """
@@ -286,7 +286,7 @@ class Worker:
             self._idle.clear()
 
     def _let_go(self, task_id: str) -> None:
-        """Note that a task is done or released, which makes room for another."""
+        """Record that a task is done or released, which makes room for another."""
         if task_id not in self._taken:
             return
         full = len(self._taken) == self._options.concurrency
@@ -299,15 +299,15 @@ class Worker:
     def _contained[T](
         self, loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, T], **options: Any
     ) -> asyncio.Task[T]:
-        """Return a task in which what ends a process ends the run that raises it, and no more.
+        """Return a task in which an exception such as SystemExit ends only the run that raises it.
 
-        The SDK settles runs by Exception alone. Ctrl-C is a signal handler and never raised here.
+        The SDK only handles subclasses of Exception. Ctrl-C has a signal handler and never raises here.
         """
 
         async def run() -> T:
             try:
                 return await coro
-            except Suspended as signal:  # which the task refers to from now on
+            except Suspended as signal:  # from now on the task refers to it
                 suspension.note_signal(signal)
                 raise
             except (Exception, asyncio.CancelledError, PlatformError):
@@ -354,4 +354,4 @@ def register_workflows(resonate: Registering, modules: Sequence[tuple[str, Modul
 
 
 class _EndRefusedError(Exception):
-    """A workflow or a step raised what ends a process, such as SystemExit."""
+    """A workflow or a step raised an exception that would end the process, such as SystemExit."""

@@ -1,6 +1,6 @@
-"""`ServerCheck`: whether the server can be reached, looked at every few seconds from a thread of its own.
+"""`ServerCheck`: checks every few seconds, in a thread of its own, whether the server can be reached.
 
-It logs once that the server is away, and once that it is back.
+It logs once that the server is unreachable, and once that it is back.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ PATIENCE_S = 10.0
 
 
 class ServerCheck(PeriodicThread):
-    """Looks at the server until it is stopped."""
+    """Checks the server until it is stopped."""
 
     def __init__(self, open_client: Callable[[], Client], every_s: float = EVERY_S) -> None:
         """`open_client` is called in the thread."""

@@ -1,4 +1,4 @@
-"""What watches a worker: the check of its server, and its metrics if they are wanted."""
+"""Watches a worker: checks its server, and serves its metrics if the options have an address."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Watching:
         self._metrics: WorkerMetrics | None = None
 
     def worker(self, report: Callable[[Event], None]) -> Worker:
-        """Return the worker; what `report` gets is counted too."""
+        """Return the worker; the events that `report` gets are counted, too."""
         options = self._options
         if options.metrics is None:
             return Worker(options, report)
@@ -69,7 +69,7 @@ class Watching:
             raise cannot_listen(self._options.metrics.shown, error, "--metrics") from error
 
     def served(self, served: Serving) -> Serving:
-        """Return what the worker serves, with the address of its metrics."""
+        """Return the served workflows, with the address of the metrics."""
         if self._listener is None or self._metrics is None:
             return served
         self._metrics.serve(served.workflows)

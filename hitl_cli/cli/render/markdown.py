@@ -1,4 +1,4 @@
-"""Untrusted Markdown for a terminal: nothing in it is hidden or executed.
+"""Untrusted Markdown for a terminal: all text is shown, and nothing is executed.
 
 HTML is shown as its source, and a link's address beside its text. If rendering would hide words, or the
 terminal is too narrow, the source is shown.
@@ -63,7 +63,7 @@ class _Code(CodeBlock):
 
 
 def _is_language(word: str) -> bool:
-    """Whether the text after the fence is a language name: any other text must be shown."""
+    """Whether the text after a code fence is a language name. Any other text must be shown."""
     from rich.syntax import Syntax
 
     return Syntax("", word).lexer is not None

@@ -1,6 +1,6 @@
 """The typed parts of a request on a terminal: drawn by Rich, and as plain lines in a pipe.
 
-Nothing in a part is obeyed: its texts are made visible before they are colored.
+Control characters in a part are escaped before the text is colored.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def _cell(value: object) -> str:
 
 
 def _art(part: Part, rows: Sequence[Sequence[Cell]]) -> Callable[[int], RenderableType] | None:
-    """Return what draws a part for a width, where rows of cells are not enough."""
+    """Return a function that draws a part for a width; None if its rows are enough."""
     match part:
         case CodePart(language=str(language)):
             return partial(_colored, [row[0].text for row in rows], language)

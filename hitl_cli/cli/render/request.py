@@ -202,7 +202,7 @@ def _refused_rows(question: Question) -> list[list[Cell]]:
 
 
 def _facts(seen: RequestDetails) -> list[list[Cell]]:
-    """Return the facts of one line each: who asks whom, until when …."""
+    """Return the facts that take one line: who asks whom, until when, and so on."""
     item, question = seen.item, seen.item.asked
     digest, left = question.digest, item.deadline - item.now
     until = local(item.deadline)
@@ -244,7 +244,7 @@ def _claim_of(seen: RequestDetails) -> str:
 
 
 def _thread_rows(seen: RequestDetails) -> list[list[Cell]]:
-    """Return what was asked back and answered, and whether it waits for its asker."""
+    """Return the questions to the asker with their answers, and whether one is still open."""
     rows = [
         [
             Cell(entry.by or "?", "bold"),
@@ -262,7 +262,7 @@ def _thread_rows(seen: RequestDetails) -> list[list[Cell]]:
 
 
 def _offer_rows(question: Question) -> list[list[Cell]]:
-    """Return what the rule that a request offers matches, and how long it is valid at most."""
+    """Return what the offered rule would match, and for how long it may be valid."""
     if question.offer is None:
         return []
     most = format_duration(question.offer.longest)
@@ -296,7 +296,7 @@ def _field_row(field: Field, path: str) -> list[Cell]:
 
 
 def _vote_row(vote: Vote, question: Question, now: int) -> list[Cell]:
-    """Return a vote; of arguments, what it changes."""
+    """Return a vote; if it changes the arguments, only the changes."""
     form = question.form
     data = None if vote.data is True or vote.data in ({}, vote.choice) else vote.data
     told = to_json(data) if form is None else in_words(as_read(form, data))
@@ -314,7 +314,7 @@ _STANDING_COLORS = {"told": "green", "to be told": "yellow", "not told yet": "re
 
 
 def _told_rows(seen: RequestDetails, without_contact: Sequence[str]) -> list[list[Cell]]:
-    """Return the notifications, with only the last reminders, and the assignees without a contact."""
+    """Return the notifications (of reminders only the last), and the assignees without a contact."""
     every = notified(seen)
     shown = without_old_reminders(every)
     rows = [
@@ -380,7 +380,7 @@ def _decision_rows(seen: RequestDetails) -> list[list[Cell]]:
 
 
 def lines_of_change(change: Change) -> list[str]:
-    """Return a change of the arguments as lines, those of a long text as a diff."""
+    """Return a change of the arguments as lines; a change of a long text as a diff."""
     return [change.sentence, *(change.diff or [])]
 
 
@@ -391,7 +391,7 @@ def _use_of(seen: RequestDetails) -> str:
 
 
 def proof_line(one: Checked) -> str:
-    """Return what the proof of one person's decision is worth."""
+    """Return whether the proof of one person's decision holds, on one line."""
     match one.state:
         case "proven":
             return f"signed by {one.by} with the {'passkey' if one.kind == 'passkey' else 'key'} {one.key}"
@@ -410,7 +410,7 @@ def _answer_of(seen: RequestDetails, data: Json) -> str:
 
 
 def _named_values(value: Json, *, in_rows: bool = False) -> list[list[Cell]]:
-    """Return a row for each member of an object; one for anything else but null.
+    """Return a row for each member of an object; one row for another value, none for null.
 
     `in_rows`: lists of objects have a line for each object instead of JSON.
     """

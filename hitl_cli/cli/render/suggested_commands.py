@@ -25,7 +25,7 @@ def commands(seen: RequestDetails, server: str | None = None) -> list[str]:
     if seen.decision is not None or question is None:
         return [comment]
     if question.proof == "passkey":
-        return [command("open", [id], there), comment]  # only its page can sign so
+        return [command("open", [id], there), comment]  # only the gateway's page can sign with a passkey
     there += [] if question.proof is None else ["--sign"]
     asked = fields_of(question)
     needed = [f for f in asked if f.required and f.default is UNSET]

@@ -1,6 +1,6 @@
 """Tables: drawn by Rich on a terminal, plain columns in a pipe.
 
-Nothing is cut in a pipe, and Rich is not imported there: it takes longer to load than a listing.
+Nothing is cut in a pipe. Rich is not imported there, because loading it takes longer than the command.
 """
 
 from __future__ import annotations

@@ -89,7 +89,7 @@ def review(
 
 
 def _tell_not_sent(desk: ReviewSession, *, send: bool) -> bool:
-    """End the session and report decisions that were not sent; True if there are any."""
+    """End the session, and report decisions that were not sent. Returns whether there are any."""
     held = desk.held()
     if send and held:
         note(f"Sending the remaining decisions: {', '.join(one.id for one, _ in held)}.")

@@ -61,7 +61,7 @@ GRACE_MS = 1_000
 
 
 class Look(Struct, frozen=True):
-    """What to review, and by whom, who signs. `every`: include requests that cannot be read."""
+    """Which requests to review, as whom, with which signer. `every`: include requests that cannot be read."""
 
     actor: Actor
     wanted: RequestFilter
@@ -82,7 +82,7 @@ class Page(Struct, frozen=True):
 
 
 class _Where(Struct, frozen=True):
-    """The place of the current request, 0 for none, and the counts. `more`: not all requests were listed."""
+    """The number of the current request, 0 for none, and the counts. `more`: not all requests were listed."""
 
     place: int
     count: int
@@ -187,7 +187,7 @@ class ReviewSession:
             return shown if shown is not None and shown.seen.item.id == self._review.current else None
 
     def just_jumped(self) -> bool:
-        """Whether this request appeared by itself so lately that a key may be meant for the previous one."""
+        """Whether this request has just appeared by itself: a key may then be meant for the previous one."""
         with self._turn:
             return self._seen_at is not None and self._clock() - self._seen_at < GRACE_MS
 
@@ -257,7 +257,7 @@ class ReviewSession:
         self._later(partial(self._try, act, "Not changed"))
 
     def assign(self, id: str, names: Sequence[str]) -> None:
-        """Assign a request to others. Names that are not in the settings are taken the second time."""
+        """Assign a request to others. Unknown names must be given twice, as a confirmation."""
         meant = id, tuple(names)
 
         def act(inbox: Inbox) -> str:
@@ -277,7 +277,7 @@ class ReviewSession:
         self._later(partial(self._try, act, "Not assigned"))
 
     def _later(self, job: Callable[[Inbox], None]) -> None:
-        """Have the acting thread do a job."""
+        """Queue a job for the acting thread."""
         with self._turn:
             self._todo.append(job)
             self._turn.notify_all()
@@ -395,7 +395,7 @@ class ReviewSession:
         self._try(act, "Comment not added", inbox)
 
     def _try(self, act: Callable[[Inbox], str], failed: str, inbox: Inbox) -> None:
-        """Do something beside deciding, and show what came of it."""
+        """Carry out a job that is not a decision, and show its outcome."""
         try:
             told = act(inbox)
         except HitlError as problem:
@@ -438,7 +438,7 @@ class ReviewSession:
 
     @contextlib.contextmanager
     def _jumping(self) -> Iterator[None]:
-        """Notice when the current request changes without a key."""
+        """Note that the current request changes without a key."""
         before, known = self._review.current, self._listed
         yield
         if known and self._review.current != before:
@@ -455,7 +455,7 @@ class ReviewSession:
 
 
 def _alike(seen: RequestDetails, shown: RequestDetails) -> bool:
-    """Whether a request equals the shown one, drawn so lately that its age is still right."""
+    """Whether a request equals the shown one, and the age on the screen is still right."""
     recent = seen.item.now - shown.item.now < WATCH_EVERY_S * 1_000
     return recent and seen == msgspec.structs.replace(
         shown, item=msgspec.structs.replace(shown.item, now=seen.item.now)

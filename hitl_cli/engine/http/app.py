@@ -179,11 +179,11 @@ class HttpServer:
         return min(self._streams.due, self._pusher.due)
 
     def subscribers(self) -> Sequence[Subscriber]:
-        """Return nobody: `also` hands out messages."""
+        """Return no subscribers: `also` hands out messages."""
         return ()
 
     def also(self, requests: Sequence[Decoded]) -> Extra | None:
-        """Return the action that hands out messages; None if the batch only reads and no message waits."""
+        """Return the action that hands out messages; None if the batch only reads and none is waiting."""
         self._handed_out = False
         now = self._commit_loop.now()
         if (

@@ -1,4 +1,4 @@
-"""What a host or an address means: this machine only, what is public, and what is never called."""
+"""Kinds of hosts and addresses: this machine only, public, and never to be called."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def host_of(netloc: str) -> str:
 
 @lru_cache(256)
 def is_here(netloc: str) -> bool:
-    """Whether a Host header names this machine, in a way that only it can be reached by."""
+    """Whether a Host header names this machine by a loopback name or address."""
     return is_loopback(host_of(netloc))
 
 
@@ -53,7 +53,7 @@ def is_public(address: Address) -> bool:
 
 
 def is_callable(address: Address) -> bool:
-    """Whether an address may be called where others are not public: not those of cloud metadata services."""
+    """Whether an address may be called if private ones may: link-local and cloud metadata ones may not."""
     found = as_ipv4(address)
     return not (found.is_link_local or found.is_multicast or found.is_unspecified or found in METADATA)
 

@@ -1,4 +1,4 @@
-"""Listening for HTTP, up to a number of connections; and what small servers read and answer."""
+"""Listening for HTTP with a limit on connections; and the requests and responses of small servers."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ FILES_BESIDE = 512
 
 
 def connections_possible(wanted: int) -> int:
-    """Let this process open files for so many connections, and return how many it can have.
+    """Raise the limit of open files for `wanted` connections, and return how many are possible.
 
-    The limit is raised as far as the user may. A warning is logged if that is not enough.
+    A warning is logged if the user may not raise it far enough.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = wanted + FILES_BESIDE
     if soft != resource.RLIM_INFINITY and soft < needed:
         most = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
-        with contextlib.suppress(OSError, ValueError):  # some systems have a limit that they do not tell
+        with contextlib.suppress(OSError, ValueError):  # some systems have a lower limit that cannot be read
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
             soft = most
         if soft < needed:

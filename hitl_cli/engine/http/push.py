@@ -1,8 +1,8 @@
 """Messages posted to http(s):// addresses.
 
-The file is the queue. Taking a message records in the file when it may be taken next, so that several
-servers do not post it twice. Notice of a settled promise is deleted once it was answered 2xx. An address
-that fails is retried with a growing delay, and delays no other address.
+The file is the queue. Taking a message records in the file when it may be taken next, so that several servers
+do not post it twice. A notice of a settled promise is deleted after a 2xx response. An address that fails is
+retried with a growing delay, without delaying others.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class _Post(Struct, frozen=True):
 
     @property
     def key(self) -> _Key:
-        """What tells the message from others."""
+        """The identity of the message."""
         return self.address, self.promise if self.task is None else self.task
 
 
@@ -92,7 +92,7 @@ class _Endpoint(Struct):
 
 
 class PushRules(Struct, frozen=True):
-    """Where messages may be posted to: a server must not reach for its clients what they cannot reach."""
+    """Where messages may be posted to: a client must not use the server to reach internal addresses."""
 
     origins: frozenset[str] | None = None
     """If given, messages are posted to these only."""
@@ -100,7 +100,7 @@ class PushRules(Struct, frozen=True):
     """Whether messages are posted to public addresses only."""
 
     def refuses(self, url: str) -> str | None:
-        """Return why nothing is posted to a URL, as far as the URL says, or None."""
+        """Return why nothing is posted to a URL, as far as the URL alone shows, or None."""
         try:
             parsed = yarl.URL(url)
             origin, host = str(parsed.origin()), parsed.host or ""
@@ -111,7 +111,7 @@ class PushRules(Struct, frozen=True):
         try:
             address = ipaddress.ip_address(host)
         except ValueError:
-            return None  # a name: what it stands for is looked at when it is known
+            return None  # a name: its addresses are checked after it is resolved
         return None if self.allows(address) else f"nothing is posted to {host}"
 
     def allows(self, address: Address) -> bool:
@@ -164,7 +164,7 @@ class Pusher:
         self._next = ("", False, FAR)
 
     def __len__(self) -> int:
-        """Return how many posts are in hand."""
+        """Return how many posts are in progress."""
         return len(self._posting)
 
     async def start(self, url: str) -> None:
@@ -234,7 +234,7 @@ class Pusher:
         self._metrics.unblocks(len(self._found) - offers)
 
     def put_off(self, batch: Batch) -> None:
-        """Leave to a later batch what this one offered, because it handed out nothing."""
+        """Leave the messages of this batch to a later one, because it handed out nothing."""
         if self.due <= batch.now:
             self._dirty = True
             self.due = FAR

@@ -1,4 +1,4 @@
-"""Serves HTTP in a thread with an event loop of its own: nothing that blocks another loop delays it."""
+"""Serves HTTP in a thread with its own event loop, so that another blocked loop does not delay it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ServingThread:
     ) -> None:
         """`serve` calls its argument with the URL once it serves, and returns after `stop` is called.
 
-        It is waited for as long as it takes, or for `patience_s`.
+        `stop` waits for it to return, at most for `patience_s` if given.
         """
         self.url = ""
         self._serve = serve

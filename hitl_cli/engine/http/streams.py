@@ -1,4 +1,4 @@
-"""Messages over server-sent events: which connection is sent what, and when it has arrived.
+"""Messages over server-sent events: which stream gets which message, and when it has arrived.
 
 The file is the queue. A stream is sent only what its connection takes now, so that a slow or dead reader
 delays nobody and loses nothing. An offer is remembered until the reader acts on it, so that it is not sent
@@ -82,7 +82,7 @@ releases a task at once if it has no function for it, and would be offered it hu
 
 
 class _Offer(Struct, frozen=True):
-    """A task that a stream was sent, and that nobody has acquired since."""
+    """A task that was sent to a stream and is not acquired yet."""
 
     version: int
     address: str
@@ -143,7 +143,7 @@ class Stream:
         return max(0, min(WINDOW - len(recent), self.space() // FRAME_BYTES))
 
     def has(self, id: str, version: int, moment: float) -> bool:
-        """Whether the reader was sent a task and still has time to acquire it."""
+        """Whether a task was sent to the reader, which still has time to acquire it."""
         offer = self.offers.get(id)
         return offer is not None and offer.version == version and offer.until > moment
 
@@ -185,12 +185,12 @@ class Stream:
         self._spoke = False
 
     def confirmed(self) -> int:
-        """Return up to which byte of the stream the reader's machine has confirmed."""
+        """Return the position in the stream up to which the reader's machine has confirmed receipt."""
         return self._written - self._transport.get_write_buffer_size() - _unsent(self._socket)
 
 
 class Streams:
-    """All streams of a server, and what each is sent."""
+    """All streams of a server, and the messages for each."""
 
     def __init__(self, commit_loop: Callable[[], CommitLoop], metrics: Metrics) -> None:
         """Deal out messages in the batches of the loop that `commit_loop` returns, once there is one."""
@@ -233,7 +233,7 @@ class Streams:
             self._dirty.add(address)
         for other in self._at[stream.addresses[0]]:
             if other is not stream:
-                # The newcomer is offered what others have had for long and not acquired.
+                # The new stream is offered tasks that others were sent long ago and have not acquired.
                 self._again += [(id, offer) for id, offer in other.offers.items() if offer.sent <= lately]
         own = stream.addresses[1]
         if own not in self._bells:
@@ -262,7 +262,7 @@ class Streams:
         if not self._holders[id]:
             del self._holders[id]
 
-    # What happens meanwhile
+    # Events between batches
 
     def acquired(self, id: str) -> None:
         """Drop the offers of a task that somebody asks to acquire."""
@@ -361,7 +361,7 @@ class Streams:
         self._metrics.unblocks(len(self._words))
 
     def put_off(self, batch: Batch) -> None:
-        """Leave to a later batch what this one offered, because it handed out nothing."""
+        """Leave the messages of this batch to a later one, because it handed out nothing."""
         offered = batch.offered & self._at.keys()
         self._dirty.update(offered)
         if self.due <= batch.now:
@@ -428,7 +428,7 @@ class Streams:
         return more
 
     def _patience_ms(self, id: str, address: str, moment: float) -> int:
-        """Return for how many ms not to offer a task that all streams of the address were sent."""
+        """Return for how many ms to hold back a task that all streams of the address were already sent."""
         ends = [offer.until for stream in self._at[address] if (offer := stream.offers.get(id))]
         left = math.ceil((min(ends, default=moment) - moment) * 1_000)
         return max(1, min(left, RENEW_MS))
@@ -493,7 +493,7 @@ class Streams:
 
 
 def _deal(hands: deque[_Hand], id: str, version: int, moment: float) -> Stream | None:
-    """Return the next stream with room that was not sent the task, or None."""
+    """Return the next stream with room that does not have the task yet, or None."""
     for _ in range(len(hands)):
         hand = hands[0]
         if hand.stream.has(id, version, moment):
@@ -509,7 +509,7 @@ def _deal(hands: deque[_Hand], id: str, version: int, moment: float) -> Stream |
 
 
 def _framed(message: bytes) -> bytes:
-    """Return a message as an event, in ASCII: the Python SDK drops a chunk that ends within a character."""
+    """Return a message as an event in ASCII: the Python SDK drops a chunk that ends within a character."""
     if not message.isascii():
         message = json.dumps(json.loads(message), separators=(",", ":")).encode()
     return b"data: %b\n\n" % message

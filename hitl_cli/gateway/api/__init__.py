@@ -1,1 +1,1 @@
-"""`/api/v1`: what people and runs do, for programs (docs/reference/api.md)."""
+"""`/api/v1`: the HTTP API for programs (docs/reference/api.md)."""

@@ -1,4 +1,4 @@
-"""What an agent keeps beside its requests while people decide. Only the asker reads it."""
+"""Sessions and states of agents, kept beside requests while people decide. Only the asker reads them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class DeferralsQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class TakeBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Who resumes the session: the first `key` does. The same key again is the same caller."""
+    """A claim to resume the session. The first `key` gets it; the same key again is the same caller."""
 
     key: Annotated[str, Meta(min_length=1, max_length=200)]
 
@@ -34,12 +34,12 @@ class StateBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 @routes.post(
     "/requests/{id}/deferral",
-    "Record that the session of a coding agent ended until a request of yours is decided.",
+    "Record that a coding agent's session has ended, to be resumed once a request of yours is decided.",
     needs=("ask",),
     status=201,
 )
 def _defer(call: Call[None, Deferral], inbox: Inbox) -> DeferralDocument:
-    """Record that the session of a coding agent ended until a request of yours is decided."""
+    """Record that a coding agent's session has ended, to be resumed once a request of yours is decided."""
     inbox.defer(call.id, call.body)
     return DeferralDocument(request=call.id)
 
@@ -52,22 +52,22 @@ def _deferred(call: Call[DeferralsQuery, None], inbox: Inbox) -> DeferralsDocume
 
 @routes.post(
     "/requests/{id}/deferral/take",
-    "Take the session of a request of yours, to resume it. Only the first key takes it.",
+    "Claim to resume the session of a request of yours. Only the first key gets it.",
     needs=("ask",),
 )
 def _take(call: Call[None, TakeBody], inbox: Inbox) -> DeferralDocument:
-    """Say whether you are the one that resumes the session of a request of yours: the first is."""
+    """Claim to resume the session of a request of yours. The response says whether you were the first."""
     return DeferralDocument(request=call.id, taken=inbox.take_deferred(call.id, call.body.key))
 
 
 @routes.post(
     "/agent-states/{id}",
-    "Keep the state of an agent's run of yours, in place of an earlier one.",
+    "Store the state of an agent's run of yours, in place of an earlier one.",
     needs=("ask",),
     status=201,
 )
 def _keep(call: Call[None, StateBody], inbox: Inbox) -> StateDocument:
-    """Keep the state of an agent's run of yours, in place of an earlier one."""
+    """Store the state of an agent's run of yours, in place of an earlier one."""
     inbox.keep_state(call.id, call.body.state)
     return StateDocument(run=call.id, state=call.body.state)
 
@@ -78,8 +78,8 @@ def _kept(call: Call[None, None], inbox: Inbox) -> StateDocument:
     return StateDocument(run=call.id, state=inbox.kept_state(call.id))
 
 
-@routes.delete("/agent-states/{id}", "End the state of an agent's run of yours.", needs=("ask",))
+@routes.delete("/agent-states/{id}", "Delete the state of an agent's run of yours.", needs=("ask",))
 def _forget(call: Call[None, None], inbox: Inbox) -> StateDocument:
-    """End the state of an agent's run of yours."""
+    """Delete the state of an agent's run of yours."""
     inbox.forget_state(call.id)
     return StateDocument(run=call.id, state=None)

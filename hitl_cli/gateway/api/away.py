@@ -26,20 +26,20 @@ class AwayBody(
 
 
 class AwayQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"for_": "for"}):
-    """Whose: your own, or another person's if you are an operator."""
+    """Whose absence to end: your own, or another person's if you are an operator."""
 
     for_: str | None = None
 
 
-@routes.get("/away", "List who is away, and who stands in.", needs=("read",))
+@routes.get("/away", "List the people who are away or will be, and their deputies.", needs=("read",))
 def _list(call: Call[None, None], inbox: Inbox) -> AwaysDocument:  # noqa: ARG001
-    """Return who is away now, or will be."""
+    """Return the people who are away now or will be."""
     return AwaysDocument([away_document(one) for one in inbox.aways()])
 
 
-@routes.post("/away", "Say that you are away, and who stands in for you.", needs=("decide",))
+@routes.post("/away", "Record that you are away, and your deputy.", needs=("decide",))
 def _set(call: Call[None, AwayBody], inbox: Inbox) -> AwayDocument:
-    """Say that you are away, in place of what you have said before."""
+    """Record that you are away, in place of an earlier record."""
     body = call.body
     since, until = None if body.from_ is None else in_ms(body.from_), in_ms(body.until)
     return away_document(
@@ -47,8 +47,8 @@ def _set(call: Call[None, AwayBody], inbox: Inbox) -> AwayDocument:
     )
 
 
-@routes.delete("/away", "Say that you are back.", needs=("decide",))
+@routes.delete("/away", "End your absence.", needs=("decide",))
 def _end(call: Call[AwayQuery, None], inbox: Inbox) -> AwaysDocument:
-    """Say that you are back. Returns who is still away."""
+    """Record that you are back. Returns the people who are still away."""
     inbox.come_back(call.query.for_)
     return AwaysDocument([away_document(one) for one in inbox.aways()])

@@ -108,6 +108,6 @@ async def _write(
 
 
 def _hang_up(request: Request) -> None:
-    """Close the connection of a reader that is too slow."""
+    """Close the connection of a client that reads too slowly."""
     if request.transport is not None:
         request.transport.abort()

@@ -83,7 +83,7 @@ async def _show_history(call: Call[HistoryQuery, None]) -> HistoryPage:
 
 @routes.get(
     "/history.jsonl",
-    "Export the history, with what proves it.",
+    "Export the history with its proof, as lines of JSON.",
     needs=("read",),
     answers={200: None},
     media_type=LINES_OF_JSON,
@@ -91,7 +91,7 @@ async def _show_history(call: Call[HistoryQuery, None]) -> HistoryPage:
 async def _export_history(call: Call[ExportQuery, None]) -> web.StreamResponse:
     """Return requests, decisions, votes and signatures as lines of JSON, which `hitl verify FILE` checks."""
     ago = [None if text is None else parse_duration(text) for text in (call.query.since, call.query.until)]
-    pool = call.gateway.own_pool()  # it reads for long, with one client
+    pool = call.gateway.own_pool()  # a long read keeps one client busy
     keys = call.gateway.options.people.checkpoints.known
 
     def begin(client: Client) -> Iterator[bytes]:

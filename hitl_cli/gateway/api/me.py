@@ -1,4 +1,4 @@
-"""Who the sender of a request is."""
+"""The identity of the sender of a request."""
 
 from __future__ import annotations
 

@@ -108,7 +108,7 @@ def _operation(route: Route, schemas: dict[Any, Any], components: dict[str, Any]
 
 
 def _listed(route: Route) -> str:
-    """Return the permissions of which a route needs one."""
+    """Return the permissions of a route, any one of which is enough."""
     return " or ".join(f"`{permission}`" for permission in route.needs)
 
 

@@ -118,7 +118,7 @@ class CommentBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class AssignBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Who is to be asked: instead of the present assignees, or (`add`) as well."""
+    """The new assignees, in place of the present ones, or (`add`) in addition."""
 
     to: Annotated[tuple[str, ...], Meta(min_length=1, description="People, and groups as group:NAME.")]
     add: Annotated[bool, Meta(description="Keep the present assignees as well.")] = False
@@ -139,7 +139,7 @@ class ExtendBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class ReleaseBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Whose claim to end."""
+    """Which claim to end: yours, or (`anyway`) another person's."""
 
     anyway: Annotated[bool, Meta(description="Also if somebody else has claimed it.")] = False
 
@@ -200,7 +200,7 @@ def _ask(call: Call[None, QuestionInput], inbox: Inbox) -> web.Response:
 
 @routes.delete("/requests/{id}", "Take back a request that was created without a run.", needs=("ask",))
 def _take_back(call: Call[None, None], inbox: Inbox) -> RequestDetailsDocument:
-    """Cancel a request that was created without a run. One that is decided stays as it is."""
+    """Cancel a request that was created without a run. A decided one is not changed."""
     inbox.withdraw(inbox.asked(call.id))
     return _document(call, inbox)
 
@@ -227,8 +227,8 @@ async def _show_request(call: Call[RequestQuery, None]) -> web.Response:
 async def _until_decided(call: Call[RequestQuery, None], wait_s: float) -> str:
     """Return the id of the request once it is decided or the time is up, or end if the client leaves.
 
-    While it waits, it holds no thread, and it looks at the request once. A key or a run is the request that
-    it means now: later it may mean another one.
+    It reads the request once, and no thread is held during the wait. A key or a run is resolved at the start,
+    because it may mean another request later.
     """
     id, waiters = call.id, call.gateway.waiters
     while True:
@@ -279,7 +279,7 @@ async def _shown(call: Call[RequestQuery, None], seen: RequestDetails) -> web.Re
 
 
 def _version(document: RequestDetailsDocument) -> str:
-    """Return a hash of a request that does not change with time alone."""
+    """Return a hash of a request that does not change merely because time passes."""
     still = msgspec.structs.replace(document, age_s=0)
     return stable_id(msgspec.json.encode(still), 32)
 
@@ -348,14 +348,14 @@ def _make_answer_url(call: Call[None, AnswerUrlBody], inbox: Inbox) -> LinkDocum
 
 @routes.post("/requests/{id}/use", "Use up an approval that may be used once.", needs=("ask",))
 def _use(call: Call[None, UseBody], inbox: Inbox) -> RequestDetailsDocument:
-    """Use up an approval that may be used once. Responds 409 if it was used before."""
+    """Use up an approval that may be used only once. Responds 409 if it was used before."""
     inbox.consume(call.id, call.body.key or fresh_id())
     return _document(call, inbox)
 
 
 @routes.post(
     "/requests/{id}/ask-back",
-    "Ask the asker of a request something before you decide it. To repeat it changes nothing.",
+    "Ask the asker of a request something before you decide it. Repeating it changes nothing.",
     needs=("decide",),
     status=201,
 )
@@ -366,12 +366,12 @@ def _ask_back(call: Call[None, ThreadBody], inbox: Inbox) -> ThreadEntryDocument
 
 @routes.post(
     "/requests/{id}/answer-back",
-    "Answer what was asked back about a request of yours. To repeat it changes nothing.",
+    "Answer a question that was asked back about a request of yours. Repeating it changes nothing.",
     needs=("decide", "ask"),
     status=201,
 )
 def _answer_back(call: Call[None, ThreadBody], inbox: Inbox) -> ThreadEntryDocument:
-    """Answer what was asked back about a request of yours. Responds 409 if nothing is."""
+    """Answer a question that was asked back about a request of yours. Responds 409 if there is none."""
     return thread_entry_document(inbox.answer_back(call.id, call.body.text, whole=True))
 
 
@@ -414,7 +414,7 @@ def _claim(call: Call[None, ClaimBody], inbox: Inbox) -> AmendedDocument:
 
 @routes.post("/requests/{id}/release", "End the claim on a request.", needs=("decide", "ask"))
 def _release(call: Call[None, ReleaseBody], inbox: Inbox) -> AmendedDocument:
-    """End your claim on a request, or with `anyway` another's, if you may answer or assign it."""
+    """End your claim on a request; with `anyway` also another person's, if you may answer or assign it."""
     return amended_document(inbox.release(call.id, anyway=call.body.anyway, whole=True))
 
 

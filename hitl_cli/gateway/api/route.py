@@ -205,7 +205,7 @@ def served(route: Route) -> web.RouteDef:
 
 
 def _links(request: Request, gateway: Gateway, answered: Any) -> dict[str, str]:
-    """Return the header with a link to the next page of a list."""
+    """Return the header with a link to the next page of a list, if there is one."""
     if not isinstance(answered, Paged) or answered.next is None:
         return {}
     target = request.rel_url.update_query(cursor=answered.next)

@@ -39,7 +39,7 @@ class RuleBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, re
 
 @routes.get("/rules", "List standing rules.", needs=("read",))
 def _list_rules(call: Call[RulesQuery, None], inbox: Inbox) -> RulesDocument:
-    """Return rules of everyone."""
+    """Return standing rules, of all authors."""
     found = Rules(inbox.client, inbox.actor).list(every=call.query.all)
     return RulesDocument([rule_document(rule) for rule in found])
 
@@ -63,6 +63,6 @@ def _add(call: Call[None, RuleBody], inbox: Inbox) -> RuleDocument:
     "/rules/{id}", "Remove a standing rule of yours. What it has decided stays decided.", needs=("decide",)
 )
 def _remove(call: Call[None, None], inbox: Inbox) -> RuleDocument:
-    """Remove a rule of the token's person. One that has ended stays as it is."""
+    """Remove a rule of the token's person. One that has ended is not changed."""
     rule, _ = Rules(inbox.client, inbox.actor).remove(call.id)
     return rule_document(rule)

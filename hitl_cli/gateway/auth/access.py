@@ -74,9 +74,9 @@ FORWARDED = ("forwarded", "via", "x-forwarded-", "x-real-ip", "x-original-")
 class Visitor(Struct, frozen=True, kw_only=True):
     """Who makes an HTTP request, and what they may do.
 
-    `session` is any constant text to which the forms of their browser are bound, so that other sites cannot
-    send one. It is None only for a program, whose credentials no browser sends by itself. `signed_in` says
-    whether they have a session that they can end.
+    `session` is a constant text to which the forms of their browser are bound, so that other sites cannot
+    send a form. It is None only for a program, whose credentials no browser sends by itself. `signed_in`:
+    they have a session that they can end.
     """
 
     actor: Actor
@@ -90,15 +90,15 @@ class Visitor(Struct, frozen=True, kw_only=True):
 
     @property
     def via(self) -> str:
-        """Where their actions come from, for the record."""
+        """The front end of their actions, for the record."""
         return self.actor.via
 
 
 class AuthContext(Struct, frozen=True, kw_only=True):
     """The arguments of an authenticator. `keys` returns the valid keys, `clock` ms since the epoch.
 
-    `is_open` says that nobody needs to sign in, because the gateway listens only on this machine. `endings`
-    says whether a session was ended, `memberships` which groups it adds its person to.
+    `is_open`: nobody needs to sign in, because the gateway listens only on this machine. `endings` tells
+    whether a session was ended, `memberships` to which groups a sign-in adds its person.
     """
 
     options: Options
@@ -142,19 +142,19 @@ class Authenticator(Protocol):
 
 
 class SignIn(Protocol):
-    """What an authenticator may have besides `identify`: a way to sign in, with pages of its own.
+    """Optional methods of an authenticator: a way to sign in, with pages of its own.
 
-    The sign-in page offers it. Its routes must be below /sign-in/: visitors of them are not authenticated, so
-    each must protect itself.
+    The sign-in page offers it. Its routes must be below /sign-in/. Their visitors are not authenticated, so
+    each route must protect itself.
     """
 
     @property
     def label(self) -> str:
-        """What follows "Sign in with"."""
+        """The text after "Sign in with"."""
 
     @property
     def path(self) -> str:
-        """The path that begins it, to which `?next=` is added."""
+        """The path where sign-in begins. `?next=` is added to it."""
 
     @property
     def routes(self) -> Sequence[web.RouteDef]:
@@ -278,7 +278,7 @@ class Access:
             )
 
     def keep_mark(self, person: str, subject: str) -> str:
-        """Return a mark for a page's form, with which its fields are shown again to the same person.
+        """Return a mark for a page's form. With it, its fields can be shown again to the same person.
 
         It is valid beyond their session, and allows nothing else.
         """
@@ -373,7 +373,7 @@ def _added(plugin: Plugin, context: AuthContext) -> Authenticator | None:
 
 
 def _sign_in_of(one: Authenticator) -> SignIn | None:
-    """Return the way to sign in of an authenticator; None if it has none, or none that is fit."""
+    """Return an authenticator's way to sign in; None if it has none, or an unusable one."""
     inner = one.inner if isinstance(one, _Guarded) else one
     label, path, routes = (getattr(inner, name, None) for name in ("label", "path", "routes"))
     if not isinstance(label, str) or not isinstance(path, str) or not isinstance(routes, Sequence):
@@ -390,7 +390,7 @@ def _makes_one(found: object) -> TypeGuard[_MakeAuthenticator]:
 
 
 class _Guarded:
-    """An authenticator of a plugin. If it fails, it identifies nobody; the names it returns are checked."""
+    """A plugin's authenticator. If it fails, it identifies nobody. The names that it returns are checked."""
 
     def __init__(self, name: str, inner: Authenticator) -> None:
         self._name = name

@@ -73,7 +73,7 @@ class ProxyAuthenticator:
             check_person(name)
         except (ValueError, BadInput) as error:
             raise self._unknown() from error
-        if name != name.strip() or not name.isprintable() or "," in name:  # as proxies join two (RFC 9110)
+        if name != name.strip() or not name.isprintable() or "," in name:  # two headers, joined
             raise self._unknown()
         return _with_role(self._context.visitor(name, "web", session="proxy"))
 
@@ -111,7 +111,7 @@ class SessionAuthenticator:
 
 
 def _with_role(visitor: Visitor) -> Visitor:
-    """Return a person who has signed in, without a token: an operator may start and cancel runs."""
+    """Return a visitor who signed in without a token, with the permissions of their role."""
     actor = visitor.actor
     if not actor.operates or "start" in actor.may:
         return visitor

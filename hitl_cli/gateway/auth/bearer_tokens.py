@@ -51,7 +51,7 @@ class BearerTokens:
         """Return the token of a request; None if it has none. Raises HttpError (401, 429)."""
         shown = request.headers.getall("Authorization", [])
         if not any(one.lower().startswith("bearer") for one in shown):
-            return None  # another scheme is for a proxy
+            return None  # other schemes are for a proxy
         scheme, _, text = shown[0].partition(" ")
         if len(shown) > 1 or scheme.lower() != "bearer":
             raise HttpError(401, "send exactly one token, as Authorization: Bearer …", INVALID)

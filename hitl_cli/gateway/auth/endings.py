@@ -1,4 +1,4 @@
-"""Looks up whose sessions were ended, and keeps that for a moment."""
+"""Looks up which sessions were ended, and caches that for a moment."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BELIEVED_S = 2.0
 
 
 class Endings:
-    """What was ended, as last read. `clock` returns seconds."""
+    """The ends of sessions, as last read. `clock` returns seconds."""
 
     def __init__(self, bridge: ClientPool, clock: Callable[[], float] = time.monotonic) -> None:
         self._bridge = bridge
@@ -35,9 +35,9 @@ class Endings:
         self._until = float("-inf")
 
     async def cover(self, subjects: Iterable[str], made_at: int) -> bool:
-        """Whether what was made at an instant (ms since the epoch) for some subjects was ended since.
+        """Whether a session or link of these subjects, made at `made_at` (ms since the epoch), was ended.
 
-        While the server is away, what was last read counts: a page can show nothing then.
+        While the server is unreachable, the last read counts: pages cannot show anything then.
         """
         if self._clock() >= self._until:
             async with self._lock:

@@ -1,4 +1,4 @@
-"""Who belongs to which group by their sign-in: the groups of sessions, added to those of the settings."""
+"""Members of groups by sign-in: the groups of sessions, added to those of the settings."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MOST_KNOWN = 10_000
 class Memberships:
     """The groups of all sign-ins that this gateway has seen. They count only here.
 
-    Everyone gets one object of groups while nobody's change, because lists of requests are kept for it.
+    All callers get the same object while no groups change, because lists of requests are cached for it.
     """
 
     def __init__(self, directory: Callable[[], Directory]) -> None:
@@ -51,7 +51,7 @@ class Memberships:
         return self._made[1]
 
     def _extended(self, members: Groups) -> Groups:
-        """Return the groups with the members by sign-in, in groups that still take such."""
+        """Return the groups with their members by sign-in, for groups that still accept such members."""
         added: dict[str, set[str]] = {}
         for person, (_, groups) in self._known.items():
             for group in groups:

@@ -32,7 +32,7 @@ class _Window(Struct):
 class RateLimit:
     """Counts the attempts of each client within a time. `clock` returns ms since the epoch.
 
-    Proxies in `trusted` networks say for whom they ask, by X-Forwarded-For.
+    Behind a proxy in a `trusted` network, the client is the address in X-Forwarded-For.
     """
 
     def __init__(

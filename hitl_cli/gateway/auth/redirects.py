@@ -14,8 +14,8 @@ _LOCAL = re.compile(r"/(?!/)[!-\[\]-~]*")
 
 
 def local_path(text: str) -> str:
-    """Return a path with its query; the inbox if it is no page of this gateway, or is for signing in."""
+    """Return a path with its query; the inbox if it is not a page of this gateway, or is for signing in."""
     path = re.split("[?#]", text, maxsplit=1)[0]
-    up = any(unquote(part) in (".", "..") for part in path.split("/"))  # out of the base path
+    up = any(unquote(part) in (".", "..") for part in path.split("/"))  # it leads out of the base path
     local = len(text) <= LONGEST and _LOCAL.fullmatch(text) and "//" not in path and not up
     return HOME if not local or text.startswith(("/sign-in", "/sign-out")) else text

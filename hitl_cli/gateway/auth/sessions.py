@@ -31,9 +31,9 @@ LONGEST_VISIT = 64
 class Session(TokenFields, frozen=True, kw_only=True):
     """A person's session: permissions, expiry (ms since the epoch), and an id to which forms are bound.
 
-    `place` identifies the gateway on its host; None in sessions of earlier versions. `began_at` is when they
-    signed in, `subjects` what else ends it (hitl_cli/auth/ended.py), and `groups` the groups of the settings
-    that a sign-in provider has named.
+    `place` identifies the gateway on its host; None in sessions of earlier versions. `began_at` is when the
+    person signed in. An end of one of the `subjects` ends the session (hitl_cli/auth/ended.py). `groups` are
+    the groups of the settings that a sign-in provider has named.
     """
 
     person: str
@@ -47,7 +47,7 @@ class Session(TokenFields, frozen=True, kw_only=True):
 
     @property
     def subject(self) -> str:
-        """The subject by which this session alone is ended."""
+        """The subject that ends only this session."""
         return f"session:{self.id}"
 
 

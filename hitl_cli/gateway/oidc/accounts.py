@@ -1,4 +1,4 @@
-"""Which person and which groups of the settings the claims of an account mean."""
+"""Maps the claims of an account to a person and groups of the settings."""
 
 from __future__ import annotations
 
@@ -22,15 +22,16 @@ if TYPE_CHECKING:
 def person_in(claims: Mapping[str, Any], settings: OidcSettings, directory: Directory) -> str:
     """Return the person of an account. Raises SignInRefused.
 
-    That is the person of the settings whose `oidc`, name or e-mail address the claim has, else a person with
-    the claim as their name, unless the settings are strict. Who has an `oidc` signs in by that alone.
+    That is the person of the settings whose `oidc`, name or e-mail address equals the claim. Otherwise,
+    unless the settings are strict, the claim is the name of a person. A person with an `oidc` signs in by
+    that only.
     """
     value = claims.get(settings.person)
     if not isinstance(value, str) or value != value.strip() or not value.isprintable():
         raise SignInRefused(f"your account has no {settings.person}, which says who you are here.")
     if settings.person == EMAIL and settings.verified_email and claims.get("email_verified") is not True:
         raise SignInRefused("your account's e-mail address is not verified.")
-    if settings.person == EMAIL and not is_address(value):  # else it could be a person's name
+    if settings.person == EMAIL and not is_address(value):  # otherwise it could be a person's name
         raise SignInRefused("your account's e-mail address is not one.")
     if (pinned := directory.person_at_provider(value)) is not None:
         return pinned
@@ -47,7 +48,7 @@ def person_in(claims: Mapping[str, Any], settings: OidcSettings, directory: Dire
 
 
 def groups_in(claims: Mapping[str, Any], settings: OidcSettings) -> tuple[str, ...]:
-    """Return the groups of the settings that an account's groups mean; others mean nothing here."""
+    """Return the groups of the settings that an account's groups map to; other groups are ignored."""
     said = claims.get(settings.groups_claim)
     values = said if isinstance(said, list) else [said]
     mapped = (settings.groups.get(value) for value in values if isinstance(value, str))

@@ -1,7 +1,7 @@
 """The pages of sign-in with a provider: to it, back from it, and signing out at it.
 
-The authorization code flow with PKCE. What a browser carries meanwhile is in a signed cookie of its own; what
-comes back counts once, in the browser that began, and only with this provider's `iss` (RFC 9207).
+The authorization code flow with PKCE. The state of a sign-in is in a signed cookie of the browser. The
+provider's answer is accepted once, in the browser that began, and only with this provider's `iss` (RFC 9207).
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ LONGEST_HINT = 3_500
 
 
 class _Flow(TokenFields, frozen=True, kw_only=True):
-    """A sign-in that has begun: what must come back, and the page to go to."""
+    """A sign-in that has begun: the values that must come back, and the page to go to."""
 
     state: str
     nonce: str
@@ -101,18 +101,18 @@ class OidcSignIn:
         return OUT if self._provider.signs_out else None
 
     async def identify(self, request: Request) -> Visitor | None:  # noqa: ARG002 - the session does
-        """Return None: who signed in has a session."""
+        """Return None: a person who signed in has a session."""
         return None
 
     def _settings(self) -> OidcSettings:
-        """Return the settings now. Raises HttpError (404) if the provider was removed from them."""
+        """Return the current settings. Raises HttpError (404) if the provider was removed from them."""
         settings = self._options.people.oidc
         if settings is None:
             raise HttpError(404, "sign-in with a provider is not set up here.")
         return settings
 
     def _current(self) -> Provider:
-        """Return the provider of the settings now, which may have changed."""
+        """Return the provider of the current settings."""
         if (settings := self._settings()) != self._provider.settings:
             self._provider = Provider(settings)
         return self._provider
@@ -153,7 +153,7 @@ class OidcSignIn:
         try:
             response = await self._signed_in(request, gateway, self._current())
         except (SignInRefused, ProviderAway) as error:
-            check_pace(request)  # those who are signed in are not counted: an office may share an address
+            check_pace(request)  # successful sign-ins are not counted: an office may share an address
             response = _failed(request, error)
         gateway.cookies.drop(response, gateway.cookies.oidc)
         return response
@@ -211,7 +211,7 @@ class OidcSignIn:
         back = f"{gateway.url}/sign-in"
         asked = {"client_id": provider.settings.client_id, "post_logout_redirect_uri": back}
         hint = gateway.cookies.get(request, gateway.cookies.hint)
-        # With it the provider may not ask, and another site can lead somebody here who has not signed out.
+        # With it, the provider may not ask; but another site can send a person here who has not signed out.
         if hint and gateway.cookies.session_in(request, gateway.keys(), gateway.clock()) is None:
             asked["id_token_hint"] = hint
         response = _to(end, asked)
@@ -236,7 +236,7 @@ class OidcSignIn:
 
 
 async def _claims(provider: Provider, flow: _Flow, tokens: Tokens, gateway: Gateway) -> dict[str, Any]:
-    """Return what the provider says of who signed in. Raises SignInRefused, ProviderAway."""
+    """Return the provider's claims about the person who signed in. Raises SignInRefused, ProviderAway."""
     claims = await id_token_claims(
         provider,
         tokens.id_token,
@@ -274,7 +274,7 @@ def _mark_of(flow: _Flow) -> str:
 
 
 def _back(gateway: Gateway) -> str:
-    """Return where the provider sends browsers back to: on the URL of the settings, never of a request."""
+    """Return the redirect URI, on the gateway's URL from the settings and never from a request."""
     return f"{gateway.url}{BACK}"
 
 
@@ -285,7 +285,7 @@ def _to(endpoint: str, asked: Mapping[str, str]) -> web.Response:
 
 
 def _failed(request: Request, error: SignInRefused | ProviderAway) -> web.Response:
-    """Return the page that says why somebody was not signed in. Only the log has where a provider is."""
+    """Return the page that says why sign-in failed. The provider's address is only in the log."""
     logger.warning("sign-in failed: %s", printable(logged(error)))
     refused = isinstance(error, SignInRefused)
     said = str(error) if refused else "the sign-in provider does not answer. Try again later."

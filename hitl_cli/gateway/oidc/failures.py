@@ -1,4 +1,4 @@
-"""Why somebody could not be signed in."""
+"""Errors of a sign-in with a provider."""
 
 from __future__ import annotations
 
@@ -12,6 +12,6 @@ class SignInRefused(HitlError):
 
 
 class ProviderAway(HitlError):
-    """The sign-in provider cannot be reached, or does not answer as one."""
+    """The sign-in provider cannot be reached, or does not respond as one."""
 
     code = "sign-in-unavailable"

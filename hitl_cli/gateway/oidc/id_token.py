@@ -114,7 +114,7 @@ async def _verified(
 
 
 def _header_of(text: str) -> Mapping[str, Any]:
-    """Return the header of a token, which nothing proves yet."""
+    """Return the header of a token, which is not verified yet."""
     first, *rest = text[:LONGEST].split(".")
     try:
         if len(rest) != 2 or len(text) > LONGEST:  # noqa: PLR2004 - header, claims, signature
@@ -136,7 +136,7 @@ def _fits(key: Mapping[str, Any], algorithm: str) -> bool:
 
 
 def _half_digest(text: str, algorithm: str) -> str:
-    """Return the left half of the hash of a text, as `at_hash` has it."""
+    """Return the left half of the hash of a text, as in `at_hash`."""
     name = "sha512" if algorithm == "Ed25519" else f"sha{algorithm[2:]}"
     digest = hashlib.new(name, text.encode()).digest()
     return base64.urlsafe_b64encode(digest[: len(digest) // 2]).decode().rstrip("=")

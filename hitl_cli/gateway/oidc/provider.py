@@ -1,4 +1,4 @@
-"""The provider: its endpoints (OpenID Connect Discovery), its keys, and what it answers to a code."""
+"""The provider: its endpoints (OpenID Connect Discovery), its keys, and the tokens for a code."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ ASK_AGAIN_S = 10.0
 
 
 class Metadata(Struct, frozen=True, kw_only=True):
-    """What the provider says of itself (OpenID Connect Discovery, RFC 8414, RFC 9207)."""
+    """The provider's metadata (OpenID Connect Discovery, RFC 8414, RFC 9207)."""
 
     issuer: str
     authorization_endpoint: str
@@ -53,7 +53,7 @@ class _Keys(Struct, frozen=True):
 
 
 class Tokens(Struct, frozen=True, kw_only=True):
-    """What the provider gives for a code."""
+    """The tokens that the provider gives for a code."""
 
     id_token: str
     access_token: str
@@ -88,7 +88,7 @@ class Provider:
             return self._metadata[1]
 
     async def keys(self, kid: object) -> list[dict[str, Any]]:
-        """Return the keys with an id, reading them again if there is none; all for no id.
+        """Return the keys with an id, reading them again if there is none; without an id, all keys.
 
         Raises ProviderAway.
         """
@@ -126,7 +126,7 @@ class Provider:
         return await self._send("POST", metadata.token_endpoint, Tokens, headers, sent)
 
     async def userinfo(self, access_token: str) -> dict[str, Any]:
-        """Return the claims that the provider tells to who has an access token.
+        """Return the claims of the provider's userinfo endpoint.
 
         Raises SignInRefused, ProviderAway.
         """
@@ -189,7 +189,7 @@ def _reason_in(raw: bytes) -> str:
 
 
 def _checked(found: Metadata, issuer: str) -> Metadata:
-    """Return the endpoints of an issuer. Raises ProviderAway if they are another's, or not safe."""
+    """Return the endpoints of an issuer. Raises ProviderAway if they are of another issuer, or not safe."""
     if found.issuer != issuer:
         raise ProviderAway(
             f"the sign-in provider calls itself {found.issuer!r}: set oidc.issuer to exactly that."

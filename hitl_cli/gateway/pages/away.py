@@ -1,4 +1,4 @@
-"""`/away`: who is away, and a form with which the visitor says that they are, or that they are back."""
+"""`/away`: the people who are away, and a form with which visitors record or end their own absence."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def _index(request: Request) -> web.Response:
 
 
 async def _take(request: Request, visitor: Visitor, form: Any) -> web.Response:
-    """Record that somebody is away, or is back, and show who is away now."""
+    """Record that the visitor is away or back, and show who is away now."""
     given = _texts_in(form)
     try:
         await gateway_of(request).inbox(visitor.actor, lambda inbox: _do(inbox, given))
@@ -69,7 +69,7 @@ async def _shown(
     failed: HitlError | None = None,
     status: int = 200,
 ) -> web.Response:
-    """Return the page; after an error with what was typed."""
+    """Return the page; after an error, with the typed texts."""
     aways = await gateway_of(request).inbox(visitor.actor, lambda inbox: inbox.aways())
     actor = visitor.actor
     return page(

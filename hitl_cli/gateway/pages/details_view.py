@@ -1,6 +1,6 @@
 """The typed parts of a request's details as HTML (docs/reference/wire.md). Everything in them is text.
 
-It is drawn before the page is, away from the event loop, because coloring takes time.
+They are drawn in a thread before the page is rendered, because coloring takes time.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ TAGS: dict[LineKind, str] = {"add": "ins", "del": "del", "head": "b", "": "span"
 
 
 class DrawnPart(Struct, frozen=True, kw_only=True):
-    """A part of the details: its name and what is drawn of it."""
+    """A part of the details: its name, and the data to draw it."""
 
     name: str
     html: Markup
 
 
 class DrawnDetails(Struct, frozen=True, kw_only=True):
-    """Details: what is shown as a table, and the parts below it."""
+    """Details: the table of plain values, and the parts below it."""
 
     rest: Json
     parts: tuple[DrawnPart, ...]

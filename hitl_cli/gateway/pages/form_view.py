@@ -127,7 +127,7 @@ class _Wrong(Struct, frozen=True):
 class Form(Struct, frozen=True):
     """A form to show, and the problems of what was sent.
 
-    `yes_no` is the only control of a form that asks for a yes or a no, which two buttons answer.
+    `yes_no` is the only control of a form that asks for yes or no; the page shows two buttons instead.
     """
 
     whole: _Fieldset
@@ -283,13 +283,13 @@ class _Drawing:
         """Return the texts to fill into a field."""
         in_row = any(
             isinstance(key, int) for key in field.keys
-        )  # the defaults may have had another row at this index
+        )  # the default row at this index may be another one
         if self._sent is not None and (in_row or field.path in self._sent):
             return self._sent.get(field.path, [])
         return self._first.get(field.path, [])
 
     def _hint(self, field: Field, drawn_as: str) -> str:
-        """Return what may be typed into a field, and what it means to leave it empty."""
+        """Return a hint: what may be typed into a field, and the effect of leaving it empty."""
         if field.read_only:
             return ""
         item = field.item.hint if field.item is not None else ""
@@ -346,7 +346,7 @@ def _type_of(field: Field) -> str:
 
 
 def _drawn_so(field: Field) -> bool:
-    """Whether the hint only repeats what the type of the control says, such as e-mail address or date."""
+    """Whether the type of the control already says what the hint would, such as e-mail address or date."""
     said = FORMATS.get(field.format or "", field.format)
     return _type_of(field) in ("email", "url", "date") and field.hint == said
 

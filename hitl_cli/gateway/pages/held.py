@@ -1,8 +1,8 @@
 """Decisions that can be undone for a few seconds, on the pages that follow them.
 
-The browser's script asks for that; without it, a decision is made at once. A cookie names the latest of them,
-so that any gateway can show and undo them. They are on the server, so leaving the page or losing the network
-loses none (hitl_cli/inbox/held.py).
+The page's script requests the delay; without it, a decision is made at once. Held decisions are on the
+server, so none is lost if the visitor leaves the page or loses the network (hitl_cli/inbox/held.py). A cookie
+names the latest, so that any gateway can show and undo them.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ TOLD_MS = 10 * UNITS_MS["m"]
 
 
 class Told(Struct, frozen=True, kw_only=True):
-    """What a page says of a visitor's last decisions.
+    """A visitor's last decisions, as a page shows them.
 
     `now` is in ms since the epoch.
     """
@@ -83,7 +83,7 @@ def is_wanted(request: Request, form: Any) -> bool:
 
 
 async def told(request: Request, visitor: Visitor) -> Told:
-    """Return what to tell a visitor of their last decisions."""
+    """Return a visitor's last decisions, to show them on a page."""
     ids = _ids_in(request)
     if not ids:
         return Told()
@@ -100,7 +100,7 @@ def take(request: Request, response: StreamResponse, visitor: Visitor, held: Hel
 
 
 def forget_over(request: Request, response: StreamResponse, told: Told) -> None:
-    """Name only those that are still held once a page has told of the others."""
+    """Remove from the cookie the decisions that are over and were shown on a page."""
     open_ids = [one.id for one in told.every if one.standing == "held"]
     if request.headers.get("Sec-Fetch-Mode", "navigate") == "navigate" and open_ids != _ids_in(request):
         _name(gateway_of(request), response, open_ids)
@@ -114,8 +114,8 @@ def title_of(held: Held) -> str:
 async def _make(gateway: Gateway, visitor: Visitor, held: Held) -> None:
     """Make a decision when it is due. If the gateway ends before, housekeeping does."""
     await asyncio.sleep(DUE_MS / 1_000)
-    pool = gateway.own_pool() if held.many else None  # others do not wait for it
-    actor = structs.replace(visitor.actor, groups=gateway.options.people.members)  # as they are by now
+    pool = gateway.own_pool() if held.many else None  # other calls need not wait for it
+    actor = structs.replace(visitor.actor, groups=gateway.options.people.members)  # the current groups
     try:
         await gateway.inbox(actor, lambda inbox: inbox.make_held(held, why_ended), pool=pool)
     finally:

@@ -55,7 +55,7 @@ class _Listed(Struct, frozen=True):
 
 
 async def _inbox(request: Request) -> web.Response:
-    """Show the open requests of the visitor, or of everyone. Without a query, as they last looked at them."""
+    """Show the open requests of the visitor, or of everyone. Without a query, the last filters are used."""
     gateway = gateway_of(request)
     visitor = gateway.access.visitor(request, "read")
     if not request.query and (query := remembered(request, visitor).query()):
@@ -100,7 +100,7 @@ def _listed(inbox: Inbox, look: Look) -> _Listed:
 
 
 def _in_words(count: int, *, more: bool) -> str:
-    """Return the number of requests that were read for this page, in words."""
+    """Return the number of open requests, as text."""
     if more:
         return f"More than {count:,} requests"
     return f"{count:,} request{'' if count == 1 else 's'}"

@@ -43,7 +43,7 @@ PAGES: dict[type[HitlError], tuple[int, str]] = {
 
 async def _show(request: Request) -> web.Response:
     """Show the request that a link is for."""
-    request[VISITOR] = None  # the link counts, not the person who is signed in here
+    request[VISITOR] = None  # the link's person acts, not the signed-in one
     try:
         visitor, item = await _opened(request)
     except tuple(PAGES) as error:

@@ -1,6 +1,6 @@
-"""How somebody looks at the inbox: filters and order, in the address and remembered by their browser.
+"""A visitor's view of the inbox: filters and order, in the address and in a cookie.
 
-The requests that a look finds are also the queue through which they go, one request after the other.
+The requests that a view finds are also the queue of its visitor: after a decision, the next one is shown.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ def look_of(query: str) -> Look:
 
 
 def remembered(request: Request, visitor: Visitor) -> Look:
-    """Return the look that a visitor's browser remembers, on its first page; else the default."""
+    """Return the look that a visitor's browser remembers, on its first page; otherwise the default."""
     gateway = gateway_of(request)
     mark, dot, query = gateway.cookies.get(request, gateway.cookies.look).partition("~")
     if not dot or not gateway.access.is_keep_mark(mark, visitor.person, _SUBJECT):
@@ -134,7 +134,7 @@ def remembered(request: Request, visitor: Visitor) -> Look:
 
 
 def remember(request: Request, response: StreamResponse, visitor: Visitor, look: Look) -> None:
-    """Have the visitor's browser remember a look."""
+    """Store a look in a cookie of the visitor's browser."""
     query = look.query()
     if query == remembered(request, visitor).query():
         return
@@ -153,9 +153,9 @@ async def queue(
     without: Collection[str] = (),
     decided: RequestSummary | None = None,
 ) -> Queue:
-    """Return what waits besides a request, as the visitor looks at the inbox.
+    """Return the requests that are open besides one, by the visitor's view of the inbox.
 
-    `without` are the requests that they have decided already. `decided` is the request, if it may be so.
+    `without` are requests that they have already decided. `decided` is this request, if it may be decided.
     """
     look = remembered(request, visitor)
 

@@ -1,11 +1,12 @@
-"""`/many`: one decision on many requests: what would happen to each, then one confirmation.
+"""`/many`: one decision on many requests: a preview for each, then one confirmation.
 
 It does what `hitl approve` does with many ids (hitl_cli/inbox/bulk.py). Nothing is decided before the
 confirmation, and one failure does not stop the others. The confirmed decision can be undone like one on a
 single request.
 
 The requests are those selected on a page of the inbox, or all that it lists. The table has pages, so the form
-carries which requests it is about, and what they ask: only that is decided.
+carries the ids of all its requests and a digest of what each asks. A request that has changed since is not
+decided.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ DIGEST = 16
 
 
 class _Line(Struct, frozen=True, kw_only=True):
-    """A request in the table: what would happen to it or did, and with which data; or why not.
+    """A request in the table: the decision on it, planned or made, with its data; or the problem.
 
     `at` is the instant in the problem's text.
     """
@@ -79,7 +80,7 @@ class _Line(Struct, frozen=True, kw_only=True):
 
 
 class _Chosen(Struct, frozen=True, kw_only=True):
-    """The requests that a form is about: what each asks (`_asked`), and those that the table left out.
+    """The requests of a form: the digest of each (`_asked`), and those that the table left out.
 
     `more` is whether there were more than MOST.
     """
@@ -95,7 +96,7 @@ class _Chosen(Struct, frozen=True, kw_only=True):
 
 
 async def _decide(request: Request, visitor: Visitor, form: Any) -> web.StreamResponse:
-    """Show what a decision on the chosen requests would do; with `confirm`, make it."""
+    """Show the preview of a decision on the chosen requests; with `confirm`, make it."""
     gateway = gateway_of(request)
     verdict: Verdict = "reject" if form_text(form, "verdict") == "reject" else "approve"
     chosen = await _chosen_in(request, visitor, form)
@@ -142,7 +143,7 @@ async def _listed(request: Request, visitor: Visitor, query: str) -> _Chosen:
 
 
 def _as_chosen(one: PlannedDecision, chosen: _Chosen, *, confirmed: bool) -> PlannedDecision:
-    """Return a planned decision, with a problem if its request is not the one that the table showed."""
+    """Return a planned decision, with a problem if its request has changed since the table showed it."""
     if one.item is None or one.problem is not None:
         return one
     if one.name in chosen.left:
@@ -159,7 +160,7 @@ def _with_problem(one: PlannedDecision, why: str) -> PlannedDecision:
 def _table(
     request: Request, form: Any, verdict: Verdict, chosen: _Chosen, planned: Sequence[PlannedDecision]
 ) -> web.Response:
-    """Return a page of the table of what would happen, with the form that confirms it."""
+    """Return a page of the preview, with the form that confirms it."""
     undo = gateway_of(request).options.undo
     planned = [_unless_near(one) if undo else one for one in planned]
     lines = [_planned(one, verdict) for one in planned]
@@ -187,7 +188,7 @@ def _table(
 
 
 def _parts(lines: Sequence[_Line]) -> dict[str, Any]:
-    """Return some lines as the two tables of the page."""
+    """Return lines as the two tables of the page."""
     return {
         "lines": [line for line in lines if not line.problem],
         "failed": [line for line in lines if line.problem],
@@ -251,7 +252,7 @@ def _said(verdict: Verdict, text: str | None) -> DecisionInput:
 
 
 def _planned(one: PlannedDecision, verdict: Verdict) -> _Line:
-    """Return what would happen to a request."""
+    """Return a request's line in the preview."""
     if one.item is None or one.vote is None or one.problem is not None:
         return _left_out(one, one.problem, verdict)
     item = one.item
@@ -275,7 +276,7 @@ def _asked(item: RequestSummary) -> str:
 
 
 def _done(one: PlannedDecision, result: DecisionResult | HitlError) -> _Line:
-    """Return what became of a request."""
+    """Return a request's line in the result."""
     if isinstance(result, Exception):
         return _left_out(one, result, "approve")
     verb = "approved" if result.verdict == "approve" else "rejected"

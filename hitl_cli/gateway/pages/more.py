@@ -1,4 +1,4 @@
-"""What a person does with a request besides deciding it: the forms under "More" on its page.
+"""Actions on a request other than a decision: the forms under "More" on its page.
 
 To add one, add an `Action` to ACTIONS, and the fields of its form as `templates/more/NAME.html`. The page
 makes the form around them. After an error it shows the form again with what was typed. Rules about people

@@ -1,6 +1,7 @@
 """`/passkeys`: the passkeys that the settings have for a visitor, and a new one.
 
-The gateway stores none. A new passkey is a line for the settings, and is good once somebody has put it there.
+The gateway stores none. A new passkey is shown as a line for the settings, and is valid once that line was
+added to them.
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ def _shown(
 
 
 def _challenge(request: Request, visitor: Visitor) -> bytes:
-    """Return what a new passkey of a session signs. The line proves nothing that a replay could claim."""
+    """Return the challenge for a new passkey. It is the same all session, because a replay gains nothing."""
     return sha256(f"hitl.passkey\0{gateway_of(request).access.csrf(visitor)}".encode()).digest()
 
 

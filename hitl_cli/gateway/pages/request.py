@@ -79,7 +79,7 @@ class _Wrong(DoesNotFit):
 
 
 class _Unconfirmed(Conflict):
-    """The person has not seen yet what their approval changes, or how it differs from those of others."""
+    """The person must first see what their approval changes, or how it differs from other approvals."""
 
     def __init__(
         self, question: Question, changes: Sequence[Change], differences: Sequence[Difference]
@@ -109,9 +109,9 @@ async def take(
     name: str | RequestSummary,
     address_of: Callable[[str], str],
 ) -> web.Response:
-    """Answer a request from a sent form, and redirect to its page; or return the statement to sign first.
+    """Answer a request with a sent form, and redirect to its page; or return the statement to sign first.
 
-    If that fails, nothing changes: the page is shown with the error and what was typed. `address_of` gives
+    After a failure nothing has changed, and the page shows the error and the typed texts. `address_of` gives
     the address of a request's page by its id.
     """
     gateway = gateway_of(request)
@@ -143,7 +143,7 @@ async def take(
         return await _held(request, visitor, done, address_of)
     where = address_of(done)
     if verdict == "assign" and visitor.via != "link" and not await _is_seen(request, visitor, done):
-        where = HOME  # its page would say that there is none
+        where = HOME  # its page would respond 404
     return web.Response(status=SEE_OTHER, headers={"Location": where})
 
 
@@ -205,7 +205,7 @@ async def _held(
 async def _undo(
     request: Request, visitor: Visitor, form: Any, address_of: Callable[[str], str]
 ) -> web.Response:
-    """Undo a held decision, and redirect to its request with what was decided."""
+    """Undo a held decision, and redirect to its request; the form has the undone answer."""
     gateway = gateway_of(request)
     own = form_text(form, "held")
     undone = await gateway.inbox(visitor.actor, lambda inbox: inbox.undo(own, why_ended))
@@ -238,9 +238,9 @@ async def show(
     refilled: bool = True,
     failed: HitlError | None = None,
 ) -> web.Response:
-    """Return the page of a request; after a failure with the error and what was sent.
+    """Return the page of a request; after a failure, with the error and the sent texts.
 
-    What was sent is in the form again if `refilled`; otherwise, or if there is no form, it is shown as text.
+    If `refilled`, the sent texts are in the form again; otherwise, or without a form, they are shown as text.
     """
     item = looked.seen.item
     held = await held_page.told(request, visitor)
@@ -273,7 +273,7 @@ async def show(
 
 
 def _undone(looked: RequestPage) -> SubmittedForm | None:
-    """Return the texts of a decision that was undone, to fill into the form."""
+    """Return the texts of an undone decision, to fill into the form."""
     if looked.undone is None:
         return None
     said = looked.undone.said
@@ -380,13 +380,13 @@ def _chosen(question: Question, sent: SubmittedForm) -> str | None:
 
 
 def typed_in(form: Any) -> list[tuple[str, str]]:
-    """Return what was typed into a form, as names and texts, without the secrets that it names."""
+    """Return the texts typed into a form, by name, without the secrets that it names."""
     secrets = {text.removeprefix(NAME) for text in form.getall("secret", ()) if isinstance(text, str)}
     return _typed(given_in(form), secrets)
 
 
 def _typed(sent: SubmittedForm, secrets: set[str]) -> list[tuple[str, str]]:
-    """Return what was typed, as names and texts. `secrets` are paths to leave out."""
+    """Return the typed texts, by name. `secrets` are paths to leave out."""
     texts = {path: texts for path, texts in sent.texts.items() if path not in secrets}
     filled = [(path or "answer", "\n".join(texts).strip()) for path, texts in texts.items()]
     rest = [("choice", sent.choice or ""), ("comment", sent.comment), ("reason", sent.reason)]

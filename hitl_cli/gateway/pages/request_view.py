@@ -87,10 +87,10 @@ class RequestPage(Struct, frozen=True, kw_only=True):
     """A request as one person sees it.
 
     `why_not` is why they may not answer it; None if they may. `unreadable` is why nobody can. `said` is the
-    data of a promise that is not a valid request. `missing` is how many more approvals are needed.
-    `answer` is the choice, or the yes or no, with which it was approved. `offer` is the rule that they may
-    make with an approval, as names and values, and `offer_ms` for how long. `more` is what else they may
-    do. `undone` is their decision that the form begins with.
+    data of a promise that is not a valid request. `missing` is how many more approvals are needed. `answer`
+    is the choice, or the yes or no, with which it was approved. `offer` is the rule that they may make with
+    an approval, as names and values, and `offer_ms` its longest validity. `more` are other actions that they
+    may take. `undone` is the undone decision that fills the form.
     """
 
     seen: RequestDetails
@@ -136,7 +136,7 @@ def view(
     problems: Sequence[Problem] = (),
     undone: str = "",
 ) -> RequestPage:
-    """Return the view of a request, after an undo with what was decided. Raises NotFound, BadInput."""
+    """Return the view of a request; after an undo, with the undone decision. Raises NotFound, BadInput."""
     seen = inbox.show(request)
     again = next((one for one in inbox.held([undone]) if one.request == seen.item.id), None)
     item, question = seen.item, seen.item.asked
@@ -224,7 +224,7 @@ def _why_not(seen: RequestDetails, actor: Actor) -> str | None:
 
 
 def _why_unreadable(seen: RequestDetails) -> str:
-    """Return what is wrong with a request that is not valid."""
+    """Return why a request is not valid; None if it is."""
     try:
         msgspec.convert(decode(seen.promise.param), Question)
     except msgspec.ValidationError as error:
@@ -233,7 +233,7 @@ def _why_unreadable(seen: RequestDetails) -> str:
 
 
 def _run_behind(inbox: Inbox, seen: RequestDetails) -> Run | None:
-    """Return the run of a request, as it is now; None if it has none, or one that is not to be seen."""
+    """Return the current run of a request; None if it has none, or the visitor may not see it."""
     promise = seen.item.run
     if promise is None or not promise.is_run or not Sight(inbox.actor).run(promise):
         return None

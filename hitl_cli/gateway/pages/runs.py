@@ -40,7 +40,7 @@ SHOWN = 300
 
 
 class _Line(Struct, frozen=True, kw_only=True):
-    """A step's line on the page: its kind in words, what a sleep waits for, and the shortened result."""
+    """A step's line on the page: its kind, what a sleep waits for, and the shortened result."""
 
     step: StepSummary
     kind: str

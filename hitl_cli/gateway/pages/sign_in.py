@@ -264,7 +264,7 @@ def _with_visit(request: Request, template: str, status: int = 200, **context: o
 
 
 def _check_visit(request: Request, mark: str) -> None:
-    """Raise HttpError unless this browser got the form from us."""
+    """Raise HttpError unless the gateway gave this form to this browser."""
     gateway = gateway_of(request)
     gateway.access.check_csrf(_visitor_of(gateway.cookies.visit_of(request) or sessions.fresh_id()), mark)
 

@@ -1,8 +1,8 @@
 """A decision on a page that is signed by a passkey.
 
-The form is sent twice. At first it asks for the statement: nothing is decided, and the answer has what the
-passkey signs. Then it has the signature too, which must be of this same form. The gateway stores nothing in
-between.
+The form is sent twice. The first time, it requests the statement that the passkey signs, and nothing is
+decided. The second time, it includes the signature, which must be of this same form. The gateway stores
+nothing in between.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 class Signing(Struct, frozen=True, kw_only=True):
     """How a person signs the decision on a request.
 
-    `origin` is where browsers use the passkeys of this gateway, `with_passkey` whether the person has one,
-    `asked` the digest of what the page shows. `why_not` says why a decision that must be signed cannot be
-    signed here, and how it can.
+    `origin` is the origin of this gateway's passkeys, `with_passkey` whether the person has one, `asked` the
+    digest of what the page shows. `why_not` says why a decision that must be signed cannot be signed on this
+    page, and how to sign it.
     """
 
     required: bool
@@ -85,7 +85,7 @@ class ToSign(BadInput):
 
 
 def signer_of(form: Any, actor: Actor) -> Signer | None:
-    """Return what signs the decision of a sent form; None if it is not signed. Raises BadProof."""
+    """Return the signer with a sent form's signature; None if it has none. Raises BadProof."""
     if given := form_text(form, "proof"):
         try:
             return signed_before(msgspec.json.decode(given, type=Proof), actor.groups)
@@ -104,7 +104,7 @@ def wants_statement(form: Any) -> bool:
 
 
 def as_shown(form: Any) -> Callable[[RequestSummary], None]:
-    """Return a check that raises Conflict for a request that is not the one that the form's page showed."""
+    """Return a check that raises Conflict if the request differs from the one that the form's page showed."""
 
     def check(item: RequestSummary) -> None:
         if (shown := form_text(form, "asked")) and asked_digest(item.promise, item.run) != shown:
@@ -117,7 +117,7 @@ def as_shown(form: Any) -> Callable[[RequestSummary], None]:
 
 
 def statement_answer(gateway: Gateway, statement: Statement, actor: Actor) -> web.Response:
-    """Return a statement, and the options with which a browser has it signed (WebAuthn, section 5.5)."""
+    """Return a statement, and the options for a browser to sign it (WebAuthn, section 5.5)."""
     origin = origin_of(gateway.url)
     own = usable_passkeys(actor.person, actor.groups, origin)
     options = {

@@ -1,4 +1,4 @@
-"""The page on which a person lets a terminal act as them: `hitl login` (hitl_cli/auth/terminal_login.py)."""
+"""The page where a person lets a terminal act as them: `hitl login` (hitl_cli/auth/terminal_login.py)."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ LAST_PORT = 65_535
 
 
 class _Asked(Struct, frozen=True, kw_only=True):
-    """What a terminal on the same machine asks for."""
+    """The request of a terminal on the same machine."""
 
     port: str
     challenge: str
@@ -52,12 +52,12 @@ class _Asked(Struct, frozen=True, kw_only=True):
 
     @property
     def place(self) -> str:
-        """Where it listens."""
+        """The address at which it listens."""
         return f"http://127.0.0.1:{self.port}"
 
 
 async def _show(request: Request) -> web.Response:
-    """Show what a terminal asks for, or ask for the code that it shows."""
+    """Show the request of a terminal, or the field for the code that it shows."""
     gateway = gateway_of(request)
     visitor = gateway.access.visitor(request, *PERMISSIONS)
     _check_browser(visitor)
@@ -66,7 +66,7 @@ async def _show(request: Request) -> web.Response:
 
 
 async def _take(request: Request, visitor: Visitor, given: Any) -> web.Response:
-    """Let the terminal act, or not."""
+    """Allow or refuse the terminal."""
     gateway = gateway_of(request)
     _check_browser(visitor)
     asked = _asked({name: text for name, text in given.items() if isinstance(text, str)})
@@ -100,7 +100,7 @@ def _check_browser(visitor: Visitor) -> None:
 
 
 def _asked(given: Mapping[str, str]) -> _Asked | None:
-    """Return what a terminal on the same machine asks for; None if it is elsewhere. Raises BadQuery."""
+    """Return the request of a terminal on the same machine; None if it is elsewhere. Raises BadQuery."""
     if "port" not in given:
         return None
     port, challenge, state = (given.get(name, "") for name in ("port", "challenge", "state"))
@@ -111,12 +111,12 @@ def _asked(given: Mapping[str, str]) -> _Asked | None:
 
 
 def _name(text: str) -> str:
-    """Return the name of a terminal, which anyone may have chosen."""
+    """Return the name of a terminal, cleaned because it is not trusted."""
     return printable(text.strip())[:LONGEST_NAME] or "a terminal"
 
 
 def _until(request: Request, gateway: Gateway, visitor: Visitor) -> int:
-    """Return until when a token may be valid: a session of a token allows nothing beyond that token."""
+    """Return the latest expiry of a new token: a session that began with a token gives none beyond it."""
     session = gateway.cookies.session_in(request, gateway.keys(), gateway.clock())
     longest = TOKEN_MS
     if visitor.signed_in and session is not None:
@@ -129,7 +129,7 @@ def _until(request: Request, gateway: Gateway, visitor: Visitor) -> int:
 
 
 def _grant(request: Request, gateway: Gateway, visitor: Visitor, until: int, asked: _Asked | None) -> Grant:
-    """Return what the visitor allows: nothing that they may not do themselves."""
+    """Return the visitor's permission for the terminal: at most what they may do themselves."""
     session = gateway.cookies.session_in(request, gateway.keys(), gateway.clock())
     own = session if visitor.signed_in else None
     return Grant(
@@ -163,7 +163,7 @@ def _page(
 
 
 def _may_go_to(asked: _Asked) -> dict[str, str]:
-    """Return the policy with which the form may lead to the terminal."""
+    """Return the Content-Security-Policy that lets the form redirect to the terminal."""
     policy = HEADERS["Content-Security-Policy"]
     return {
         "Content-Security-Policy": policy.replace("form-action 'self'", f"form-action 'self' {asked.place}")

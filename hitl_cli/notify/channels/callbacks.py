@@ -1,7 +1,7 @@
 """Posting decisions to the callbacks of requests, whose URLs come from the programs that ask.
 
-The settings name the hosts (hitl_cli/people/callbacks.py). Only one that they name as internal may have an
-address that is not public.
+The settings name the allowed hosts (hitl_cli/people/callbacks.py). Only a host that they name as internal may
+have an address that is not public.
 """
 
 from __future__ import annotations

@@ -189,7 +189,7 @@ def _reply_to(message: Message, directory: Directory) -> str | None:
         return None
     asker = directory.people.get(directory.members.name(message.items[0].asker or ""))
     address = asker.email if asker is not None else None
-    return address if address and ascii_domain(address).isascii() else None  # not every server accepts others
+    return address if address and ascii_domain(address).isascii() else None  # not all accept others
 
 
 def mail_host(name: str) -> str:

@@ -37,7 +37,7 @@ LONGEST_WAIT_MS = 86_400_000
 
 
 class Connections:
-    """Connections that are kept for the messages of one owner, in one event loop."""
+    """Connections that are kept open for the messages of one owner, in one event loop."""
 
     def __init__(self) -> None:
         self._session: aiohttp.ClientSession | None = None
@@ -61,7 +61,7 @@ kept: ContextVar[Connections] = ContextVar("kept")
 
 @asynccontextmanager
 async def _session_for(connector: aiohttp.BaseConnector | None) -> AsyncIterator[aiohttp.ClientSession]:
-    """Give the session for a post: the kept one, unless it needs a connector of its own."""
+    """Yield the session for a post: the kept one, or a new one for a `connector`."""
     connections = kept.get(None)
     if connections is not None and connector is None:
         yield connections.session()
@@ -119,14 +119,14 @@ def _judge(status: int, host: str, headers: Mapping[str, str]) -> None:
         raise DeliveryFailed(f"{host} redirects to another URL ({status}): name that URL instead.")
     if 400 <= status < 500 and status not in AGAIN_LATER:  # noqa: PLR2004
         raise DeliveryFailed(f"{host} refused it ({status}).", for_good=True)
-    seconds = headers.get("Retry-After", "")  # or a date, which is ignored
+    seconds = headers.get("Retry-After", "")  # a date is ignored
     known = seconds.isascii() and seconds.isdecimal()
     after_ms = min(int(seconds[:9]) * 1_000, LONGEST_WAIT_MS) if known else None
     raise DeliveryFailed(f"{host} cannot accept it now ({status}).", after_ms=after_ms)
 
 
 def reason_in(error: BaseException | None) -> str | None:
-    """Return why a connection failed, as the system says it; None for another error."""
+    """Return why a connection failed, in the system's words; None for another error."""
     if refused := certificate_fault(error):
         return refused
     while error is not None:

@@ -1,7 +1,7 @@
-"""Connections to public addresses only, for URLs that come from others.
+"""Connections to public addresses only, for untrusted URLs.
 
-The check is in the look-up that the connection itself uses: a name that leads elsewhere a moment later (DNS
-rebinding) gains nothing.
+The check is in the name lookup of the connection itself, so a name that resolves to another address a moment
+later (DNS rebinding) is checked, too.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from hitl_cli.notify.messages import DeliveryFailed
 
 
 def connector_to(host: str) -> aiohttp.BaseConnector:
-    """Return what connects to a host. Raises DeliveryFailed for an address that is not public."""
+    """Return a connector to a host. Raises DeliveryFailed for an address that is not public."""
     try:
         if not is_outside(host.strip("[]")):
             _refuse(host)
-    except ValueError:  # a name, which is looked up
+    except ValueError:  # a name, which the resolver checks
         pass
     return aiohttp.TCPConnector(resolver=_Outside(), use_dns_cache=False)
 
@@ -34,7 +34,7 @@ def is_outside(address: str) -> bool:
 
 
 class _Outside(AbstractResolver):
-    """Looks up names, and leaves out addresses that are not public."""
+    """A resolver that leaves out addresses that are not public."""
 
     def __init__(self) -> None:
         self._inner = ThreadedResolver()

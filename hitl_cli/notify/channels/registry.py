@@ -29,7 +29,7 @@ class Channel(Protocol):
     async def send(self, message: Message, to: str, directory: Directory) -> str | None:
         """Send a message to an address. Raises DeliveryFailed if it was not accepted.
 
-        The returned text is recorded: the receiver's response, with which its operator can find the message.
+        The returned text is recorded: the receiver's response, which helps its operator to find the message.
         """
 
     def shown(self, to: str) -> str:

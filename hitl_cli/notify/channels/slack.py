@@ -114,7 +114,7 @@ def _buttons(item: MessageItem, *, clickable: bool) -> list[Block]:
 
 
 def _shows_arguments(question: Question) -> bool:
-    """Whether the blocks of a request have all of its arguments: what is not shown is not approved here."""
+    """Whether the blocks of a request show all of its arguments; otherwise there is no Approve button."""
     facts = content_of(question)
     return question.arguments is None or (
         shows_arguments(question)
