@@ -59,10 +59,10 @@ from hitl_cli.inbox.decision_log import log_seen, trace_request
 from hitl_cli.inbox.proof import unproven
 from hitl_cli.inbox.rule_decisions import decide_by_rule
 from hitl_cli.inbox.rule_offers import check_offer
-from hitl_cli.inbox.votes import check_enough_people
+from hitl_cli.inbox.votes import check_people, starter_matters
 from hitl_cli.notify.deliver import amendments_in_run, give_notice, notifier_of, tell_outcome
 from hitl_cli.people.contacts import NotificationSettings, recipients, unreached
-from hitl_cli.people.groups import NO_GROUPS, Groups, check_known, unknown_people
+from hitl_cli.people.groups import NO_GROUPS, Groups, unknown_people
 from hitl_cli.proof.signing import too_few_sign
 from hitl_cli.requests.amendments import assignees_of, deadline_of
 from hitl_cli.requests.decision import Decision, KeptDecision, decision_by_deadline, decision_on
@@ -529,7 +529,7 @@ async def create(ctx: Context, put: NewRequest) -> PromiseRecord:
     now = sdk.now(ctx)
     groups = people_of(ctx)
     question = await as_policy_demands(ctx, put, groups)
-    await check_people(ctx, question, groups)
+    await _check_people(ctx, question, groups)
     tags = put.tags if question is put.question else {**put.tags, **question.tags(key=None, workflow=None)}
     deadline = now + put.deadline_ms
     tags = {**tags, DEADLINE_TAG: str(deadline)} if question.extend is not None else tags
@@ -554,15 +554,10 @@ async def create(ctx: Context, put: NewRequest) -> PromiseRecord:
     return created
 
 
-async def check_people(ctx: Context, question: Question, groups: Groups) -> None:
-    """Raise BadInput for an assignee that strict settings lack, or if too few people can approve.
-
-    A request that exists already is not refused: the run goes on.
-    """
+async def _check_people(ctx: Context, question: Question, groups: Groups) -> None:
+    """Raise BadInput as `check_people`. A request that exists already is not refused: the run goes on."""
     try:
-        if groups.strict:
-            check_known(question.everyone, groups)
-        check_enough_people(question, await _starter(ctx, question, groups), groups)
+        check_people(question, await _starter(ctx, question, groups), groups)
     except BadInput:
         pool = ctx.get_dependency(ClientPool)
         if await sdk.read(pool.run(get_promise, sdk.first_id(ctx.info.id))) is None:
@@ -571,7 +566,7 @@ async def check_people(ctx: Context, question: Question, groups: Groups) -> None
 
 async def _starter(ctx: Context, question: Question, groups: Groups) -> str | None:
     """Return who started the run, if that may be why too few people can approve."""
-    if question.allow_self or not question.several or groups is NO_GROUPS:
+    if groups is NO_GROUPS or not starter_matters(question, groups):
         return None
     run = await sdk.read(ctx.get_dependency(ClientPool).run(get_promise, ctx.info.origin_id))
     return None if run is None else asker_of(run, None)

@@ -39,12 +39,12 @@ from hitl_cli.inbox.resolve import no_request
 from hitl_cli.inbox.rule_decisions import decide_by_rule
 from hitl_cli.inbox.rule_offers import check_offer
 from hitl_cli.inbox.thread import ThreadEntry, entry_id, entry_in, open_question, thread_of
-from hitl_cli.inbox.votes import check_enough_people, complete, count, votes_of
+from hitl_cli.inbox.votes import check_people, complete, count, votes_of
 from hitl_cli.people.actor import LONGEST_NAME
 from hitl_cli.people.away import with_deputies
 from hitl_cli.people.contacts import recipients
 from hitl_cli.people.deputies import absences_among, reached_deputies
-from hitl_cli.people.groups import Absence, check_known, in_one_form
+from hitl_cli.people.groups import Absence, in_one_form
 from hitl_cli.people.sight import Sight
 from hitl_cli.requests.amendments import Amendment, if_assigned
 from hitl_cli.requests.decision import Decision, decision_on
@@ -160,7 +160,11 @@ def ask(
         check_offer(question, tags.get(TOOL))
     _check_names(question, key, tags)
     found = found_by(question, key, None, tags)
-    _check_people(client, id, question, actor)
+    try:
+        check_people(question, actor.person, actor.groups)
+    except BadInput:
+        if get_promise(client, id) is None:  # one that exists stays
+            raise
     mark, deadline = fresh_id(), client.now() + deadline_ms
     found |= {DEADLINE_TAG: str(deadline)} if question.extend is not None else {}
     data = {
@@ -189,18 +193,6 @@ def ask(
         fresh=headers_of(promise.param).get("hitl:start") == mark,
         away=absences_among(asked, asked.asked_at(0), actor.groups),
     )
-
-
-def _check_people(client: Client, id: str, question: Question, actor: Actor) -> None:
-    """Raise BadInput if the settings lack an assignee, or too few can approve, unless the request exists."""
-    try:
-        if actor.groups.strict:
-            with about("to"):
-                check_known(question.everyone, actor.groups)
-        check_enough_people(question, actor.person, actor.groups)
-    except BadInput:
-        if get_promise(client, id) is None:
-            raise
 
 
 def _checked_id(id: str) -> str:

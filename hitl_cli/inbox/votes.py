@@ -25,8 +25,9 @@ from hitl_cli.client.wire import (
     same_json,
 )
 from hitl_cli.format.stable_ids import short_stable_id
+from hitl_cli.format.validation import about
 from hitl_cli.inbox.permission import is_excluded
-from hitl_cli.people.groups import NO_GROUPS, everyone_in
+from hitl_cli.people.groups import NO_GROUPS, check_known, everyone_in
 from hitl_cli.people.quorum import Voice, approvals, filled, voice_of
 from hitl_cli.requests.editable import answer_form, approved_arguments, kind_of_approval
 from hitl_cli.requests.question import not_askable
@@ -192,24 +193,43 @@ def _not_excluded(
 def too_few_people(item: RequestSummary, groups: Groups) -> str:
     """Return a sentence if the assignees are too few for the required approvals; otherwise nothing."""
     limit = _limit(item.counted, item.to_from_now_on, item.starter, groups)
-    return f"It needs {item.asked.approvals} approvals, but {limit}." if limit else ""
+    if not limit or not item.asked.several:
+        return f"Nobody may answer it: {limit}." if limit else ""
+    return f"It needs {item.asked.approvals} approvals, but {limit}."
 
 
-def check_enough_people(question: Question, starter: str | None, groups: Groups) -> None:
-    """Raise BadInput if a question to ask needs more approvals than its assignees can give.
+def check_people(question: Question, starter: str | None, groups: Groups) -> None:
+    """Raise BadInput for an assignee that strict settings lack, or if too few people can approve a question.
 
     `starter` is who asks, or who started the run that asks. A group with unknown members has enough.
     """
-    if limit := _limit(question, question.everyone, starter, groups):
+    if groups.strict:
+        with about("to"):
+            check_known(question.everyone, groups)
+    limit = _limit(question, question.everyone, starter, groups)
+    if limit and not question.several:
+        raise not_askable(f"nobody may answer it: {limit}.", "to")
+    if limit:
         by = f" by the policy {question.policy[0]!r}" if question.policy else ""
         raise not_askable(f"approvals is {question.approvals}{by}, but {limit}.", "approvals")
 
 
+def starter_matters(question: Question, groups: Groups) -> bool:
+    """Whether too few people may be left to approve a question if who started its run is excluded."""
+    if question.allow_self or question.several:
+        return not question.allow_self
+    people = everyone_in(question.everyone, groups)
+    return people is not None and len(people) == 1
+
+
 def _limit(question: Question, to: Iterable[str], starter: str | None, groups: Groups) -> str:
-    """Return why a question with several approvals cannot be approved; nothing if it can."""
-    if not question.several:
+    """Return why a question cannot be approved; nothing if it can."""
+    if question.allow_self and not question.several:
         return ""
     people = _not_excluded(question, to, starter, groups)
+    if not question.several:
+        alone = people is not None and not people
+        return f"{starter} is its only assignee, and may not answer what they ask or start" if alone else ""
     if people is None:
         excluded = frozenset() if question.allow_self or starter is None else {groups.key(starter)}
         lost = _a_group_is_lost(question, excluded, groups)

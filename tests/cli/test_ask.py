@@ -619,6 +619,7 @@ DEEP = "[" * 5_000 + "]" * 5_000
         ["?", "--to", ""],
         ["?", "--approvals", "0"],
         ["?", "--approvals", "2", "--to", "bob"],
+        ["?", "--as", "bob", "--to", "bob", "--no-self"],
         ["?", "--deadline", "soon"],
         ["?", "--timeout", "0s"],
         ["?", "--on-deadline", "maybe"],

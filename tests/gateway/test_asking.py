@@ -154,6 +154,7 @@ def test_a_key_names_a_request_that_has_no_id(agent: Api) -> None:
         ({"prompt": "?", "to": ["x" * 300]}, "bad-question", "to"),
         ({"prompt": "?", "to": [f"p{n}" for n in range(1_001)]}, "bad-question", "to"),
         ({"prompt": "?", "to": ["lead"], "approvals": 2}, "bad-question", "approvals"),
+        ({"prompt": "?", "to": ["agent"], "allow_self": False}, "bad-question", "to"),
         ({"prompt": "?", "digest": {"sha256": "x", "file": "y"}}, "bad-json", "digest.sha256"),
         ({"prompt": "?", "details": {"__type": "x"}}, "bad-answer", "details"),
         ({"prompt": "?", "details": json.loads("[" * 200 + "]" * 200)}, "bad-answer", "details"),

@@ -166,6 +166,41 @@ def test_who_asks_does_not_count_as_one_of_several_where_they_may_not_answer(cli
     assert refused.value.problems[0][0] == "approvals"
 
 
+@pytest.mark.parametrize(
+    ("to", "later", "possible"),
+    [
+        ((), (), True),
+        (("ada",), (), False),
+        (("Ada", "ada"), (), False),
+        (("group:alone",), (), False),
+        (("group:alone", "ada"), (), False),
+        (("group:alone", "bob"), (), True),
+        (("ada",), ("bob",), True),
+        (("group:else",), (), True),
+        (("group:ops",), (), True),
+    ],
+)
+def test_a_request_that_only_who_asks_it_could_answer_is_refused_if_they_may_not(
+    client: Client, to: tuple[str, ...], later: tuple[str, ...], possible: bool
+) -> None:
+    groups = groups_of({"alone": ["ada"], "ops": ["ada", "bob"]})
+    inbox = Inbox(client, Actor(person="ada", via="test", groups=groups))
+    escalate = (Escalation(after=1, to=later),) if later else ()
+    question = Question(prompt="Well?", to=to, escalate=escalate, allow_self=False)
+    if possible:
+        assert inbox.ask(question, id="q", deadline_ms=60_000).fresh
+        return
+    with pytest.raises(BadInput) as refused:
+        inbox.ask(question, id="q", deadline_ms=60_000)
+    assert (refused.value.code, refused.value.problems[0][0]) == ("bad-question", "to")
+    assert pending(client)[0] == []
+    other = Inbox(client, Actor(person="bob", via="test", groups=groups))
+    assert other.ask(question, id="q", deadline_ms=60_000).fresh
+    assert not inbox.ask(question, id="q", deadline_ms=60_000).fresh  # what exists stays
+    request(client, "before", to=to, allow_self=False, by="ada")
+    assert "ada" in (details(client, promise_of(client, "before"), groups).hint or "")
+
+
 def test_a_policy_that_the_assignees_cannot_fulfil_is_named(client: Client) -> None:
     groups = groups_of({"ops": ["ada", "bob"]}, policy={"q*": Demand(approvals=3)})
     with pytest.raises(BadInput) as refused:

@@ -123,6 +123,7 @@ PROVOKED = [
     fails(2, "bad-question", "ask", " "),
     fails(2, "bad-question", "ask", "?", "--to", "group:"),
     fails(2, "bad-question", "ask", "?", "--approvals", "2", "--to", "ada"),
+    fails(2, "bad-question", "ask", "?", "--no-self", "--as", "ada", "--to", "ada"),
     unsettled(
         "bad-question", "[groups.ops]\nmembers = ['ada']", "ask", "?", "--approvals", "2", "--to", "ops"
     ),

@@ -73,6 +73,26 @@ def test_a_run_that_needs_more_approvals_than_its_group_can_give_fails_and_names
     assert hitl.ok("wait", "before") == "false\n"
 
 
+ALONE = """
+from hitl_cli import ask, workflow
+
+@workflow
+async def release(ctx, id):
+    return (await ask(ctx, "Ship it?", to="lead", allow_self=False)).approved
+"""
+
+
+def test_a_run_of_the_only_assignee_who_may_not_answer_fails(hitl: Hitl) -> None:
+    (hitl.folder / "app.py").write_text(ALONE)
+    hitl.worker("--app", "app.py")
+    hitl.ok("start", "own", "--workflow", "release", "--as", "lead")
+    assert "lead" in hitl.fails(1, "wait", "own")
+    hitl.ok("start", "by-another", "--workflow", "release", "--as", "eve")
+    assert [one["workflow"] for one in hitl.waiting()] == ["by-another"]
+    hitl.ok("approve", "by-another", "--as", "lead")
+    assert hitl.ok("wait", "by-another") == "true\n"
+
+
 def test_a_worker_without_contacts_notifies_once_its_settings_have_one(hitl: Hitl) -> None:
     (hitl.folder / "app.py").write_text(APP)
     hitl.worker("--app", "app.py")
