@@ -168,7 +168,7 @@ class TooLarge(BadInput):
 
 
 class NotFound(HitlError):
-    """There is no such workflow, promise or request."""
+    """There is no such run, request, promise or other object."""
 
     code = "not-found"
     exit_code = 3
@@ -182,7 +182,7 @@ class Conflict(HitlError):
 
 
 class Unproven(Conflict):
-    """A request that needs a proven decision was approved without good proof."""
+    """A request that needs a proven decision was approved without valid proof."""
 
     code = "unproven"
 
@@ -200,7 +200,7 @@ class NotCovered(Conflict):
 
 
 class NotAllowed(HitlError):
-    """Only others may answer; nothing was changed."""
+    """The actor may not do this; nothing was changed."""
 
     code = "not-allowed"
     exit_code = 7

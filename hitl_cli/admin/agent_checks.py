@@ -46,7 +46,7 @@ MANAGED = (
 """The settings of Claude Code that an administrator manages."""
 
 LOCAL_SERVER = "http://127.0.0.1:8001"
-"""Where `hitl server` and the Resonate Server listen if nothing else is said."""
+"""The default address of `hitl server` and the Resonate Server."""
 
 PEM = b"-----BEGIN "
 """How the file of a private key begins."""

@@ -24,7 +24,7 @@ FEW_CONNECTIONS = 10
 """A worker needs up to 6, a gateway as many."""
 
 MANY_PROMISES = 10_000
-"""From how many on the job of resonate-pg is worth unscheduling: it reads all of them each time."""
+"""With more promises than this, resonate-pg's job should be unscheduled: it reads all of them each time."""
 
 GUIDE = "docs/guides/postgres.md"
 

@@ -98,7 +98,8 @@ HOST_FILE_SYSTEMS = frozenset(
         "vmhgfs",
     }
 )
-"""The same for folders that a virtual machine has of its host: Docker Desktop, WSL, VirtualBox, VMware …"""
+"""The same for folders shared by a host with its virtual machine: Docker Desktop, WSL, VirtualBox, VMware
+…"""
 
 
 _MORE = Finding("more", "ok", "for files, sizes and stuck runs, run hitl doctor on the server's machine")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 PATIENCE_S = 6.0
 
 SOON_DAYS = 14
-"""A certificate that ends within this is to be renewed: most are 30 days before."""
+"""Warn if a certificate expires within this time. Most are renewed 30 days before."""
 
 OK = 200
 

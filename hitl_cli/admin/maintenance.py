@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from hitl_cli.proof.checkpoint import CheckpointSigner
 
 SIGNED_BEFORE_MS = 60_000
-"""How long after a checkpoint the removal may begin that it announces."""
+"""The removal must begin within this time after the checkpoint that announces it."""
 
 
 @contextmanager

@@ -137,7 +137,7 @@ def _is_ours(hook: Any) -> bool:
 
 
 def _without_ours(settings: dict[str, Any]) -> dict[str, Any]:
-    """Return settings without hitl's hooks, and without what is empty then."""
+    """Return settings without hitl's hooks, and without entries that become empty."""
     hooks = dict(settings.get("hooks", {}))
     for event in EVENTS:
         kept = []

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 TIMES = 1_000
-"""How often one call is asked again because an earlier approval is not valid any more."""
+"""How often a person is asked again about one call, because an earlier approval is no longer valid."""
 
 
 class HookOptions(Struct, frozen=True, kw_only=True):
@@ -131,7 +131,7 @@ def _decided(
 
 
 def _add_question(backend: Backend, said: dict[str, Any], request: str) -> None:
-    """Add what a person asked back to the reason of an answer without a decision."""
+    """Add a person's question to the reason of an answer without a decision."""
     back = backend.show(request).asked_back
     place, name = said, "permissionDecisionReason"
     if name not in said:

@@ -20,7 +20,7 @@ with extra("pydantic-ai"):
 
 
 class _Done(BaseModel):
-    """How a tool call ended, as it is stored: what it returned, or what it told the agent by an exception."""
+    """The stored result of a tool call: the returned value, or the message of an exception for the agent."""
 
     kind: Literal["content", "return", "approval", "deferred", "question", "retry", "failed"]
     content: ToolReturnContent = None
@@ -49,7 +49,7 @@ class _Done(BaseModel):
 class DurableToolset(WrapperToolset[Any]):
     """Tools whose calls are steps of the workflow that runs the agent. Outside a workflow nothing changes.
 
-    What a tool returns is stored as JSON.
+    Results of tools are stored as JSON.
     """
 
     retry_policy: RetryPolicy | None = None

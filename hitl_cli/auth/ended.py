@@ -27,7 +27,7 @@ ENDED_TAG = "hitl:ended"
 PREFIX = "hitl-ended-"
 
 type Ends = Mapping[str, int]
-"""When what belongs to a subject was ended last, in ms since the epoch by the server's clock."""
+"""The instant of the last end of each subject, in ms since the epoch by the server's clock."""
 
 
 class _End(Struct, frozen=True, kw_only=True):

@@ -25,7 +25,7 @@ SERVICE = "hitl"
 """The service of the tokens in the keyring."""
 
 LEAST_PRIORITY = 1.0
-"""Keyrings below this keep nothing, or keep it in plain text."""
+"""Keyrings with a lower priority store nothing, or store it in plain text."""
 
 MAX_FILE_BYTES = 1_000_000
 

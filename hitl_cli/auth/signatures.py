@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 TOLERANCE_S = 300
-"""Allowed difference between the sender's clock and ours. An older message may be replayed by an attacker."""
+"""Allowed difference between two clocks. An older message may be replayed by an attacker."""
 
 TIMESTAMP_DIGITS = 12
 LONGEST_ID = 256

@@ -43,7 +43,7 @@ DEVICE_MS = 10 * 60_000
 """Validity of a code that a person types."""
 
 LETTERS = "BCDFGHJKLMNPQRSTVWXZ"
-"""Of a code that a person types: no vowels, so that it is no word."""
+"""The letters of a code that a person types. Without vowels it does not form a word."""
 
 CODE_LETTERS = 8
 

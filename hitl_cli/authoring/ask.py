@@ -1,9 +1,9 @@
 """`ask`: how a workflow asks a person and gets the decision.
 
-Each question has a step of its own, `asking`. The first promise of that step is the request. It is created
-with the question in it, under the id that the step's first `ctx.promise()` will have (which would create it
-without data). Reminders are durable sleeps. So nothing stays in memory during the wait, and a worker that
-runs the step again repeats the same calls.
+Each request has a step of its own, `asking`. The first promise of that step is the request. It is created
+with its content, under the id that the step's first `ctx.promise()` will have (which would create it without
+data). Reminders are durable sleeps. So nothing stays in memory during the wait, and a worker that runs the
+step again repeats the same calls.
 """
 
 # Annotations are evaluated here, not kept as text: the SDK would evaluate text anew at each step
@@ -109,16 +109,16 @@ def _not_awaited(*_: object) -> NoReturn:
 
 
 class PendingDecision[T](Awaitable[Decision[T]]):
-    """A request that was created, or will be soon. Awaiting it gives the `Decision`.
+    """A request whose decision can be awaited, the result of `ask`. Awaiting it gives the `Decision`.
 
-    Ask several people at once by awaiting later:
+    To ask several people at the same time, await later:
 
         security = ask(ctx, "Security review?", to="group:security")
         legal = ask(ctx, "Legal review?", to="group:legal")
         decisions = await ask_all(security, legal)
 
-    Any other use than `await`, `id()` and comparison raises NotAwaited, so that `if ask(...)` fails instead
-    of counting as a yes.
+    Any use other than `await`, `id()` and comparison raises NotAwaited, so that `if ask(...)` without `await`
+    fails instead of counting as a yes.
     """
 
     __bool__ = __iter__ = __len__ = __contains__ = __getitem__ = __str__ = __format__ = _not_awaited
@@ -141,8 +141,8 @@ class PendingDecision[T](Awaitable[Decision[T]]):
         sdk.on_end(self._step, self._end)  # nothing else reports that the request was not created
 
     async def id(self) -> str:
-        """Return the request's id once the request exists, for example to send a link to it yourself."""
-        return await asyncio.shield(self._placed)  # canceling this wait must not cancel the question
+        """Return the id of the request, once it exists, for example to send a link to it."""
+        return await asyncio.shield(self._placed)  # canceling this wait must not cancel the request
 
     def __eq__(self, other: object) -> bool:
         return self is other or (not isinstance(other, PendingDecision) and _not_awaited())
@@ -153,7 +153,7 @@ class PendingDecision[T](Awaitable[Decision[T]]):
         _not_awaited()
 
     def _end(self, step: asyncio.Task[Any]) -> None:
-        """Settle the id, if the request was created in an earlier attempt or this attempt has ended."""
+        """Settle the id, if the request was created in an earlier attempt, or this attempt has ended."""
         if self._placed.done():
             return
         failure = None if step.cancelled() else step.exception()
@@ -237,7 +237,7 @@ def ask(
     private: Sequence[str] = (),
     on_change: OnChange = "ask",
 ) -> PendingDecision[Any]:
-    """Ask a person, and return an awaitable `PendingDecision`.
+    """Ask people for a decision; await the returned `PendingDecision` to get it.
 
         decision = await ask(ctx, "Deploy 1.4.2?", to="group:ops", deadline="2d", remind="4h")
         if decision.approved:
@@ -246,51 +246,53 @@ def ask(
     What is asked:
 
     - `prompt`: Markdown.
-    - `details`: any JSON, shown as a table; with parts, as `{"$view": "diff", "text": …}`, that are drawn.
-    - `arguments`: what will be done after an approval, as JSON. It is shown, and its digest is in the
-      decision, so that `decision.covers(arguments)` refuses anything else.
-    - `editable`: a JSON Schema of the arguments, or a type. People may change what has a field in it, and
-      approve that: `decision.arguments`. With True they may change all values, but no name and no type.
+    - `details`: any JSON, shown as a table. Parts such as `{"$view": "diff", "text": …}` are drawn.
+    - `arguments`: what will be done after an approval, as JSON. They are shown, and their digest is in the
+      decision, so that `decision.covers(arguments)` refuses any others.
+    - `editable`: a JSON Schema of the arguments, or a type. People may change the values that have a field in
+      it, and approve the result: `decision.arguments`. With True they may change all values, but no names and
+      no types.
     - `form`: a JSON Schema, or a type (msgspec Struct, dataclass, pydantic model …). The data of an approval
       must fit it. With a type, `decision.data` is an instance of it.
-    - `choices`: what to offer instead of Approve. People can still reject.
+    - `choices`: answers to offer instead of Approve. People can still reject.
     - `digest`: the file that the request is about, from `digest_of`.
     - `offer`: a standing rule that people may make with their approval, for the same workflow and person, as
       in `{"where": {"amount": 20}, "longest": "8h"}`: docs/guides/rules.md.
 
     Who may answer:
 
-    - `to`: the assignees, a name or several; `group:NAME` for a group. Default: anyone.
-    - `reassign`: who may assign it to others: `"assignees"` (and who asked) or `"anyone"`. Default: nobody.
-      With `"nobody"`, the deputies of assignees who are away are not asked either.
-    - `approvals`: how many of them must approve, or how many of each group, as in `{"group:ops": 1,
+    - `to`: the assignees, one name or several; `group:NAME` for a group. Default: anyone.
+    - `reassign`: who may assign it to others: `"assignees"` (and the person who asked), `"anyone"` or
+      `"nobody"`. Default: nobody. With an explicit `"nobody"`, deputies of absent assignees may not answer
+      either.
+    - `approvals`: how many people must approve, or how many of each group, as in `{"group:ops": 1,
       "group:legal": 1}`. Each person counts once. Default: 1.
     - `allow_self`: whether the person who started the run may answer. Default: yes.
-    - `proof`: `"signed"` requires a decision that is signed by the person's SSH key or passkey, `"passkey"`
-      one by a passkey. An approval without good proof raises Unproven, whoever settled the request. The
-      `[policy]` of the settings may demand it too.
-    - `on_unproven`: `"ask_again"` asks again instead. Default: `"fail"`.
-    - `escalate`: who may answer as well after some time, as in `{"8h": ["lead"]}`.
-    - `private`: the parts that only they and auditors see, as in `["details.iban", "form.salary"]`.
+    - `proof`: `"signed"` requires a signature by the person's SSH key or passkey, `"passkey"` one by a
+      passkey. An approval without valid proof raises Unproven. The `[policy]` of the settings may also
+      require proof.
+    - `on_unproven`: `"ask_again"` asks again instead of raising Unproven. Default: `"fail"`.
+    - `escalate`: additional assignees after some time, as in `{"8h": ["lead"]}`.
+    - `private`: parts that only assignees and auditors see, as in `["details.iban", "form.salary"]`.
 
     When (durations are texts like `90s`, `1h30m`, `2d`, or timedeltas):
 
     - `deadline`: how long the request can be answered. Default: 365 days.
-    - `extend`: how much longer the deadline can be moved in all, with `hitl extend`, by the person who asked
-      and those who may assign it. Default: not at all.
-    - `on_deadline`: the outcome when the deadline passes: `"expire"`, `"approve"`, `"reject"`, or a value
-      that becomes the data of an approval. Default: `"expire"`.
-    - `valid_for`: how long an approval may be used, checked by `decision.covers`. Default: forever.
-    - `once`: whether it may be used once only, by `decision.consume`. Default: no.
+    - `extend`: by how much the deadline can be moved in all, with `hitl extend`, by the person who asked and
+      people who may assign the request. Default: not at all.
+    - `on_deadline`: the outcome at the deadline: `"expire"`, `"approve"`, `"reject"`, or a value that becomes
+      the data of an approval. Default: `"expire"`.
+    - `valid_for`: how long an approval is valid, checked by `decision.covers`. Default: without limit.
+    - `once`: whether it may be used only once, by `decision.consume`. Default: no.
     - `remind`: how often the assignees are reminded. Default: never.
 
     How it is found:
 
-    - `key`: a name of your own that the request can be answered by.
+    - `key`: a name of your choice by which people can also answer the request.
     - `priority`, `tags`, `link`: shown in the inbox, for sorting and filters.
 
-    `on_change` says what to do if this step has asked something else before, because the code was changed:
-    `"ask"` (default) revokes that request and asks anew; `"keep"` keeps it and its decision.
+    `on_change` says what happens if this step has already asked something else, because the code was changed:
+    `"ask"` (default) cancels that request and asks again; `"keep"` keeps it and its decision.
 
     Raises BadInput for an invalid option, and QuestionChanged if the same code asks something else when it
     runs again. docs/reference/wire.md describes all options.
@@ -349,8 +351,8 @@ def ask(
 def _step_of(ctx: Context, put: NewRequest) -> Context:
     """Return the context for the step that asks.
 
-    The step outlives its request, so that the request's deadline passes first. It is not retried: what it
-    raises is a mistake in the workflow, and would be raised again.
+    The step's deadline is after that of its request. It is not retried: an exception in it is a mistake in
+    the workflow, and would occur again.
     """
     life = timedelta(milliseconds=put.deadline_ms + (put.question.extend or 0) + defaults.DEADLINE_MS)
     return ctx.options(timeout=life, retry_policy=Never())
@@ -367,7 +369,7 @@ async def ask_all(*asked: PendingDecision[Any]) -> list[Decision[Any]]:
 
 
 def _several(what: str, values: Any) -> tuple[str, ...]:
-    """Return a list of texts as a tuple. Raises BadInput, also for one text: it is not a list of letters."""
+    """Return a list of texts as a tuple. Raises BadInput, also for a single text."""
     try:
         return msgspec.convert(values, tuple[str, ...])
     except msgspec.ValidationError as error:
@@ -410,7 +412,7 @@ async def asking(
     """Create the request, wait for the decision, and return it.
 
     `placed` gets the request's id once the request exists. `before` is a promise that an earlier version of
-    the code has left in this place. If the type `form` refuses an answer, the question is asked again.
+    the code has left in this place. If the type `form` refuses an answer, the request is asked again.
     """
     if before is not None:
         await take_back(ctx, before, sdk.first_id(ctx.info.id), put)
@@ -454,7 +456,7 @@ async def asking(
 async def taken(
     ctx: Context, put: NewRequest, request: PromiseRecord, question: Question, form: Any
 ) -> Decision[Any] | Refused:
-    """Return the decision on a settled request; or why it is refused, so that it is asked again.
+    """Return the decision on a settled request; or the refusal after which the request is asked again.
 
     Raises DoesNotFit, Unproven.
     """
@@ -468,7 +470,7 @@ async def taken(
     decision = decision_on(request, question, request.value.data, request.value.headers)
     if question.extend is not None and not decision.expired:
         deadline = deadline_of(request, await amendments_in_run(ctx, question, request))
-        if decision.at >= instant(deadline):  # another tool, which does not know of it
+        if decision.at >= instant(deadline):  # by another tool, which does not check the form
             decision = decision_by_deadline(request.id, question, deadline)
     private = bool(question.private or people_of(ctx).visibility.settings.private)
     return refusal(form, decision, question, private=private) or decision
@@ -497,7 +499,7 @@ async def ask_beside(
     placed: asyncio.Future[str] | None,
     form: Any,
 ) -> KeptDecision:
-    """Ask in place of another question, whose answer is not used, and return the decision."""
+    """Ask in place of an earlier request, whose answer is not used, and return the decision."""
     step = sdk.beside(request.id)
     if is_of_newer(request, put) and sdk.found(ctx, sdk.first_id(step)) is None:
         leave_to_newer(request.id)
@@ -512,7 +514,7 @@ async def ask_beside(
 async def give_way(
     ctx: Context, request: PromiseRecord, found: Question | None, step: str | None, put: NewRequest
 ) -> None:
-    """Revoke a request and notify its assignees. `step` asks the question that replaces it."""
+    """Cancel a request and notify its assignees. `step` asks the request that replaces it."""
     if not is_blocking(request.tags):
         return
     request = await take_back(ctx, request, None if step is None else sdk.first_id(step), put)
@@ -573,7 +575,7 @@ async def _starter(ctx: Context, question: Question, groups: Groups) -> str | No
 
 
 async def is_ruled(ctx: Context, question: Question, request: PromiseRecord) -> bool:
-    """Whether a standing rule has decided a request, which need not be shown to anyone then."""
+    """Whether a standing rule has decided a request, so that nobody need be notified."""
     if question.arguments is None or sdk.is_rehearsal(ctx):
         return False
     try:
@@ -609,7 +611,7 @@ def next_occasion(question: Question, created_at: int, told: int) -> int:
 
 
 async def remind(ctx: Context, question: Question, request: PromiseRecord, told: int) -> int:
-    """Send what was due since `told`, and return the time up to which all is sent; both ms since the epoch.
+    """Send the reminders due since `told`, and return the time up to which all are sent, in ms.
 
     Assignees with a contact get a message. For the others a line is printed.
     """

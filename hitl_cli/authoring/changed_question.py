@@ -1,10 +1,11 @@
-"""What `ask` does if the question that it finds is not the one that it asks.
+"""Handles a changed `ask`: the run has asked another question before at the same place.
 
 The rules are in docs/guides/changing-workflows.md.
 
-A run finds its earlier questions by the number of the step. After a change of the code, another question may
-have that number. Its answer is never used. If it is still pending it is revoked, and the new question is
-asked by a step whose id is derived from the request that it replaces. If the code is the same, the run fails.
+A run finds its earlier requests by the number of the step. After a change of the code, another request may
+have that number. Its answer is never used. If it is still pending it is canceled, and the new request is
+created by a step whose id is derived from the request that it replaces. If the code is the same, the run
+fails.
 """
 
 from __future__ import annotations
@@ -50,9 +51,8 @@ _alone = LoadedCode(since=now_ms())
 class NewRequest(NamedTuple):
     """A request to create: the question, the tags that it is found by, and its deadline in ms from now.
 
-    `chosen` tells whether the author set the deadline; `typed` whether the form is a type, from which the
-    schema was made; `keep` whether another question that is found is kept; `again` whether it is asked again
-    after an approval without good proof.
+    `chosen`: the author set the deadline. `typed`: the form's schema was made from a type. `keep`: another
+    request that is found is kept. `again`: it is asked again after an approval without valid proof.
     """
 
     question: Question
@@ -74,7 +74,7 @@ def code_of(ctx: Context, module: str) -> Code:
 
 
 class Place:
-    """The step that asks: the next one by the SDK's count, or one beside it that replaces it.
+    """The place of the step that asks: the next one by the SDK's count, or one beside it that replaces it.
 
     `before` is a promise of another kind that was found in this place and must be revoked.
     """
@@ -100,7 +100,7 @@ class Place:
         return self._id
 
     def is_left(self, decision: KeptDecision) -> bool:
-        """Whether the step's result answers another question. If so, moves on to the next place."""
+        """Whether the step's result is of another question. If so, it moves to the next place."""
         if decision.answers is None or _standing(decision.id, decision.answers, self.put) == "same":
             return False
         self._next(decision.id)
@@ -108,7 +108,7 @@ class Place:
         return True
 
     def _look(self) -> None:
-        """Move on past steps of other questions, as far as they are known without asking the server."""
+        """Skip the steps of other questions, as far as they are known without a request to the server."""
         while (record := sdk.found(self.ctx, self._id)) is not None:
             if record.tags.get(SCOPE_TAG, "local") != "local":
                 self.before = record if is_blocking(record.tags) else None
@@ -140,7 +140,7 @@ class Place:
         self._replace(replaced)
 
     def _replace(self, replaced: str | None) -> None:
-        """Note the request in whose place this one is put."""
+        """Record the request that this one replaces."""
         question = msgspec.structs.replace(self.put.question, replaces=replaced)
         self.put = self.put._replace(question=question)
 
@@ -164,7 +164,7 @@ def standing(request: PromiseRecord, question: Question | None, put: NewRequest)
 
 
 def _standing(id: str, question: Question, put: NewRequest) -> Standing:
-    """Return the same for an answered question, and leave the run to newer code if that asked it."""
+    """Return the same for an answered question. If newer code asked it, leave the run to that code."""
     found = _compared(id, question, put)
     if found == "newer":
         leave_to_newer(id)
@@ -209,7 +209,7 @@ _EXACT = attrgetter(
 
 
 def _is_same(found: Question, asked: Question, *, with_form: bool) -> bool:
-    """Whether two questions are the same in all that matters to the person who answers."""
+    """Whether two questions are equal in everything that matters to the person who answers."""
     if _EXACT(found) == _EXACT(asked) and isinstance(asked.on_deadline, str):
         same_form = not with_form or same_json(found.form, asked.form)  # in Python, 1 == True
         same_arguments = same_json(found.arguments, asked.arguments) and same_json(
@@ -249,10 +249,10 @@ def _parts(question: Question, *, with_form: bool) -> dict[str, Json]:
 
 
 def is_of(place: Place, id: str, stored: Question, *, allowed: bool) -> bool:
-    """Whether a request, by its id and its question as stored, is what this place asks.
+    """Whether a request, by its id and its stored question, is the one that this place asks.
 
-    After a refused answer it may be for those who could answer by then, or to whom it was assigned: if its
-    author lets it, or the settings, which counts only if it is `allowed`.
+    After a refused answer its assignees may differ: they include those of escalations, and of assignments if
+    its author allows these (or the settings, if they are `allowed` to).
     """
     if not id.startswith(f"{place.id}."):
         return False
@@ -275,7 +275,7 @@ def leave_to_newer(id: str) -> None:
 
 
 def is_of_newer(request: PromiseRecord, put: NewRequest) -> bool:
-    """Whether a request was revoked for code that started later than this."""
+    """Whether a request was canceled by code that started later than this process."""
     since = (request.value.headers or {}).get(REPLACED_SINCE, "")
     code = put.question.code
     return code is not None and since.isdecimal() and int(since) > code.since
@@ -298,7 +298,7 @@ async def take_back(ctx: Context, request: PromiseRecord, by: str | None, put: N
 
 
 def check_kept(put: NewRequest, decision: KeptDecision) -> None:
-    """Raise QuestionChanged if a kept answer is not valid for the question asked now."""
+    """Raise QuestionChanged if a kept answer is not valid for the current question."""
     question, asked = put.question, decision.answers
     if not decision.approved or asked is None or _same_answers(question, asked):
         return
@@ -323,7 +323,7 @@ def _same_answers(one: Question, other: Question) -> bool:
 
 
 def told(put: NewRequest, decision: KeptDecision, data: Any) -> Any:
-    """Return the decision as the workflow gets it."""
+    """Return the decision for the workflow."""
     return (decision if decision.answers else msgspec.structs.replace(decision, answers=put.question)).told(
         data
     )

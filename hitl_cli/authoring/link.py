@@ -1,4 +1,4 @@
-"""Links that a workflow's steps send to people themselves."""
+"""Links to requests, for steps of a workflow that send them to people."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 
 
 def link_to(ctx: Context, request: str, person: str) -> str:
-    """Return a URL with which a person can answer a request of this run, until it is decided.
+    """Return a secret URL with which one person can answer a request of this run, until it is decided.
 
         asked = ask(ctx, "Confirm your address?")
         await ctx.run(send, address, await asked.id())  # in `send`: link_to(ctx, request, address)
 
-    `request` is its id, `person` who answers. Call it in the step that sends the link, and do not return the
-    link from the step: it is a secret, and differs at each call. Raises BadInput if the keys cannot be read,
-    and NotAllowed for a request of another run.
+    `request` is the id of the request, `person` the person who answers. Call it in the step that sends the
+    link, and do not return the link from the step: it is a secret, and differs at each call. Raises BadInput
+    if the keys cannot be read, and NotAllowed for a request of another run.
     """
-    # Whoever starts a run chooses its arguments, and must not get links to other runs' requests that way.
+    # The starter of a run chooses its arguments, and must not get links to requests of other runs by them.
     if request.partition(":")[0] != ctx.info.id.partition(":")[0]:
         raise NotAllowed(
             f"{request} does not belong to this run: link_to makes links to its own requests only."

@@ -1,4 +1,4 @@
-"""Which code a process has loaded, to tell a change of the code from a question that differs by itself.
+"""Identifies the code that a process has loaded, to tell changed code from a question that varies by itself.
 
 The digest covers the compiled code of the module that asks and of the loaded modules in its folder or
 package. Comments, blank lines and line numbers do not count.

@@ -1,6 +1,6 @@
-"""The proof of the decision that a workflow gets: demanded when it asks, checked whenever it goes on.
+"""The proof of a workflow's decisions: demanded when it asks, checked each time that it continues.
 
-Nothing that is stored is believed: neither the request, nor the result of the step that asked it.
+Stored data is not trusted: neither the request, nor the result of the step that asked it.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def people_of(ctx: Context) -> Groups:
 
 
 async def as_policy_demands(ctx: Context, put: NewRequest, groups: Groups) -> Question:
-    """Return what to ask, with what the settings of this worker add to it. Raises BadInput."""
+    """Return the request to create, with the demands of this worker's settings added. Raises BadInput."""
     if not (groups.policy or groups.allowances):
         return put.question
     run = await sdk.read(ctx.get_dependency(ClientPool).run(get_promise, ctx.info.origin_id))
@@ -58,7 +58,7 @@ def _names_in(put: NewRequest, run: Promise | None) -> list[str]:
 async def why_not_proven(
     ctx: Context, put: NewRequest, request: PromiseRecord, question: Question
 ) -> str | None:
-    """Return why the approval of a request does not count, whoever settled it; None if it counts.
+    """Return why the approval of a request does not count; None if it counts.
 
     `question` is the stored one.
     """
@@ -74,7 +74,7 @@ async def why_not_proven(
 
 
 def _promise_of(record: PromiseRecord) -> Promise:
-    """Return a request, open or approved, as a server stores it: what is checked is what is used."""
+    """Return a request, open or approved, as stored, so that checks see the same data as the workflow."""
     param, value = record.param, record.value
     return Promise(
         id=record.id,
@@ -95,7 +95,7 @@ def _why_unproven(
     groups: Groups,
     amendments: tuple[Amendment, ...],
 ) -> str | None:
-    """Return why an approval has less proof than was asked for, or than a policy demands."""
+    """Return why an approval has less proof than the request or a policy demands; None if it has enough."""
     question = _demanded(put, question_of(promise) or put.question, run, groups)
     item = RequestSummary(
         promise=promise, question=question, run=run, now=promise.created_at, amendments=amendments
@@ -104,9 +104,10 @@ def _why_unproven(
 
 
 def _demanded(put: NewRequest, stored: Question, run: Promise | None, groups: Groups) -> Question:
-    """Return a stored question with what its author and the settings demand.
+    """Return a stored question with the demands of its author and of the settings.
 
-    Where that is proof, only the author says who may assign it: what is stored is not signed.
+    If proof is demanded, only the author's code says who may assign it, because the stored value is not
+    signed.
     """
     question = raised(strengthened(stored, put.question), groups.policy, _names_in(put, run))
     if question.proof is None:
@@ -115,7 +116,7 @@ def _demanded(put: NewRequest, stored: Question, run: Promise | None, groups: Gr
 
 
 async def as_author_allows(ctx: Context, put: NewRequest, stored: Question) -> Question:
-    """Return a stored question to ask again, without what it allows if proof is needed (see `_demanded`)."""
+    """Return a stored question to ask again. If it needs proof, only its author allows to assign it."""
     groups = people_of(ctx)
     if stored.reassign == put.question.reassign or not groups.policy:
         return stored
@@ -124,9 +125,9 @@ async def as_author_allows(ctx: Context, put: NewRequest, stored: Question) -> Q
 
 
 async def proven(place: Place, decision: KeptDecision) -> KeptDecision:
-    """Return the approval that a step kept, as the request has it, if it must be proven. Raises Unproven.
+    """Return the approval of a step; one that must be proven is read from its request. Raises Unproven.
 
-    Who can write the database can also write the result of the step, so that is not believed.
+    A person who can write the database could also change the stored result of the step.
     """
     ctx, put = place.ctx, place.put
     groups = people_of(ctx)

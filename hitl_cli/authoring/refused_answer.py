@@ -1,7 +1,7 @@
-"""What `ask` does if the type of the form refuses an answer that fits the schema, or its proof is not good.
+"""Asks again if the form's type refuses an answer that fits the schema, or if its proof is not valid.
 
 Only the worker has the type. So the answer settles its request as usual, and the worker asks the same
-question again beside it, showing the refused data and the reason. The step of `ask` goes on until an answer
+question again beside it, showing the refused data and the reason. The step of `ask` continues until an answer
 fits.
 """
 
@@ -41,14 +41,14 @@ LEAST_MS = 3_600_000
 
 
 def refused_before(ctx: Context, step: str) -> Refused | None:
-    """Return why an answer was refused, if `step` has asked again: it stays so, even if it is good now."""
+    """Return why an answer was refused, if `step` has asked again. It stays refused, even if it fits now."""
     before = sdk.found(ctx, sdk.first_id(step))
     asked = None if before is None else question_in(before)
     return None if asked is None else asked.refused
 
 
 def refusal(form: Any, decision: Decision[Any], question: Question, *, private: bool) -> Refused | None:
-    """Return why an answer is refused; None if it fits. No log says why if parts of it may be `private`.
+    """Return why an answer is refused; None if it fits. With `private` parts, the reason is not logged.
 
     Raises DoesNotFit if the answer came from the deadline, or was refused too often.
     """
@@ -72,7 +72,7 @@ def refusal(form: Any, decision: Decision[Any], question: Question, *, private: 
 
 
 def without_proof(request: PromiseRecord, question: Question, why: str) -> Refused:
-    """Return the refusal of an approval without good proof. Raises Unproven if that was too often."""
+    """Return the refusal of an approval without valid proof. Raises Unproven if that happened too often."""
     times = _times(question)
     if request.state != "resolved" or times > MOST:
         raise unproven(request.id, why)
@@ -86,7 +86,7 @@ def without_proof(request: PromiseRecord, question: Question, why: str) -> Refus
 
 
 def _times(question: Question) -> int:
-    """Return how many answers are refused with this one."""
+    """Return the number of refused answers, including this one."""
     return 1 if question.refused is None else question.refused.times + 1
 
 
@@ -98,7 +98,7 @@ def put_again(
     now: int,
     amendments: Sequence[Amendment],
 ) -> NewRequest:
-    """Return the request to ask again: for those who may answer by now, with the time that is left."""
+    """Return the request to ask again: for the present assignees, with the remaining time."""
     end = request.settled_at or request.created_at
     to, age = assignees_of(question, request.created_at, amendments, end), end - request.created_at
     ahead = tuple(

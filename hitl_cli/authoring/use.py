@@ -31,7 +31,7 @@ async def consume_in_run(ctx: Context, decision: Decision[Any], key: str | None)
 
 
 async def _use(ctx: Context, request: str, key: str, until: datetime | None) -> Use:
-    """Record the use, and return the one that is on record. A late one is not recorded."""
+    """Record the use, and return the recorded one. A use after the approval expired is not recorded."""
     now = sdk.now(ctx)
     own = Use(by=ctx.info.origin_id, via=VIA_WORKFLOW, at=now, key=key)
     if until is not None and instant(now) > until:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from hitl_cli.runs import Runs
 
 AT_GATEWAY = "Leave out -S and pass --gateway URL, with a token of `hitl token` in HITL_TOKEN."
-"""What to do where a program asks, which never acts as the person who has signed in."""
+"""Advice for programs that ask, because these never act as the signed-in person."""
 
 
 class CommandContext(typer.Context):

@@ -144,7 +144,7 @@ def _reload(works: WorkerOptions, options: Callable[[], Options], url: str) -> i
 
     reloader = Reloader(
         url=url,
-        env={**os.environ, "HITL_SERVER": works.server},  # then the page goes on with the old settings, too
+        env={**os.environ, "HITL_SERVER": works.server},  # the page then also continues with the old settings
         files={Settings().path or Path(NAMES[0]), Path(NAMES[0])},
         changed=changed,
         kept=lambda: logger.error(

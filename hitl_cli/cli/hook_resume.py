@@ -29,10 +29,10 @@ WAIT_S = 1.0
 """The longest time until a signal to end is noticed."""
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""Signals that end it. The sessions that it has resumed go on."""
+"""Signals that end it. The sessions that it has resumed continue."""
 
 ENDING_S = 60.0
-"""How long to wait for the process that deferred; its id may be another's by then."""
+"""How long to wait for the process that deferred to end. Later, its id may belong to another process."""
 
 
 def resume_sessions(

@@ -32,7 +32,7 @@ BLACK_ON_WHITE = "\x1b[38;5;231;48;5;16m"
 """Colors of the QR code, fixed so that it can be scanned on dark and on light terminals."""
 
 QR_BORDER = 4
-"""Light modules around the code, required by the standard."""
+"""The light border around the code, in modules, as the standard requires."""
 
 
 class _LinkCommands(Family):

@@ -27,7 +27,7 @@ Metrics = Annotated[
 ]
 
 SHOWN = ("hitl_cli.decisions", "hitl_cli.access", "hitl_cli.server_state")
-"""The loggers whose lines are shown although nothing is wrong."""
+"""The loggers whose INFO lines are shown."""
 
 
 def say(line: str) -> None:

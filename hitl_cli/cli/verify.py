@@ -149,7 +149,7 @@ def _of_file(
 def _show(
     items: Iterable[Item], reports: list[HistoryCheck | ExportCheck], *, as_json: bool, whole: bool
 ) -> None:
-    """Print what is found while it is found, then the counts. Exits 1 if anything is wrong."""
+    """Print the results while they are found, then the counts. Exits 1 if anything is wrong."""
     counts: Counter[str] = Counter()
     if as_json:
         _print_json(_counted(items, counts), reports, whole=whole)

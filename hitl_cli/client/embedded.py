@@ -79,7 +79,7 @@ class EmbeddedClient(Client):
             raise Unreachable(str(error), code=error.code) from error
 
     def fire_due(self) -> None:
-        """Settle what is past its deadline. Raises Unreachable."""
+        """Settle promises that are past their deadline. Raises Unreachable."""
         self.call_many([ProtocolRequest("promise.get", {"id": "hitl"})])  # any request settles what is due
 
     def now(self) -> int:

@@ -33,7 +33,7 @@ LOOKS = 40
 
 HIDING_LOOKS = 400
 HIDING_SIZE = 200
-"""The same for a list of which some is hidden, and how many promises to read at once then."""
+"""The same for a list with hidden items, and how many promises to read at a time for it."""
 
 LONGEST_CURSOR = 8_192
 """Most characters of a cursor that are read; ids can be long."""

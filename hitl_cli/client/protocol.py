@@ -145,7 +145,7 @@ class Client(ABC):
         return []
 
     def fire_due(self) -> None:
-        """Settle what is past its deadline, if the server does not do so by itself. Raises Unreachable."""
+        """Settle promises past their deadline, if the server does not do so by itself. Raises Unreachable."""
         return
 
     @abstractmethod
@@ -203,7 +203,7 @@ class _Tasks(Struct, frozen=True):
 
 
 type Reader = Callable[[int, str | None], Page]
-"""Reads a page of a list: at most so many promises, from the beginning or from a cursor."""
+"""Reads a page of a list, with up to a number of promises, from the start or from a cursor."""
 
 _response = msgspec.json.Decoder(_Response)
 _promise = msgspec.json.Decoder(_PromiseData)

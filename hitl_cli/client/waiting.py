@@ -19,7 +19,7 @@ LOOK_EVERY_S = 5.0
 """The longest time between two looks, even if the server reports no change."""
 
 LOST = ("file-moved", "format-changed")
-"""Codes of errors that do not pass: the file that this process has opened is not the server any more."""
+"""Codes of permanent errors: the open file is no longer the server's file."""
 
 
 def wait_until[T](

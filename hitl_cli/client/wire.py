@@ -37,19 +37,19 @@ FUNCTION_HEADER = "hitl:function"
 """Header with the name of a step's function, in the param of the step's promise."""
 
 EXACT_FLOAT = 2**53
-"""Up to here a float can be told from all other whole numbers."""
+"""Up to here, a float represents each whole number exactly."""
 
 INSTANT_DIGITS = 16
 """Most digits of an instant in ms."""
 
 EXTERNAL = {EXTERNAL_TAG: "true"}
-"""The tag of promises that only the outside can settle, on our engine."""
+"""The tag of promises that only the outside can settle, on hitl's engine."""
 
 GLOBAL = {SCOPE_TAG: "global"}
 """The tag of runs, and on other servers of promises that only the outside can settle; see `is_blocking`."""
 
 EXPIRED_HEADER = "hitl:expired"
-"""Header of a value that a deadline has settled a request with, which could be moved: the deadline."""
+"""Header of the value with which a movable deadline has settled a request: that deadline."""
 
 CLOCKS_DIFFER_MS = 3_600_000
 """How much an author's clock may differ from the server's before the server's time is used."""

@@ -38,7 +38,7 @@ class Connection:
             _close_only(db)
             raise
         self.lock = threading.RLock()
-        """Held by who uses it, so that no other thread closes it meanwhile."""
+        """Held while the connection is used, so that no other thread closes it."""
         self._closed = False
         self.left = False
         """Whether it was closed because the file is no longer at its path, or because the process forked."""
@@ -132,7 +132,7 @@ def _close_only(db: sqlite3.Connection) -> None:
 # A fork copies the locks of SQLite that other threads hold, and nothing unlocks them in the child
 
 FORK_WAIT_S = 5.0
-"""How long a fork waits for other threads to be done with the file. A transaction takes milliseconds."""
+"""How long a fork waits until other threads do not use the file. A transaction takes milliseconds."""
 
 _known: weakref.WeakSet[Connection] = weakref.WeakSet()
 _opening: set[threading.RLock] = set()

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FULL_SYNC: int | None = getattr(fcntl, "F_FULLFSYNC", None)
-"""What macOS needs: there, fsync() stops short of the disk."""
+"""The sync that macOS needs: fsync() there does not reach the disk."""
 
 
 PART_BYTES = 1024 * 1024
@@ -82,7 +82,7 @@ class LogFile:
             fcntl.fcntl(self._file, FULL_SYNC)
 
     def write_again(self) -> None:
-        """Write what is in the log over itself. Raises OSError."""
+        """Rewrite the content of the log in place. Raises OSError."""
         at = 0
         while part := os.pread(self._file.fileno(), PART_BYTES, at):
             at += os.pwrite(self._file.fileno(), part, at)

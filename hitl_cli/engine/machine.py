@@ -75,13 +75,13 @@ SEARCH_LIMIT = 100
 """Records on a page when the caller does not say."""
 
 SETTABLE = ("resolved", "rejected", "rejected_canceled")
-"""The states that a client may settle a promise in."""
+"""The states with which a client may settle a promise."""
 
 SETTLED_BY_DEADLINE = ("resolved", "rejected_timedout")
 """The states that a deadline leads to: of a timer, and of everything else."""
 
 INSTANT_DIGITS = 18
-"""Digits of an instant or a cursor that the store can hold, whatever they are."""
+"""The most digits of an instant or a cursor: the store can hold any number with so few."""
 
 
 class State(Protocol):
@@ -276,7 +276,7 @@ def _hold(task: Task, version: int, pid: str, ttl: int, now: int) -> Task:
 
 
 def _let_go(task: Task, state: str, due: int | None = None) -> Task:
-    """Return the task, held by nobody."""
+    """Return the task without a holder."""
     return msgspec.structs.replace(task, state=state, pid=None, ttl=None, due=due)
 
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 UNFETCHED_MS = 30 * 86_400_000
-"""How long after the end of a run its notices are kept for listeners; dead ones never fetch them."""
+"""How long after the end of a run its notices are kept for listeners. Dead listeners never fetch them."""
 
 BATCH = 100
 """Promises that are removed in one transaction, so that others wait only briefly."""

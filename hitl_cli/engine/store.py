@@ -33,8 +33,9 @@ if TYPE_CHECKING:
 MIGRATIONS = tuple(
     script.read_text(encoding="utf-8") for script in sorted(Path(__file__).with_name("sql").glob("*.sql"))
 )
-"""The scripts in sql/, in the order of their numbers; script n leads to format n. They are read with this
-module: those of a newer version that is installed meanwhile lead to a format that it does not know."""
+"""The scripts in sql/, in the order of their numbers; script n leads to format n. They are read when this
+module is loaded, because a newer version that is installed later has scripts for a format that this code does
+not know."""
 
 APPLICATION_ID = 0x6869746C
 """'hitl' in the file's header, which distinguishes it from other programs' databases."""

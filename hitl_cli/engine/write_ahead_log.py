@@ -21,7 +21,7 @@ READERS_WAIT_S = 0.05
 the reader has ended."""
 
 RETRY_S = 1.0
-"""Pause after a log could not be made short."""
+"""Pause after a failed attempt to shorten the log."""
 
 FAR_OVER = 2
 """If the log is this many times too long, it is emptied with a lock: overlapping readers can keep it from

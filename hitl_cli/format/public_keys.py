@@ -19,7 +19,7 @@ KEY_TYPES = (
 """The types of keys that can sign."""
 
 NAMESPACE = "hitl-decision"
-"""What the signatures are for, so that one of a commit or a mail is none of a decision."""
+"""The purpose of the signatures, so that one of a commit or a mail is not valid for a decision."""
 
 
 def public_key(text: str) -> str:

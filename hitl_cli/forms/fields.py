@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 EDITABLE = "x-hitl-editable"
-"""Keyword of a form that changes an object: its `default`. What has no field in it stays as it is."""
+"""Keyword of a form that changes an object: its `default`. Members without a field stay unchanged."""
 
 MAX_FIELDS = 200
 """A form with more fields and groups than this is filled in as one JSON text."""

@@ -49,7 +49,7 @@ logger = logging.getLogger(__name__)
 MINUTE_MS = 60_000
 
 DUE_EVERY_S = 1.0
-"""How often a gateway looks for deadlines that have passed."""
+"""How often a gateway settles requests whose deadline has passed."""
 
 BAD_LINKS = 30
 """Invalid links per minute from one network before it is refused."""

@@ -152,7 +152,7 @@ class EventBroadcaster:
         self._wake = threading.Condition()
         self._audience = 0
         self._watching = False
-        """Whether changes are noticed: the watcher goes on if a stream comes as the last one leaves."""
+        """Whether changes are watched: the watcher continues if a stream joins as the last one leaves."""
         self._closed = threading.Event()
         self._numbers = itertools.count(1)
 

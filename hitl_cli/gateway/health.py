@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 READY_S = 4.0
-"""How long the server may take to answer: less than the timeout of a usual probe, so that it learns why."""
+"""How long the server may take to answer: less than a usual probe's timeout, so that it gets the reason."""
 
 
 async def _health(_request: Request) -> web.Response:

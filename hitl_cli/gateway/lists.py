@@ -29,15 +29,15 @@ MOST = 250_000
 
 HEAD_START_S = 0.2
 YIELD_S = 0.001
-"""While the requests are loaded, lists that are read from the server come first: above all the first one."""
+"""Pause between two parts of loading, for lists that are read from the server: above all the first one."""
 
 TOGETHER = 16
 """Answers that are handed over at a time, so that the event loop and this thread work in turns."""
 
 PAUSES = 4
 PAUSE_S = 0.05
-"""After a look at what has changed, the thread pauses four times as long, at most `PAUSE_S`: more lists then
-share the next look."""
+"""After reading changes, the thread pauses for four times as long, at most `PAUSE_S`, so that more lists
+share the next read."""
 
 
 class Lists(BatchThread[_Wanted, Any]):

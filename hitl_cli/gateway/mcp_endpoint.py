@@ -151,7 +151,7 @@ class _GatewayDesk:
         await self._run(lambda inbox: inbox.consume(id, key))
 
     async def answer_back(self, id: str, text: str) -> None:
-        """Answer what was asked back. See Desk."""
+        """Answer a question that was asked back. See Desk."""
         await self._run(lambda inbox: inbox.answer_back(id, text, whole=True))
 
     async def take_back(self, id: str) -> Decision[Json]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("hitl_cli.access")
 
 LEFT = 499
-"""Stands for the status of a request whose client has left."""
+"""The status for a request whose client has left."""
 
 
 @web.middleware

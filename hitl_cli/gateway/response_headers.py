@@ -22,7 +22,7 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
-"""Headers of every response that does not set them itself."""
+"""Default headers of every response."""
 
 
 async def harden(request: Request, response: StreamResponse) -> None:

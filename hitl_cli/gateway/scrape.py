@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from hitl_cli.metrics.options import MetricsOptions
 
 ACTOR = Actor(person="metrics", via="metrics", may=frozenset({"read"}))
-"""Without the settings, which could hide requests from it: all are counted, and none is shown."""
+"""An actor without settings that could hide requests: all are counted, and none is shown."""
 
 PAUSES = 20
-"""The pause between two reads of what is open, in multiples of the time that the last read took."""
+"""The pause between two reads of open requests and runs, in multiples of the time of the last read."""
 
 
 class Scrape:

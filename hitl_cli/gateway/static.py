@@ -19,7 +19,7 @@ KINDS = {
 """The files to serve, with their media types. Nothing else in the folder is served."""
 
 _CONTENTS = {name: Path(__file__).with_name("static").joinpath(name).read_bytes() for name in KINDS}
-"""They are read at the start: those of a newer version that is installed meanwhile are of other pages."""
+"""Read at the start: a newer version that is installed later has files for other pages."""
 
 AGE = "public, max-age=300"
 

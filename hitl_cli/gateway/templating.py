@@ -31,7 +31,7 @@ _FOLDER = Path(__file__).with_name("templates")
 _SOURCES = {
     file.relative_to(_FOLDER).as_posix(): file.read_text(encoding="utf-8") for file in _FOLDER.rglob("*.html")
 }
-"""They are read at the start: those of a newer version that is installed meanwhile are of other code."""
+"""Read at the start: a newer version that is installed later has templates for other code."""
 
 FIRST = ("base.html", "parts.html", "inbox.html")
 """The templates of the page that people open first."""

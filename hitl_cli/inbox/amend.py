@@ -51,10 +51,10 @@ if TYPE_CHECKING:
     from hitl_cli.people.groups import Groups
 
 MOST_NAMES = 1_000
-"""Most assignees of a request, as when it is asked."""
+"""Most assignees of a request, the same as for a new one."""
 
 CLAIM_MS = UNITS_MS["h"]
-"""How long a claim holds, unless it says so."""
+"""The default validity of a claim."""
 
 LONGEST_CLAIM_MS = 7 * UNITS_MS["d"]
 

@@ -80,7 +80,7 @@ if TYPE_CHECKING:
     from hitl_cli.people.groups import Groups
 
 LONGEST_ID = 1_000
-"""Most characters of a request's id, its key and its tags. The ids of what belongs to it are longer."""
+"""Most characters of a request's id, its key and its tags. The ids of its records are longer."""
 
 MOST_NAMES = 1_000
 """Most assignees, choices or tags of a request."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from hitl_cli.people.away import Away
 
 LONGEST_MS = 366 * UNITS_MS["d"]
-"""How long one can be away at most, from now."""
+"""The latest end of an absence, from now."""
 
 
 def go_away(

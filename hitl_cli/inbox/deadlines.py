@@ -37,10 +37,10 @@ LIST_EVERY_S = 5.0
 """How often open requests are listed at most."""
 
 SHARE = 20
-"""Listing may take one part in so many of the time."""
+"""Listing may take one part in this many of the time."""
 
 AGAIN_S = 1.0
-"""When to read a request again that is overdue here: the server's clock may be behind."""
+"""When to read a request again that is overdue by this machine's clock: the server's may be behind."""
 
 
 def settle_overdue(client: Client, promise: Promise) -> Promise:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("hitl_cli.decisions")
 
 seen_logger = logging.getLogger("hitl_cli.decisions.seen")
-"""Logs decisions that others have recorded. `hitl dev` turns it off: its own gateway has logged them."""
+"""Logs decisions recorded by other processes. `hitl dev` turns it off, because its gateway logs them."""
 
 REQUEST = "request"
 

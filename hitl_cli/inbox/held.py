@@ -58,22 +58,22 @@ PREFIX = "hitl-held-"
 _ID = re.compile(f"{PREFIX}[0-9a-f]{{1,64}}")
 
 DUE_MS = HOLD_MS + 1_000
-"""When a held decision is made: an undo that is sent in the last moment takes a while to arrive."""
+"""When a held decision is made: a little after the last undo, which takes a while to arrive."""
 
 LEFT_MS = 2 * DUE_MS
-"""After this time the process that took a decision has died, and others make it."""
+"""After this time, the process that took a decision must have died, and other processes make it."""
 
 LOST_MS = UNITS_MS["h"]
-"""After this time nobody makes it: it is of a restored backup, or the server was away for so long."""
+"""After this time, it is dropped: it comes from a restored backup, or the server was away all the time."""
 
 LONGEST_TITLE = 200
 """Characters of a request's title that are kept with a decision."""
 
 TOGETHER = 100
-"""Decisions of many that are made at a time."""
+"""How many decisions on many requests are made at a time."""
 
 FAILURES = 50
-"""Failures of a decision on many requests whose reasons are kept."""
+"""How many failures of a decision on many requests are stored with their reasons."""
 
 type Standing = Literal["held", "undone", "made", "failed"]
 

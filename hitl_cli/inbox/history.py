@@ -96,20 +96,20 @@ class HistoryEntry(Struct, frozen=True, kw_only=True):
     comment: str | None = None
     votes: tuple[Vote, ...] = ()
     deputy_for: tuple[str, ...] = ()
-    """Those for whom `by` decided or voted, as their deputy."""
+    """The assignees for whom `by` decided or voted, as their deputy."""
     rule: str | None = None
     """The id of the standing rule that decided, made by `by`."""
     form: Json = None
     """The form of `data`, whose titles are shown."""
     editable: bool = False
-    """Whether `data` is the arguments as approved; `changes` is what was changed in them."""
+    """Whether `data` is the approved arguments; `changes` are their changes."""
     changes: tuple[Change, ...] = ()
     to: tuple[str, ...] = ()
-    """Who is asked since an `assign`."""
+    """The assignees after an `assign`."""
     until: int | None = None
-    """When a `claim` ends, or the deadline since an `extend`."""
+    """The end of a `claim`, or the deadline after an `extend`."""
     of: str | None = None
-    """Whose claim a `release` ended, if it was another's."""
+    """The person whose claim was ended by another person's `release`."""
     replaces: str | None = None
     replaced_by: str | None = None
 

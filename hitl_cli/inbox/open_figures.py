@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 ANYONE = "(anyone)"
 PERSON = "(person)"
-"""What stands for a group if a request is for anyone, or for people by name. No group has such a name."""
+"""In place of a group, for requests to anyone and to people by name. No group has such a name."""
 
 SOON_MS = {"1h": UNITS_MS["h"], "1d": UNITS_MS["d"]}
 """Deadlines that are near."""
 
 READ_MOST = 5_000
-"""Open requests to read from a server that does not tell what changes."""
+"""Open requests to read from a server that does not report changes."""
 
 
 class Kind(Struct, frozen=True, gc=False, cache_hash=True):

@@ -77,7 +77,7 @@ if TYPE_CHECKING:
     from hitl_cli.requests.question import Question
 
 LARGEST = 4_096
-"""Bytes of JSON of what is kept of a request at most."""
+"""Most bytes, as JSON, of the stored parts of a request."""
 
 AT_ONCE = 100
 """Requests to add at once: a few milliseconds of this thread."""

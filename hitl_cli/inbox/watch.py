@@ -77,7 +77,7 @@ OVERLAP_MS = 2_000
 A commit may be seen after a later one."""
 
 LATELY_S = 10.0
-"""How much later than the commit the server may send an id, for it not to be taken for a new change."""
+"""How long after a commit the server may send the id without it being reported as a new change."""
 
 OVERLAP = 4
 """The same at the start, in promises."""
@@ -335,7 +335,7 @@ class IndexedWatch(InboxWatch):
         self._since = 0
         self._settled: set[str] = set()
         self._lately: dict[_State, float] = {}
-        """When what the searches have found was found: the server may send its id later."""
+        """When the searches have found each promise: the server may send its id later."""
 
     def start(self) -> None:
         """Mark the current state as known. Raises Unreachable."""

@@ -43,8 +43,8 @@ AT_ONCE = 4
 """Pieces that are read with one call."""
 
 LATE_MS = 600_000
-"""How much later than its instant a decision may be found: clocks differ, transactions take time, and a
-person takes time to sign. The next checkpoint looks that far back; what is older and new is backdated."""
+"""How long after its instant a decision may be found: clocks differ, transactions take time, and a person
+takes time to sign. The next checkpoint reads that far back; a new leaf that is older counts as backdated."""
 
 LIFE_MS = 365 * 86_400_000
 """A promise needs a deadline; a piece is closed at once."""
@@ -83,7 +83,7 @@ class Log:
     def __init__(self, client: Client) -> None:
         self._client = client
         self._kept: dict[int, Piece | None] = {}
-        """Pieces that were read, which never change; and None for those that were not there."""
+        """The pieces that were read, which never change; None for missing ones."""
 
     # Reading
 

@@ -110,7 +110,7 @@ class BackendDesk:
         await self._run(lambda: self._backend.use(id, key))
 
     async def answer_back(self, id: str, text: str) -> None:
-        """Answer what was asked back. See Desk."""
+        """Answer a question that was asked back. See Desk."""
         await self._run(lambda: self._backend.answer_back(id, text))
 
     async def take_back(self, id: str) -> Decision[Json]:

@@ -62,7 +62,7 @@ HOLD_S = 50.0
 """How long `ask` and `wait` wait: less than the minute after which many clients give up."""
 
 PROGRESS_S = 5.0
-"""How often the client is told that the wait goes on."""
+"""How often progress is sent to the client."""
 
 STATE_LIFE_S = 86_400.0
 """How long a client may take between two rounds of `ask`, while its user reads and signs in."""

@@ -157,10 +157,10 @@ class PromptArguments(Struct, frozen=True):
 
 
 class Answer(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a request came to. `approved` is true only after a person approved it.
+    """The outcome of a request so far. `approved` is true only after a person approved it.
 
-    `data` and `arguments` are what was approved; `next` says what to do while the state is `pending`.
-    `question` is what a person asks you before they decide.
+    `data` and `arguments` are the approved ones; `next` says what to do while the state is `pending`.
+    `question` is a person's question to you before they decide.
     """
 
     id: str
@@ -199,7 +199,7 @@ class Entries(Struct, frozen=True):
 
 
 class Shown(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A request with what was asked, and what people said."""
+    """A request with its content, votes and comments."""
 
     id: str
     state: State

@@ -150,7 +150,7 @@ class _OpenRequests(Collector):
         self._workflow = workflow
         self._group = group
         self._workflows_shown: set[tuple[str, str]] = set()
-        """What was shown once is shown as 0 when there is none any more."""
+        """A series that was shown once is shown as 0 when it has no requests any more."""
         self._groups_shown: set[tuple[str, str]] = set()
 
     def collect(self) -> Iterable[Metric]:

@@ -13,7 +13,7 @@ from hitl_cli.settings import MetricsSettings
 PORT_MAX = 65_535
 
 OTHER = "other"
-"""The value of a label for what is not named by itself."""
+"""The value of a label for everything that is not shown by its own name."""
 
 NONE = "(none)"
 """The value of a label for requests without a workflow, and the like."""

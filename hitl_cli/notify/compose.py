@@ -48,7 +48,7 @@ ASKING: tuple[Occasion, ...] = (
     "asked-back",
     "answered-back",
 )
-"""Notifications that are pointless once the request is decided."""
+"""Notifications that are not needed once the request is decided."""
 
 SUBJECTS: dict[Occasion, str] = {
     "asked": "{title}",

@@ -16,7 +16,7 @@ KEY_DIGITS = 32
 
 
 class AskedBack(Struct, frozen=True, kw_only=True):
-    """What an assignee asked the asker of a request, or the answer, and by whom.
+    """A question of an assignee to the asker, or its answer, and who wrote it.
 
     `to_asker` says that the message is to the asker, who answers and does not decide.
     """

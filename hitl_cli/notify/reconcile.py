@@ -49,10 +49,10 @@ type _Deputyship = tuple[str, str, int]
 """Who is away, their deputy, and since when that deputy stands in."""
 
 LATE_MS = 2_000
-"""How long after a deputy began to stand in a worker may not have known it."""
+"""How long a worker may not know about a new deputy."""
 
 NUMBER_DIGITS = 12
-"""Hexadecimal digits of the number that tells the notifications of deputies apart."""
+"""Hexadecimal digits of the number that distinguishes the notifications of deputies."""
 
 LOOK_BACK_MS = 3 * 86_400_000
 """Older requests are not notified of: it covers a long weekend. New settings must not cause thousands of

@@ -33,7 +33,7 @@ _SOURCES = {
     file.name: file.read_text(encoding="utf-8")
     for file in Path(__file__).with_name("templates").glob("message.*")
 }
-"""They are read at the start: those of a newer version that is installed meanwhile are of other code."""
+"""Read at the start: a newer version that is installed later has templates for other code."""
 
 ITEMS = 30
 """Requests that a message lists at most. The inbox shows all."""

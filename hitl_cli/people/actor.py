@@ -18,7 +18,7 @@ PERMISSIONS: tuple[Permission, ...] = get_args(Permission.__value__)
 EVERYTHING: frozenset[Permission] = frozenset(PERMISSIONS)
 
 LONGEST_NAME = 200
-"""Most characters of a person's name."""
+"""Most characters in a person's name."""
 
 
 class Credential(Struct, frozen=True, kw_only=True):

@@ -35,10 +35,10 @@ PREFIX = "hitl-away-"
 """Prefix of the ids of the records."""
 
 LOOK_S = 0.1
-"""How often it is computed who is away now."""
+"""How often the current absences are computed."""
 
 FRESH_S = 1.0
-"""How long a process believes what it has read."""
+"""How long a process uses the records that it has read."""
 
 
 class AwayInput(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -37,7 +37,7 @@ LONGEST = 4_096
 """Largest file, in bytes."""
 
 LOCK_S = 0.5
-"""How long to try for the lock: readers hold it for microseconds, another gateway while it runs."""
+"""How long to try to get the lock: readers hold it for microseconds, another gateway as long as it runs."""
 
 
 class _Announced(Struct, frozen=True, kw_only=True):

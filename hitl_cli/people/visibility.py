@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from hitl_cli.requests.question import Question
 
 type Audience = Literal["everyone", "assigned"]
-"""Who sees a request: everyone who signs in, or only those that it concerns."""
+"""Who may see a request: everyone who signs in, or only the people that it concerns."""
 
 
 class VisibilitySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

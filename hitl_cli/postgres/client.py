@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 MANY: LiteralString = "SELECT hitl.many(%b::text[])"
-"""The requests are sent in binary form: as text, each would be searched for what to escape."""
+"""The requests are sent in binary form, which needs no escaping."""
 
 LISTENERS: LiteralString = (
     "SELECT name, workflows FROM hitl.workers() UNION ALL SELECT name, NULL FROM hitl.others(%s) name"
@@ -51,13 +51,13 @@ TOLD_MAX = 10_000
 """Ids of changed promises that are kept for `told`."""
 
 UNTOLD = "?"
-"""What is sent instead of an id that is too long for a message."""
+"""Sent in place of an id that is too long for a message."""
 
 AGAIN = frozenset({"40P01", "40001"})
-"""SQLSTATEs of a transaction that was undone only because of another one."""
+"""SQLSTATEs of a transaction that failed only because of a concurrent one."""
 
 NOW: LiteralString = "(extract(epoch from clock_timestamp()) * 1000)::bigint"
-"""The clock that rules: the server's, in ms. That of this machine may be another one."""
+"""The server's clock, in ms, which counts. This machine's clock may differ."""
 
 _answers = msgspec.json.Decoder(list[msgspec.Raw])
 

@@ -26,7 +26,7 @@ DEFAULTS: dict[str, ConnParam] = {
     "keepalives_count": 3,
     "tcp_user_timeout": 25_000,
 }
-"""What a URL may say otherwise. A server whose machine is gone is noticed after 25 s, not after hours."""
+"""Defaults that a URL can change. The loss of the server's machine is noticed after 25 s, not after hours."""
 
 LOOK_S = 0.5
 LOOKS = 20

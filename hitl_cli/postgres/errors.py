@@ -18,22 +18,22 @@ MISSING = frozenset({"3F000", "42883", "42P01", "42703"})
 READ_ONLY = "25006"
 
 AWAY = ("08", "57")
-"""How SQLSTATEs begin of a server that stops, starts, or ends a connection."""
+"""Prefixes of the SQLSTATEs of a server that stops, starts, or ends a connection."""
 
 PREFIXES = ("connection failed: ", "connection is bad: ")
 PLACE = r"connection to server (at|on) [^\n]*? failed: (?!FATAL)"
-"""Which server: the sentence names it."""
+"""The part with the server's address, which the sentence names anyway."""
 
 BAD_URL = ("invalid URI query parameter", "missing key/value separator")
-"""How errors begin that quote nothing secret of a URL that cannot be read."""
+"""The beginnings of errors about an invalid URL that quote no secret."""
 
 BAD_OPTION = r"invalid (\w+ value: |integer value |port number: )|weak sslmode |could not match "
-"""How errors of an option of the URL begin."""
+"""The beginning of errors about an option of the URL."""
 
 REFUSED = (
     r"authentication failed|, SSL encryption$|permission denied|role .* (does not exist|is not permitted)"
 )
-"""What errors say of a user that is not let in, whatever TLS does."""
+"""Texts of errors that refuse the user, regardless of TLS."""
 
 TLS = ("SSL", "certificate", "private key", "no encryption")
 BUSY = ("too many", "connection slots", "no more connections")

@@ -66,7 +66,7 @@ NEEDED_COLUMNS = (
     *(f"tasks.{name}" for name in ("state", "version", "timeout_at")),
     *(f"outbox.{name}" for name in ("key", "kind", "address", "task_id", "version", "promise", "seq")),
 )
-"""What is used of resonate-pg. Its version has been the same through changes, so it says nothing."""
+"""The parts of resonate-pg that hitl uses. Its version is not checked: it stayed the same through changes."""
 
 INDEX = re.compile(r"CREATE INDEX CONCURRENTLY IF NOT EXISTS (\w+)")
 

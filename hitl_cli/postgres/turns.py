@@ -33,20 +33,20 @@ LANES = 2
 LONGEST_BATCH = 64
 
 ENOUGH = 16
-"""A second lane is used only if so many wait: two transactions of a few requests cost far more than one."""
+"""A second lane is used only if this many requests wait: two small transactions cost far more than one."""
 
 RETRIES_S = (0.1, 0.3, 0.6, 1.0)
-"""How long to wait for a server that is away before each new try; then the last one again and again."""
+"""Pauses before each retry while the server is unreachable; then the last pause is repeated."""
 
 PATIENCE_S = 30.0
-"""How long a server may be away. Where a request fails, a step that has ended may run again."""
+"""How long a server may be unreachable. If a request fails, a step that has ended may run again."""
 
 _answers = msgspec.json.Decoder(list[msgspec.Raw])
 
 type _Waiting = tuple[str, asyncio.Future[bytes]]
 
 type _Group = list[_Waiting]
-"""What is asked in this order, in one transaction."""
+"""Requests that are sent in this order, in one transaction."""
 
 
 class Turns:
@@ -57,7 +57,7 @@ class Turns:
         self._name = name
         self._waiting: deque[_Group] = deque()
         self._groups: dict[asyncio.Future[bytes], _Group] = {}
-        """The groups that wait, by what they answer."""
+        """The waiting groups, by the requests that they answer."""
         self._free: list[Lane] = []
         self._sending: set[asyncio.Task[None]] = set()
         self._asked = False

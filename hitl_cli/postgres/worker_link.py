@@ -41,13 +41,13 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 CARE_TICKS = 2
-"""In one of so many looks for what is due, the statistics are looked at too."""
+"""One in this many checks for due work also checks the statistics."""
 
 BUSY_S = 0.02
 """When to look again for a task whose run another process was changing."""
 
 AGAIN_S = (0.5, 1.0, 2.0)
-"""How long to wait before each new try to reach a server that is away; then the last one again and again."""
+"""Pauses before each attempt to reach the server again; then the last pause is repeated."""
 
 MOST_AT_ONCE = 64
 

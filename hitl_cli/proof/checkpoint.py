@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 NAMESPACE = "hitl-checkpoint"
-"""What the signatures of checkpoints are for, so that one of a decision or a commit is none."""
+"""The purpose of the signatures, so that one of a decision or a commit is not valid for a checkpoint."""
 
 
 class Checkpoint(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from hitl_cli.client.wire import Proof
 
 UNREADABLE = (ValueError, LookupError, TypeError, RecursionError)
-"""What `webauthn` raises for keys and messages that are none, beside its own errors."""
+"""The exceptions of `webauthn` for invalid keys and messages, beside its own."""
 
 
 class _ClientData(Struct, frozen=True, rename="camel"):
@@ -54,7 +54,7 @@ def verify(proof: Proof, challenge: bytes, lines: Sequence[str]) -> str:
 
 
 ALGORITHMS = (-7, -8, -257)
-"""Of the keys to make: ES256, EdDSA and RS256, in the numbers of COSE."""
+"""The algorithms of new keys: ES256, EdDSA and RS256, as COSE numbers."""
 
 
 def created(credential: str, challenge: bytes, origin: str, comment: str) -> Passkey:

@@ -20,7 +20,7 @@ VERSION = "hitl-decision/1"
 
 
 class Statement(Struct, frozen=True, kw_only=True):
-    """What a person states by a signed decision. Digests are SHA-256 of canonical JSON, in hex.
+    """The content of a signed decision. Digests are SHA-256 of canonical JSON, in hex.
 
     - `asked`: the digest of the request as the person saw it: see `asked_digest`.
     - `arguments`: the digest of the arguments that are approved; None for a request without.

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
 type Subtree = Callable[[int, int], bytes]
-"""Returns the hash of the leaves from one index up to, and without, another one."""
+"""Returns the hash over the leaves from one index up to, but not including, another one."""
 
 EMPTY = sha256(b"").digest()
 """The root of a tree without leaves."""

@@ -116,7 +116,7 @@ class GatewayBackend:
         self._send("POST", f"/requests/{quote(id, safe='')}/use", RequestDetailsDocument, body={"key": key})
 
     def answer_back(self, id: str, text: str) -> None:
-        """Answer what was asked back. See Backend."""
+        """Answer a question that was asked back. See Backend."""
         path = f"/requests/{quote(id, safe='')}/answer-back"
         self._send("POST", path, ThreadEntryDocument, body={"text": text})
 

@@ -88,7 +88,7 @@ class Decision[T](Struct, frozen=True, kw_only=True, dict=True):
 
     @property
     def question(self) -> Question | None:
-        """What was asked; None for a decision that was read from JSON."""
+        """The content of the request; None for a decision that was read from JSON."""
         return self.__dict__.get("question")
 
     def require(self) -> Decision[T]:

@@ -38,13 +38,11 @@ type Occasion = Literal[
     "test",
     "sign-in",
 ]
-"""Why people are notified. `deputy` is for who stands in since the request was asked. `asked-back` is for the
-asker, whose answer (`answered-back`) is for the assignees. `approved` to `canceled` are outcomes, for the
-assignees who did not decide. A `callback` is for a program: it waits for the decision, and posts it to the
-URL of the request.
-
-A `sign-in` notification has no items: its `inbox` is the link that signs in.
-"""
+"""Why people are notified. `deputy` is for a person who became a deputy after the request was asked.
+`asked-back` is for the asker, whose answer (`answered-back`) is for the assignees. `approved` to `canceled`
+are outcomes, for the assignees who did not decide. A `callback` is for a program: it waits for the decision,
+and posts it to the URL of the request.  A `sign-in` notification has no items: its `inbox` is the link that
+signs in. """
 
 NOTIFICATION_LIFE_MS = 2 * 86_400_000
 """How long delivery of an outcome is retried; later it is of no use. A notification of a pending request is

@@ -25,10 +25,10 @@ CALLBACK = "callback"
 """The URL of a callback is a private part of each request that has one: it may have a secret in it."""
 
 HINTS = ("default", "const", "enum", "examples")
-"""What in a form tells values."""
+"""Keywords of a form that reveal values."""
 
 NAMED = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
-"""What in a form has names of the author."""
+"""Keywords of a form with names by its author."""
 
 
 def without_private(promise: Promise, question: Question) -> Promise:
@@ -96,8 +96,8 @@ def vote_record_without_private(question: Question, record: Promise) -> Promise:
 
 
 SALT = ("hitl:proof", "hitl:id", "hitl:start")
-"""The headers without which nobody can check a guess of a private part: by a signature, or by the hash in an
-export or a receipt, which is of all that is stored."""
+"""Headers to leave out, so that a guess of a private part cannot be checked against a signature, or against
+the hash in an export or a receipt, which covers everything stored."""
 
 
 def _without_salt(headers: Mapping[str, str]) -> dict[str, str]:

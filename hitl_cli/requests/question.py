@@ -89,13 +89,13 @@ class Instead(Struct, frozen=True, kw_only=True):
 
 
 OWN_PREFIX = "ask-"
-"""What the id of a request begins with if it is generated, or chosen by someone who may not start runs."""
+"""Prefix of a request's id if it is generated, or chosen by an actor who may not start runs."""
 
 type ProofKind = Literal["signed", "passkey"]
-"""How a decision must be proven: by any signature of the person who decides, or by one of a passkey."""
+"""The required proof of a decision: any signature of the person who decides, or one by a passkey."""
 
 type Reassign = Literal["nobody", "assignees", "anyone"]
-"""Who may assign a request to others while it is open. `assignees` includes who asked."""
+"""Who may assign a request to others while it is open. `assignees` includes the asker."""
 
 type OnDeadline = Literal["expire", "approve", "reject"] | Instead
 """The outcome when the deadline passes."""
@@ -243,7 +243,7 @@ _question = msgspec.json.Decoder(Question)
 """A module's constant: msgspec crashes if two threads inspect the type at once."""
 
 PLAIN = Question(prompt="")
-"""The question of a promise without one: a yes or a no, from anyone."""
+"""The question of a promise that has none: a yes or a no, from anyone."""
 
 UNREADABLE = "(a request that cannot be read)"
 
@@ -344,7 +344,7 @@ def _leads_into(value: Json, keys: Sequence[str]) -> bool:
 
 
 _ELSEWHERE = ("$ref", "allOf", "anyOf", "oneOf", "if", "dependentSchemas", "patternProperties")
-"""What in a form can name fields besides its properties."""
+"""Keywords of a form, besides its properties, that can define fields."""
 
 
 def _with_quorum(question: Question) -> Question:

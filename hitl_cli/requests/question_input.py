@@ -194,7 +194,7 @@ class QuestionInput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 ASKED = tuple(name for name in QuestionInput.__struct_fields__ if name in Question.__struct_fields__)
-"""The fields of a request to create that its question has, too."""
+"""The fields of a new request that its question has, too."""
 
 
 def as_used(asked: QuestionInput | Demand | None) -> tuple[Question | Demand | None, list[str]]:

@@ -31,7 +31,7 @@ MAIN = {
 """The argument of a known tool that `--match` is about, by its path."""
 
 BESIDE_A_COMMAND = frozenset({"command", "cwd", "description", "run_in_background", "timeout", TOOL})
-"""What may stand beside a command in arguments without being named by a rule."""
+"""Arguments beside a command that a rule need not name."""
 
 _COMMANDS = frozenset({"command", "input.command"})
 """The paths of a command: in the arguments of a framework's agent, and of a coding agent."""

@@ -21,7 +21,7 @@ _SHELL = """
 nocorrect noglob repeat select source then time trap until while
 """
 _NOT_SIMPLE = frozenset(_SHELL.split())
-"""First words after which a shell reads more than the name of a program and its arguments."""
+"""First words that a shell does not read as the name of a program."""
 
 
 def words_of(command: str) -> list[str] | None:

@@ -26,7 +26,7 @@ type RunState = Literal["running", "waiting", "completed", "failed", "canceled",
 type RunKind = Literal["run", "request", "step"]
 
 type EndState = RunState | Literal["rejected"]
-"""The state of a run, or of a standalone request, to which a person or the deadline can say no."""
+"""The final state of a run, or of a standalone request, which a person or the deadline can reject."""
 
 type GroupName = Annotated[str, Meta(pattern=r"^[^\s/@:]{1,200}(?!\s)$")]
 """The name of a group of workers. Clients that may only start runs cannot give an address: the server would

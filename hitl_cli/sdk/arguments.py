@@ -247,7 +247,7 @@ _HELD: tuple[tuple[Any, Callable[[Any], list[Any]]], ...] = (
     (SimpleNamespace, lambda value: [vars(value)]),
     (io.StringIO | io.BytesIO, lambda value: [value.getvalue()]),
 )
-"""What some types of Python hold."""
+"""The contents of some types of Python."""
 
 
 def _lambda_text(code: CodeType) -> str:

@@ -40,7 +40,8 @@ CALL_HEADER = "hitl:call"
 """The mark of a finished step of `ctx.run`: a FinishedCall as JSON, in its value."""
 
 ASKED_HEADER = "hitl:asked"
-"""The mark of a finished call of another function, in its value: what is below it, `requests` or `steps`."""
+"""The mark of a finished call of another function, in its value: whether it contains `requests` or
+`steps`."""
 
 CODE_HEADER = "hitl:code"
 """The code that called another function: a CallerCode as JSON, in the param of the call."""
@@ -100,10 +101,10 @@ class RunningStep(Struct):
 
 
 running: ContextVar[RunningStep] = ContextVar("running")
-"""The step that the code at hand belongs to; not set in a workflow's own code."""
+"""The step that the running code belongs to; not set in a workflow's own code."""
 
 executed: ContextVar[CheckedEffects] = ContextVar("executed")
-"""The durable operations of the task that the code at hand executes."""
+"""The durable operations of the task that executes the running code."""
 
 _durables: dict[FunctionType, DurableFunction] = {}
 

@@ -38,7 +38,7 @@ class CheckedEffects(ResonateEffects):
     asked: bool
     """Whether a request was created below the current function."""
     compares: bool
-    """Whether there is a recorded call whose result counts for the same call only (sdk/calls.py)."""
+    """Whether there is a recorded call whose result may be used for the same call only (sdk/calls.py)."""
     changed: dict[str, str]
     """The recorded calls where the code now calls another function, and that function."""
     anew: set[str]

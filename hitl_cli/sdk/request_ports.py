@@ -33,13 +33,13 @@ REDIRECT = 300
 ERROR = 400
 
 SURE_S = 1.0
-"""How long after the server's last word on a task a step of it begins without asking whether it may."""
+"""A step begins without waiting for the server's answer if the server confirmed the task this recently."""
 
 SURE_OF_LEASE = 0.5
-"""The part of a lease after which no step begins so, whatever was renewed."""
+"""After this part of a lease no step begins so, even if the lease was renewed."""
 
 NEAR_MS = 10_000
-"""A step whose deadline is as near as that does not begin so: the server may be about to expire it."""
+"""A step whose deadline is this near does not begin so: the server may be about to expire it."""
 
 
 class HeldTask(Struct, frozen=True):
@@ -85,10 +85,10 @@ class _Hold(Struct):
 
     version: int
     leased_until: float
-    """Until when nobody else can have it, by a part of its first lease."""
+    """Until when no other worker can have it: a part of its first lease."""
     sure_until: float
     unconfirmed: list[asyncio.Future[bytes]] = []
-    """The answers to the creations of its steps that nobody has looked at yet."""
+    """The answers to the creations of its steps that were not checked yet."""
 
 
 class Ask(Protocol):

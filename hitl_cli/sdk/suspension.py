@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from resonate.retry import RetryPolicy
 
 PATIENCE_S = 3.0
-"""How long a function goes on with work that is not a step, such as a download, while a task waits.
+"""How long a function may continue with work that is not a step, such as a download, while a task waits.
 
 Such work may also be a wait for the task itself that is not visible as one, as with `asyncio.shield`.
 """
@@ -117,11 +117,9 @@ _current: ContextVar[_Function] = ContextVar("function")
 
 
 suspending: ContextVar[list[Suspended]] = ContextVar("suspending")
-"""What was raised to suspend the functions of the task that is executed.
-
-Each has a traceback with frames that refer to what it was raised for. Without it, all that belongs to the run
-is freed at once, and not by a search for garbage (sdk/replay.py).
-"""
+"""The exceptions that suspended the functions of the running task. The frames in their tracebacks refer to
+the run. Dropping the tracebacks frees the run's memory at once, without the garbage collector
+(sdk/replay.py). """
 
 
 class _Concurrency:
@@ -142,7 +140,7 @@ class _Concurrency:
         self.left: set[str] = set()
         """The steps and promises that are being awaited."""
         self.stopped: BaseException | None = None
-        """What the function ends with, if it was canceled from here."""
+        """The exception with which the function ends, if it was canceled from here."""
 
     def adopt(self, task: asyncio.Task[Any]) -> None:
         """Record a task that the function created."""

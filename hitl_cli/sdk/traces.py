@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from hitl_cli.tracing.tracer import Tracer
 
 NAMES = {TELL: "notification"}
-"""How the spans of hitl's own functions are named."""
+"""The names of spans of hitl's own functions."""
 
 
 class _Held(Struct, frozen=True):

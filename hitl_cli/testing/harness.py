@@ -39,13 +39,13 @@ if TYPE_CHECKING:
     from hitl_cli.views.pending import RequestSummaryDocument
 
 ASKER = "tester"
-"""Who asks and starts runs in a test."""
+"""The person who asks and starts runs in a test."""
 
 IN_MEMORY = "/dev/shm"  # noqa: S108 - each test has a folder of its own in it
-"""A folder of Linux that needs no disk, where commits are synced for nothing."""
+"""A folder in memory on Linux, where a sync costs nothing."""
 
 SPACE = 100_000_000
-"""Bytes that must be free there, or the database is on the disk: containers may have little."""
+"""Bytes that must be free there; otherwise the database is on the disk. Containers may have little."""
 
 PATIENCE_S = 30.0
 """How long a step may run, in real time, before the test fails."""

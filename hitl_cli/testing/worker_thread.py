@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from hitl_cli.worker.run import Serving
 
 LOOK_S = 0.001
-"""How often to look whether the worker is idle."""
+"""How often to check whether the worker is idle."""
 
 FOREVER_MS = 10**13
 """The lease of the only worker: moving the clock must not end it."""

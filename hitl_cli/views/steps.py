@@ -25,7 +25,7 @@ REMARKS = ("vote", "comment", "revocation", "use", "amendment", "thread")
 """The kinds of steps that only record what a person wrote; `by` is their author."""
 
 KIND_WORDS: dict[Kind, str] = {"person": "request", "notice": "notification", "thread": "question"}
-"""What people read for a kind, if it is not the kind itself."""
+"""Words for kinds that are not shown under their own name."""
 
 VOTE_FIELDS = ("verdict", "choice", "reason")
 """The parts of a vote that are shown."""

@@ -37,7 +37,7 @@ COMMAND = (sys.executable, "-P", "-m", "hitl_cli")
 """Starts hitl; with -P, a file such as email.py in the current folder is not taken for a module of Python."""
 
 LOOK_S = 0.2
-"""How often files are looked at, and how long a changed one must stay the same: editors write in steps."""
+"""How often files are checked, and how long a changed file must stay the same: editors write in steps."""
 
 GO = b"\n"
 """Lets a worker serve what it has loaded."""

@@ -25,7 +25,7 @@ logger = logging.getLogger("hitl_cli.server_state")
 EVERY_S = 5.0
 
 PATIENCE_S = 10.0
-"""How long a look may take before the server counts as away: it may never answer."""
+"""How long a check may take before the server counts as unreachable: it may never answer."""
 
 
 class ServerCheck(PeriodicThread):

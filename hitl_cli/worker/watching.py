@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 LOOKS = 3
-"""How often to look at the server at least before it counts as lost."""
+"""Least number of checks before the server counts as lost."""
 
 
 class Watching:

@@ -202,7 +202,7 @@ def _refused_rows(question: Question) -> list[list[Cell]]:
 
 
 def _facts(seen: RequestDetails) -> list[list[Cell]]:
-    """Return the facts that take one line: who asks whom, until when, and so on."""
+    """Return the facts of one line each: asker, assignees, deadline and so on."""
     item, question = seen.item, seen.item.asked
     digest, left = question.digest, item.deadline - item.now
     until = local(item.deadline)

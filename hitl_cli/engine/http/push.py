@@ -42,7 +42,7 @@ POSTS_MAX = 256
 """Posts at a time, the same as the Resonate Server's."""
 
 POSTS_PER_ADDRESS = 16
-"""Posts at a time to one address, so that a slow one leaves room for others."""
+"""Posts at a time to one address, so that a slow address leaves room for others."""
 
 CONNECT_S = 10.0
 POST_S = 180.0

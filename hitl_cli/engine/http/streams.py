@@ -47,8 +47,8 @@ WINDOW_S = 0.25
 
 PATIENCE_S = 30.0
 PATIENCE_PER_OFFER_S = 0.1
-"""How long a stream is not offered a task again that it has not acquired, plus the time to read each offer
-that was sent before it, at ten a second."""
+"""How long a task is not offered again to a stream that did not acquire it. Added to this is the time to read
+the offers sent before it, at ten a second."""
 
 RENEW_MS = 10_000
 """How long a message that a stream was sent is withheld from others, and the longest delay of that message
@@ -70,15 +70,14 @@ KEEPALIVE_S = 15.0
 """An idle stream is sent a comment this often, so that no proxy closes it."""
 
 PEERS_FIRST_MS = 200
-"""Tasks that streams were sent and did not acquire are left so long to listeners of other processes.
-
-They look at the moment when a task is due again. If the server came first, it would only put it off, because
-all its streams have it.
-"""
+"""How long tasks that this server's streams did not acquire are left to listeners of other processes, which
+check when a task is due again. If this server came first, it would only postpone the task, because all its
+streams already have it. """
 
 GIVEN_BACK_S = 2.0
-"""A stream that releases a task this soon after acquiring it is not offered it for as long. The npm SDK
-releases a task at once if it has no function for it, and would be offered it hundreds of times a second."""
+"""If a stream releases a task within this time after acquiring it, the task is not offered to it again for
+the same time. The npm SDK releases a task at once if it has no function for it, and would otherwise get it
+hundreds of times a second."""
 
 
 class _Offer(Struct, frozen=True):
@@ -88,7 +87,7 @@ class _Offer(Struct, frozen=True):
     address: str
     sent: float
     until: float
-    """When the same stream may be sent it again."""
+    """When it may be sent to the same stream again."""
 
 
 class _Taken(Struct, frozen=True):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from hitl_cli.gateway.auth.rate_limit import RateLimit
 
 BELIEVED_S = 2.0
-"""How long a result is cached, and so how long a revoked token still works."""
+"""How long a result is cached, and so how long a revoked token may still work."""
 
 KEPT_MAX = 2_048
 """Cached tokens."""

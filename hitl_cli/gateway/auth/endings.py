@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from hitl_cli.client.pool import ClientPool
 
 BELIEVED_S = 2.0
-"""How long a look is kept, and so how long an ended session still works."""
+"""How long a result is cached, and so how long an ended session may still work."""
 
 
 class Endings:

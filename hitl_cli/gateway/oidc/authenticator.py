@@ -53,7 +53,7 @@ OUT = f"{PATH}/out"
 SALT = "hitl.oidc"
 
 FLOW_MS = 15 * 60_000
-"""How long somebody may take at the provider."""
+"""How long a person may take at the provider."""
 
 RANDOM_BYTES = 32
 

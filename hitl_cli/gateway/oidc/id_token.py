@@ -31,7 +31,7 @@ ALGORITHMS = {
     "ES512": ("EC", "P-521"),
     "Ed25519": ("OKP", "Ed25519"),
 }
-"""The accepted algorithms, each with the type and curve of its keys. None that a public key could forge."""
+"""The accepted algorithms, each with the type and curve of its keys. With none can a public key sign."""
 
 SKEW_S = 120
 """How far the clocks of the provider and the gateway may differ."""

@@ -29,10 +29,10 @@ ANSWER_S = 10.0
 ANSWER_BYTES = 1_000_000
 
 KEPT_S = 3_600.0
-"""How long its endpoints and keys are kept, so that a key that it withdraws is not believed for long."""
+"""How long its endpoints and keys are cached, so that a withdrawn key is not trusted for long."""
 
 ASK_AGAIN_S = 10.0
-"""Shortest time between two looks for a key that is not known: anyone can send a token that names one."""
+"""Shortest time between two look-ups of unknown keys: anyone can send a token that names one."""
 
 
 class Metadata(Struct, frozen=True, kw_only=True):

@@ -32,7 +32,7 @@ MOST = 8
 """Decisions that a cookie names; earlier ones have long been made."""
 
 TOLD_MS = 10 * UNITS_MS["m"]
-"""How long the pages tell that a decision could not be made."""
+"""How long the pages show that a decision could not be made."""
 
 
 class Told(Struct, frozen=True, kw_only=True):

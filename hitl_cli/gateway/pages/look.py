@@ -27,7 +27,7 @@ PAGE_SIZE = 50
 """Requests per page."""
 
 COUNTED = 200
-"""Requests that are counted at least; of more, the page says that there are more."""
+"""Up to this many requests are counted; for more, the page says that there are more."""
 
 LAST_PAGE = 1_000
 

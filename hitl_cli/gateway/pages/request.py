@@ -64,7 +64,7 @@ if TYPE_CHECKING:
 SEE_OTHER = 303
 
 YES_NO = {"yes": "true", "no": "false"}
-"""What the two buttons of a form with a single boolean answer; they approve with it."""
+"""The answers of the two buttons for a form with a single boolean. Both approve, with this data."""
 
 _OWN = ("csrf", "kept", "verdict")
 """Fields that the page itself adds to a form under "More"."""

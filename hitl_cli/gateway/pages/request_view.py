@@ -51,7 +51,7 @@ STEPS = 20
 
 
 OFFER_MS = 8 * UNITS_MS["h"]
-"""How long the rule of the page's button is valid, if the request offers so much: a working day."""
+"""How long the rule of the page's button is valid: a working day, or less if the request offers less."""
 
 
 _REMARKS = ("vote", "comment", "use", "amendment", "thread")
@@ -74,7 +74,7 @@ class SubmittedForm(Struct, frozen=True, kw_only=True):
     """A hash of the changes and the differences from other votes that the person has seen and confirms."""
 
     for_: str = ""
-    """How long the rule that the request offers is to be valid, if it is to be made."""
+    """How long the offered rule shall be valid, if it shall be made."""
 
     anyway: bool = False
     """Whether to decide it even if somebody else has claimed it."""
