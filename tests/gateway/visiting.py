@@ -87,9 +87,14 @@ class Visited:
         self.gateway: Gateway | None = None
         self._address: list[str] = []
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._serve(),))
+        self._thread = threading.Thread(target=self._run)
         self._thread.start()
         self.address = wait_until(lambda: next(iter(self._address), ""))
+
+    def _run(self) -> None:
+        """Serve as `asyncio.run` does, which cancels at its end the tasks that libraries have begun."""
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            runner.run(self._serve())
 
     async def _serve(self) -> None:
         self.gateway = Gateway(self.options, self.now)
@@ -119,7 +124,6 @@ class Visited:
         if self.gateway is not None:
             self._loop.call_soon_threadsafe(self.gateway.stop)
         self._thread.join(PATIENCE_S)
-        self._loop.close()
 
 
 class Browser:
