@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NoReturn, Protocol, cast
 
 from msgspec import Struct
 
-from hitl_cli.errors import NotFound
+from hitl_cli.errors import BadUsage, NotFound
 from hitl_cli.requests.question import Priority, not_askable
 
 if TYPE_CHECKING:
@@ -139,6 +139,27 @@ def check_is_id(name: str, id: str, key: str | None) -> None:
     """
     if id != name == key:
         raise NotFound(f"no request has the id {name!r}: it is the key of {id}.")
+
+
+def closed(what: str) -> BadUsage:
+    """Return the error for what is used after it was closed."""
+    return BadUsage(f"this {what} was closed: make a new one.", code="closed")
+
+
+class _ClosedBackend:
+    def __init__(self, what: str) -> None:
+        self._what = what
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise closed(self._what)
+
+    def close(self) -> None:
+        """Do nothing: it is closed."""
+
+
+def closed_backend(what: str) -> Backend:
+    """Return a backend whose every call raises BadUsage, for what was closed."""
+    return cast("Backend", _ClosedBackend(what))
 
 
 def backend_of(server: str | None, gateway: str | None, token: str | None, person: str | None) -> Backend:

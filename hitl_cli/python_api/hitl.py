@@ -18,7 +18,7 @@ from hitl_cli.format.canonical_json import check_finite
 from hitl_cli.format.durations import Duration, duration_ms
 from hitl_cli.format.validation import in_document, located
 from hitl_cli.python_api.async_waits import AsyncWaits
-from hitl_cli.python_api.backend import ServerStates, Wanted, backend_of
+from hitl_cli.python_api.backend import ServerStates, Wanted, backend_of, closed_backend
 from hitl_cli.requests.decision import with_place, with_question
 from hitl_cli.requests.demand import MOST_ASKED, Demand, OnUnproven, ids_to_ask
 from hitl_cli.requests.question import not_askable
@@ -258,7 +258,8 @@ class Hitl:
 
     def close(self) -> None:
         """Close all connections. `with Hitl() as hitl:` does so at the end."""
-        self._backend.close()
+        backend, self._backend = self._backend, closed_backend(type(self).__name__)
+        backend.close()
 
     def __enter__(self) -> Self:
         return self
@@ -424,8 +425,9 @@ class AsyncHitl:
 
     async def close(self) -> None:
         """Close all connections."""
+        backend, self._backend = self._backend, closed_backend(type(self).__name__)
         await self._waits.close()
-        await asyncio.to_thread(self._backend.close)
+        await asyncio.to_thread(backend.close)
 
     async def __aenter__(self) -> Self:
         return self

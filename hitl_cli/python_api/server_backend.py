@@ -18,7 +18,7 @@ from hitl_cli.inbox.ask import StandaloneRequest, decision_of
 from hitl_cli.inbox.deadlines import settle_overdue
 from hitl_cli.people.actor import Actor
 from hitl_cli.people.contacts import Directory
-from hitl_cli.python_api.backend import HISTORY_PAGE, check_is_id
+from hitl_cli.python_api.backend import HISTORY_PAGE, check_is_id, closed
 from hitl_cli.requests.decision import with_question
 from hitl_cli.requests.question_input import as_used
 from hitl_cli.settings import Settings
@@ -66,6 +66,7 @@ class ServerBackend:
         self._own = threading.local()
         self._clients: list[Client] = []
         self._lock = threading.Lock()
+        self._closed = False
 
     def put(self, asked: QuestionInput) -> str:
         """Create a request, and notify its assignees. See Backend."""
@@ -198,8 +199,9 @@ class ServerBackend:
         return with_question(decided, question)
 
     def close(self) -> None:
-        """Close the clients of all threads."""
+        """Close the clients of all threads. No new one is opened."""
         with self._lock:
+            self._closed = True
             for client in self._clients:
                 client.close()
             self._clients.clear()
@@ -209,8 +211,10 @@ class ServerBackend:
         return Inbox(self.client(), actor or self._actor)
 
     def client(self) -> Client:
-        """Return this thread's client."""
+        """Return this thread's client. Raises BadUsage once the backend is closed."""
         client: Client | None = getattr(self._own, "client", None)
+        if self._closed:
+            raise closed("connection")
         if client is None:
             client = connect(self._url, self._token)
             self._own.client = client

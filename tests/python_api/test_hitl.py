@@ -7,6 +7,7 @@ import contextlib
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -295,6 +296,40 @@ def test_one_object_serves_many_threads(place: Place, asker: Hitl) -> None:
         for id in ids:
             place.decide(id)
         assert all(one.result().approved for one in asked)
+
+
+def test_what_is_used_after_it_was_closed_says_so(place: Place) -> None:
+    async def use_async() -> None:
+        closed = AsyncHitl(**place.options)
+        id = await closed.put("?")
+        await closed.close()
+        await closed.close()
+        for call in (closed.show, closed.wait, closed.take_back, closed.result):
+            with pytest.raises(HitlError) as refused:
+                await call(id)
+            assert refused.value.code == "closed"
+
+    closed = Hitl(**place.options)
+    id = closed.put("?", once=True)
+    place.decide(id)
+    decision = closed.wait(id)
+    states = closed.states
+    closed.close()
+    closed.close()
+    calls: list[Callable[[], object]] = [
+        *(partial(call, id) for call in (closed.show, closed.wait, closed.take_back, closed.result)),
+        partial(closed.put, "?"),
+        closed.pending,
+        decision.consume,
+        partial(closed.start, "approval"),
+    ]
+    if "gateway" not in place.options:
+        calls.append(partial(states.load, "run-1"))
+    for used in calls:
+        with pytest.raises(HitlError) as refused:
+            used()
+        assert refused.value.code == "closed"
+    asyncio.run(use_async())
 
 
 def count(place: Place) -> int:
