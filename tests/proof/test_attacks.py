@@ -1,4 +1,4 @@
-"""Attackers, each with what they have: what holds, and what does not (docs/reference/proof.md).
+"""Attackers, each with what they have: what holds, and what does not (docs/explanation/proof.md).
 
 Others are in test_signed.py (who can settle promises, or write the file), test_statement.py (who changes any
 part of a request or a record), test_demanded.py (who changes a request before it is signed, writes the result
