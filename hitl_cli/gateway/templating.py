@@ -18,8 +18,7 @@ from hitl_cli.format.terminal import in_order, printable
 from hitl_cli.format.times import iso
 from hitl_cli.forms.reading import rows_of
 from hitl_cli.gateway.pages.details_view import drawn_change
-from hitl_cli.people.quorum import with_noun
-from hitl_cli.requests.outcome import given_reason, headline
+from hitl_cli.requests.outcome import given_reason, headline, noun_of, vote_given
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,7 +48,9 @@ class Renderer:
             lstrip_blocks=True,
         )
         self._templates.globals.update(now=clock, base=base, command=command)
-        self._templates.globals.update(headline=headline, given_reason=given_reason)
+        self._templates.globals.update(
+            headline=headline, given_reason=given_reason, vote_given=vote_given, noun_of=noun_of
+        )
         self._templates.filters.update(
             age=lambda at: format_age(max(clock() - at, 0)),
             left=lambda at: format_duration(max(at - clock(), 0)),
@@ -58,7 +59,6 @@ class Renderer:
             iso=iso,
             rows=rows_of,
             told=_told,
-            approvals=with_noun,
             code=_with_code,
             drawn_change=drawn_change,
             printable=printable,

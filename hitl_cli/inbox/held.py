@@ -30,7 +30,6 @@ from hitl_cli.client.records import alone, settle
 from hitl_cli.client.wire import Audit, audit_in, check_size, decode_as, encode, fresh_id, headers_of
 from hitl_cli.errors import Conflict, HitlError, NotFound, Unreachable
 from hitl_cli.format.durations import UNITS_MS
-from hitl_cli.forms.reading import yes_or_no
 from hitl_cli.inbox.decide import rehearse
 from hitl_cli.inbox.inbox import Inbox
 from hitl_cli.inbox.review_queue import HOLD_MS
@@ -38,6 +37,7 @@ from hitl_cli.inbox.together import WantedDecision, decide_together
 from hitl_cli.people.actor import Actor, Credential
 from hitl_cli.people.idempotency import mark_of
 from hitl_cli.requests.decision_input import DecisionInput
+from hitl_cli.requests.outcome import yes_or_no_given
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -204,7 +204,12 @@ def _created(
         request=first.id,
         title=(first.asked.title or first.id)[:LONGEST_TITLE],
         said=said,
-        answer=said.choice or (None if many else yes_or_no(first.asked.form, said.data)),
+        answer=said.choice
+        or (
+            None
+            if many
+            else yes_or_no_given(first.asked.form, said.data, editable=first.asked.editable is not None)
+        ),
         many=many,
         failed=tuple(failed[:FAILURES]),
         skipped=len(failed),

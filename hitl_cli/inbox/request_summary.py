@@ -9,7 +9,7 @@ from msgspec import Struct
 from hitl_cli.client.wire import Promise
 from hitl_cli.inbox.thread import ThreadEntry
 from hitl_cli.people.groups import Absence
-from hitl_cli.people.quorum import in_words
+from hitl_cli.people.quorum import in_words, with_noun
 from hitl_cli.requests.amendments import (
     Amendment,
     asked_from_now_on,
@@ -136,6 +136,11 @@ class RequestSummary(Struct, frozen=True, kw_only=True, gc=False):
     def so_far(self) -> str:
         """How many have approved, as `2 of 3`; empty if one is enough."""
         return in_words(self.votes, self.asked, self.votes_by) if self.asked.several else ""
+
+    @property
+    def progress(self) -> str:
+        """The same with its noun, as `2 of 3 approvals`; empty if one is enough."""
+        return with_noun(self.so_far, self.asked) if self.asked.several else ""
 
     @property
     def key(self) -> str | None:

@@ -12,6 +12,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from hitl_cli.people.groups import is_among
+from hitl_cli.requests.outcome import noun_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -126,7 +127,7 @@ def in_words(taken: int, question: Question, taken_by: Mapping[str, int]) -> str
     return f"{so_far} ({', '.join(parts)})" if parts else so_far
 
 
-def with_noun(so_far: str) -> str:
+def with_noun(so_far: str, question: Question | None) -> str:
     """Return `in_words` with its noun: `1 of 2 approvals (group:ops 1 of 1, …)`."""
     count, by_group, parts = so_far.partition(" (")
-    return f"{count} approvals{by_group}{parts}"
+    return f"{count} {'approval' if question is None else noun_of(question)}s{by_group}{parts}"

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from hitl_cli.client.wire import Json
+    from msgspec import UnsetType
+
+    from hitl_cli.client.wire import Json, Vote
     from hitl_cli.requests.question import Outcome, Question
 
 
@@ -25,11 +27,35 @@ def headline(
 
 def answer_given(question: Question, choice: str | None, data: Json) -> str | None:
     """Return the choice, or the yes or no, with which a request was approved; None for any other answer."""
-    if choice is not None or question.form is None or question.editable is not None or question.choices:
+    if choice is not None or question.choices:
         return choice
+    return yes_or_no_given(question.form, data, editable=question.editable is not None)
+
+
+def yes_or_no_given(form: Json, data: Json | UnsetType, *, editable: bool) -> str | None:
+    """Return the yes or no that an answer without a choice is; None for any other answer."""
+    if form is None or editable:
+        return None
     from hitl_cli.forms.reading import yes_or_no
 
-    return yes_or_no(question.form, data)
+    return yes_or_no(form, data)
+
+
+def vote_given(question: Question, vote: Vote) -> str | None:
+    """Return the choice, or the yes or no, of a vote; None for a plain approval and a rejection."""
+    return answer_given(question, vote.choice, vote.data) if vote.verdict == "approve" else None
+
+
+def noun_of(question: Question) -> str:
+    """Return what counts for a request: `answer` for a choice, or a yes or no, else `approval`."""
+    if question.choices:
+        return "answer"
+    if question.form is None or question.editable is not None:
+        return "approval"
+    from hitl_cli.forms.fields import fields
+    from hitl_cli.forms.reading import asks_yes_or_no
+
+    return "answer" if asks_yes_or_no(fields(question.form)) else "approval"
 
 
 def given_reason(outcome: str | None, reason: str | None) -> str | None:

@@ -15,6 +15,7 @@ from hitl_cli.format.terminal import printable_lines
 from hitl_cli.format.times import iso
 from hitl_cli.inbox.history import Kind
 from hitl_cli.requests.editable import Change
+from hitl_cli.requests.outcome import yes_or_no_given
 from hitl_cli.requests.question import Outcome
 from hitl_cli.views.document import document_of
 from hitl_cli.views.votes import VoteDocument, vote_document
@@ -93,11 +94,9 @@ def outcome_text(entry: HistoryEntry) -> str:
 
 def answer_in(entry: HistoryEntry) -> str | None:
     """Return a person's yes or no, as in `data_text`; None for any other decision."""
-    if entry.deadline or entry.outcome != "approved" or entry.form is None or entry.editable:
+    if entry.deadline or entry.outcome != "approved" or entry.choice is not None:
         return None
-    from hitl_cli.forms.reading import yes_or_no
-
-    return None if entry.choice is not None else yes_or_no(entry.form, entry.data)
+    return yes_or_no_given(entry.form, entry.data, editable=entry.editable)
 
 
 def changed_text(entry: HistoryEntry) -> str | None:

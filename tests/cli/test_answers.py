@@ -189,6 +189,27 @@ def test_several_must_agree_on_the_same_choice(hitl: Hitl) -> None:
     assert data_of(hitl, "a") == "hold"
 
 
+@pytest.mark.parametrize(
+    ("asked", "answer", "shown"),
+    [
+        ({"form": {"type": "boolean"}}, "false", "No"),
+        ({"form": {"type": "object", "properties": {"ok": {"type": "boolean"}}}}, '{"ok": true}', "Yes"),
+        ({"choices": ("ship", "hold")}, "hold", "hold"),
+    ],
+)
+def test_a_vote_with_an_answer_is_not_called_an_approval(
+    hitl: Hitl, asked: dict[str, Any], answer: str, shown: str
+) -> None:
+    put(hitl, "a", Question(prompt="Is it well?", approvals=2, **asked))
+    said = ["answer", "a", answer] if "choices" in asked else ["approve", "a", "--data", answer]
+    told = hitl.ok(*said, "--as", "x")
+    seen = hitl.ok("show", "a")
+    assert "1 of 2 answers" in told
+    [vote] = [line.split() for line in seen.splitlines() if line.split()[:1] == ["x"]]
+    assert (vote[1], vote[-1]) == ("answers", shown)
+    assert "approv" not in told + seen.replace("hitl approve", "")
+
+
 def test_a_remark_decides_nothing(hitl: Hitl) -> None:
     put(hitl, "a", Question(prompt="Now?", to=("reviewer",)))
     hitl.ok("comment", "a", "looks odd", "--as", "eve")

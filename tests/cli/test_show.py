@@ -158,12 +158,12 @@ def test_a_run_shows_what_it_asks_and_what_was_before(hitl: Hitl) -> None:
     shown = hitl.ok("show", "rel")
     assert re.search(r"^rel:3\.1  waiting  deploy  rel  \S+ ago$", shown, re.MULTILINE)
     assert "  asked by   ada\n" in shown
-    assert "  approvals  1 of 2\n" in shown
+    assert "  answers    1 of 2\n" in shown
     assert re.search(r'^  ✓ rel:1 +step \S+ +\{"built":"1.4.2"\}$', shown, re.MULTILINE)
     assert re.search(
         r"^  ✓ rel:2\.1 +request Deploy to \*staging\*\? +approved by bob: true$", shown, re.MULTILINE
     )
-    assert re.search(r"^  bob  approves  \S+ ago  ship$", shown, re.MULTILINE)
+    assert re.search(r"^  bob  answers  \S+ ago  ship$", shown, re.MULTILINE)
     assert re.search(r"^  eve  \S+ ago  go \[red\]on\n {7,}now$", shown, re.MULTILINE)
     tree = hitl.ok("status", "rel")
     assert re.search(r"request Deploy to \*production\*\?  \S+  hitl show rel:3\.1$", tree, re.MULTILINE)

@@ -790,12 +790,23 @@ def test_where_several_must_approve_the_page_says_who_did_and_how_many_are_missi
     assert promise(desk, "votes:1").state == "pending"
 
 
+def test_a_vote_of_no_is_not_called_an_approval(desk: Desk) -> None:
+    path = desk.put("no:1", Question(prompt="Is it well?", approvals=3, form={"type": "boolean"}))
+    said_by(desk, "no:1", "reviewer", data=False)
+    page = desk.taken(path, verdict="no")
+    assert "You answered: No" in page.text
+    assert "reviewer answers No" in " ".join(page.text.split())
+    assert "2 of 3 answers" in page.text
+    for word in ("approves", "approved", "approval"):
+        assert word not in page.text
+
+
 def test_the_last_vote_decides(desk: Desk) -> None:
     path = desk.put("last:1", Question(prompt="Ship?", approvals=2, choices=("ship", "hold")))
     said_by(desk, "last:1", "reviewer", text="ship")
     page = desk.taken(path, choice="ship")
     assert "You answered: ship" in page.text
-    assert "reviewer approves" in page.text
+    assert "reviewer answers ship" in " ".join(page.text.split())
     assert decode(promise(desk, "last:1").value) == "ship"
 
 

@@ -106,8 +106,8 @@ def test_the_groups_of_a_quorum_are_the_assignees_and_their_sum_is_needed() -> N
     question = sensible(Question(prompt="?", **quorum_of({"group:ops": 2, "group:legal": 1})))
     assert (question.to, question.approvals, question.several) == (("group:ops", "group:legal"), 3, True)
     so_far = "1 of 3 approvals (group:ops 1 of 2, group:legal 0 of 1)"
-    assert with_noun(in_words(1, question, {"group:ops": 1})) == so_far
-    assert with_noun("1 of 2") == "1 of 2 approvals"
+    assert with_noun(in_words(1, question, {"group:ops": 1}), None) == so_far
+    assert with_noun("1 of 2", None) == "1 of 2 approvals"
     also = sensible(Question(prompt="?", to=("lead",), **quorum_of({"group:ops": 1})))
     assert (also.to, also.everyone) == (("lead",), ("lead", "group:ops"))
 

@@ -8,6 +8,7 @@ from hitl_cli.format.times import local
 from hitl_cli.inbox.decision_result import by_whom
 from hitl_cli.people.groups import in_words
 from hitl_cli.people.quorum import with_noun
+from hitl_cli.requests.question import question_of
 
 if TYPE_CHECKING:
     from hitl_cli.inbox.decision_result import DecisionResult
@@ -20,7 +21,8 @@ def sentence(one: DecisionResult, now: int) -> str:
     by = f"{one.audit.by} for {in_words(instead)}" if instead else one.audit.by
     if one.votes is not None and not one.settled:
         so_far = one.so_far or f"{one.votes.leading} of {one.approvals}"  # a gateway of a version before
-        return f"{one.promise.id}{of}: vote by {by} recorded{_with_changes(one)}, {with_noun(so_far)}"
+        count = with_noun(so_far, question_of(one.promise))
+        return f"{one.promise.id}{of}: vote by {by} recorded{_with_changes(one)}, {count}"
     verb = "approved" if one.verdict == "approve" else "rejected"
     if one.answer is not None:
         verb = f"answered {one.answer!r}"

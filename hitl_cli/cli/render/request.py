@@ -29,7 +29,7 @@ from hitl_cli.inbox.votes import differing_votes
 from hitl_cli.notify.status import said_of, without_old_reminders
 from hitl_cli.people.deputies import in_words as away_in_words
 from hitl_cli.requests.editable import changed
-from hitl_cli.requests.outcome import given_reason
+from hitl_cli.requests.outcome import given_reason, noun_of, vote_given
 from hitl_cli.requests.parts import split, split_exactly
 from hitl_cli.requests.question import PLAIN, Question, fields_of
 from hitl_cli.views.details import amended_text, at_deadline, later, notified, who_may
@@ -215,7 +215,7 @@ def _facts(seen: RequestDetails) -> list[list[Cell]]:
         *(("away", Cell(away_in_words(one, local(one.until)), "yellow")) for one in item.away),
         ("claimed", Cell(_claim_of(seen), "yellow")),
         *(("later", Cell(f"{text} ({local(at)})")) for text, at in later(seen)),
-        ("approvals", Cell(item.so_far)),
+        (f"{noun_of(question)}s", Cell(item.so_far)),
         ("choices", Cell(", ".join(map(quoted, question.choices)))),
         ("deadline", Cell(until, "red" if seen.decision is None and left < SOON_MS else "")),
         ("priority", priority_cell(question.priority)),
@@ -303,8 +303,10 @@ def _vote_row(vote: Vote, question: Question, now: int) -> list[Cell]:
     if question.editable is not None and vote.verdict == "approve":
         changes = [one.sentence for one in changed(question, vote.data)]
         data, told = changes or None, "; ".join(changes)
-    said = [vote.choice, None if data is None else told, vote.reason, vote.comment]
     word, color = ("approves", "green") if vote.verdict == "approve" else ("rejects", "red")
+    if (answer := vote_given(question, vote)) is not None:
+        word, data, told = "answers", answer, answer
+    said = [None if data is None else told, vote.reason, vote.comment]
     last = "; ".join(text for text in said if text)
     by = f"{vote.by} for {', '.join(vote.deputy_for)}" if vote.deputy_for else vote.by
     return [Cell(by, "bold"), Cell(word, color), Cell(_ago(vote.at, now)), Cell(last)]
