@@ -140,6 +140,7 @@ def _declared(node: Declaration) -> list[str]:
         bases = ", ".join(ast.unparse(base) for base in node.bases)
         head = [f"class {node.name}({bases})" if bases else f"class {node.name}"]
         lines = head + [f"    {ast.unparse(one)}" for one in node.body if _is_field(one)]
+        lines += _constructor(node)
     else:
         returns = ast.unparse(node.returns) if node.returns else "None"
         given = [one for one in _arguments(node.args) if one != "self"]
@@ -151,6 +152,14 @@ def _declared(node: Declaration) -> list[str]:
         else:
             lines = [f"{begin}(", *(f"    {one}," for one in given), f") -> {returns}"]
     return ["```python", *lines, "```\n", f"{ast.get_docstring(node) or ''}\n"]
+
+
+def _constructor(node: ast.ClassDef) -> list[str]:
+    """Return the call that makes an instance, if it works without arguments; hitl makes the others."""
+    found = [one for one in node.body if isinstance(one, ast.FunctionDef) and one.name == "__init__"]
+    given = _arguments(found[0].args)[1:] if found else []
+    is_open = given and all("=" in one or one == "*" for one in given)
+    return [f"{node.name}({', '.join(given)})"] if is_open else []
 
 
 def _arguments(given: ast.arguments) -> list[str]:
@@ -172,6 +181,9 @@ def _arguments(given: ast.arguments) -> list[str]:
     for one, default in zip(given.kwonlyargs, given.kw_defaults, strict=True):
         alone.args, alone.defaults = [one], [default] if default else []
         words.append(ast.unparse(alone))
+    if given.kwarg:
+        named = ast.unparse(given.kwarg)
+        words.append(f"**{given.kwarg.arg if 'Unpack' in named else named}")
     return words
 
 

@@ -100,12 +100,14 @@ def _named_by(
 class QuestionInput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """A request to create."""
 
-    prompt: Annotated[str, Meta(description="What is asked, in Markdown.")]
+    prompt: Annotated[str, Meta(description="The question, in Markdown.")]
     id: Annotated[
         str | None,
-        Meta(description="Names the request: the same id and content again give the same request."),
+        Meta(description="Its id. The same id and content again return the same request."),
     ] = None
-    details: Annotated[Json, Meta(description="Shown as a table, with parts that are drawn.")] = None
+    details: Annotated[
+        Json, Meta(description="Shown as a table; typed parts, such as a diff, are drawn.")
+    ] = None
     arguments: Annotated[Json, Meta(description="What will be done after an approval.")] = None
     editable: Annotated[
         dict[str, Any] | bool | None,
@@ -116,43 +118,45 @@ class QuestionInput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     form: Annotated[
         dict[str, Any] | bool | None, Meta(description="JSON Schema that the data of an approval must fit.")
     ] = None
-    choices: Annotated[tuple[str, ...], Meta(description="What to offer instead of Approve.")] = ()
+    choices: Annotated[tuple[str, ...], Meta(description="Answers to offer instead of Approve.")] = ()
     to: Annotated[
         tuple[str, ...],
         Meta(description="Assignees: people, and groups as group:NAME. Without any, anyone may answer."),
     ] = ()
     reassign: Annotated[
         Reassign | None,
-        Meta(description="Who may assign it to others; `assignees` includes who asks. Default: nobody."),
+        Meta(description="Who may assign it to others; `assignees` includes the asker. Default: nobody."),
     ] = None
     approvals: Approvals = 1
     allow_self: Annotated[bool, Meta(description="Whether the person who asks may answer.")] = True
     deadline: Annotated[str, Meta(description="How long it can be answered, a duration.")] = "365d"
     extend: Annotated[
-        str | None, Meta(description="How much longer its deadline can be moved in all, a duration.")
+        str | None, Meta(description="By how much its deadline can be moved in all, a duration.")
     ] = None
     valid_for: Annotated[
-        str | None, Meta(description="How long an approval may be used, a duration. Without it, forever.")
+        str | None, Meta(description="How long an approval is valid, a duration. Default: without limit.")
     ] = None
-    once: Annotated[bool, Meta(description="Whether an approval may be used once only.")] = False
+    once: Annotated[bool, Meta(description="Whether an approval may be used only once.")] = False
     proof: Annotated[
         ProofKind | None,
-        Meta(description="How the decision must be proven: `signed` by who decides, or by their `passkey`."),
+        Meta(description="The required signature: by SSH key or passkey (`signed`), or by `passkey`."),
     ] = None
     on_deadline: Annotated[
         OnDeadline, Meta(description='The outcome at the deadline; {"value": …} approves with this data.')
     ] = "expire"
     key: Annotated[str | None, Meta(description="Another name for the request.")] = None
     priority: Priority = "normal"
-    tags: Annotated[dict[str, str], Meta(description="For filters.")] = {}
+    tags: Annotated[dict[str, str], Meta(description="Names and values, for filters.")] = {}
     link: Annotated[str | None, Meta(description="A URL to show.")] = None
     digest: Annotated[
         Digest | None, Meta(description="SHA-256 and name of the content that the request is about.")
     ] = None
-    callback: Annotated[str | None, Meta(description="A URL that is sent the decision.")] = None
+    callback: Annotated[str | None, Meta(description="A URL that gets the decision.")] = None
     private: Annotated[
         tuple[str, ...],
-        Meta(description="Parts that only the assignees and you see, as `details.iban` or `form.salary`."),
+        Meta(
+            description="Parts that only assignees, auditors and you see, as `details.iban` or `form.salary`."
+        ),
     ] = ()
     offer: Annotated[
         OfferInput | None, Meta(description="A standing rule that may be made with an approval.")

@@ -20,15 +20,15 @@ class AwayBody(
 
     until: Instant
     from_: Instant | None = None
-    to: str | None = None
-    for_: str | None = None
-    anyway: Annotated[bool, Meta(description="Take names that are not in the settings.")] = False
+    to: Annotated[str | None, Meta(description="Your deputy.")] = None
+    for_: Annotated[str | None, Meta(description="Another person, if you are an operator.")] = None
+    anyway: Annotated[bool, Meta(description="Accept names that are not in the settings.")] = False
 
 
 class AwayQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"for_": "for"}):
     """Whose absence to end: your own, or another person's if you are an operator."""
 
-    for_: str | None = None
+    for_: Annotated[str | None, Meta(description="Another person, if you are an operator.")] = None
 
 
 @routes.get("/away", "List the people who are away or will be, and their deputies.", needs=("read",))

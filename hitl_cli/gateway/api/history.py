@@ -40,9 +40,9 @@ MOST = 20_000
 class HistoryQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which decisions to list. With `id`, all comments, votes and decisions on that request or run."""
 
-    id: Name | None = None
-    by: Name | None = None
-    since: Duration | None = None
+    id: Annotated[Name | None, Meta(description="All entries of one request or run.")] = None
+    by: Annotated[Name | None, Meta(description="The person who decided, voted or commented.")] = None
+    since: Annotated[str | None, Meta(description="Decisions of the last duration, e.g. 7d.")] = None
     workflow: Annotated[str, Meta(description="A glob for the run's id or its workflow.")] | None = None
     outcome: Outcome | None = None
     limit: Limit = 100
@@ -52,8 +52,8 @@ class HistoryQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 class ExportQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The period to export: from `since` ago to `until` ago, or to now."""
 
-    since: Duration | None = None
-    until: Duration | None = None
+    since: Annotated[str | None, Meta(description="Begin this duration ago, e.g. 30d.")] = None
+    until: Annotated[str | None, Meta(description="End this duration ago, e.g. 1d.")] = None
 
 
 class StatsQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -69,13 +69,13 @@ class RequestsQuery(
     anyone may answer, and you are not excluded for having started the run.
     """
 
-    for_: Literal["me"] | None = None
-    to: tuple[Name, ...] = ()
-    from_: Name | None = None
+    for_: Annotated[Literal["me"] | None, Meta(description="Only requests that you may answer now.")] = None
+    to: Annotated[tuple[Name, ...], Meta(description="One of these must be an assignee.")] = ()
+    from_: Annotated[Name | None, Meta(description="The person who asked, or started the run.")] = None
     workflow: Annotated[str, Meta(description="A glob for the run's id or its workflow.")] | None = None
-    tag: tuple[Annotated[str, Meta(pattern="^[^=]+=")], ...] = ()
-    due: Duration | None = None
-    older: Duration | None = None
+    tag: Annotated[tuple[Annotated[str, Meta(pattern="^[^=]+=")], ...], Meta(description="NAME=VALUE.")] = ()
+    due: Annotated[str | None, Meta(description="Due within this duration, e.g. 90s or 30d.")] = None
+    older: Annotated[str | None, Meta(description="Open for longer than this duration, e.g. 2h.")] = None
     priority: Priority | None = None
     sort: Sort = "age"
     limit: Limit = 100
@@ -85,9 +85,9 @@ class RequestsQuery(
 class RequestQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How long to wait for the decision: at most 60s. Without `wait`, the response comes at once."""
 
-    wait: Duration | None = None
+    wait: Annotated[str | None, Meta(description="How long to wait for the decision, at most 60s.")] = None
     stored: Annotated[
-        bool, Meta(description="Also return a decided request as it is stored, to check its proof.")
+        bool, Meta(description="Also return a decided request in its stored form, to check its proof.")
     ] = False
 
 
@@ -102,7 +102,10 @@ class AnswerUrlBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class UseBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The use of an approval. The same `key` again is the same use; without one, each call is another."""
 
-    key: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
+    key: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=200)] | None,
+        Meta(description="Identifies the use: the same key again is the same use."),
+    ] = None
 
 
 class ThreadBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -121,14 +124,14 @@ class AssignBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The new assignees, in place of the present ones, or (`add`) in addition."""
 
     to: Annotated[tuple[str, ...], Meta(min_length=1, description="People, and groups as group:NAME.")]
-    add: Annotated[bool, Meta(description="Keep the present assignees as well.")] = False
-    anyway: Annotated[bool, Meta(description="Take names that are not in the settings.")] = False
+    add: Annotated[bool, Meta(description="Add them to the present assignees.")] = False
+    anyway: Annotated[bool, Meta(description="Accept names that are not in the settings.")] = False
 
 
 class ClaimBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"for_": "for"}):
     """How long a request is claimed, a duration."""
 
-    for_: str = "1h"
+    for_: Annotated[str, Meta(description="How long the claim is valid, a duration.")] = "1h"
 
 
 class ExtendBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -141,7 +144,7 @@ class ExtendBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class ReleaseBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which claim to end: yours, or (`anyway`) another person's."""
 
-    anyway: Annotated[bool, Meta(description="Also if somebody else has claimed it.")] = False
+    anyway: Annotated[bool, Meta(description="End the claim even if it is another person's.")] = False
 
 
 @routes.get("/requests", "List open requests.", needs=("read", "ask"))

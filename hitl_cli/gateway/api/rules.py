@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from msgspec import Struct
+from typing import Annotated
+
+from msgspec import Meta, Struct
 
 from hitl_cli.client.wire import Json
 from hitl_cli.format.durations import parse_duration
@@ -18,7 +20,7 @@ routes = Routes()
 class RulesQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which rules to list: those that are valid now, or all."""
 
-    all: bool = False
+    all: Annotated[bool, Meta(description="Also list rules that have ended.")] = False
 
 
 class RuleBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"for_": "for"}):
@@ -27,14 +29,18 @@ class RuleBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, re
     `match` is a pattern for the command, file or URL of the `tool`; `where` has other arguments by path.
     """
 
-    for_: str
-    tool: str | None = None
-    match: str | None = None
-    where: dict[str, Json] = {}
-    deny: bool = False
-    reason: str | None = None
-    asker: str | None = None
-    workflow: str | None = None
+    for_: Annotated[str, Meta(description="How long it is valid, a duration; at most 30d.")]
+    tool: Annotated[str | None, Meta(description="The tool of an agent, such as Bash.")] = None
+    match: Annotated[str | None, Meta(description="A pattern for the command, file or URL of the tool.")] = (
+        None
+    )
+    where: Annotated[
+        dict[str, Json], Meta(description="Patterns or values for other arguments, by path.")
+    ] = {}
+    deny: Annotated[bool, Meta(description="Reject matching requests instead of approving them.")] = False
+    reason: Annotated[str | None, Meta(description="The reason of a rejection.")] = None
+    asker: Annotated[str | None, Meta(description="Only requests of this person.")] = None
+    workflow: Annotated[str | None, Meta(description="Only requests of this workflow.")] = None
 
 
 @routes.get("/rules", "List standing rules.", needs=("read",))

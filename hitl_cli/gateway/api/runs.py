@@ -44,11 +44,11 @@ class StartBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     `args` is a list; for a workflow in Rust it is the single argument itself.
     """
 
-    id: str
-    workflow: Name | None = None
-    args: Json = None
-    kwargs: dict[str, Json] = {}
-    group: GroupName | None = None
+    id: Annotated[str, Meta(description="The id of the run.")]
+    workflow: Annotated[Name | None, Meta(description="Default: the workflow in the settings.")] = None
+    args: Annotated[Json, Meta(description="The arguments, a list. Default: the id of the run.")] = None
+    kwargs: Annotated[dict[str, Json], Meta(description="Arguments by name.")] = {}
+    group: Annotated[GroupName | None, Meta(description="The group of workers.")] = None
     deadline: Duration = "365d"
 
 
