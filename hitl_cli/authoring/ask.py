@@ -530,8 +530,7 @@ async def create(ctx: Context, put: NewRequest) -> PromiseRecord:
     """Create the request under the id that the first `ctx.promise()` will have, or return it if it exists."""
     now = sdk.now(ctx)
     groups = people_of(ctx)
-    question = await as_policy_demands(ctx, put, groups)
-    await _check_people(ctx, question, groups)
+    question = await _to_ask(ctx, put, groups)
     tags = put.tags if question is put.question else {**put.tags, **question.tags(key=None, workflow=None)}
     deadline = now + put.deadline_ms
     tags = {**tags, DEADLINE_TAG: str(deadline)} if question.extend is not None else tags
@@ -556,14 +555,21 @@ async def create(ctx: Context, put: NewRequest) -> PromiseRecord:
     return created
 
 
-async def _check_people(ctx: Context, question: Question, groups: Groups) -> None:
-    """Raise BadInput as `check_people`. A request that exists already is not refused: the run goes on."""
+async def _to_ask(ctx: Context, put: NewRequest, groups: Groups) -> Question:
+    """Return the question to ask, with what the settings add to it. Raises BadInput if nobody can answer it.
+
+    A request that exists already stays as it was asked, even if the settings now demand more than its
+    assignees can give.
+    """
     try:
+        question = await as_policy_demands(ctx, put, groups)
         check_people(question, await _starter(ctx, question, groups), groups)
     except BadInput:
         pool = ctx.get_dependency(ClientPool)
         if await sdk.read(pool.run(get_promise, sdk.first_id(ctx.info.id))) is None:
             raise
+        return put.question
+    return question
 
 
 async def _starter(ctx: Context, question: Question, groups: Groups) -> str | None:

@@ -145,11 +145,8 @@ def ask(
     """Create a request, or find the existing one with the same id. See Inbox.ask."""
     id = own_id(actor, _checked_id(id))
     key = own_id(actor, key) if key and key.strip() else key
-    own = question = sensible_alone(question)
-    if actor.groups.policy or actor.groups.allowances:
-        names = names_of(tags.get(TOOL), key, id)
-        question = sensible_alone(raised(question, actor.groups.policy, names))
-        question = as_allowed(question, actor.groups.allowances, names)
+    own = sensible_alone(question)
+    question = _to_ask(client, actor, id, own, names_of(tags.get(TOOL), key, id))
     if question.deadline_approves and actor.may.isdisjoint(("decide", "start")):
         raise NotAllowed(
             "this token may ask and not decide, so the deadline cannot approve what it asks: leave out"
@@ -160,11 +157,6 @@ def ask(
         check_offer(question, tags.get(TOOL))
     _check_names(question, key, tags)
     found = found_by(question, key, None, tags)
-    try:
-        check_people(question, actor.person, actor.groups)
-    except BadInput:
-        if get_promise(client, id) is None:  # one that exists stays
-            raise
     mark, deadline = fresh_id(), client.now() + deadline_ms
     found |= {DEADLINE_TAG: str(deadline)} if question.extend is not None else {}
     data = {
@@ -193,6 +185,23 @@ def ask(
         fresh=headers_of(promise.param).get("hitl:start") == mark,
         away=absences_among(asked, asked.asked_at(0), actor.groups),
     )
+
+
+def _to_ask(client: Client, actor: Actor, id: str, own: Question, names: Sequence[str]) -> Question:
+    """Return the question to ask, with what the settings add to it. Raises BadInput if nobody can answer it.
+
+    A request that exists already stays as it was asked.
+    """
+    question, groups = own, actor.groups
+    try:
+        if groups.policy or groups.allowances:
+            question = sensible_alone(raised(own, groups.policy, names))
+            question = as_allowed(question, groups.allowances, names)
+        check_people(question, actor.person, groups)
+    except BadInput:
+        if get_promise(client, id) is None:
+            raise
+    return question
 
 
 def _checked_id(id: str) -> str:

@@ -73,6 +73,40 @@ def test_a_run_that_needs_more_approvals_than_its_group_can_give_fails_and_names
     assert hitl.ok("wait", "before") == "false\n"
 
 
+TO_LEAD = """
+from hitl_cli import ask, workflow
+
+@workflow
+async def release(ctx, id):
+    return (await ask(ctx, "Ship it?", to="lead")).approved
+"""
+
+
+def test_what_was_asked_stays_as_it_was_when_a_policy_is_raised_beyond_its_assignees(hitl: Hitl) -> None:
+    (hitl.folder / "app.py").write_text(TO_LEAD)
+    worker = hitl.worker("--app", "app.py")
+    for id in ("no", "yes"):
+        hitl.ok("start", id, "--workflow", "release")
+    hitl.ok("ask", "Ship it?", "--id", "release-1", "--to", "lead", "--no-wait")
+    assert len(hitl.waiting(3)) == 3
+    worker.stop()
+    (hitl.folder / "hitl.toml").write_text("[policy]\n'release*' = {approvals = 2}\n")
+    hitl.worker("--app", "app.py")
+    hitl.ok("start", "after", "--workflow", "release")
+    assert "approvals is 2 by the policy" in hitl.fails(1, "wait", "after")
+    for id in ("no", "release-1"):
+        hitl.ok("reject", id, "--as", "lead")
+    assert hitl.ok("wait", "no") == "false\n"
+    hitl.ok("approve", "yes", "--as", "lead")  # one of the two that it needs now
+    assert [one["id"] for one in hitl.waiting()] == ["yes:1.1"]
+    (hitl.folder / "hitl.toml").write_text("")
+    hitl.ok("approve", "yes", "--as", "lead")
+    assert hitl.ok("wait", "yes") == "true\n"
+    (hitl.folder / "hitl.toml").write_text("[policy]\n'release*' = {approvals = 2}\n")
+    hitl.fails(1, "ask", "Ship it?", "--id", "release-1", "--to", "lead")
+    hitl.fails(2, "ask", "Ship it?", "--id", "release-2", "--to", "lead", code="bad-question")
+
+
 ALONE = """
 from hitl_cli import ask, workflow
 
