@@ -1,12 +1,12 @@
--- The functions, tables and triggers of the schema hitl. All of it is there, or nothing.
--- Locks, by the first key: 7107111 what one process at a time does, 7107112 lineages, 7107113 groups of workers.
+-- The functions, tables and triggers of the schema hitl, installed in one transaction.
+-- Locks, by the first key: 7107111 work of one process at a time, 7107112 lineages, 7107113 groups of workers.
 BEGIN;
 
 CREATE SCHEMA IF NOT EXISTS hitl;
 
 -- Tables ----------------------------------------------------------------------------------------------------
 
--- Schedules of hitl: cron expressions with names and time zones, which resonate.schedules does not take.
+-- Schedules of hitl: cron expressions with names and time zones, which resonate.schedules does not accept.
 CREATE TABLE IF NOT EXISTS hitl.schedules (
   id              text COLLATE "C" PRIMARY KEY,
   cron            text NOT NULL,
@@ -21,7 +21,7 @@ CREATE TABLE IF NOT EXISTS hitl.schedules (
 );
 CREATE INDEX IF NOT EXISTS hitl_schedules_due ON hitl.schedules (next_run_at);
 
--- Workers that listen. A row counts while its session holds the lock of its group.
+-- Workers that are listening. A row is valid while its session holds the lock of its group.
 CREATE UNLOGGED TABLE IF NOT EXISTS hitl.workers (
   session   int PRIMARY KEY,
   name      text NOT NULL,
@@ -30,8 +30,8 @@ CREATE UNLOGGED TABLE IF NOT EXISTS hitl.workers (
 
 -- Notifications -----------------------------------------------------------------------------------------------
 
--- A message has the id of the promise; '?' if that is too long for a message, and nothing if it is a run.
--- The conditions of the triggers are short, because each statement reads them anew; the function knows the rest.
+-- A message is the id of the promise; '?' if the id is too long for a message, empty for a run.
+-- The conditions of the triggers are short, because each statement evaluates them; the function checks the rest.
 CREATE OR REPLACE FUNCTION hitl._changed() RETURNS trigger
   LANGUAGE plpgsql SET search_path = resonate, pg_temp AS $$
 BEGIN
@@ -47,7 +47,7 @@ END $$;
 CREATE OR REPLACE TRIGGER hitl_changed AFTER UPDATE OF state ON resonate.promises
   FOR EACH ROW WHEN (NEW.tags->>'resonate:scope' IS DISTINCT FROM 'local') EXECUTE FUNCTION hitl._changed();
 
--- A request was asked, or something was said of one.
+-- A request was asked, or a vote, a comment or another record of one was stored.
 CREATE OR REPLACE TRIGGER hitl_asked AFTER INSERT ON resonate.promises
   FOR EACH ROW WHEN (NEW.tags->>'resonate:scope' IS DISTINCT FROM 'local' OR NEW.tags ? 'hitl:said')
   EXECUTE FUNCTION hitl._changed();
@@ -57,7 +57,7 @@ CREATE OR REPLACE TRIGGER hitl_asked AFTER INSERT ON resonate.promises
 CREATE OR REPLACE FUNCTION hitl._now() RETURNS bigint
   LANGUAGE sql VOLATILE AS $$ SELECT (extract(epoch from clock_timestamp()) * 1000)::bigint $$;
 
--- A map of texts: what other tools have put into tags and headers may be any JSON.
+-- A map of texts. Tags and headers of other tools may be any JSON.
 CREATE OR REPLACE FUNCTION hitl._texts(found jsonb) RETURNS jsonb
   LANGUAGE sql IMMUTABLE AS $$
   SELECT CASE
@@ -87,7 +87,7 @@ BEGIN
   RETURN hitl._readable(resonate._promise_json(p, now));
 END $$;
 
--- promise.search, with what hitl adds to it: root, sort, after, idPrefix, settledSince.
+-- promise.search, with hitl's additions: root, sort, after, idPrefix, settledSince.
 CREATE OR REPLACE FUNCTION hitl._search_promises(q jsonb, now bigint) RETURNS jsonb LANGUAGE plpgsql AS $$
 DECLARE
   own constant text := $x$(p.tags - '{resonate:origin,resonate:branch,resonate:parent,resonate:scope,resonate:target,resonate:external,resonate:timer,resonate:delay,resonate:prefix}'::text[])$x$;
@@ -181,8 +181,8 @@ BEGIN
   RETURN jsonb_build_object('status', 200, 'data', jsonb_build_object('promises', coalesce(found, '[]')));
 END $$;
 
--- task.search, by state, and by the tags and the id of the task's promise. The state is written into the text: only so is
--- the index of those that are pending or acquired found.
+-- task.search, by state, and by the tags and the id of the task's promise. The state is written into the text, so that
+-- the planner can use the index of pending and acquired tasks.
 CREATE OR REPLACE FUNCTION hitl._search_tasks(q jsonb, now bigint) RETURNS jsonb LANGUAGE plpgsql AS $$
 DECLARE
   most int := coalesce((q->>'limit')::int, 100);
@@ -265,7 +265,7 @@ BEGIN
   RETURN jsonb_build_object('status', 200, 'data', jsonb_build_object('schedule', listed));
 END $$;
 
--- Create the promises of occurrences of a schedule, and note the next one, unless another process has done so.
+-- Create the promises of occurrences of a schedule, and store the next one, unless another process has done so.
 CREATE OR REPLACE FUNCTION hitl.fire(p_id text, p_seen bigint, p_due bigint[], p_next bigint) RETURNS boolean
   LANGUAGE plpgsql SECURITY DEFINER SET search_path = resonate, pg_temp AS $$
 DECLARE
@@ -291,8 +291,8 @@ END $$;
 
 -- Timers ------------------------------------------------------------------------------------------------------
 
--- Fire deadlines and leases that are due, and the schedules of other tools. Whoever asks may, one at a time.
--- Answers with the schedules of hitl that are due: what reads their expressions is not in the database.
+-- Fire deadlines and leases that are due, and the schedules of other tools. Any client may call it; one runs at a time.
+-- Returns hitl's schedules that are due, because the database cannot read their cron expressions.
 CREATE OR REPLACE FUNCTION hitl.tick() RETURNS jsonb
   LANGUAGE plpgsql SECURITY DEFINER SET search_path = resonate, pg_temp
   SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $$
@@ -333,8 +333,8 @@ BEGIN
   RETURN coalesce((SELECT jsonb_agg(hitl._schedule_json(s)) FROM hitl.schedules s WHERE s.next_run_at <= now), '[]');
 END $$;
 
--- Statements of resonate-pg are planned once in a session. Planned while a table was empty, they read all that
--- is pending each time; new statistics have them planned again.
+-- Statements of resonate-pg are planned once in a session. A plan from when a table was empty reads everything
+-- pending each time. New statistics cause a new plan.
 CREATE OR REPLACE FUNCTION hitl.care() RETURNS void
   LANGUAGE plpgsql SECURITY DEFINER SET search_path = resonate, pg_temp AS $$
 DECLARE r record;
@@ -348,7 +348,7 @@ END $$;
 
 -- Requests ----------------------------------------------------------------------------------------------------
 
--- What a task has created so far: its steps, and theirs, but not what other tasks below it have created.
+-- The promises that a task has created so far: its steps, and theirs, but not those of other tasks below it.
 CREATE OR REPLACE FUNCTION hitl._preload(p_task text, now bigint) RETURNS jsonb LANGUAGE sql STABLE AS $$
   WITH RECURSIVE made(id, ends) AS (
     SELECT p_task, false
@@ -359,7 +359,7 @@ CREATE OR REPLACE FUNCTION hitl._preload(p_task text, now bigint) RETURNS jsonb 
   FROM made JOIN resonate.promises p USING (id) WHERE p.id <> p_task
 $$;
 
--- Why a request fails: resonate_rpc keeps that to itself. NULL where it does not fail this time.
+-- Why a request fails, which resonate_rpc does not say. NULL if it does not fail this time.
 CREATE OR REPLACE FUNCTION hitl._failure(kind text, d jsonb, now bigint) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
   CASE kind
@@ -374,7 +374,7 @@ EXCEPTION WHEN OTHERS THEN
   RETURN SQLERRM || ' (' || SQLSTATE || ')';
 END $$;
 
--- The answer to one request that is not among the frequent ones, or that failed there.
+-- The answer to one request of a rare kind, or one that failed as a frequent kind.
 CREATE OR REPLACE FUNCTION hitl._answer(req jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
 DECLARE
   kind text := req->>'kind';
@@ -420,8 +420,8 @@ BEGIN
   END IF;
   RETURN r;
 END $$;
--- The answer to one request, as resonate_rpc gives it. What a decision takes is asked of resonate's functions
--- without the detour over it, and what they raise is not caught.
+-- The answer to one request, as resonate_rpc gives it. The kinds that a decision needs call resonate's functions
+-- directly, without resonate_rpc, and do not catch their errors.
 CREATE OR REPLACE FUNCTION hitl._fast_answer(req jsonb) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
   kind text := req->>'kind';
@@ -468,7 +468,7 @@ BEGIN
   RETURN concat('{"kind":"', kind, '",', head, r->'status', '},"data":', said, '}');
 END $$;
 
--- A request as JSON; what cannot be read is refused later.
+-- A request as JSON; an invalid one is refused later.
 CREATE OR REPLACE FUNCTION hitl._read(request text) RETURNS jsonb LANGUAGE plpgsql IMMUTABLE AS $$
 BEGIN
   RETURN request::jsonb;
@@ -476,8 +476,8 @@ EXCEPTION WHEN data_exception THEN
   RETURN jsonb_build_object('kind', 'unreadable', 'data', SQLERRM);
 END $$;
 
--- Requests in one transaction and one round trip. The lineages that they change are locked first, in one
--- order: so two batches never wait for each other. Where one of them fails, each is answered by itself.
+-- Requests in one transaction and one round trip. The lineages that they change are locked first, in a fixed
+-- order, so that two batches never wait for each other. If one of them fails, each is answered by itself.
 CREATE OR REPLACE FUNCTION hitl.many(requests text[]) RETURNS text
   LANGUAGE plpgsql SECURITY DEFINER SET search_path = resonate, pg_temp SET plan_cache_mode = force_generic_plan
   SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $$
@@ -522,7 +522,7 @@ END $$;
 
 -- Workers -----------------------------------------------------------------------------------------------------
 
--- Have others know what is served from this session, until it ends.
+-- Announce the workflows that this session serves, until it ends.
 CREATE OR REPLACE FUNCTION hitl.announce(p_group text, p_workflows text[]) RETURNS void
   LANGUAGE plpgsql SECURITY DEFINER SET search_path = resonate, pg_temp AS $$
 BEGIN
@@ -540,8 +540,9 @@ CREATE OR REPLACE FUNCTION hitl.workers() RETURNS TABLE(name text, workflows tex
     AND l.pid = w.session AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()))
 $$;
 
--- The groups of workers of other SDKs that listen, as far as the owner may see sessions: among some groups, those of
--- hitl's own workers, those that have tasks on offer, and the default. Their sessions stay with this statement.
+-- The groups whose workers of other SDKs are listening, as far as the owner may see sessions. Only these groups are
+-- found: the given ones, those of hitl's workers, those with tasks on offer, and the default. A session that listens is
+-- found by its last query, which stays LISTEN.
 CREATE OR REPLACE FUNCTION hitl.others(p_groups text[]) RETURNS SETOF text
   LANGUAGE sql SECURITY DEFINER SET search_path = resonate, pg_temp AS $$
   SELECT g FROM (
@@ -551,7 +552,7 @@ CREATE OR REPLACE FUNCTION hitl.others(p_groups text[]) RETURNS SETOF text
     AND a.query = format('LISTEN "%s"', outbox_channel('poll://any@' || g)))
 $$;
 
--- Which function a task calls, as name@version; NULL where that cannot be read.
+-- The function that a task calls, as name@version; NULL if that cannot be read.
 CREATE OR REPLACE FUNCTION hitl._call(data text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$
 DECLARE call jsonb;
 BEGIN
@@ -561,9 +562,9 @@ EXCEPTION WHEN OTHERS THEN
   RETURN NULL;
 END $$;
 
--- Take up to p_room of the tasks that are offered to some addresses and call one of the functions, without p_left;
--- held already and with what they have created so far; and word of what settled. Says too how many were busy,
--- whether there may be more, and where nothing else was found, which tasks are left to others.
+-- Take up to p_room tasks that are offered to some addresses and call one of the functions, except p_left. They are
+-- returned as acquired, with the promises that they have created so far, and with messages about settled promises.
+-- Also returns how many were busy, whether there may be more, and if nothing else was found, the tasks for others.
 DROP FUNCTION IF EXISTS hitl.take(text[], text, bigint, int, text[]);
 CREATE OR REPLACE FUNCTION hitl.take(
     p_addresses text[], p_pid text, p_ttl bigint, p_room int, p_functions text[], p_left text[]) RETURNS jsonb
@@ -629,9 +630,9 @@ $$;
 
 -- Upkeep ------------------------------------------------------------------------------------------------------
 
--- Look at the next 100 runs that were created before p_cutoff, and with p_remove delete those that ended before it,
--- each whole: its root goes last, and a huge one goes in several transactions. The rules are those of a file
--- (hitl_cli/engine/prune.py). p_unfetched is since when the end of a run must have been for its message to be lost.
+-- Check the next 100 runs that were created before p_cutoff, and with p_remove delete those that ended before it. A run
+-- is deleted as a whole: its root last, a huge one in several transactions. The rules are those of a file
+-- (hitl_cli/engine/prune.py). Messages about runs that ended before p_unfetched count as lost.
 CREATE OR REPLACE FUNCTION hitl.prune(p_after jsonb, p_cutoff bigint, p_unfetched bigint, p_remove boolean) RETURNS jsonb
   LANGUAGE plpgsql SECURITY DEFINER SET search_path = resonate, pg_temp
   SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
@@ -698,7 +699,7 @@ BEGIN
     'after', CASE WHEN part OR gone >= most OR seen = 100 THEN place END, 'more', part OR gone >= most OR seen = 100);
 END $$;
 
--- What hitl doctor reports. It changes nothing. With p_full all promises are counted, however many there are.
+-- The facts for hitl doctor. It changes nothing. With p_full, all promises are counted, even if there are many.
 CREATE OR REPLACE FUNCTION hitl.facts(p_full boolean) RETURNS jsonb
   LANGUAGE plpgsql SECURITY DEFINER SET search_path = resonate, pg_temp AS $$
 DECLARE
@@ -743,8 +744,8 @@ END $$;
 
 -- Plans -------------------------------------------------------------------------------------------------------
 
--- A session that begins while everything is empty plans resonate._cascade_settle for good. Of a table that was never
--- analyzed it expects so many rows that each settling would read all that is pending, until hitl.care() has new plans made.
+-- A session that begins while the tables are empty plans resonate._cascade_settle once. For a table that was never analyzed,
+-- the plan would read everything pending at each settlement, until hitl.care() causes new plans.
 ANALYZE resonate.callbacks;
 
 -- Rights ------------------------------------------------------------------------------------------------------
