@@ -14,6 +14,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
+from typing import NamedTuple
 
 from msgspec import Struct
 from resonate.context import Context
@@ -22,7 +23,7 @@ from resonate.types import PromiseRecord
 
 from hitl_cli import tracing
 from hitl_cli.client.pool import Batches, ClientPool, InLoop
-from hitl_cli.client.protocol import Client, get_promise
+from hitl_cli.client.protocol import Client
 from hitl_cli.client.wire import Promise, audit_of
 from hitl_cli.defaults import DEADLINE_MS
 from hitl_cli.errors import HitlError, logged
@@ -120,6 +121,7 @@ class Notifier:
         reads = self.bridge if client is None else InLoop(client)
         self.cases = Batches(reads, partial(_cases, reach=reach))
         self.outlooks = Batches(reads, partial(_outlooks, reach=reach))
+        self._deputies = Batches(reads, partial(_reach_deputies, reach=reach))
 
     async def close(self) -> None:
         """Wait for the look-ups in progress, and close all connections."""
@@ -131,12 +133,12 @@ class Notifier:
         """The contacts and groups of the current settings."""
         return self.reach.now
 
-    async def reaches_deputy(self, notice: Notification) -> bool:
+    async def reaches_deputy(self, notice: Notification, origin: str, decided_by: str | None) -> bool:
         """Whether an absent assignee has a deputy with a contact, or a deputy was notified before."""
         directory = self.directory
         if not notice.names or not directory.reaches_somebody:
             return False
-        return await self.bridge.run(_reaches_deputy, notice, directory)
+        return await self._deputies.ask(_Named(notice.request, origin, decided_by, notice))
 
     async def send(
         self, composing: Awaitable[Message | str], who: str, place: int, now: int
@@ -237,13 +239,14 @@ async def give_notice(ctx: Context, notice: Notification, request: PromiseRecord
     """
     teller = notifier_of(ctx)
     headers = request.value.headers if request.value is not None else None
-    decided_by = (headers or {}).get("hitl:by")
+    decided_by, origin = (headers or {}).get("hitl:by"), ctx.info.origin_id
     if teller is None or not (
-        concerns(notice.names, teller.directory, decided_by) or await sdk.read(teller.reaches_deputy(notice))
+        concerns(notice.names, teller.directory, decided_by)
+        or await sdk.read(teller.reaches_deputy(notice, origin, decided_by))
     ):
         return
     ends_at = request.timeout_at if request.state == "pending" else sdk.now(ctx) + NOTIFICATION_LIFE_MS
-    tags = notice.tags(ctx.info.origin_id, teller.target)
+    tags = notice.tags(origin, teller.target)
     await sdk.create(ctx, notice.id, notice.call, tags, ends_at)
 
 
@@ -269,6 +272,15 @@ async def amendments_in_run(
 
 
 # One notification
+
+
+class _Named(NamedTuple):
+    """A notification whose assignees have no contact of their own, or decided its request."""
+
+    id: str
+    origin: str
+    decided_by: str | None
+    notice: Notification
 
 
 class Outlook(Struct, frozen=True, kw_only=True):
@@ -442,12 +454,17 @@ def _deputies(
     return tuple(who for who in found if groups.key(who) not in known)
 
 
-def _reaches_deputy(client: Client, notice: Notification, directory: Directory) -> bool:
-    """Whether a named assignee has a deputy with a contact; for an outcome, or had one."""
-    if reached_deputies(notice.names, with_deputies(client, directory.members), directory):
-        return True
-    decided = get_promise(client, notice.request) if notice.occasion not in ASKING else None
-    return decided is not None and heard_by_others(client, [decided], directory)[0]
+def _reach_deputies(client: Client, named: Sequence[_Named], reach: NotificationSettings) -> list[bool]:
+    """Return for each whether a named assignee has a deputy with a contact; for an outcome, or had one."""
+    directory = reach.now
+    groups = with_deputies(client, directory.members)
+    reached = [bool(reached_deputies(one.notice.names, groups, directory)) for one in named]
+    unsure = [at for at, one in enumerate(named) if not reached[at] and one.notice.occasion not in ASKING]
+    decided = [named[at] for at in unsure]
+    heard = heard_by_others(client, decided, (one.decided_by for one in decided), directory)
+    for at, told in zip(unsure, heard, strict=True):
+        reached[at] = told
+    return reached
 
 
 def _named_in(notice: Notification, directory: Directory) -> Iterator[str]:

@@ -230,7 +230,7 @@ class Reconciler:
                 others.append(promise)
         for at in range(0, len(others), BATCH):  # a person was notified who is no longer a deputy
             batch = others[at : at + BATCH]
-            heard = heard_by_others(client, batch, self._reach.now)
+            heard = heard_by_others(client, batch, (audit_of(one).by for one in batch), self._reach.now)
             told = {promise.id: promise for promise, was in zip(batch, heard, strict=True) if was}
             self._stood_in.update(told)
             found |= told

@@ -5,14 +5,14 @@ Read from their promises.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import msgspec
 from msgspec import Struct
 
 from hitl_cli.client.protocol import creation_order, search_each
 from hitl_cli.client.tags import NOTICE_TAG, ORIGIN_TAG
-from hitl_cli.client.wire import audit_of, child_id, decode, decode_as
+from hitl_cli.client.wire import child_id, decode, decode_as
 from hitl_cli.format.durations import format_age, format_duration
 from hitl_cli.requests.notification import Notification, Occasion
 
@@ -197,16 +197,30 @@ def _said_in(promise: Promise) -> DeliveryAttempt | tuple[DeliveryAttempt, ...] 
         return None
 
 
-def heard_by_others(client: Client, requests: Sequence[Promise], directory: Directory) -> list[bool]:
-    """Return by request whether somebody who has not decided it was notified of it."""
+class Placed(Protocol):
+    """A request, by its id and that of its run."""
+
+    @property
+    def id(self) -> str:
+        """Its id."""
+
+    @property
+    def origin(self) -> str:
+        """The id of its run, or its own."""
+
+
+def heard_by_others(
+    client: Client, requests: Sequence[Placed], decided_by: Iterable[str | None], directory: Directory
+) -> list[bool]:
+    """Return by request whether somebody else than who decided it was notified of it."""
     same = directory.members.same
     return [
-        any(not same(who, audit_of(request).by) for who in heard)
-        for request, heard in zip(requests, heard_before(client, requests), strict=True)
+        any(not same(who, by) for who in heard)
+        for by, heard in zip(decided_by, heard_before(client, requests), strict=True)
     ]
 
 
-def heard_before(client: Client, requests: Sequence[Promise]) -> list[frozenset[str]]:
+def heard_before(client: Client, requests: Sequence[Placed]) -> list[frozenset[str]]:
     """Return by request who was notified of it so far, other than as its asker."""
     prefixes = [child_id(request.id, "t-") for request in requests]
     can = client.capabilities.prefix
