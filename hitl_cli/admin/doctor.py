@@ -125,7 +125,7 @@ def examine(url: str, token: str | None, group: str, *, full: bool = False) -> R
 
 
 def examine_gateway(gateway: RemoteClient, group: str) -> Report:
-    """Check a gateway that stands in the place of a server."""
+    """Check a gateway that is used in place of a server."""
     findings, worker = [_versions()], None
     try:
         me = gateway.me
@@ -155,7 +155,7 @@ def _versions(**more: str) -> Finding:
     return Finding("versions", "ok", ", ".join(f"{name} {number}" for name, number in parts.items()))
 
 
-# A server over HTTP: what the protocol tells
+# A server over HTTP: facts from the protocol
 
 
 def _examine_server(url: str, token: str | None) -> Report:

@@ -31,7 +31,7 @@ PACKAGE = f"{UNNAMED}/__init__.py"
 
 
 class ProjectFile(Struct, frozen=True, kw_only=True):
-    """One file of a project: the text to write, or why the file is left as it is."""
+    """One file of a project: the text to write, or why the file is not changed."""
 
     name: str
     text: str

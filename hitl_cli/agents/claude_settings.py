@@ -62,7 +62,7 @@ def _text_or_none(value: Any) -> str | None:
 
 
 def with_hook(path: Path, event: str, matcher: str, command: str, timeout_s: int) -> tuple[str, str]:
-    """Return the text of a settings file before and after the hook is put in. Raises BadSetting."""
+    """Return the text of a settings file without and with the hook. Raises BadSetting."""
     settings = _without_ours(_read(path))
     hook = {"type": "command", "command": command, "timeout": timeout_s}
     settings.setdefault("hooks", {}).setdefault(event, []).append({"matcher": matcher, "hooks": [hook]})
@@ -70,7 +70,7 @@ def with_hook(path: Path, event: str, matcher: str, command: str, timeout_s: int
 
 
 def without_hook(path: Path) -> tuple[str, str]:
-    """Return the text of a settings file before and after hitl's hooks are taken out. Raises BadSetting."""
+    """Return the text of a settings file with and without hitl's hooks. Raises BadSetting."""
     before = _text(path)
     return before, before if not installed(path) else _written(_without_ours(_read(path)))
 

@@ -178,7 +178,7 @@ def _editable(call: ToolCall) -> dict[str, Any] | None:
 def _offer(call: ToolCall) -> OfferInput | None:
     """Return the rule to offer, for exactly this call in this folder; None if a rule might match other calls.
 
-    A `*` in the call would stand for other calls.
+    A `*` in the call would also match other calls.
     """
     main = MAIN.get(call.tool_name)
     said = {"input": call.tool_input} if main is None else {main: at(call.arguments(), main)}

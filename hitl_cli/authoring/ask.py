@@ -6,7 +6,7 @@ data). Reminders are durable sleeps. So nothing stays in memory during the wait,
 step again repeats the same calls.
 """
 
-# Annotations are evaluated here, not kept as text: the SDK would evaluate text anew at each step
+# Annotations are evaluated here, not kept as text: the SDK would evaluate text again at each step
 # (resonate/durable.py, _resolve_annotation), which costs more than the step itself.
 
 import asyncio

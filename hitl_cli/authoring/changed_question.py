@@ -291,7 +291,7 @@ def replaced_value(by: str | None, code: Code | None, now: int) -> WireValue:
 
 
 async def take_back(ctx: Context, request: PromiseRecord, by: str | None, put: NewRequest) -> PromiseRecord:
-    """Cancel a request if it is pending, and return it as it is afterwards; `by` replaces it."""
+    """Cancel a request if it is pending, and return its state afterwards; `by` replaces it."""
     if request.state != "pending":
         return request
     return await sdk.cancel(ctx, request.id, replaced_value(by, put.question.code, sdk.now(ctx)))

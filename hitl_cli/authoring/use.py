@@ -1,6 +1,6 @@
 """`await decision.consume(ctx)`: use up an approval in a workflow, as a step of its own."""
 
-# Annotations are evaluated here, not kept as text: the SDK would evaluate text anew at each step
+# Annotations are evaluated here, not kept as text: the SDK would evaluate text again at each step
 # (resonate/durable.py, _resolve_annotation), which costs more than the step itself.
 
 from datetime import datetime

@@ -3,7 +3,7 @@
 const decision = await ctx.rpc("ask", { prompt: "Ship 1.4.2?", to: ["reviewer"] }, options)
 """
 
-# Annotations are evaluated here, not kept as text: the SDK would evaluate text anew at each step
+# Annotations are evaluated here, not kept as text: the SDK would evaluate text again at each step
 # (resonate/durable.py, _resolve_annotation), which costs more than the step itself.
 
 from typing import TYPE_CHECKING, Any

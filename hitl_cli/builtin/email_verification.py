@@ -3,7 +3,7 @@
 The mail is sent by `send_email`, which runs on any worker of the group `email-service`.
 """
 
-# Annotations are evaluated here, not kept as text: the SDK would evaluate text anew at each step
+# Annotations are evaluated here, not kept as text: the SDK would evaluate text again at each step
 # (resonate/durable.py, _resolve_annotation), which costs more than the step itself.
 
 from datetime import timedelta

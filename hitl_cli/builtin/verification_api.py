@@ -39,7 +39,7 @@ LONGEST_LOCAL, LONGEST_LABEL, LONGEST_ADDRESS = 64, 63, 254
 def normal_address(text: str) -> str:
     """Return an e-mail address in its normal form: the domain in lower case and in ASCII.
 
-    The part before the @ stays as it is: only the mail host knows whether its case matters. Raises BadInput.
+    The part before the @ is not changed: only the mail host knows whether its case matters. Raises BadInput.
     """
     local, at, domain = text.strip().rpartition("@")
     try:

@@ -53,10 +53,10 @@ class _MessageOutlet(Protocol):
         """Return the addresses among these that other processes listen at."""
 
     def rung(self, bell: Bell | None) -> None:
-        """Note that another process committed; `bell` is the one that it rang, if any."""
+        """Handle a commit of another process; `bell` is the one that it rang, if any."""
 
     def ended(self, error: FormatChanged) -> None:
-        """Note that no more batches are possible: a newer version has upgraded the file."""
+        """Handle the end of all batches: a newer version has upgraded the file."""
 
 
 class CommitLoop:

@@ -93,7 +93,7 @@ class Connection:
         _close_only(self._db)
 
     def forked(self, *, used: bool) -> None:
-        """Note in a forked process that it must be opened anew there: its locks are the parent's."""
+        """Mark it in a forked process, which must open the file again: the locks are the parent's."""
         if self._closed:
             return
         if used or self._db.in_transaction:

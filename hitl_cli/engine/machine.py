@@ -149,7 +149,7 @@ def is_due(promise: Promise | Standing, now: int) -> bool:
 
 
 def _project(promise: Promise, now: int) -> Promise:
-    """Return the promise as it stands at `now`, and write nothing."""
+    """Return the promise with its state at `now`, and write nothing."""
     if not is_due(promise, now):
         return promise
     return msgspec.structs.replace(promise, state=_deadline_state(promise), settled_at=promise.timeout_at)
@@ -738,7 +738,7 @@ def process_lease_timeout(tx: State, task: Task, promise: Promise, now: int) -> 
 
 
 def process_offer(tx: State, task: Task, now: int) -> None:
-    """Note that a pending task was handed over: it is offered again unless it is acquired in time."""
+    """Record that a pending task was handed over. It is offered again unless it is acquired in time."""
     tx.put_off_task(task.seq, now + OFFER_RETRY_MS)
 
 

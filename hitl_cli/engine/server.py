@@ -193,7 +193,7 @@ class Server:
 
     @property
     def store(self) -> Store:
-        """The open file; it is opened anew after it was left (`Store.left`). Raises FileUnusable."""
+        """The open file; it is opened again after `Store.left`. Raises FileUnusable."""
         if self._store.left:
             # A missing file is not created: it may be on a disk that is not mounted at the moment.
             self._store = Store(self._store.path, create=False)

@@ -333,7 +333,7 @@ class Store:
         self._synced, self._unsynced = version, False
 
     def _sync_again(self) -> None:
-        """Write the log as it is once more, and sync it. Raises OSError, StorageFailed.
+        """Write the content of the log again, and sync it. Raises OSError, StorageFailed.
 
         After a failed sync, the next one can succeed without the lost pages: Linux marks them as written.
         """

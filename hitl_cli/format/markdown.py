@@ -1,7 +1,7 @@
 """Untrusted Markdown: which features are allowed, and its HTML for pages and mails.
 
-`parsed` applies to every front end: HTML is text, and an image becomes a link, because loading it would tell
-its host who reads the request, and when. The HTML is sanitized as well.
+`parsed` applies to every front end: HTML is text, and an image becomes a link, because loading it would
+reveal to its host who reads the request, and when. The HTML is sanitized as well.
 
 The heading of a page is the first line of the prompt. Headings in the rest are placed below it.
 """

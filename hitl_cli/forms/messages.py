@@ -126,7 +126,7 @@ def explained(error: ValidationError, data: Json) -> Iterator[Problem]:
 
 
 def _best(error: ValidationError, branches: list[list[ValidationError]], data: Json) -> Iterator[Problem]:
-    """Yield the problems of the alternative that was most likely meant, or what all of them expect."""
+    """Yield the problems with the alternative that was most likely intended, or what all of them expect."""
     from jsonschema_rs import ValidationErrorKind as Kind
 
     at = error.instance_path
@@ -217,7 +217,7 @@ def allowed(keyword: str, limit: Any) -> str:
 
 
 def written(value: Json) -> str:
-    """Return a value of a form for a message: a text as it is, anything else as JSON."""
+    """Return a value of a form for a message: a text unchanged, any other value as JSON."""
     return value if isinstance(value, str) and value else _cut(value)
 
 

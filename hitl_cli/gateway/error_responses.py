@@ -1,6 +1,7 @@
 """Turns errors into HTTP responses.
 
-Under /api/ they are problem details (RFC 9457), for hooks and example routes `{"error": …}`, else a page.
+Under /api/ they are problem details (RFC 9457), for hooks and example routes `{"error": …}`, otherwise a
+page.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ class RequestDetails(Struct, frozen=True, kw_only=True):
     """A request with its votes and comments, and the steps of its run before it, oldest first.
 
     `votes` are the votes that count, `thread` the questions asked back and their answers. `decision` is None
-    while the request is open. `lineage` are all promises of its run. `used` says who used up the approval.
+    while the request is open. `lineage` are all promises of its run. `used` is the use of the approval.
     `unknown` are the assignees of an open request that are not in the settings. `limited`: the actor may see
     only requests that they asked, so contacts and members of groups are left out. `proof` is the result of
     checking the signatures, and `unproven` why the decision does not count, if it needs proof. `silent` are

@@ -241,7 +241,7 @@ def _limit(question: Question, to: Iterable[str], starter: str | None, groups: G
 def count(item: RequestSummary, cast: Iterable[RecordedVote], groups: Groups) -> Tally:
     """Return the tally of a request after the votes that were cast.
 
-    For a request that needs proof, votes without a good signature do not count.
+    For a request that needs proof, votes without a valid signature do not count.
     """
     if (proof := item.asked.proof) is not None:
         from hitl_cli.proof.checking import check_vote, meets

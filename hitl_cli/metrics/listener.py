@@ -49,7 +49,7 @@ class MetricsListener(ServingThread):
         text: Callable[[], Awaitable[bytes]],
         away: Callable[[], str | None],
     ) -> None:
-        """`text` returns the metrics; `away` why the server cannot be reached, None if it can."""
+        """`text` returns the metrics; `away` returns why the server cannot be reached, or None."""
         self._options = options
         self._text = text
         self._away = away

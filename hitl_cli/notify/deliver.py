@@ -6,7 +6,7 @@ died. If the first channel does not accept the message, further steps use the ot
 while the message still matters. A step returns its result and never fails.
 """
 
-# Annotations are evaluated here, not kept as text: the SDK would evaluate text anew at each step
+# Annotations are evaluated here, not kept as text: the SDK would evaluate text again at each step
 # (resonate/durable.py, _resolve_annotation), and has to know the types of the arguments.
 
 import asyncio

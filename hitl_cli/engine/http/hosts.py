@@ -59,7 +59,7 @@ def is_callable(address: Address) -> bool:
 
 
 def as_ipv4(address: Address) -> Address:
-    """Return the IPv4 address that an IPv6 address leads to; any other as it is."""
+    """Return the IPv4 address that an IPv6 address leads to; any other unchanged."""
     if isinstance(address, ipaddress.IPv4Address):
         return address
     if address in CARRIES_IPV4:

@@ -327,7 +327,7 @@ class Pusher:
             return str(error) or type(error).__name__
 
     def _judge(self, post: _Post, endpoint: _Endpoint, failure: str | None) -> float | None:
-        """Count a post. Return None if it succeeded, else in how many seconds to try again."""
+        """Count a post. Return None if it succeeded, otherwise in how many seconds to retry it."""
         self._metrics.delivery(failure is None)
         if failure is None:
             endpoint.failures = 0

@@ -331,8 +331,8 @@ async def _decide(call: Call[None, DecisionInput]) -> DecisionResultDocument:
 def _make_answer_url(call: Call[None, AnswerUrlBody], inbox: Inbox) -> LinkDocument:
     """Create a URL to which a program can post your answer to a request, without a token.
 
-    It is for the person of the token alone, and for this request. It ends with the request, or earlier if
-    `expires` says so. `hitl link revoke` revokes it.
+    It is only for the person of the token, and for this request. It ends with the request, or earlier by
+    `expires`. `hitl link revoke` revokes it.
     """
     gateway = call.gateway
     link = links.make(
@@ -363,7 +363,7 @@ def _use(call: Call[None, UseBody], inbox: Inbox) -> RequestDetailsDocument:
     status=201,
 )
 def _ask_back(call: Call[None, ThreadBody], inbox: Inbox) -> ThreadEntryDocument:
-    """Ask the asker of a request something before you decide it. Responds 409 if somebody else has."""
+    """Ask the asker of a request a question before you decide. Responds 409 if there is already one."""
     return thread_entry_document(inbox.ask_back(call.id, call.body.text, whole=True))
 
 
