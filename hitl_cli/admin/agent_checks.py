@@ -86,18 +86,18 @@ def ways_out(settings: Settings, url: str, token: str | None) -> list[WayOut]:
 def _other_users() -> Iterator[WayOut]:
     """Try to be another user."""
     if os.geteuid() == 0:
-        yield WayOut("user", "open", "you are root, who may do everything", "run the agent as its own user")
+        yield WayOut("user", "open", "you are root, who can do anything", "run the agent as its own user")
     else:
-        yield WayOut("user", "closed", f"you are user {os.geteuid()}, and not root")
+        yield WayOut("user", "closed", f"you are user {os.geteuid()}, not root")
     sudo = shutil.which("sudo")
     if sudo is not None and os.geteuid() != 0:
         if _asks_no_password(sudo):
             yield WayOut("sudo", "open", "sudo asks for no password", "take the user out of sudoers")
         else:
-            yield WayOut("sudo", "closed", "sudo asks for a password, or refuses")
+            yield WayOut("sudo", "closed", "sudo asks for a password, or is not allowed")
     if os.access(DOCKER, os.W_OK):
         advice = "take the user out of the group docker"
-        yield WayOut("docker", "open", f"{DOCKER} takes commands, and a container can be root", advice)
+        yield WayOut("docker", "open", f"you can use {DOCKER}, and so start a container as root", advice)
 
 
 def _asks_no_password(sudo: str) -> bool:
@@ -130,10 +130,10 @@ def _server(url: str, token: str | None) -> Iterator[WayOut]:
 
 def _database_file(path: Path) -> WayOut:
     if not os.path.lexists(path):
-        return WayOut("server", "closed", f"{path} is not there, or cannot be looked at")
+        return WayOut("server", "closed", f"{path} does not exist, or cannot be accessed")
     advice = "let another user own it, in a folder of that user (chmod 700), and run the gateway as that user"
     if _may_write(path):
-        return WayOut("server", "open", f"{path} can be written: hitl approve decides in any name", advice)
+        return WayOut("server", "open", f"{path} is writable, so hitl approve can decide as anyone", advice)
     if _may_replace(path):
         return WayOut("server", "open", f"{path} can be replaced by another file", advice)
     return WayOut("server", "closed", f"{path} can neither be written nor replaced")
@@ -149,12 +149,12 @@ def _settles(url: str, token: str | None) -> WayOut:
     except HitlError as error:
         return WayOut("server", "closed", f"{name}: {error}")
     if status != NO_SUCH:
-        return WayOut("server", "unknown", f"{name} answered {status} to a settlement")
+        return WayOut("server", "unknown", f"{name} answered a test decision with status {status}")
     return WayOut(
         "server",
         "open",
-        f"{name} settles promises: any tool of Resonate decides there in any name",
-        "let the agent reach the gateway alone, by its address and a token that can only ask",
+        f"{name} accepts changes, so any Resonate client can decide as anyone",
+        "give the agent access to the gateway only, with a token that can only ask",
     )
 
 
@@ -164,11 +164,13 @@ def _answers(url: str) -> bool:
 
 def _keys(path: Path) -> Iterator[WayOut]:
     """Try to read the keys that sign links and sessions."""
-    advice = "let the user of the gateway own it, with mode 0600, in a folder of that user"
+    advice = "let the gateway's user own it, with mode 0600, in a folder of that user"
     if os.access(path, os.R_OK):
-        yield WayOut("keys", "open", f"{path} can be read: it signs links and sessions for anyone", advice)
+        yield WayOut(
+            "keys", "open", f"{path} is readable: its keys can sign links and sessions as anyone", advice
+        )
     elif _may_replace(path):
-        yield WayOut("keys", "open", f"other keys can be put at {path}", advice)
+        yield WayOut("keys", "open", f"{path} can be replaced by other keys", advice)
     else:
         yield WayOut("keys", "closed", f"{path} can neither be read nor replaced")
 
@@ -211,7 +213,7 @@ def _decides(url: str, token: str | None, name: str = "") -> Iterator[WayOut]:
         body={"verdict": "approve"},
     )
     shown = shown_url(url)
-    whose = "that hitl login has kept" if name == "login" else "in HITL_TOKEN"
+    whose = "of hitl login" if name == "login" else "in HITL_TOKEN"
     match (status, token):
         case (None, None):
             yield WayOut(name, "closed", f"no gateway answers at {shown}")
@@ -223,12 +225,12 @@ def _decides(url: str, token: str | None, name: str = "") -> Iterator[WayOut]:
             yield WayOut(name, "closed", f"the token {whose} cannot decide at {shown}")
         case (404, None):
             advice = "start it with --sign-in, or with a proxy that signs people in"
-            yield WayOut(name, "open", f"{shown} takes anybody on this machine for its owner", advice)
+            yield WayOut(name, "open", f"{shown} lets everyone on this machine decide", advice)
         case (404, _):
             advice = "give the agent a token that can only ask: hitl token create --can ask"
             yield WayOut(name, "open", f"the token {whose} may decide at {shown}", advice)
         case _:
-            yield WayOut(name, "unknown", f"{shown} answered {status} to a decision")
+            yield WayOut(name, "unknown", f"{shown} answered a test decision with status {status}")
 
 
 def _status(url: str, method: str, path: str, token: str | None = None, body: object = None) -> int | None:
@@ -252,8 +254,8 @@ def _status(url: str, method: str, path: str, token: str | None = None, body: ob
 def _hook_secrets(settings: Settings) -> Iterator[WayOut]:
     """Try to read the secrets with which programs decide in a person's name."""
     for name in settings.readable_hooks():
-        text = f"the secret of [hooks.{name}] can be read: it decides in any name"
-        yield WayOut("secret", "open", text, "set it in the environment of the gateway alone, as $NAME")
+        text = f"the secret of [hooks.{name}] is readable: it can decide as anyone"
+        yield WayOut("secret", "open", text, "set it only in the environment of the gateway, as $NAME")
 
 
 def _signatures(settings: Settings) -> Iterator[WayOut]:
@@ -273,12 +275,12 @@ def _signatures(settings: Settings) -> Iterator[WayOut]:
     for public, place in found.items():
         text = f"{place} has a key of {owners[public]} in the settings"
         if public.startswith("sk-"):
-            yield WayOut("signature", "closed", f"{text}, which a person must touch for each signature")
+            yield WayOut("signature", "closed", f"{text}, but a person must touch it for each signature")
         else:
-            advice = "use a key that must be touched, a passphrase, or another user for the agent"
-            yield WayOut("signature", "open", f"{text}: it signs decisions as them", advice)
+            advice = "use a key that needs a touch, a passphrase, or another user for the agent"
+            yield WayOut("signature", "open", f"{text}, so a program can sign decisions as them", advice)
     if not found:
-        yield WayOut("signature", "closed", "no key of the settings can be used from here")
+        yield WayOut("signature", "closed", "no key in the settings can be used by this user")
 
 
 def _private_keys(settings: Settings) -> Iterator[Path]:
@@ -307,7 +309,7 @@ def _processes() -> Iterator[WayOut]:
         if folder.name.isdigit() and int(folder.name) != os.getpid() and (command := _serves(folder))
     ]
     for pid, command in sorted(found):
-        text = f"hitl {command} (process {pid}) runs as you: its memory and its secrets can be read"
+        text = f"hitl {command} (process {pid}) runs as you: its memory and secrets are readable"
         yield WayOut("processes", "open", text, f"run hitl {command} as another user")
     if not found:
         yield WayOut("processes", "closed", "no worker, gateway or server runs as you")
@@ -354,10 +356,10 @@ def _agent_hooks() -> Iterator[WayOut]:
             continue
         if not (_may_write(path) or _may_replace(path)):
             kept = True
-            yield WayOut("hook", "closed", f"the hook in {path} cannot be taken out")
+            yield WayOut("hook", "closed", f"the hook in {path} cannot be removed")
         elif not kept:
-            advice = "put it into the settings that an administrator manages"
-            yield WayOut("hook", "open", f"the hook can be taken out of {path}", advice)
+            advice = "put it into settings that only an administrator can change"
+            yield WayOut("hook", "open", f"the hook can be removed from {path}", advice)
 
 
 def _may_write(path: Path) -> bool:

@@ -26,8 +26,8 @@ def examine_checkpoints(settings: CheckpointSettings, url: str, token: str | Non
     except HitlError as error:
         return [Finding("checkpoints", "warning", str(error))]
     if last is None:
-        text = f"none was made, and one is due every {settings.every}"
+        text = f"there is none, although checkpoints.every is {settings.every}"
         return [Finding("checkpoints", "warning", text, ADVICE)]
-    ago = f"the last one is of {format_duration(now - last.at)} ago and has {last.size:,} leaves"
+    ago = f"the last one was made {format_duration(now - last.at)} ago and covers {last.size:,} leaves"
     late = now - last.at > 2 * parse_duration(settings.every)
     return [Finding("checkpoints", "warning" if late else "ok", ago, ADVICE if late else None)]

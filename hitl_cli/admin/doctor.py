@@ -404,14 +404,14 @@ def _judge_permissions(file: Inspection, now: int) -> Iterator[Finding]:  # noqa
             "permissions",
             "warning",
             f"other users may open the file ({mode:04o}), and so decide any request as anyone",
-            f"unless that is intended: chmod 600 {database}*",
+            f"if that is not intended: chmod 600 {database}*",
         )
     if folder & (stat.S_IWGRP | stat.S_IWOTH) and not folder & stat.S_ISVTX:
         yield Finding(
             "permissions",
             "warning",
             f"other users may replace the file (its folder is {folder:04o})",
-            f"unless that is intended: chmod 700 {quoted(str(file.path.parent))}",
+            f"if that is not intended: chmod 700 {quoted(str(file.path.parent))}",
         )
 
 

@@ -78,9 +78,11 @@ def _examine(hook: InstalledHook, settings: Settings) -> Iterator[Finding]:
         yield Finding(NAME, "error", f"the command {hook.command!r} cannot be read: {error}", again)
         return
     if shutil.which(program) is None:
-        yield Finding(NAME, "error", f"{program} is not a program here, so the hook cannot ask", again)
+        yield Finding(
+            NAME, "error", f"the program {program} is not installed here, so the hook cannot ask", again
+        )
     if "exit 2" not in after:
-        yield Finding(NAME, "warning", "the call runs if the hook cannot start", again)
+        yield Finding(NAME, "warning", "the call runs without an answer if the hook cannot start", again)
     timeout_s = TIMEOUT_S if hook.timeout_s is None else hook.timeout_s
     if timeout_s * 1_000 <= wait_ms:
         text = (
@@ -93,14 +95,14 @@ def _examine(hook: InstalledHook, settings: Settings) -> Iterator[Finding]:
     if options.gateway is None and (unknown := groups.unknown(names)):  # a gateway knows others
         yield Finding(NAME, "warning", unknown_people(unknown, groups), "correct --to")
     who = in_words(names, "or") if names else "anyone"
-    asked = f"{hook.matcher or 'every tool'} is asked of {who}"
+    asked = f"{hook.matcher or 'every tool'} asks {who}"
     try:
         if options.gateway is None:
             yield Finding(NAME, "ok", f"{asked}, at {_reached(options.server, options.token, settings)}")
         else:
             yield from _at_gateway(options.gateway, options.token, settings, asked)
     except HitlError as error:
-        yield Finding(NAME, "error", f"it cannot ask: {error}", "until then it refuses each call")
+        yield Finding(NAME, "error", f"it cannot ask: {error}", "until this is fixed, it denies every call")
 
 
 def _at_gateway(gateway: str, token: str | None, settings: Settings, asked: str) -> Iterator[Finding]:
@@ -110,16 +112,16 @@ def _at_gateway(gateway: str, token: str | None, settings: Settings, asked: str)
     make = "hitl token create --as agent --can ask, where the gateway runs"
     if "ask" not in me.can:
         text = f"it cannot ask: the token of {me.person} does not have the permission ask"
-        yield Finding(NAME, "error", text, f"make another: {make}")
+        yield Finding(NAME, "error", text, f"create another: {make}")
         return
     yield Finding(NAME, "ok", f"{asked}, at {shown_url(gateway)} as {me.person}")
     if "decide" in me.can:
         text = (
-            f"{shown_url(gateway)} lets everyone on this machine decide, and so the agent"
+            f"{shown_url(gateway)} lets everyone on this machine decide, including the agent"
             if given is None
             else f"the token of {me.person} can also decide, and so can the agent that has it"
         )
-        yield Finding(NAME, "warning", text, f"start the gateway with --sign-in, and give a token: {make}")
+        yield Finding(NAME, "warning", text, f"start the gateway with --sign-in, and create a token: {make}")
 
 
 def _reached(server: str | None, token: str | None, settings: Settings) -> str:

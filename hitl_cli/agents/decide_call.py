@@ -102,7 +102,7 @@ def refused(event: str, error: Exception) -> dict[str, Any] | None:
     """Return the refusal of a call that cannot be asked."""
     if isinstance(error, HitlError):
         return hook_output(event, "deny", f"hitl: {' '.join([str(error), *error.lines])}")
-    logger.error("asking about a call failed", exc_info=error)
+    logger.error("unexpected error while asking about a tool call", exc_info=error)
     return hook_output(event, "deny", f"hitl failed: {type(error).__name__}: {error}")
 
 

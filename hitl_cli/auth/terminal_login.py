@@ -147,7 +147,7 @@ def token_for_device(
     """
     device = signed_token.read(text, _Device, _DEVICE_SALT, keys)
     if device is None or client.now() >= device.ends_at:
-        raise LoginRefused("nobody has typed the code in time: run `hitl login --device` again.")
+        raise LoginRefused("nobody typed the code in time. Run `hitl login --device` again.")
     promise = get_promise(client, PREFIX + device.typed)
     if promise is None:
         return None

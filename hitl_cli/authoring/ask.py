@@ -547,7 +547,7 @@ async def create(ctx: Context, put: NewRequest) -> PromiseRecord:
     if shortened and (put.chosen or ":" in ctx.info.parent_id):
         left = format_duration(created.timeout_at - now)
         logger.warning(
-            "%s can be answered for %s only: the function that asks it ends then",
+            "%s must be answered within %s: the function that asks it ends then",
             created.id,
             left,
             extra=about,

@@ -136,13 +136,13 @@ async def proven(place: Place, decision: KeptDecision) -> KeptDecision:
     try:
         pool = ctx.get_dependency(ClientPool)
     except KeyError:
-        raise unproven(decision.id, "this worker has no settings with the keys of people") from None
+        raise unproven(decision.id, "the settings of this worker have no keys of people") from None
     item = (await sdk.read(pool.run(summaries, [decision.id]))).get(decision.id)
     if item is None or item.question is None:
-        raise unproven(decision.id, "its workflow has not asked this here")
+        raise unproven(decision.id, "it was not asked by this run")
     demanded = _demanded(put, item.question, item.run, groups)
     if not is_of(place, decision.id, item.question, allowed=demanded.proof is None):
-        raise unproven(decision.id, "its workflow has not asked this here")
+        raise unproven(decision.id, "it was not asked by this run")
     if outcome_of(item.promise) != "approved":
         raise unproven(decision.id, "nobody has approved it")
     if (why := _why_unproven(put, item.promise, item.run, groups, item.amendments)) is not None:

@@ -78,11 +78,11 @@ def without_proof(request: PromiseRecord, question: Question, why: str) -> Refus
         raise unproven(request.id, why)
     about = {"request": request.id}
     logger.warning(
-        "%s: it was approved without good proof, so it is asked again: %s", request.id, why, extra=about
+        "%s: it was approved without valid proof, so it is asked again: %s", request.id, why, extra=about
     )
     audit = audit_in(request.value.headers or {})
     at = request.settled_at or request.created_at
-    return Refused(why=f"no good proof: {why}", data=request.value.data, by=audit.by, at=at, times=times)
+    return Refused(why=f"no valid proof: {why}", data=request.value.data, by=audit.by, at=at, times=times)
 
 
 def _times(question: Question) -> int:

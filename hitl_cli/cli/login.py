@@ -173,7 +173,7 @@ def _by_device(url: str, expires: str | None) -> str:
         if made.token is not None:
             return made.token
         time.sleep(begun.every_s)
-    raise TimedOut("nobody has typed the code in time. Run `hitl login --device` again.", code="timed-out")
+    raise TimedOut("nobody typed the code in time. Run `hitl login --device` again.", code="timed-out")
 
 
 def _token_in(made: LoginDocument) -> str:

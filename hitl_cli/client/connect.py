@@ -92,7 +92,7 @@ def driver_of(url: str) -> Driver:
         raise BadServer(_unsupported(url, scheme))
     if named_trace() is not None and driver.file(url) is None:
         raise BadUsage(
-            f"a trace is of a database file, and {shown_url(url)} is a server: leave out --trace and"
+            f"--trace records a database file, and {shown_url(url)} is a server: leave out --trace and"
             " HITL_TRACE."
         )
     return driver

@@ -218,7 +218,7 @@ def read(raw: bytes | str) -> ProtocolResponse:
         response = _response.decode(raw)
     except msgspec.DecodeError as error:
         raise Unreachable(
-            "the response is not of a Resonate server. Use the URL of `hitl server` or of another Resonate"
+            "the response is not from a Resonate server. Use the URL of `hitl server` or of another Resonate"
             f" server ({error}).",
             code="server-failed",
         ) from error

@@ -237,7 +237,7 @@ class Server:
         except Exception:
             import logging
 
-            logging.getLogger(__name__).exception("a request failed in a way that none should")
+            logging.getLogger(__name__).exception("unexpected error; trying each request of the batch alone")
             return self._each_alone(requests, subscribers, extra)
 
     def _each_alone(

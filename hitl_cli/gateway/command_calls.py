@@ -22,7 +22,7 @@ from hitl_cli.people.actor import PERMISSIONS
 from hitl_cli.people.contacts import without_contact
 from hitl_cli.people.groups import as_asked
 from hitl_cli.proof.signing import signed_before, usable_keys
-from hitl_cli.proof.statement import asked_digest
+from hitl_cli.proof.statement import check_unchanged
 from hitl_cli.remote import calls
 from hitl_cli.remote.calls import CALLS, Begun, Me, OwnGroups, Page
 from hitl_cli.runs import Runs
@@ -79,11 +79,8 @@ class _Desk:
             self.inbox.signer = signed_before(args.proof, self.actor.groups)
 
         def expect(item: RequestSummary) -> None:
-            if args.asked is not None and asked_digest(item.promise, item.run) != args.asked:
-                raise Conflict(
-                    f"{item.id} has changed since you read it: read it again. Nothing was changed.",
-                    code="request-changed",
-                )
+            if args.asked is not None:
+                check_unchanged(item.promise, item.run, args.asked)
 
         return self.inbox.decide(args.name, args.said, whole=args.whole, expect=expect)
 
@@ -206,7 +203,9 @@ async def _call(request: Request) -> web.Response:
         raise HttpError(415, "send JSON with Content-Type: application/json.")
     name = request.match_info["name"]
     if name not in CALLS:
-        raise NotFound(f"this gateway has no call {name!r}: it is of another version of hitl.")
+        raise NotFound(
+            f"this gateway has another version of hitl, without the call {name!r}: install its version."
+        )
     raw = read_json(await request.read(), calls.CallRequest)
     args = read_json(bytes(raw.args), CALLS[name])
     actor = replace(visitor.actor, via=raw.via)

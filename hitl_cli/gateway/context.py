@@ -134,7 +134,7 @@ class Gateway:
             self._keys = load_keys(self.options.keys, self.clock())
         except BadInput as error:
             if str(error) != self._complaint:
-                logger.error("%s The last keys stay in use until this is fixed.", logged(error))  # noqa: TRY400
+                logger.error("%s The previous keys stay in use until this is fixed.", logged(error))  # noqa: TRY400
             self._complaint = str(error)
         else:
             self._complaint = ""

@@ -85,8 +85,8 @@ def assign(
         check_may_assign(now, actor.person, groups)
         if add and not now.to:
             raise BadInput(
-                f"anyone may answer {now.id}, so nobody can be added. Without --add, only those that you name"
-                " may answer it. Nothing was changed.",
+                f"anyone may answer {now.id} already, so there is nobody to add. Without --add, only the"
+                " people that you name may answer it. Nothing was changed.",
                 code="bad-question",
             )
         to = tuple(dict.fromkeys([*(now.to if add else ()), *wanted]))
@@ -225,8 +225,8 @@ def _check_may_extend(item: RequestSummary, person: str, groups: Groups) -> None
             code="not-extendable",
         )
     raise NotAllowed(
-        f"only the person who asked {item.id} can move its deadline, and its assignees if they may assign it"
-        f" to others; {person} cannot. Nothing was changed.",
+        f"only the person who asked {item.id} can move its deadline, or its assignees if they may also"
+        f" assign it to others; {person} cannot. Nothing was changed.",
         code="not-assignee",
     )
 
@@ -239,7 +239,7 @@ def claim(client: Client, actor: Actor, item: RequestSummary, life_ms: int) -> A
     _check_positive(life_ms)
     if life_ms > LONGEST_CLAIM_MS:
         most = format_duration(LONGEST_CLAIM_MS)
-        raise BadInput(f"a claim is for at most {most}. Nothing was changed.", code="bad-duration")
+        raise BadInput(f"a claim can last at most {most}. Nothing was changed.", code="bad-duration")
 
     def say(now: RequestSummary) -> AmendmentInput:
         check_may_answer(now, actor.person, actor.groups)

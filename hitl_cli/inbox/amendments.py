@@ -59,7 +59,7 @@ def claimed(item: RequestSummary, claim: Amendment | None) -> RequestSummary:
     return msgspec.structs.replace(item, amendments=() if claim is None else (claim,))
 
 
-_DOING = {"approve": "decide it nevertheless", "release": "end that claim"}
+_DOING = {"approve": "decide it anyway", "release": "end that claim"}
 
 
 def check_unclaimed(item: RequestSummary, person: str, groups: Groups, what: str = "approve") -> None:

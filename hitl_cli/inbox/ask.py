@@ -149,7 +149,7 @@ def ask(
     question = _to_ask(client, actor, id, own, names_of(tags.get(TOOL), key, id))
     if question.deadline_approves and actor.may.isdisjoint(("decide", "start")):
         raise NotAllowed(
-            "this token may ask and not decide, so the deadline cannot approve what it asks: leave out"
+            "this token can ask but not decide, so a deadline must not approve its requests: leave out"
             " on_deadline.",
             code="permission-missing",
         )
@@ -176,7 +176,10 @@ def ask(
     known = sight.asked(promise, run)
     private = known is not None and {*known.private} - {CALLBACK}
     if private and sight.shown(client, [promise])[0] is not promise:
-        raise Conflict(f"request {id} already exists, of another.", code="question-differs")
+        raise Conflict(
+            f"request {id} already exists, and somebody else asked it. Nothing was changed: use another id.",
+            code="question-differs",
+        )
     if not same_question(asked, own, actor.groups):
         raise _otherwise(promise.id, asked, own, actor.groups)
     return StandaloneRequest(
@@ -210,7 +213,7 @@ def _checked_id(id: str) -> str:
         if len(id) > LONGEST_ID:
             raise BadName(f"the id has {len(id):,} characters: at most {LONGEST_ID} are allowed.")
         if id in (".", ".."):
-            raise BadName(f"{id!r} is not a valid id: no URL can have it as a part.")
+            raise BadName(f"{id!r} is not a valid id: it cannot be part of a URL.")
         return check_id(id)
 
 
@@ -229,7 +232,7 @@ def _check_names(question: Question, key: str | None, tags: Mapping[str, str]) -
         if ZERO in text:
             raise not_askable(f"{field} has the character U+0000.", field)
     if "" in tags:
-        raise not_askable("tags has a name that is empty.", "tags")
+        raise not_askable("a tag has an empty name.", "tags")
 
 
 def again(client: Client, actor: Actor, id: str, digest: Digest | None) -> StandaloneRequest:
@@ -503,10 +506,10 @@ def withdraw(client: Client, actor: Actor, posted: StandaloneRequest) -> Promise
     asker = asker_of(posted.promise, None)
     if asker is not None and "start" not in actor.may and not actor.groups.same(actor.person, asker):
         raise NotAllowed(
-            f"{posted.id} was asked by {asker}: others take it back with the permission start. Nothing was"
+            f"{posted.id} was asked by {asker}: to cancel it, others need the permission start. Nothing was"
             " changed.",
             code="not-asker",
         )
     audit = Audit(id=fresh_id(), by=actor.person, via=actor.via, at=client.now())
-    value = error_value("withdrawn by the requester", audit.headers())
+    value = error_value("canceled by the person who asked", audit.headers())
     return send(client, cancel_request(posted.id, value))

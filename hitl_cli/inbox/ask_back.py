@@ -35,15 +35,18 @@ def answer_back(client: Client, actor: Actor, item: RequestSummary, text: str) -
     """Answer the question that was asked back. See Inbox.answer_back."""
     if not is_asker(item, actor):
         raise NotAllowed(
-            f"only {item.asker}, who asked {item.id}, can answer back. To say something, add a comment."
-            " Nothing was changed.",
+            f"only {item.asker}, who asked {item.id}, can answer this question. To say something else, add a"
+            " comment. Nothing was changed.",
             code="not-asker",
         )
     last = _last(client, item)
     if last is None or last.kind == "answer-back":
         if last is not None and _is_same(last, actor, text):
             return last
-        raise Conflict(f"nobody has asked back about {item.id}. Nothing was changed.", code="not-asked-back")
+        raise Conflict(
+            f"no question about {item.id} is waiting for an answer. Nothing was changed.",
+            code="not-asked-back",
+        )
     return _say(client, actor, item, text, last, item.to)
 
 
@@ -119,11 +122,12 @@ def _asked_before(request: str, entry: ThreadEntry | None) -> Conflict:
     """Return the error if another entry was first."""
     by = (entry and entry.by) or "another tool"
     if entry is not None and entry.kind == "answer-back":
-        said = f"{by} has already answered what was asked back about {request}: {entry.text}"
+        said = f"{by} has already answered the question about {request}: {entry.text}"
     else:
         comment = command("comment", [request, "TEXT"])
-        asked = f"{by} has asked back{f': {entry.text}' if entry else ''}"
+        asked = f"{by} asked{f': {entry.text}' if entry else ' a question'}"
         said = (
-            closed(f"{request} already waits for its asker: {asked}") + f" To add something, run `{comment}`"
+            closed(f"{request} is already waiting for an answer: {asked}")
+            + f" To add something, run `{comment}`"
         )
     return Conflict(f"{closed(said)} Nothing was changed.", code="already-asked-back")

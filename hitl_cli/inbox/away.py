@@ -35,19 +35,20 @@ def go_away(
     begin = now if since is None else since
     if not max(begin, now) < until <= now + LONGEST_MS:
         raise BadInput(
-            "the end must be in the future, after the beginning and at most a year from now. Nothing was"
-            " changed.",
+            "an absence must end in the future, after its start, and within a year. Nothing was changed.",
             code="bad-away",
         )
     deputy = None if to is None else groups.name(check_person(to))
     others = [name for name in (deputy, person and groups.name(person)) if name is not None]
     check_meant(others, groups, anyway=anyway)
     if deputy is not None and groups.same(deputy, absent):
-        raise BadInput(f"{absent} cannot stand in for themselves. Nothing was changed.", code="bad-away")
+        raise BadInput(
+            f"{absent} cannot be their own deputy: name somebody else. Nothing was changed.", code="bad-away"
+        )
     if not groups.same(absent, actor.person) and groups.same(deputy, actor.person):
         raise NotAllowed(
-            f"{actor.person} cannot choose themselves as the deputy of {absent}: another operator can, or"
-            f" {absent}. Nothing was changed."
+            f"{actor.person} cannot become the deputy of {absent} this way: ask {absent} or another operator"
+            " to do it. Nothing was changed."
         )
     said = AwayInput(person=absent, since=begin, to=deputy)
     return set_away(client, groups, said, until=until, by=actor.person, via=actor.via)
@@ -64,7 +65,7 @@ def _whose(actor: Actor, person: str | None) -> str:
     named = actor.groups.name(check_person(actor.person if person is None else person))
     if not actor.groups.same(named, actor.person) and not actor.operates:
         raise NotAllowed(
-            f"only {named} or an operator ([roles] in the settings) can say that {named} is away;"
+            f"only {named} or an operator ([roles] in the settings) can change when {named} is away;"
             f" {actor.person} cannot. Nothing was changed."
         )
     return named

@@ -69,9 +69,11 @@ def defer(client: Client, actor: Actor, item: RequestSummary, said: Deferral) ->
     if SESSION.fullmatch(said.session) is None:
         raise BadInput("the id of the session must consist of letters, digits and -.", code="bad-name")
     if not said.cwd or max(len(said.cwd), len(said.host)) > LONGEST or not 0 < said.pid < 2**31:
-        raise BadInput("the deferral has no folder, or a part of it is too long.", code="bad-name")
+        raise BadInput("the deferral has no folder, or one of its values is too long.", code="bad-name")
     if not _is_own(actor, item.promise):
-        raise NotAllowed(f"{item.id} was asked by another: only its asker defers it.", code="not-asker")
+        raise NotAllowed(
+            f"{item.id} was asked by somebody else: only they can defer a session for it.", code="not-asker"
+        )
     own = child_id(item.id, "deferred")
     data = {
         "id": own,

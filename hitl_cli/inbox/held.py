@@ -241,7 +241,7 @@ def undo(client: Client, actor: Actor, id: str, ended: Ended) -> Held:
     """Undo a held decision, and return it. Raises NotFound, and Conflict if it is too late."""
     own = held(client, actor, [id])
     if not own:
-        raise NotFound("there is no such decision of yours to undo.")
+        raise NotFound("you have no such decision to undo.")
     [one] = own
     actor.require("decide", request=one.request)
     if one.standing == "held" and client.now() < one.since + DUE_MS:
@@ -264,7 +264,7 @@ def make(client: Client, one: Held, groups: Groups, ended: Ended) -> Held:
         return now
     problem = ended(client, one, groups)
     if client.now() - one.since > LOST_MS:
-        problem = "nobody recorded it for an hour, so that it may have been undone. Decide again."
+        problem = "it was not recorded within an hour, so it may have been undone. Decide again."
     if problem is not None:
         logger.warning("the decision of %s on %s was not recorded: %s", one.by, one.request, problem)
         return _ended(client, one, "rejected", _Failure(problem))
@@ -327,7 +327,9 @@ def make_left(client: Client, groups: Groups, ended: Ended) -> float:
         except Unreachable:
             raise
         except Exception:  # one failure must not block the others
-            logger.exception("the held decision %s on %s was not made", one.id, one.request)
+            logger.exception(
+                "decision %s on %s could not be recorded after its time to undo", one.id, one.request
+            )
     return next_s
 
 

@@ -175,7 +175,7 @@ def read_tags(texts: Iterable[str], given_as: str) -> dict[str, str]:
         if not name or not equals:
             raise BadUsage(f"{given_as} {text!r} is not NAME=VALUE.")
         if name.startswith(RESERVED_TAGS):
-            raise BadName(f"{given_as} {text!r} has a reserved name, which requests cannot have.")
+            raise BadName(f"{given_as} {text!r} has a reserved name: use another.")
         if tags.setdefault(name, value) != value:
             raise BadUsage(f"{given_as} {name!r} has two values, but a request has only one.")
     return tags

@@ -69,9 +69,9 @@ def check_may_answer(item: RequestSummary, person: str, groups: Groups) -> None:
         is_among(one.person, item.to, groups) for one in groups.stands_in.get(groups.key(person), ())
     )
     if stands_in and (item.asked.proof is not None or not item.asked.takes_deputies):
-        why = "the settings do not name them as a deputy for signed decisions"
+        why = "a signed decision can only be made by a deputy that the settings name"
         if not item.asked.takes_deputies:
-            why = 'its author wants no deputies (reassign="nobody")'
+            why = 'it was asked with reassign="nobody", which allows no deputies'
         raise NotAllowed(
             f"only {in_words(item.to, 'or')} can answer {item.id}, and {person} cannot: {why}. Nothing was"
             " changed.",

@@ -135,7 +135,7 @@ def why_unproven(item: RequestSummary, groups: Groups, proof: Sequence[Checked] 
         elif question.proof == "passkey" and found.kind != "passkey":
             missing.append(f"{vote.by} signed with an SSH key, and it needs a passkey")
         elif not _could_answer(item, vote, groups):
-            missing.append(f"{vote.by} may not answer it")
+            missing.append(f"{vote.by} is not allowed to answer it")
         elif vote.verdict == "approve":
             proven.append(vote)
     decided = kind_of_approval(question, Vote(by="", verdict="approve", at=0, choice=audit.choice, data=data))

@@ -83,7 +83,7 @@ def accepted(
         )
     if changed(item.asked, data):
         raise BadAnswer(
-            "a rule is for the arguments as they are: approve without a change, or without the rule."
+            "a rule covers unchanged arguments only: approve without a change, or without the rule."
             " Nothing was changed.",
             code="no-rule-offered",
         )

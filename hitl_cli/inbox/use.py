@@ -31,8 +31,8 @@ def consume(client: Client, actor: Actor, item: RequestSummary, key: str) -> Use
         raise BadInput(f"the key of a use must have 1 to {LONGEST_KEY} characters.", code="bad-name")
     if "start" not in actor.may and not is_asker(item, actor):
         raise NotAllowed(
-            f"{item.id} was asked by {item.asker}: others use its approval with the permission start. Nothing"
-            " was changed.",
+            f"{item.id} was asked by {item.asker}: to use its approval, others need the permission start."
+            " Nothing was changed.",
             code="not-asker",
         )
     promise = item.promise

@@ -101,9 +101,9 @@ class HistoryCheck:
         key = signed_with(checkpoint, self._keys)
         why = None
         if key is None:
-            why = "no key for checkpoints in the settings signed it"
+            why = "it is not signed with a checkpoint key of the settings"
         elif self._name is None:
-            why = "the log is gone from this server, or was never made there"
+            why = "this server does not have the log any more, or never had it"
         elif self._name != checkpoint.log:
             why = "it is of another database"
         elif isinstance(found, str):
@@ -122,7 +122,7 @@ class HistoryCheck:
             isinstance(root, bytes) and root.hex() == one.root for one, root in zip(known, roots, strict=True)
         ]
         before = max((one.size for one, fit in zip(known, fits, strict=True) if fit), default=0)
-        return f"its first {before:,} leaves are as they were signed, and after those one is not"
+        return f"the first {before:,} leaves are unchanged, and a later one is changed"
 
     def _compared(self, signed_at: int) -> Iterator[Finding]:
         """Yield the differences between the log and the server, newest first. Both are read once."""
@@ -236,7 +236,7 @@ def _roots(log: Log, checkpoints: Sequence[Checkpoint], since: int = 0) -> list[
 def _earlier(log: Log, size: int, frontier: Frontier) -> bytes | str:
     """Return the root of the log at a size before the leaves that were hashed, which continue it."""
     if size > frontier.size:
-        return f"the log has only {frontier.size:,} of its {size:,} leaves"
+        return f"the log on the server has only {frontier.size:,} of its {size:,} leaves"
     try:
         root = log.subtree(0, size)
         path = consistency_path(size, frontier.size, log.subtree)
@@ -255,4 +255,4 @@ def sentence(finding: Finding) -> str:
         case "changed":
             return f"the {finding.kind} of {iso(finding.at)} was changed"
         case "backdated":
-            return f"it is dated {iso(finding.at)}, before a checkpoint that does not have it"
+            return f"its date {iso(finding.at)} is before a checkpoint that does not include it"

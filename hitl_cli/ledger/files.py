@@ -146,15 +146,15 @@ class ExportCheck:
             root = roots.get(one.size)
             why = None
             if key is None:
-                why = "no key for checkpoints in the settings signed it"
+                why = "it is not signed with a checkpoint key of the settings"
             elif one.log != header.log:
                 why = "it is of another database"
             elif one.size > frontier.size:
                 why = f"the file has only {frontier.size:,} of its {one.size:,} leaves"
             elif root is None:
-                why = f"the file begins at leaf {header.start:,}, after it"
+                why = f"the file begins after it, at leaf {header.start:,}"
             elif root.hex() != one.root:
-                why = "the history in the file is not the one that was signed"
+                why = "the history in the file differs from the one that was signed"
             checked.append(CheckedCheckpoint(size=one.size, at=one.at, root=one.root, key=key, why=why))
         self.checkpoints = tuple(checked)
         self.wrong += sum(one.why is not None for one in checked)
@@ -199,10 +199,10 @@ def check_receipt(
     why = result.why
     against = list(checkpoints) or ([] if receipt.checkpoint is None else [receipt.checkpoint])
     if not statements_stated(receipt):
-        why = why or "its statements are not of this decision"
+        why = why or "its signed statements are about another decision"
     for one in against:
         if signed_with(one, keys) is None:
-            why = why or "no key for checkpoints in the settings signed its checkpoint"
+            why = why or "its checkpoint is not signed with a checkpoint key of the settings"
         elif not is_included(receipt, one):
-            why = why or "its path does not lead to the checkpoint"
+            why = why or "its path of hashes does not lead to the checkpoint"
     return msgspec.structs.replace(result, state="wrong", why=why) if why else result

@@ -93,7 +93,7 @@ class Ledger:
         self.actor.require("read")
         if not self.actor.sees_all:
             raise NotAllowed(
-                f"{self.actor.person} sees only some requests: this needs the role auditor.",
+                f"this needs the role auditor, because {self.actor.person} sees only some requests.",
                 code="role-missing",
             )
 

@@ -249,7 +249,7 @@ class Log:
         create = alone(_id(piece.start), piece, None, until=until, tags={LOG_TAG: "piece"})
         kept = store(self._client, create)
         if decode_as(kept.param, Piece) != piece:
-            raise Raced("another process makes a checkpoint.")
+            raise Raced("another process is making a checkpoint: try again.")
         self._kept.pop(piece.start, None)
 
 

@@ -52,17 +52,20 @@ class AskArguments(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     details: Annotated[
         Json,
         _about(
-            'More that the person should see, as JSON or text. {"$view": "diff", "text": …} is drawn as a'
+            'Details that the person should see, as JSON or text. {"$view": "diff", "text": …} is drawn as a'
             " diff; likewise command, code and markdown."
         ),
     ] = None
     arguments: Annotated[
         Json,
-        _about("Exactly what you will do after an approval, as JSON. The approval is for these only."),
+        _about("Exact arguments of the action to approve, as JSON. The approval covers only these."),
     ] = None
     editable: Annotated[
         dict[str, Any] | bool | None,
-        _about("true, or a JSON Schema: a person may change the arguments. Then do what the result has."),
+        _about(
+            "Lets the person change the arguments: true, or a JSON Schema of what is allowed. Use the"
+            " arguments of the result."
+        ),
     ] = None
     choices: Annotated[tuple[str, ...], _about("The person approves by choosing one of these.")] = ()
     form: Annotated[
@@ -79,20 +82,20 @@ class AskArguments(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     approvals: Approvals = 1
     private: Annotated[
         tuple[str, ...],
-        _about("Parts that only the assignees see, such as arguments.iban. It needs `to`."),
+        _about("Parts to show to the assignees only, such as arguments.iban. Needs `to`."),
     ] = ()
-    extend: Annotated[str | None, _about("How much longer the deadline can be moved in all, such as 2d.")] = (
-        None
-    )
+    extend: Annotated[
+        str | None, _about("By how much people may move the deadline in total, such as 2d.")
+    ] = None
     deadline: Annotated[
         str | None, _about("Time allowed for the answer, such as 30m, 8h or 2d. Then the request expires.")
     ] = None
     valid_for: Annotated[
-        str | None, _about("How long an approval may be used, such as 10m. A later use needs a new request.")
+        str | None, _about("How long an approval is valid, such as 10m. A later use needs a new request.")
     ] = None
     proof: Annotated[
         ProofKind | None,
-        _about("signed or passkey: the person must sign. Leave it out unless you were told."),
+        _about("Required signature: signed or passkey. Leave it out unless you were told."),
     ] = None
     once: Annotated[
         bool,
@@ -101,7 +104,8 @@ class AskArguments(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     id: Annotated[
         str | None,
         _about(
-            "An id of your own, such as deploy-1.4.2. The same id and question again are the same request."
+            "An id of your own, such as deploy-1.4.2. Repeating the same id and content returns the same"
+            " request."
         ),
     ] = None
     key: Annotated[str | None, _about("A name under which people find the request.")] = None
@@ -138,7 +142,7 @@ class ConsumeArguments(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     id: _Id
     key: Annotated[
         Annotated[str, Meta(min_length=1, max_length=200)] | None,
-        _about("Names this use: the same key again is the same use."),
+        _about("A key for this use. Repeating the call with the same key is the same use."),
     ] = None
 
 
@@ -288,10 +292,10 @@ TOOLS: tuple[Tool, ...] = (
     ),
     Tool(
         name="take_back",
-        title="Take back a request",
+        title="Cancel a request",
         description=(
-            "Cancel a request that you asked, when its answer is no longer needed. A decision that was made"
-            " before stays, and is returned."
+            "Cancel a request of yours when its answer is no longer needed. If it is already decided, the"
+            " decision stays and is returned."
         ),
         arguments=IdArguments,
         result=Answer,

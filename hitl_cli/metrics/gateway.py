@@ -75,7 +75,7 @@ class GatewayMetrics(ProcessMetrics):
         self.registry.register(self._runs)
         self._decisions = Counter(
             "hitl_decisions",
-            "Decisions by anyone, by workflow, outcome and front end.",
+            "All decisions, by workflow, outcome and front end.",
             ["workflow", "outcome", "via"],
             registry=self.registry,
         )
@@ -94,7 +94,7 @@ class GatewayMetrics(ProcessMetrics):
             registry=self.registry,
         )
         self.gauge("hitl_event_streams", "Clients that listen to the event stream.", streams)
-        self.gauge("hitl_long_polls", "HTTP requests that wait for a decision.", polls)
+        self.gauge("hitl_long_polls", "HTTP requests that are waiting for a decision.", polls)
         self._times: dict[tuple[str, str, str], Callable[[float], None]] = {}
         self._shown: set[tuple[str, str, str]] = set()
         self._held_back: list[tuple[tuple[str, str, str], float | None]] = []
@@ -159,7 +159,7 @@ class _OpenRequests(Collector):
         total = GaugeMetricFamily("hitl_requests_open", "Open requests.", labels=["workflow", "priority"])
         groups = GaugeMetricFamily(
             "hitl_requests_open_by_group",
-            "Open requests by group that is asked; those of several groups count for each.",
+            "Open requests by assigned group; one for several groups counts for each.",
             labels=["group", "priority"],
         )
         oldest = GaugeMetricFamily(

@@ -42,7 +42,7 @@ class WorkerMetrics(ProcessMetrics):
         )
         self._retries = Counter(
             "hitl_step_retries",
-            "Failed attempts at a step that are tried again, by the function.",
+            "Failed attempts of steps that are retried, by function.",
             ["function"],
             registry=self.registry,
         )
@@ -52,8 +52,8 @@ class WorkerMetrics(ProcessMetrics):
             ["channel", "outcome"],
             registry=self.registry,
         )
-        self.gauge("hitl_runs_executing", "Runs that are executed now.", executing)
-        self.gauge("hitl_runs_executing_max", "Runs that can be executed at a time.", lambda: most)
+        self.gauge("hitl_runs_executing", "Runs that are being executed.", executing)
+        self.gauge("hitl_runs_executing_max", "Maximum number of runs executed at a time.", lambda: most)
         self._workflow = Label(settings.workflows, settings.most)
         self._function = Label(("*",), settings.most)
         self._channel = Label(("*",), settings.most)

@@ -66,7 +66,7 @@ class CheckpointMaker:
             self._look(client, directory, id)
         except (HitlError, OSError, subprocess.SubprocessError) as error:
             if (said := logged(error)) != self._complaint:
-                logger.warning("no checkpoint of the history yet, retried: %s", said)
+                logger.warning("the checkpoint could not be made or delivered, retrying: %s", said)
             self._complaint = said
 
     def _look(self, client: Client, directory: Directory, id: str) -> None:
@@ -85,7 +85,7 @@ class CheckpointMaker:
             return  # another process has made it, or an attacker created a promise with this id
         hand_over(made, directory)
         send(client, closing_id(id))
-        logger.info("checkpoint of the history made: %s leaves, root %s", f"{made.size:,}", made.root)
+        logger.info("checkpoint made: %s leaves, root %s", f"{made.size:,}", made.root)
         self._done, self._complaint = id, ""
 
 

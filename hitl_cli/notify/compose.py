@@ -54,7 +54,7 @@ SUBJECTS: dict[Occasion, str] = {
     "asked": "{title}",
     "reminder": "Reminder: {title}",
     "assigned": "Assigned to you: {title}",
-    "deputy": "For somebody who is away: {title}",
+    "deputy": "For you as a deputy: {title}",
     "escalated": "Escalated to you: {title}",
     "asked-back": "Question about your request: {title}",
     "answered-back": "Answered: {title}",

@@ -308,7 +308,7 @@ async def tell_at_once(ctx: Context, notice: Notification) -> tuple[DeliveryAtte
         outlook = await teller.outlooks.ask(notice)
     except (HitlError, OSError) as error:  # a step can be retried
         about = {"request": notice.request}
-        logger.warning("notification %s is delayed: %s", notice.id, logged(error), extra=about)
+        logger.warning("notification %s failed, retrying: %s", notice.id, logged(error), extra=about)
         return None
     match outlook.people:
         case ():

@@ -76,11 +76,11 @@ LEADS: dict[Occasion, str] = {
     "asked": "A request is waiting for your decision.",
     "reminder": "This request is still waiting for your decision.",
     "assigned": "This request was assigned to you.",
-    "deputy": "You stand in for an assignee who is away.",
+    "deputy": "An assignee of this request is away, and you are their deputy: you can decide it.",
     "escalated": "Nobody has answered this request yet, so it is now assigned to you too.",
-    "asked-back": "An assignee asks you about your request before they decide. It waits for your answer.",
-    "answered-back": "What was asked back about this request is answered. It is waiting for your decision.",
-    "digest": "Your requests since the last message.",
+    "asked-back": "An assignee has a question about your request, and needs your answer to decide.",
+    "answered-back": "The question about this request is answered. It is waiting for your decision.",
+    "digest": "News of your requests since the last message.",
     "test": "This is a test message from hitl. You do not need to do anything.",
 }
 """Why a person receives a message; for outcomes, OVER."""

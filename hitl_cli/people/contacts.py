@@ -295,7 +295,8 @@ def check_signers(directory: Directory) -> None:
     for person, key in [*key_owners(groups)]:
         if (other := owners.setdefault(key, person)) != person:
             raise BadSetting(
-                f"the key {key} is of two people: {groups.name(other)} and {groups.name(person)}."
+                f"the key {key} is set for two people, {groups.name(other)} and {groups.name(person)}: it"
+                " must be unique."
             )
 
 

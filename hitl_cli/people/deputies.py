@@ -77,6 +77,5 @@ def named_among(absences: Iterable[Absence], names: Collection[str], groups: Gro
 def in_words(absence: Absence, until: str) -> str:
     """Return a sentence about an assignee who is away, `until` an instant in words."""
     if not absence.deputies:
-        return f"{absence.person} is away until {until}, and nobody was asked instead"
-    verb = "was" if len(absence.deputies) == 1 else "were"
-    return f"{absence.person} is away until {until}: {', '.join(absence.deputies)} {verb} asked as well"
+        return f"{absence.person} is away until {until}, without a deputy"
+    return f"{absence.person} is away until {until}: {', '.join(absence.deputies)} can answer instead"

@@ -56,7 +56,7 @@ class LiveDirectory:
                 self._known = self._in_file()
                 self._stamp = (stamp[0], *map(stamp_of, self._known.files))
             except BadInput as error:
-                logger.error("%s The people that were read before stay in use.", logged(error))  # noqa: TRY400
+                logger.error("%s The previous people stay in use until this is fixed.", logged(error))  # noqa: TRY400
             else:
                 if self._changed is not None:
                     Thread(target=self._changed, args=(self._known,), daemon=True).start()

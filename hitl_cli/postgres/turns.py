@@ -122,7 +122,7 @@ class Turns:
     def _sent(self, task: asyncio.Task[None]) -> None:
         self._sending.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            logger.error("requests could not be sent", exc_info=error)
+            logger.error("unexpected error while sending requests to the database", exc_info=error)
         if self._waiting and not self._asked:
             self._send()
 
@@ -151,7 +151,9 @@ class Turns:
                     raise
                 if tried == len(RETRIES_S):
                     logger.warning(
-                        "requests wait, for up to %g s: %s", PATIENCE_S, explained(error, self._name)
+                        "database unreachable, retrying requests for up to %g s: %s",
+                        PATIENCE_S,
+                        explained(error, self._name),
                     )
                 await asyncio.sleep(pause_s)
         raise AssertionError

@@ -194,7 +194,7 @@ class PostgresConnection:
                 pause_s = AGAIN_S[min(tries, len(AGAIN_S) - 1)]
                 tries += 1
                 if told != (told := str(explained(error, self._name))):
-                    logger.warning("%s Tried again until it works.", told)
+                    logger.warning("%s Retrying until it works.", told)
                 await asyncio.sleep(pause_s)
 
     async def _begin_to_listen(self, connection: psycopg.AsyncConnection[Any]) -> None:
@@ -239,7 +239,7 @@ class PostgresConnection:
             try:
                 found = await self._take(room, functions)
             except ConnectorError as error:
-                logger.info("messages could not be taken: %s", error)
+                logger.info("tasks could not be fetched, retrying: %s", error)
                 asyncio.get_running_loop().call_later(AGAIN_S[0], self._look.set)
                 continue
             self._hand_over(found, asked_at)

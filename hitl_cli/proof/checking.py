@@ -70,7 +70,7 @@ def check_vote(
 def _check_instant(vote: Vote, proof: Proof) -> None:
     """Raise BadProof if the recorded instant, from which an approval is valid, is not the signed one."""
     if vote.at != proof.at:
-        raise BadProof("the record has another instant than was signed")
+        raise BadProof("the recorded time is not the one that was signed")
 
 
 def check_life(key: str, life: KeyLife, signed_at: int, recorded_at: int) -> None:
@@ -80,9 +80,9 @@ def check_life(key: str, life: KeyLife, signed_at: int, recorded_at: int) -> Non
     also be before the end of the key's life, if it is known.
     """
     if life.since is not None and signed_at < life.since:
-        raise BadProof(f"the key {key} is valid from {iso(life.since)} only")
+        raise BadProof(f"the key {key} is valid only from {iso(life.since)}")
     if life.until is not None and max(signed_at, recorded_at) >= life.until:
-        raise BadProof(f"the key {key} is revoked from {iso(life.until)}")
+        raise BadProof(f"the key {key} is revoked since {iso(life.until)}")
 
 
 def signed_with(proof: Proof, stated: Statement, groups: Groups) -> str:
@@ -109,7 +109,7 @@ def check_decision(promise: Promise, run: Promise | None, groups: Groups) -> tup
     recorded_at = 0 if audit_of(promise).votes else promise.settled_at or 0
     found = tuple(check_vote(promise, run, vote, groups, recorded_at) for vote in votes)
     if any(one.state == "proven" for one in found) and not _is_recorded_as_signed(promise, votes):
-        why = "the record of the decision is not what was signed"
+        why = "the recorded decision is not the one that was signed"
         found = tuple(replace(one, state="wrong", why=one.why or why) for one in found)
     return found
 

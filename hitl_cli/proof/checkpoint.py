@@ -53,7 +53,7 @@ class CheckpointSigner(Struct, frozen=True, kw_only=True):
         """Raise BadInput if no public key is trusted."""
         if not self.known:
             raise BadInput(
-                'the settings have no key for checkpoints: add [checkpoints] with keys = ["ssh-ed25519 …"].'
+                'the settings have no checkpoint key: add [checkpoints] with keys = ["ssh-ed25519 …"].'
                 " Nothing was changed.",
                 code="no-key",
             )
@@ -68,7 +68,7 @@ class CheckpointSigner(Struct, frozen=True, kw_only=True):
         signed = msgspec.structs.replace(checkpoint, signature=signature)
         if signed_with(signed, self.known) is None:
             raise BadInput(
-                f"{key} is not one of the keys for checkpoints in the settings. Nothing was changed.",
+                f"{key} is not a checkpoint key of the settings. Nothing was changed.",
                 code="no-key",
             )
         return signed

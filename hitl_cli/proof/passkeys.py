@@ -42,13 +42,11 @@ def verify(proof: Proof, challenge: bytes, lines: Sequence[str]) -> str:
     try:
         client = msgspec.json.decode(data, type=_ClientData)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-        raise BadProof("what the browser said cannot be read") from error
+        raise BadProof("the browser's response cannot be read") from error
     if client.challenge != to_base64url(challenge):
-        raise BadProof(
-            "the passkey signed something else: another request, another answer, or another instant"
-        )
+        raise BadProof("the passkey signed something else: another request, answer or time")
     if client.cross_origin:
-        raise BadProof("a page of another site asked for it")
+        raise BadProof("a page of another site asked for the signature")
     _verify(proof, challenge, keys[0])
     return keys[0].fingerprint
 

@@ -79,9 +79,7 @@ def too_few_sign(question: Question, groups: Groups, to: Sequence[str] | None = 
         return ""
     kind = "passkey" if question.proof == "passkey" else "key"
     count = "nobody" if not able else f"only {most} of the {question.approvals} who must sign"
-    return (
-        f"Of those who may answer, {count} has a valid {kind} in the settings: `hitl people` shows the keys."
-    )
+    return f"Too few assignees can sign: {count} has a valid {kind} in the settings. See `hitl people`."
 
 
 def ssh_signer(
@@ -129,7 +127,7 @@ def signed_before(proof: Proof, groups: Groups) -> Signer:
 
     def sign(statement: Statement) -> Proof:
         if abs(statement.at - proof.at) > FRESH_MS:
-            raise BadProof("this was signed too long ago: sign it again. Nothing was changed.")
+            raise BadProof("the signature is too old: sign again. Nothing was changed.")
         try:
             key = signed_with(proof, replace(statement, decision=proof.decision, at=proof.at), groups)
             check_life(key, groups.lives.get(key, ALWAYS), proof.at, statement.at)

@@ -45,7 +45,8 @@ def own_key(chosen: Path | None, known: Sequence[str], folder: Path) -> Path:
     if len(mine) != 1:
         found = "none" if not mine else str(len(mine))
         raise BadInput(
-            f"name a key with --key or HITL_SSH_KEY: of your keys in the settings, the SSH agent has {found}."
+            "no key chosen: pass --key or set HITL_SSH_KEY. Of your keys in the settings, the SSH agent has"
+            f" {found}."
             " Nothing was changed.",
             code="no-key",
         )
@@ -84,7 +85,7 @@ def _not_signed(key: Path, said: str) -> BadInput:
         why = f"others can read {key}: run chmod 600 on it. Nothing was changed."
         return BadInput(why, code="key-permissions")
     if "passphrase" in said:
-        why = f"the passphrase of {key} is wrong, or nobody could type it. Nothing was changed."
+        why = f"the passphrase of {key} is wrong, or could not be typed here. Nothing was changed."
         return BadInput(why, code="wrong-passphrase")
     why = (said.splitlines() or ["it refused"])[-1].rstrip(".")
     if "No private key found" in said or "agent refused" in said:
@@ -114,7 +115,7 @@ def _verified(signature: str, statement: bytes, keys: tuple[str, ...], namespace
                     "-s", str(signed), stdin=statement)  # fmt: skip
     found = _VERIFIED.search(done.stdout.decode(errors="replace"))
     if done.returncode != 0 or found is None:
-        raise BadProof("no key of these made this signature")
+        raise BadProof("none of these keys made this signature")
     return found[1]
 
 

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from hitl_cli.client.wire import Verdict, decode
-from hitl_cli.errors import NotSignable
+from hitl_cli.errors import Conflict, NotSignable
 from hitl_cli.format.canonical_json import canonical, json_digest
 from hitl_cli.requests.editable import approved_arguments
 from hitl_cli.requests.question import KEY_TAG, PLAIN, WORKFLOW_TAG, asker_of, own_tags, question_of
@@ -110,3 +110,14 @@ def asked_digest(promise: Promise, run: Promise | None) -> str:
         "deadline": promise.timeout_at,
     }
     return json_digest(shown)
+
+
+def check_unchanged(promise: Promise, run: Promise | None, seen: str) -> None:
+    """Raise Conflict for a request that is not the one with the digest that a person has seen."""
+    if asked_digest(promise, run) != seen:
+        raise Conflict(changed_since(promise.id), code="request-changed")
+
+
+def changed_since(request: str) -> str:
+    """Return the sentence about a request that has changed since a person read it."""
+    return f"{request} has changed since you read it: read it again. Nothing was changed."

@@ -47,8 +47,8 @@ class RemoteClient(Client):
             answer = msgspec.json.decode(raw, type=CallResponse[result])  # type: ignore[valid-type]
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise Unreachable(
-                f"{self.name} answered what this version of hitl cannot read ({error}): use the gateway's"
-                " version.",
+                f"this version of hitl cannot read the response of {self.name} ({error}): install the"
+                " gateway's version.",
                 code="server-failed",
             ) from error
         self._ahead_ms = answer.now - now_ms()
@@ -72,7 +72,7 @@ class RemoteClient(Client):
         """Raise NotDone: a gateway is no server. `instead` says what to do."""
         raise NotDone(
             f"this command needs the server itself, and {self.name} is a gateway."
-            f" {instead or 'Run it where the server is: leave out -S, or name the server.'}",
+            f" {instead or "Run it on the server's machine, without -S or with the server's URL."}",
             code="needs-server",
         )
 

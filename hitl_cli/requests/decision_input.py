@@ -30,23 +30,31 @@ class DecisionInput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """
 
     verdict: Verdict | None = None
-    data: Annotated[Any | UnsetType, Meta(description="The data of the form.")] = UNSET
+    data: Annotated[Any | UnsetType, Meta(description="Data for the workflow, which must fit the form.")] = (
+        UNSET
+    )
     arguments: Annotated[
         Any | UnsetType,
         Meta(
-            description="What is approved: the arguments of the request, or changed ones if it is `editable`."
+            description="The arguments to approve: those of the request, or changed ones if it is `editable`."
         ),
     ] = UNSET
     choice: Annotated[str | None, Meta(description="One of the choices, instead of a verdict.")] = None
     answer: Annotated[
         str | None,
-        Meta(description="In one word: a choice, the value of a form with a single field, or yes or no."),
+        Meta(
+            description="The answer as one text: a choice, the value of a form with a single field, or yes"
+            " or no."
+        ),
     ] = None
-    reason: Annotated[str | None, Meta(description="Of a rejection; the workflow gets it.")] = None
-    comment: Annotated[str | None, Meta(description="Stored with the decision.")] = None
+    reason: Annotated[str | None, Meta(description="Reason of a rejection, which the workflow gets.")] = None
+    comment: Annotated[str | None, Meta(description="Comment to store with the decision.")] = None
     for_: Annotated[
         str | UnsetType,
-        Meta(description="A duration: approve, and make the rule that the request offers, for so long."),
+        Meta(
+            description="With an approval: also create the standing rule that the request offers, for this"
+            " duration."
+        ),
     ] = UNSET
     unless_claimed: Annotated[
         bool | UnsetType, Meta(description="Refuse it (409) if somebody else has claimed the request.")
@@ -59,7 +67,7 @@ class DecisionInput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         if self.choice is not None and self.answer is not None:
             raise BadAnswer("give choice or answer, not both.")
         if self.for_ is not UNSET and self.verdict != "approve":
-            raise BadAnswer("for needs an approval.")
+            raise BadAnswer("for needs the verdict approve.")
         if self.verdict == "reject":
             if (self.choice, self.answer, self.data, self.arguments) != (None, None, UNSET, UNSET):
                 raise BadAnswer("a rejection carries no data, arguments, choice or answer: give a reason.")

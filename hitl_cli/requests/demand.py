@@ -54,7 +54,7 @@ class Allowance(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 type OnUnproven = Literal["fail", "ask_again"]
-"""What an asker does with an approval without good proof."""
+"""What an asker does with an approval without valid proof."""
 
 MOST_ASKED = 20
 """How often a request is asked: a forger might answer forever."""

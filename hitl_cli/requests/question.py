@@ -281,7 +281,7 @@ def sensible(question: Question) -> Question:
     if len(set(read.choices)) < len(read.choices) or not all(choice.strip() for choice in read.choices):
         raise not_askable("choices must be different and not empty.", "choices")
     if read.escalate and not read.to:
-        raise not_askable("escalate requires to.", "escalate")
+        raise not_askable("escalate needs `to`.", "escalate")
     names = read.everyone
     for name in names:
         if not folded(name).removeprefix(GROUP).strip():
@@ -322,7 +322,9 @@ def _check_private(question: Question) -> None:
                 "private",
             )
     if question.private and not question.to:
-        raise not_askable("private needs to: without assignees, everyone sees all.", "private")
+        raise not_askable(
+            "private needs `to`: without assignees, everyone sees the whole request.", "private"
+        )
 
 
 def _leads(part: str, value: Json, keys: Sequence[str]) -> bool:
@@ -382,7 +384,7 @@ def _check_editable(question: Question) -> None:
         return
     if question.form is not None:
         raise not_askable(
-            "it has form and editable: put what people may fill in into the arguments.", "editable"
+            "form and editable cannot be combined: put the fields of the form into the arguments.", "editable"
         )
     if not isinstance(question.arguments, dict):
         raise not_askable("editable needs arguments that are an object.", "arguments")
@@ -397,9 +399,7 @@ def _check_editable(question: Question) -> None:
         wrong = problems(form, question.arguments)
         why = unclear(form) if isinstance(form, dict) and question.editable is not True else None
     if why is not None:
-        raise not_askable(
-            f"editable does not tell for certain what people may change: {sentence(why)}.", "editable"
-        )
+        raise not_askable(f"editable must say exactly what people may change: {sentence(why)}.", "editable")
     if wrong:
         raise not_askable(f"the arguments do not fit editable: {sentence(wrong[0])}.", "arguments")
 
@@ -461,7 +461,7 @@ def _check_deadline(question: Question) -> None:
     """Raise BadInput if `on_deadline` is not a valid answer to the question."""
     if question.proof is not None and question.deadline_approves:
         raise not_askable(
-            "nobody signs what the deadline approves: leave out on_deadline, or proof.", "on_deadline"
+            "a deadline cannot sign, so it cannot approve: leave out on_deadline or proof.", "on_deadline"
         )
     if question.on_deadline in ("expire", "reject"):
         return

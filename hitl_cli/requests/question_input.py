@@ -84,7 +84,7 @@ def offer_of(given: OfferInput | Mapping[str, Any] | None) -> Offer | None:
 
 type Approvals = Annotated[
     ApprovalCount | ApprovalsBy,
-    Meta(description="How many people must approve, or how many of each group. A person counts once."),
+    Meta(description="Approvals required: a number, or a number per group. A person counts once."),
 ]
 
 
@@ -112,11 +112,12 @@ class QuestionInput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     editable: Annotated[
         dict[str, Any] | bool | None,
         Meta(
-            description="JSON Schema of the arguments that people may approve instead; true: the same shape."
+            description="Let approvers change the arguments: a JSON Schema of what is allowed, or true (the"
+            " same shape)."
         ),
     ] = None
     form: Annotated[
-        dict[str, Any] | bool | None, Meta(description="JSON Schema that the data of an approval must fit.")
+        dict[str, Any] | bool | None, Meta(description="JSON Schema of the data of an approval.")
     ] = None
     choices: Annotated[tuple[str, ...], Meta(description="Answers to offer instead of Approve.")] = ()
     to: Annotated[
@@ -129,7 +130,7 @@ class QuestionInput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     ] = None
     approvals: Approvals = 1
     allow_self: Annotated[bool, Meta(description="Whether the person who asks may answer.")] = True
-    deadline: Annotated[str, Meta(description="How long it can be answered, a duration.")] = "365d"
+    deadline: Annotated[str, Meta(description="Time allowed for the answer, a duration.")] = "365d"
     extend: Annotated[
         str | None, Meta(description="By how much its deadline can be moved in all, a duration.")
     ] = None
@@ -149,7 +150,7 @@ class QuestionInput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     tags: Annotated[dict[str, str], Meta(description="Names and values, for filters.")] = {}
     link: Annotated[str | None, Meta(description="A URL to show.")] = None
     digest: Annotated[
-        Digest | None, Meta(description="SHA-256 and name of the content that the request is about.")
+        Digest | None, Meta(description="SHA-256 and name of the file that the request is about.")
     ] = None
     callback: Annotated[str | None, Meta(description="A URL that gets the decision.")] = None
     private: Annotated[
@@ -159,7 +160,7 @@ class QuestionInput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         ),
     ] = ()
     offer: Annotated[
-        OfferInput | None, Meta(description="A standing rule that may be made with an approval.")
+        OfferInput | None, Meta(description="Standing rule that an approver may also create.")
     ] = None
 
     @property

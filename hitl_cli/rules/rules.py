@@ -56,7 +56,7 @@ class Rules:
             raise BadInput("a reason needs a rule that rejects.", code="bad-rule")
         named = None if rule.asker is None else groups.name(check_person(rule.asker))
         if groups.same(named, self.actor.person):
-            raise BadInput("a rule does not decide what its own author asks.", code="bad-rule")
+            raise BadInput("a rule cannot answer the requests of its own author.", code="bad-rule")
         return msgspec.structs.replace(rule, asker=named)
 
     def list(self, *, every: bool = False) -> list[Rule]:
@@ -80,7 +80,7 @@ class Rules:
             raise store.no_rule(id)
         if not self.actor.groups.same(rule.by, self.actor.person):
             raise NotAllowed(
-                f"the rule {id} is of {rule.by}: only they can remove it. Nothing was changed.",
+                f"the rule {id} belongs to {rule.by}: only they can remove it. Nothing was changed.",
                 code="not-author",
             )
         removed = store.remove(self.client, rule, by=self.actor.person, via=self.actor.via)
@@ -100,7 +100,8 @@ def where_of(tool: str | None, match: str | None, more: dict[str, Json]) -> dict
     if match is not None and tool not in MAIN:
         known = ", ".join(MAIN)
         raise BadInput(
-            f"match needs one of the tools {known}: of another, name the argument and its value with where.",
+            f"match needs one of the tools {known}: for another tool, give an argument and its value with"
+            " where.",
             code="bad-rule",
         )
     named: dict[str, Json] = {TOOL: tool}

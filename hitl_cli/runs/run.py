@@ -126,7 +126,7 @@ def check_id(id: str) -> str:
     if ":" in id:
         raise BadName(f"{id!r} is not a valid id: ':' separates a run from its steps.")
     if id.startswith((LOG_PREFIX, CHECKPOINT_PREFIX)):
-        raise BadName(f"{id!r} is not a valid id: ids of the log of decisions begin so.")
+        raise BadName(f"{id!r} is not a valid id: this prefix is reserved for the log of decisions.")
     return id
 
 

@@ -91,7 +91,11 @@ class LeaseHeartbeat:
             with self._open_client() as client:
                 client.call_many(releases)
         except HitlError as error:
-            logger.warning("what was in hand could not be given back: %s", logged(error))
+            logger.warning(
+                "unfinished tasks could not be released, so other workers take them when their leases"
+                " expire: %s",
+                logged(error),
+            )
 
     def _run(self) -> None:
         client: Client | None = None
@@ -103,7 +107,7 @@ class LeaseHeartbeat:
                 client = client or self._open_client()
                 client.call_many(renewals)
             except (HitlError, OSError) as error:
-                logger.warning("leases could not be renewed: %s", logged(error))
+                logger.warning("leases could not be renewed, retrying: %s", logged(error))
         if client is not None:
             client.close()
 

@@ -114,7 +114,7 @@ async def rehearse(resonate: Registering, root: Promise, below: Sequence[Promise
             )
     except (Exception, PlatformError) as cause:  # noqa: BLE001 - an app may raise anything
         if not isinstance(cause, PlatformError):
-            logger.warning("it cannot be said what %s would do: %r", root.id, cause)
+            logger.warning("run %s cannot be checked: %r", root.id, cause)
         came.broken_off = True
         await _let_end(others)
         return came

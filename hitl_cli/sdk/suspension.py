@@ -435,7 +435,9 @@ async def _leave(ctx: Context, left: set[str] | None) -> None:
         for child, request in questions.items():
             if child not in left:
                 about = {"request": request}
-                logger.warning("%s was never awaited, and is canceled", request, extra=about)
+                logger.warning(
+                    "request %s is canceled: its workflow ended without awaiting it", request, extra=about
+                )
     target = state.target_resolver(None)
     await state.effects.create_promise(take_back_request(state.id, state.origin_id, target, sdk.now(ctx)))
     state.spawned_remote = []

@@ -89,7 +89,7 @@ def compose(client: Client, notice: Notification, directory: Directory) -> Decis
     if seen.decision is None:
         return "the request is open"
     if seen.unproven is not None:  # the receiver would act on it
-        return f"the approval has no good proof: {seen.unproven}"
+        return f"the approval has no valid proof: {seen.unproven}"
     document = {
         "type": TYPE,
         "timestamp": iso(seen.decision.at),

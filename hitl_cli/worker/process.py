@@ -105,7 +105,9 @@ async def _end_when_lost(worker: Worker, check: ServerCheck, after_s: float | No
     while after_s is not None:
         await asyncio.sleep(LOOK_S)
         if check.away_s >= after_s:
-            why = f"the server was away for {format_duration(round(check.away_s) * 1_000)}: {check.away}"
+            why = (
+                f"the server was unreachable for {format_duration(round(check.away_s) * 1_000)}: {check.away}"
+            )
             _end_within(worker, LOOK_S, Unreachable.exit_code)  # a call that waits for the server may not end
             worker.end(why)
             return

@@ -59,7 +59,7 @@ class ServerCheck(PeriodicThread):
             else:
                 if self._why is not None:
                     away = format_duration(round(time.monotonic() - self._reached_at) * 1_000)
-                    logger.info("the server is back after %s", away)
+                    logger.info("the server is reachable again after %s", away)
                 self._reached_at, self._why = time.monotonic(), None
             if self._stopped.wait(self._every_s):
                 break
@@ -81,5 +81,5 @@ class ServerCheck(PeriodicThread):
 
     def _is_away(self, error: HitlError | OSError) -> None:
         if self._why is None:
-            logger.warning("the server is away: %s", logged(error))
+            logger.warning("the server is unreachable: %s", logged(error))
         self._why = str(error)

@@ -380,7 +380,7 @@ def test_in_a_step_it_waits_no_longer_than_the_step_and_says_so(
     promise = crew.promise(crew.asked())
     assert promise.id == "r:1.1.1"
     assert round((promise.timeout_at - promise.created_at) / DAY_MS, 3) == days
-    shortened = "r:1.1.1 can be answered for "
+    shortened = "r:1.1.1 must be answered within "
     assert (shortened in crew.complaints()) == (patience is None)
     crew.approve(promise.id)
     assert crew.result()["approved"]
@@ -579,7 +579,7 @@ def test_of_a_reminder_begun_by_a_worker_that_died_nothing_is_left_after_the_ans
         ({"to": "ada", "escalate": {"soon": "lead"}}, "'soon' is not a duration"),
         ({"to": "ada", "escalate": {"8h": 5}}, "a list of texts"),
         ({"to": "ada", "escalate": ["lead"]}, "escalate must map"),
-        ({"escalate": {"8h": "lead"}}, "escalate requires to"),
+        ({"escalate": {"8h": "lead"}}, "escalate needs `to`"),
         ({"key": ""}, "not a valid key"),
         ({"key": 5}, "not a valid key"),
         ({"priority": "highest"}, "highest"),

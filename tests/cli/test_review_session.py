@@ -175,10 +175,10 @@ def test_a_request_is_asked_back_claimed_and_given_to_others(hitl: Hitl) -> None
         ada.sees("r1:1")
         ada.desk.ask_back("r1:1", "Which one?")
         second = ada.sees("r2:1")
-        told("r1:1 waits for its asker")
+        told("r1:1 waits for its answer")
         assert hitl.json("show", "r1:1")["asked_back"]["text"] == "Which one?"
         ada.desk.ask_back("r2:1", "")
-        told("Not asked back")
+        told("Question not sent")
         ada.desk.claim(second)
         told("claimed by ada")
         wait_until(lambda: ada.sees("r2:1").claim)

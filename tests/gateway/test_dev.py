@@ -137,7 +137,7 @@ def test_a_change_restarts_the_worker_and_waiting_runs_go_on_with_the_new_code(
     hitl.ok("approve", "r")
     assert hitl.ok("wait", "r") == '"new"\n'
     assert one.stop(signal.SIGINT) == 0
-    assert one.errors == ["hitl: helper.py changed: loading the code again."]
+    assert one.errors == ["hitl: helper.py changed: reloading the code."]
 
 
 @pytest.mark.heavy
@@ -152,7 +152,7 @@ def test_code_that_cannot_be_loaded_is_said_and_the_old_code_goes_on(
     serve(1)
     (hitl.folder / "asks.py").write_text("def (\n")
     one.complained("asks.py, line 1")
-    one.complained("goes on with the code before")
+    one.complained("continues with the previous code")
     hitl.ok("start", "old", "--workflow", "asks", "--no-args")
     hitl.ok("approve", hitl.waiting()[0]["id"])
     assert hitl.ok("wait", "old") == '"old"\n'
@@ -182,9 +182,9 @@ def test_settings_are_read_again_and_what_the_page_needs_is_said(
     (hitl.folder / "hitl.toml").write_text('app = "asks.py"\n')
     one.said("asks, email")
     (hitl.folder / "hitl.toml").write_text('app = "asks.py"\nnonsense = 1\n')
-    one.complained("goes on with the code before")
+    one.complained("continues with the previous code")
     (hitl.folder / "hitl.toml").write_text('app = "asks.py"\nworkflow = "asks"\n')
-    one.complained("Start `hitl dev` again")
+    one.complained("restart `hitl dev`")
     assert one.stop() == 0
 
 
@@ -199,7 +199,7 @@ def test_it_is_said_that_the_page_stays_with_its_server(
     one = dev(reloads=True)
     one.said("serving")
     settings.write_text('app = "asks.py"\nserver = "sqlite:///other.db"\n')
-    one.complained("Start `hitl dev` again")
+    one.complained("restart `hitl dev`")
     assert one.stop() == 0
 
 

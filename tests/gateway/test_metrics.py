@@ -72,14 +72,14 @@ def test_a_worker_and_a_gateway_say_that_their_server_is_away_and_is_back(
     ready = worker.said("metrics on").split()[-1].replace("/metrics", "/ready")
     assert get_url(ready).status == 200
     server.kill()
-    worker.complained("the server is away")
+    worker.complained("the server is unreachable")
     assert get_url(ready).status == 503
     assert worker.end() == Unreachable.exit_code
-    gateway.complained("the server is away")
+    gateway.complained("the server is unreachable")
     server = serve(url.rpartition(":")[2])
     try:
-        gateway.complained("the server is back")
-        assert len([line for line in gateway.errors if "the server is away" in line]) == 1
+        gateway.complained("the server is reachable again")
+        assert len([line for line in gateway.errors if "the server is unreachable" in line]) == 1
     finally:
         server.clear_away()
 

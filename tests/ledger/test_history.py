@@ -237,7 +237,7 @@ def test_a_log_that_is_rewritten_does_not_fit(store: Store) -> None:
     assert (store.compare().why, store.compare().wrong) == (["it is of another database"], [])
     renamed(store)
     [why] = store.compare().why
-    assert why == "the log has only 5 of its 6 leaves"
+    assert why == "the log on the server has only 5 of its 6 leaves"
     decided(store.client, "d")
     Ledger(store.client, OPS).checkpoint(store.signer)
     [why] = store.compare().why
@@ -250,18 +250,20 @@ def test_a_log_that_is_reordered_or_gone_does_not_fit(store: Store) -> None:
     renamed(store)
     [why] = store.compare().why
     assert why is not None
-    assert "its first 0 leaves" in why
+    assert "the first 0 leaves" in why
     store.change("DELETE FROM promises WHERE id LIKE 'hitl-log-%'")
-    assert store.compare().why == ["the log is gone from this server, or was never made there"]
+    assert store.compare().why == ["this server does not have the log any more, or never had it"]
 
 
 def test_a_forged_checkpoint_and_one_of_another_store_do_not_hold(
     store: Store, tmp_path: Path, signer: CheckpointSigner
 ) -> None:
     grown = msgspec.structs.replace(store.signed, root="00" * 32)
-    assert store.compare(grown).why == ["no key for checkpoints in the settings signed it"]
+    assert store.compare(grown).why == ["it is not signed with a checkpoint key of the settings"]
     thief = make_key(tmp_path, "thief")
-    assert store.compare(thief.sign(store.signed)).why == ["no key for checkpoints in the settings signed it"]
+    assert store.compare(thief.sign(store.signed)).why == [
+        "it is not signed with a checkpoint key of the settings"
+    ]
     with connect(f"sqlite:///{tmp_path / 'other.db'}") as other:
         decided(other, *"abc")
         foreign = Ledger(other, OPS).checkpoint(signer)
@@ -445,7 +447,7 @@ def test_an_export_proves_what_it_has(store: Store) -> None:
     assert changed == lines  # the data is encoded
     _, check = found_in(store, encoded)
     assert [one.why for one in check.checkpoints] == [
-        "the history in the file is not the one that was signed"
+        "the history in the file differs from the one that was signed"
     ]
     for broken in (lines[:-1], [*lines[:3], *lines[4:]], lines[1:], [*lines, lines[2]], [b"{}\n"]):
         with pytest.raises(BadInput):

@@ -102,7 +102,7 @@ def test_a_checkpoint_that_was_not_handed_over_is_by_the_next_process(
     with hitl.client(clock) as client:
         decided(client, "a")
         CheckpointMaker(lambda: lost).look(client)
-        assert "no checkpoint of the history yet" in caplog.text
+        assert "the checkpoint could not be made or delivered" in caplog.text
         [waiting] = made(client)
         assert waiting.state == "pending"
         CheckpointMaker(lambda: here).look(client)  # too early: the other one may be about to do it

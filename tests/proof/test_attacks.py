@@ -85,7 +85,7 @@ def test_who_moves_the_instant_of_an_approval_does_not_prolong_it(client: Client
     moved = msgspec.structs.replace(audit, at=audit.at + HOUR_MS)
     value = encode(decode(promise.value), moved.headers())
     assert used(client, PLAIN)
-    with pytest.raises(Unproven, match="instant"):
+    with pytest.raises(Unproven, match="time"):
         decision_of(msgspec.structs.replace(promise, value=value), Question(prompt="Pay?"), PLAIN)
 
 

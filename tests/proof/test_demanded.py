@@ -113,7 +113,7 @@ def test_who_it_was_assigned_to_proves_it_and_who_was_asked_before_does_not(clie
     assert decision_of(item.promise, item.asked, PLAIN, amendments=item.amendments).approved
     later = msgspec.structs.replace(item.amendments[0], number=2, to=("ops",))
     by_other = (*item.amendments, later)
-    with pytest.raises(Unproven, match="lead may not answer it"):
+    with pytest.raises(Unproven, match="lead is not allowed to answer it"):
         decision_of(item.promise, item.asked, PLAIN, amendments=by_other)
     with pytest.raises(NotAllowed):
         approve(client, PLAIN, "pay-9", "reviewer", "reviewer")
@@ -249,7 +249,7 @@ def test_nobody_proves_their_own_request_that_others_must_answer(client: Client)
     begun = begin(client, own.actor, anybody, DecisionInput(verdict="approve"), signer=own.signer)
     assert isinstance(begun, Settling)
     client.call_many([begun.request])
-    with pytest.raises(Unproven, match="may not answer"):
+    with pytest.raises(Unproven, match="is not allowed to answer"):
         used(client, PLAIN, "own")
 
 
@@ -469,7 +469,7 @@ def test_the_result_of_a_step_that_was_written_by_hand_is_no_yes(work: HitlTest)
         value = good if forged == "another run's" else encode(msgspec.to_builtins(own))
         assert call(client, "promise.settle", id=step, state="resolved", value=value).status == 200
         call(client, "promise.settle", id=id, state="rejected", value=encode({"message": "no"}))
-        with pytest.raises((RunFailed, StillWaiting), match=r"without good proof|not finished"):
+        with pytest.raises((RunFailed, StillWaiting), match=r"without valid proof|not finished"):
             run.result()
 
 
@@ -503,7 +503,7 @@ def test_who_writes_the_database_lets_nobody_sign_whom_the_author_has_not_asked(
         kept, step = encode(msgspec.to_builtins(own)), id.rpartition(".")[0]
         assert call(client, "promise.settle", id=step, state="resolved", value=kept).status == 200
         approve(client, test._groups, id, "ops", "ops")
-        with pytest.raises(RunFailed, match="without good proof"):
+        with pytest.raises(RunFailed, match="without valid proof"):
             run.result()
 
 

@@ -149,7 +149,7 @@ def test_every_outcome_is_told_as_to_a_workflow(place: Place, asker: Hitl) -> No
         (True, None, True, None, False),
         (False, None, None, "nobody answered before the deadline", True),
         (True, None, {"amount": 3}, None, True),
-        (False, None, None, "withdrawn by the requester", False),
+        (False, None, None, "canceled by the person who asked", False),
     ]
     assert [vote.by for vote in found[2].votes] == ["lead", "reviewer"]
     assert taken == found[5]

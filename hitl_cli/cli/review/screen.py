@@ -70,8 +70,8 @@ a        approve; fill in the form or choose an answer if there is one
 e        change the arguments, if they can be changed, and approve
 r        reject, with a reason
 c        comment, without a decision
-b        ask back: the request then waits for who asks it
-t        claim it, so that others see that you work on it; again: release it
+b        ask the person who sent it a question: the request waits for the answer
+t        claim it, so that others see that you are working on it; again: release it
 g        assign it to others: people, or groups as group:NAME, with commas between them
 s        skip; at the end: return to the skipped requests
 o        open the link of the request

@@ -241,9 +241,9 @@ class ReviewSession:
             with self._turn:
                 if self._review.current == id:
                     self._review.skip()
-            return f"{id} waits for its asker. Press s at the end to see it again."
+            return f"{id} waits for its answer. Press s at the end to see it again."
 
-        self._later(partial(self._try, act, "Not asked back"))
+        self._later(partial(self._try, act, "Question not sent"))
 
     def claim(self, item: RequestSummary) -> None:
         """Claim a request, or release it if it is claimed by this person."""

@@ -334,7 +334,7 @@ class Pusher:
             endpoint.until = 0.0
             return None
         if not endpoint.failures:
-            logger.warning("%s: %s; it is tried again", post.address, failure)
+            logger.warning("message to %s not delivered, retrying: %s", post.address, failure)
         endpoint.failures += 1
         backoff_s = min(BACKOFF_MIN_S * 2.0 ** min(endpoint.failures - 1, 20), BACKOFF_MAX_S)
         backoff_s *= random.uniform(0.5, 1.0)  # noqa: S311 - so that not all come back at once

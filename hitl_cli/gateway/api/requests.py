@@ -24,6 +24,7 @@ from hitl_cli.inbox import Inbox
 from hitl_cli.inbox.ask import new_id
 from hitl_cli.inbox.pending import RequestFilter, Sort, read_tags
 from hitl_cli.people.sight import Sight
+from hitl_cli.proof.statement import changed_since
 from hitl_cli.requests.decision_input import DecisionInput
 from hitl_cli.requests.question import Priority
 from hitl_cli.requests.question_input import QuestionInput
@@ -137,7 +138,7 @@ class ClaimBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, r
 class ExtendBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """By how much a deadline is moved, a duration, or until when."""
 
-    by: Annotated[str | None, Meta(description="By how much, a duration. Or give `until`.")] = None
+    by: Annotated[str | None, Meta(description="Time to add, a duration. Or give `until`.")] = None
     until: Instant | None = None
 
 
@@ -163,7 +164,7 @@ async def _list_requests(call: Call[RequestsQuery, None]) -> RequestsPage:
 def _filter_of(query: RequestsQuery, person: str) -> RequestFilter:
     """Return the filter of a query. Raises BadInput."""
     if query.for_ is not None and query.to:
-        raise BadQuery("for=me and to cannot be given together.")
+        raise BadQuery("for=me and to cannot be combined: send one of them.")
     return RequestFilter(
         workflow=query.workflow,
         to=query.to,
@@ -201,7 +202,7 @@ def _ask(call: Call[None, QuestionInput], inbox: Inbox) -> web.Response:
     return json_answer(document, 201 if asked.fresh else 200, headers)
 
 
-@routes.delete("/requests/{id}", "Take back a request that was created without a run.", needs=("ask",))
+@routes.delete("/requests/{id}", "Cancel a request that was created without a run.", needs=("ask",))
 def _take_back(call: Call[None, None], inbox: Inbox) -> RequestDetailsDocument:
     """Cancel a request that was created without a run. A decided one is not changed."""
     inbox.withdraw(inbox.asked(call.id))
@@ -311,9 +312,7 @@ async def _decide(call: Call[None, DecisionInput]) -> DecisionResultDocument:
         def expect(item: RequestSummary) -> None:
             version = _version(request_details_document(inbox.show(item), call.gateway.options.people))
             if not _is_among(version, [tag for tag in known or () if not tag.is_weak]):
-                raise HttpError(
-                    412, f"{item.id} has changed since you read it. Nothing was changed: read it again."
-                )
+                raise HttpError(412, changed_since(item.id))
 
         return inbox.decide(
             call.id, call.body, whole=True, mark=mark, expect=None if known is None else expect
@@ -349,16 +348,18 @@ def _make_answer_url(call: Call[None, AnswerUrlBody], inbox: Inbox) -> LinkDocum
     return link_document(link, url)
 
 
-@routes.post("/requests/{id}/use", "Use up an approval that may be used once.", needs=("ask",))
+@routes.post(
+    "/requests/{id}/use", "Record the use of an approval that may be used only once.", needs=("ask",)
+)
 def _use(call: Call[None, UseBody], inbox: Inbox) -> RequestDetailsDocument:
-    """Use up an approval that may be used only once. Responds 409 if it was used before."""
+    """Record the use of an approval that may be used only once. Responds 409 if it was used before."""
     inbox.consume(call.id, call.body.key or fresh_id())
     return _document(call, inbox)
 
 
 @routes.post(
     "/requests/{id}/ask-back",
-    "Ask the asker of a request something before you decide it. Repeating it changes nothing.",
+    "Ask the person who sent a request something before you decide it. Repeating it changes nothing.",
     needs=("decide",),
     status=201,
 )
@@ -369,7 +370,7 @@ def _ask_back(call: Call[None, ThreadBody], inbox: Inbox) -> ThreadEntryDocument
 
 @routes.post(
     "/requests/{id}/answer-back",
-    "Answer a question that was asked back about a request of yours. Repeating it changes nothing.",
+    "Answer a question about your request. Repeating it changes nothing.",
     needs=("decide", "ask"),
     status=201,
 )
@@ -409,9 +410,11 @@ def _assign(call: Call[None, AssignBody], inbox: Inbox) -> AmendedDocument:
     )
 
 
-@routes.post("/requests/{id}/claim", "Tell the others that you work on a request.", needs=("decide",))
+@routes.post(
+    "/requests/{id}/claim", "Tell the other assignees that you are working on a request.", needs=("decide",)
+)
 def _claim(call: Call[None, ClaimBody], inbox: Inbox) -> AmendedDocument:
-    """Tell the others that you work on a request. They can still decide it, without `unless_claimed`."""
+    """Tell the others that you are working on it. They can still decide, without `unless_claimed`."""
     return amended_document(inbox.claim(call.id, parse_duration(call.body.for_), whole=True))
 
 
@@ -426,7 +429,7 @@ def _extend(call: Call[None, ExtendBody], inbox: Inbox) -> AmendedDocument:
     """Move the deadline of a request, as far as its author allows."""
     by, until = call.body.by, call.body.until
     if (by is None) == (until is None):
-        raise BadInput("give by or until.", code="bad-duration")
+        raise BadInput("no new deadline given: send by or until.", code="bad-duration")
     by_ms = None if by is None else parse_duration(by)
     to = None if until is None else in_ms(until)
     return amended_document(inbox.extend(call.id, by_ms, until=to, whole=True))

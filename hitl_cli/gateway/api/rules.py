@@ -66,7 +66,7 @@ def _add(call: Call[None, RuleBody], inbox: Inbox) -> RuleDocument:
 
 
 @routes.delete(
-    "/rules/{id}", "Remove a standing rule of yours. What it has decided stays decided.", needs=("decide",)
+    "/rules/{id}", "Remove a standing rule of yours. Its earlier decisions stay.", needs=("decide",)
 )
 def _remove(call: Call[None, None], inbox: Inbox) -> RuleDocument:
     """Remove a rule of the token's person. One that has ended is not changed."""

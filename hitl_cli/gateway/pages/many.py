@@ -125,7 +125,7 @@ async def _chosen_in(request: Request, visitor: Visitor, form: Any) -> _Chosen:
         return await _listed(request, visitor, query)
     ids = dict.fromkeys(text for text in form.getall("id", ()) if isinstance(text, str))
     if len(ids) > MOST:
-        raise BadAnswer(f"these are more than {MOST:,} requests: select fewer. Nothing was changed.")
+        raise BadAnswer(f"more than {MOST:,} requests are selected: select fewer. Nothing was changed.")
     return _Chosen(asked=dict.fromkeys(ids, ""))
 
 
@@ -149,7 +149,7 @@ def _as_chosen(one: PlannedDecision, chosen: _Chosen, *, confirmed: bool) -> Pla
     if one.name in chosen.left:
         return _with_problem(one, "it was left out when the table was made.")
     if confirmed and (shown := chosen.asked[one.name]) and _asked(one.item) != shown:
-        return _with_problem(one, "it has changed since the table showed it.")
+        return _with_problem(one, "it has changed since you read it.")
     return one
 
 
@@ -317,7 +317,7 @@ def _unpacked(text: str) -> _Chosen:
     except (ValueError, binascii.Error, zlib.error, msgspec.MsgspecError) as error:
         raise BadAnswer("the form is incomplete: select the requests again. Nothing was changed.") from error
     if len(chosen.ids) > MOST:
-        raise BadAnswer(f"these are more than {MOST:,} requests: select fewer. Nothing was changed.")
+        raise BadAnswer(f"more than {MOST:,} requests are selected: select fewer. Nothing was changed.")
     return chosen
 
 

@@ -121,7 +121,7 @@ ACTIONS = (
     ),
     Action(
         name="claim",
-        summary="Tell the others that you work on it",
+        summary="Claim it: tell the others that you are working on it",
         button="Claim",
         key="t",
         offered=_can_claim,

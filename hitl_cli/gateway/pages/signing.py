@@ -13,13 +13,13 @@ import msgspec
 from msgspec import Struct
 
 from hitl_cli.client.wire import Proof
-from hitl_cli.errors import BadInput, BadProof, Conflict
+from hitl_cli.errors import BadInput, BadProof
 from hitl_cli.format.passkeys import are_verified_here, origin_of, to_base64url
 from hitl_cli.format.shell import command
 from hitl_cli.gateway.error_responses import json_answer
 from hitl_cli.gateway.pages.queries import form_text
 from hitl_cli.proof.signing import FRESH_MS, Signer, signed_before, usable_passkeys
-from hitl_cli.proof.statement import Statement, asked_digest
+from hitl_cli.proof.statement import Statement, asked_digest, check_unchanged
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -107,11 +107,8 @@ def as_shown(form: Any) -> Callable[[RequestSummary], None]:
     """Return a check that raises Conflict if the request differs from the one that the form's page showed."""
 
     def check(item: RequestSummary) -> None:
-        if (shown := form_text(form, "asked")) and asked_digest(item.promise, item.run) != shown:
-            raise Conflict(
-                f"{item.id} has changed since this page showed it: read it again. Nothing was changed.",
-                code="request-changed",
-            )
+        if shown := form_text(form, "asked"):
+            check_unchanged(item.promise, item.run, shown)
 
     return check
 

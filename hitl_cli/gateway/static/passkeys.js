@@ -37,7 +37,7 @@
   const WHY = {
     TimeoutError: "The gateway did not answer.",
     NotAllowedError: "You did not confirm it, or this device has none of your passkeys.",
-    InvalidStateError: "This device has a passkey of yours already.",
+    InvalidStateError: "This device already has a passkey of yours.",
   };
 
   /* Send a form with one more field, as if its button had been pressed. */
