@@ -596,7 +596,7 @@ def test_who_is_away_says_so_and_is_back(desk: Desk) -> None:
     headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "text/html"}
     assert desk.gateway.ask("POST", path, data=b"csrf=x&until=2030-01-01", headers=headers).status == 403
     assert list(desk.taken(path, until=day, to="reviewer").all("section", **{"data-away": "ada"}))
-    assert "reviewer is asked as well" in desk.get("/?all=1").text
+    assert "reviewer can answer for you" in desk.get("/?all=1").text
     page = desk.get(desk.put("gone:1", Question(prompt="Ship?", to=("ada",))))
     assert "ada is away until" in page.text
     assert "that you may see is away" in desk.taken(path, back="1", person="ada").text
@@ -623,12 +623,12 @@ def test_it_is_asked_back_answered_and_decided_for_who_is_away(desk: Desk) -> No
     assert {at.get("data-key") for at in desk.get(path).all("summary")} == {"r", "b", "c", "t"}
     page = desk.taken(path, verdict="ask-back", question="Which <b>region\u202e</b>?")
     assert r"Which <b>region\u202e</b>?" in page.text
-    assert "This request waits for ada" in page.text
+    assert "This request is waiting for ada" in page.text
     assert r"Which <b>region\u202e</b>?" in desk.get("/").text
     page = desk.refused(400, path, "bad-answer", verdict="answer-back", answer=" ")
     page = desk.taken(path, verdict="answer-back", answer="The second")
     assert "The second" in page.text
-    assert "This request waits for" not in page.text
+    assert "This request is waiting for" not in page.text
     with desk.hitl.client() as client:
         away = Inbox(client, Actor(person="gone", via="test"))
         away.go_away(until=client.now() + 3_600_000, to="cy")
@@ -1028,7 +1028,7 @@ def test_votes_for_other_arguments_are_shown_and_do_not_count_together(desk: Des
     assert "Amount: 100 (reviewer), 120 (ada)" in page.text
     mark = page.control("stand_by")["value"] or ""
     page = desk.taken(path, (), verdict="approve", field_amount="120", stand_by=mark)
-    assert "only equal ones count together" in page.text
+    assert "Only votes for the same arguments count together" in page.text
     assert promise(desk, "change:3").state == "pending"
     page = desk.refused(409, path, "arguments-changed", verdict="approve", field_amount="100")
     mark = page.control("stand_by")["value"] or ""
