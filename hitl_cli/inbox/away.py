@@ -35,7 +35,8 @@ def go_away(
     begin = now if since is None else since
     if not max(begin, now) < until <= now + LONGEST_MS:
         raise BadInput(
-            "an absence must end in the future, after its start, and within a year. Nothing was changed.",
+            "an absence must end in the future, after its start, and at most a year from now. Nothing was"
+            " changed.",
             code="bad-away",
         )
     deputy = None if to is None else groups.name(check_person(to))
