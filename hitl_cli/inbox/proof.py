@@ -100,7 +100,7 @@ def check_is_the_same(id: str, answered: str) -> None:
 
 def unproven(id: str, why: str) -> Unproven:
     """Return the error for a request that was approved without valid proof."""
-    return Unproven(f"{id} was approved without good proof: {why}.")
+    return Unproven(f"{id} was approved without valid proof: {why}.")
 
 
 def needs_check(item: RequestSummary) -> bool:
