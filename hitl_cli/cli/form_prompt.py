@@ -14,11 +14,14 @@ import msgspec
 from msgspec import UNSET
 from prompt_toolkit import print_formatted_text
 from prompt_toolkit.completion import WordCompleter
+from prompt_toolkit.filters import Always
 from prompt_toolkit.formatted_text import FormattedText
+from prompt_toolkit.layout import Dimension
 from prompt_toolkit.output import create_output
 from prompt_toolkit.shortcuts import PromptSession
 from prompt_toolkit.utils import is_dumb_terminal
 from prompt_toolkit.validation import ValidationError, Validator
+from prompt_toolkit.widgets import ValidationToolbar
 
 from hitl_cli.cli.output import note
 from hitl_cli.client.wire import same_json
@@ -311,6 +314,7 @@ class _Terminal:
         self._session: PromptSession[str] | None = None
         if not is_dumb_terminal():
             self._session = PromptSession(output=create_output(stdout=sys.stderr))
+            _wrap_reasons(self._session)
 
     def say(self, text: str, style: str = "") -> None:
         """Show a line."""
@@ -355,6 +359,15 @@ class _Terminal:
             if reason is None:
                 return line
             note(f"! {reason}")
+
+
+def _wrap_reasons(session: PromptSession[str]) -> None:
+    """Wrap the reason below a prompt, which prompt_toolkit cuts at the edge of the terminal."""
+    for window in session.layout.find_all_windows():
+        text = getattr(window.content, "text", None)
+        if getattr(text, "__qualname__", "").startswith(ValidationToolbar.__name__):
+            window.wrap_lines = window.dont_extend_height = Always()
+            window.height = Dimension(min=1)
 
 
 def _plain_line(message: str, *, secret: bool) -> str:

@@ -45,10 +45,12 @@ EXPENSE = obj(
 def filling(tmp_path: Path) -> Iterator[Callable[..., Terminal]]:
     opened: list[Terminal] = []
 
-    def start(schema: Any, *given: str, term: str = "xterm-256color", **env: str) -> Terminal:
+    def start(
+        schema: Any, *given: str, term: str = "xterm-256color", columns: int = 100, **env: str
+    ) -> Terminal:
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
         command = [sys.executable, SCRIPT, json.dumps(schema), *given]
-        opened.append(Terminal(command, {**kept, **env}, tmp_path, term=term))
+        opened.append(Terminal(command, {**kept, **env}, tmp_path, columns=columns, term=term))
         return opened[-1]
 
     yield start
@@ -360,3 +362,14 @@ def test_where_another_approved_with_other_data_that_is_shown_before_it_is_sent(
         terminal.type("y" + ENTER)
         terminal.shows("answers differ: Amount: 1 (reviewer), 2 (ada)")
         assert terminal.end() == 0
+
+
+def test_in_a_narrow_terminal_the_reason_is_shown_whole(filling: Callable[..., Terminal]) -> None:
+    names = ["the first size", "the second size", "the third size", "the last size"]
+    terminal = filling(obj("size", size={"enum": names}), columns=40)
+    terminal.shows("size:")
+    terminal.type("x" + ENTER)
+    whole = ", ".join(names).replace(" ", "")
+    terminal.becomes(lambda screen: whole in "".join(screen.split()))
+    terminal.type(CTRL_U + names[0])
+    terminal.becomes(lambda screen: whole not in "".join(screen.split()))
