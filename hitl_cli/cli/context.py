@@ -105,7 +105,7 @@ class CommandContext(typer.Context):
         return url.value.rstrip("/") if self.remote else self.settings.reached(url.value)
 
     def actor(self, via: str = "cli") -> Actor:
-        """Return the person who acts: at a gateway the one who has signed in. Raises BadUsage."""
+        """Return the person who acts: at a gateway, the signed-in person. Raises BadUsage."""
         if self.remote is None:
             return actor_from(self.settings, self.who, via)
         _check_nobody_else(self.remote, self.who)
@@ -247,7 +247,7 @@ def actor_from(settings: Settings, who: str | None = None, via: str = "cli") -> 
 
 
 def _check_nobody_else(client: Client, who: str | None) -> None:
-    """Raise BadUsage if another person is named than the one who has signed in to the gateway."""
+    """Raise BadUsage if a person is named who is not signed in to the gateway."""
     if who is not None and is_remote(client) and not client.me.groups.same(who, client.me.person):
         raise BadUsage(f"you are signed in at {client.name} as {client.me.person}: leave out --as.")
 

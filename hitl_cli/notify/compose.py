@@ -110,7 +110,7 @@ def compose_digest(
 ) -> Message | str:
     """Return one message for several notifications; or a text that says why there is none.
 
-    It has the open requests, and the outcomes of requests of which the person was notified before.
+    It has the open requests, and the outcomes of requests that the person was notified of before.
     """
     gathered: dict[str, list[Notification]] = {}
     now = client.now()

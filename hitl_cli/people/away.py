@@ -184,13 +184,13 @@ class _Absent(Standing):
 
     @property
     def away(self) -> tuple[Absence, ...]:
-        """Those who are away now."""
+        """The current absences."""
         self._look()
         return self._away
 
     @property
     def stands_in(self) -> Mapping[str, tuple[Absence, ...]]:
-        """The same by the key of each deputy."""
+        """The absences, by the key of each deputy."""
         self._look()
         return self._stands_in
 
@@ -248,12 +248,12 @@ class _Fixed(Standing):
 
     @property
     def away(self) -> tuple[Absence, ...]:
-        """Those who were away."""
+        """The absences at that moment."""
         return self._absences
 
     @property
     def stands_in(self) -> Mapping[str, tuple[Absence, ...]]:
-        """The same by the key of each deputy."""
+        """The absences, by the key of each deputy."""
         return self._by_deputy
 
 

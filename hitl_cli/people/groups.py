@@ -48,12 +48,12 @@ class Standing(ABC):
     @property
     @abstractmethod
     def away(self) -> tuple[Absence, ...]:
-        """Those who are away now."""
+        """The current absences."""
 
     @property
     @abstractmethod
     def stands_in(self) -> Mapping[str, tuple[Absence, ...]]:
-        """The same by the key of each deputy."""
+        """The absences, by the key of each deputy."""
 
 
 class Groups(Struct, frozen=True, kw_only=True):
@@ -88,12 +88,12 @@ class Groups(Struct, frozen=True, kw_only=True):
 
     @property
     def away(self) -> tuple[Absence, ...]:
-        """Those who are away now."""
+        """The current absences."""
         return () if self.standing is None else self.standing.away
 
     @property
     def stands_in(self) -> Mapping[str, tuple[Absence, ...]]:
-        """Those who are away now, by the key of each of their deputies."""
+        """The current absences, by the key of each deputy."""
         return {} if self.standing is None else self.standing.stands_in
 
     def name(self, name: str) -> str:

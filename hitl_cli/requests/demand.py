@@ -152,7 +152,7 @@ def strengthened(stored: Question, asked: Question | Demand) -> Question:
 
 
 def _needed(asked: Question | Demand) -> tuple[int, ApprovalsBy]:
-    """Return how many approvals are demanded, and of which groups."""
+    """Return the number of required approvals, in all and by group."""
     if isinstance(asked, Question):
         return asked.approvals, asked.approvals_by
     given = asked.approvals
