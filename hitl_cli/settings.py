@@ -490,8 +490,10 @@ def _table_in(path: Path) -> dict[str, Any] | None:
         content = tomllib.loads(text)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (ValueError, OSError) as error:  # text that is not UTF-8, or not TOML, is a ValueError
-        raise BadSetting(f"{path} cannot be read: {getattr(error, 'strerror', error)}.") from error
+    except ValueError as error:  # also for text that is not UTF-8
+        raise BadSetting(f"{path} is not valid TOML: {error}.") from error
+    except OSError as error:
+        raise BadSetting(f"{path} cannot be read: {error.strerror}.") from error
     if path.name == "hitl.toml":
         return content
     tool = content.get("tool", {})

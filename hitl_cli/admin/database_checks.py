@@ -78,7 +78,10 @@ def judge_connection(facts: Facts) -> Iterator[Finding]:
         yield Finding("TLS", "ok", f"{facts.tls}, with the server verified")
     if facts.read_only:
         yield Finding(
-            "writes", "error", "the database takes no writes: a standby, or read only", "use the primary"
+            "writes",
+            "error",
+            "the database is read-only: it is a standby, or its settings say so",
+            "use the primary",
         )
     left = f"{facts.connections_left:,} connections left"
     if facts.connections_left < FEW_CONNECTIONS:

@@ -62,7 +62,9 @@ def back_up(url: str, target: Path, *, replace: bool, progress: Copied) -> Backu
         )
     with _file_of(url) as source:
         if not target.parent.is_dir():
-            raise BadInput(f"no folder {target.parent}.", code="bad-file")
+            raise BadInput(
+                f"there is no folder {target.parent}: create it, or name another file.", code="bad-file"
+            )
         try:
             return backup.back_up(source, target, replace=replace, progress=progress)
         except AlreadyThere as error:

@@ -167,7 +167,7 @@ def token_of(url: str, kind: LinkKind = PAGE) -> str:
     """Return the token in a link's URL. Raises LinkInvalid if there is none."""
     _, found, token = unquote(urlsplit(url).path).rpartition(kind.path)
     if not found:
-        raise LinkInvalid(f"{url} is not a link to a request.")
+        raise LinkInvalid(f"{url} is not a link to a request: copy the whole link.")
     return token
 
 

@@ -158,7 +158,7 @@ def ask(
         list[str] | None,
         value(
             "PATH",
-            "Part to show to the assignees and you only, e.g. details.iban or form.salary (repeatable).",
+            "Part that only assignees, auditors and you see, e.g. details.iban, form.salary (repeatable).",
         ),
     ] = None,
     digest: Annotated[

@@ -131,7 +131,10 @@ class GatewayApi:
         except (OSError, http.client.HTTPException) as error:
             why = getattr(error, "reason", None) or error
             why = certificate_fault(error) or getattr(why, "strerror", None) or why  # without its number
-            raise Unreachable(f"the gateway at {self.url} cannot be reached: {why}.") from error
+            raise Unreachable(
+                f"the gateway at {self.url} cannot be reached: {why}.",
+                hint="Check that it is running, and that its address is right.",
+            ) from error
 
 
 class _Description(Struct, frozen=True):

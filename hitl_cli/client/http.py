@@ -83,7 +83,10 @@ class HttpClient(Client):
             raise
         except (ResonateError, OSError) as error:
             self._capabilities = None  # the next response may come from another server
-            raise Unreachable(f"{self.name} cannot be reached: {_why(error)}.") from error
+            raise Unreachable(
+                f"{self.name} cannot be reached: {_why(error)}.",
+                hint="Check that it is running, and that its address is right (--server).",
+            ) from error
         if asking:
             self._capabilities = capabilities_named(answer.capabilities or ())
         return answer

@@ -405,7 +405,7 @@ def promise_register_callback(tx: State, req: PromiseRegisterCallback, now: int)
 def promise_register_listener(tx: State, req: PromiseRegisterListener, now: int) -> Reply:
     """Answer promise.register_listener."""
     if not _deliverable(req.address):
-        return refuse(400, f"{req.address!r} is no address: use http(s)://… or poll://any@GROUP")
+        return refuse(400, f"{req.address!r} is not an address: use http(s)://… or poll://any@GROUP")
     awaited = _read_promise(tx, req.awaited, now)
     if awaited is None:
         return _no_promise(req.awaited)

@@ -36,6 +36,6 @@ def check_finite(value: Any) -> None:
     while ahead:
         one = ahead.pop()
         if isinstance(one, float) and not math.isfinite(one):
-            raise ValueError(f"{one} is no number of JSON")
+            raise ValueError(f"{one} is not a JSON number")
         if isinstance(one, dict | list):
             ahead += one.values() if isinstance(one, dict) else one

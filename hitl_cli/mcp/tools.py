@@ -82,7 +82,7 @@ class AskArguments(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     approvals: Approvals = 1
     private: Annotated[
         tuple[str, ...],
-        _about("Parts to show to the assignees only, such as arguments.iban. Needs `to`."),
+        _about("Parts that only assignees and auditors see, such as arguments.iban. Needs `to`."),
     ] = ()
     extend: Annotated[
         str | None, _about("By how much people may move the deadline in total, such as 2d.")

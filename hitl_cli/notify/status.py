@@ -99,7 +99,7 @@ def said_of(told: NotificationStatus, now: int) -> str:
     if last is not None and failing:
         said.append(f"{last.channel}: {last.why}" if last.channel else str(last.why))
     if told.next_at is not None:
-        said.append(f"{'again ' if failing else ''}in {format_duration(max(told.next_at - now, 0))}")
+        said.append(f"{'next attempt ' if failing else ''}in {format_duration(max(told.next_at - now, 0))}")
     if told.who is None and not told.given_up:
         said.append("waiting for a worker with notification settings")
     return "; ".join(said)

@@ -45,7 +45,8 @@ def check_checkpoints(settings: CheckpointSettings, contacts: Mapping[str, Conta
             parse_duration(settings.every)
         if not (settings.keys and (settings.file or settings.command or settings.to)):
             raise BadInput(
-                "checkpoints.every needs keys, and file, command or to: where a checkpoint is kept."
+                "checkpoints.every also needs checkpoints.keys, and one of checkpoints.file,"
+                " checkpoints.command and checkpoints.to."
             )
     for name in settings.to:
         contact = contacts.get(name.removeprefix("group:"))

@@ -71,7 +71,7 @@ def explained(error: psycopg.Error, name: str) -> HitlError:
 def _not_connected(error: psycopg.Error, why: str, text: str, name: str) -> HitlError:
     """Return the explanation of an error while connecting."""
     if isinstance(error, psycopg.ProgrammingError):
-        shown = why if why.startswith(BAD_URL) else "it is no URL for PostgreSQL"  # others quote from it
+        shown = why if why.startswith(BAD_URL) else "it is not a PostgreSQL URL"  # others quote from it
         return BadServer(f"the URL of {name} cannot be used: {shown}.")
     if re.match(BAD_OPTION, why):
         return BadServer(f"the URL of {name} cannot be used: {why}.")
@@ -100,14 +100,17 @@ def _not_connected(error: psycopg.Error, why: str, text: str, name: str) -> Hitl
 
 def read_only(name: str) -> HitlError:
     """Return the error for a server that takes no writes."""
-    return Unreachable(f"{name} takes no writes: it is a standby, or set to read only.", code="read-only")
+    return Unreachable(
+        f"{name} is read-only: it is a standby, or its settings say so. Use the primary.", code="read-only"
+    )
 
 
 def _incomplete(first: str, name: str) -> HitlError:
     """Return the error for a database where something is missing."""
     if "resonate" in first and "hitl" not in first:
         return Unreachable(
-            f"{name} has no Resonate in it: apply resonate.sql of resonatehq/resonate-pg, then run hitl"
+            f"{name} does not have the schema of Resonate: apply resonate.sql of resonatehq/resonate-pg,"
+            " then run hitl"
             " postgres install.",
             code="not-prepared",
         )

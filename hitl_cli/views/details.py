@@ -43,7 +43,8 @@ def who_may(seen: RequestDetails) -> str:
     names = ", ".join(item.to) or "anyone"
     if seen.item.asked.allow_self:
         return names
-    return f"{names}, except who started the run ({seen.item.starter or 'unknown'})"
+    starter = f"{seen.item.starter}, who" if seen.item.starter else "the person who"
+    return f"{names}, except {starter} started it"
 
 
 def amended_text(made: Amendment, write: Callable[[int], str]) -> str:

@@ -77,7 +77,7 @@ def test_all_of_a_request_is_shown(hitl: Hitl) -> None:
     ]
     assert "  bill   B-7\n  lines  what: hotel; nights: 3; of: a conference that is rather far away" in shown
     for line in (
-        r"  assignees  ada, group:ops, lead, except who started the run \(unknown\)",
+        r"  assignees  ada, group:ops, lead, except the person who started it",
         r"  later      also head in 59m \d+s \(2\S+ \S+ \w+\)",
         r"  deadline   in 364d 21h \(2\S+ \S+ \w+\), then it counts as rejected",
         r"  priority   high",

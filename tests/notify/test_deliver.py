@@ -403,7 +403,7 @@ def test_what_nobody_takes_now_is_tried_again_quickly_then_slowly_and_says_so(hi
         wait_until(lambda n=n: tries() == n)  # type: ignore[misc]
         town.crew.later(10_000)
     wait_until(lambda: tries() == 3)
-    assert "retrying webhook: 127.0.0.1 cannot accept it now (503).; again in " in " ".join(
+    assert "retrying webhook: 127.0.0.1 cannot accept it now (503).; next attempt in " in " ".join(
         hitl.ok("show", id).split()
     )
     assert hitl.json("status", "r")["waits_for"] == [id]

@@ -28,11 +28,14 @@ def person_in(claims: Mapping[str, Any], settings: OidcSettings, directory: Dire
     """
     value = claims.get(settings.person)
     if not isinstance(value, str) or value != value.strip() or not value.isprintable():
-        raise SignInRefused(f"your account has no {settings.person}, which says who you are here.")
+        raise SignInRefused(
+            f"your account has no claim {settings.person}, with which hitl identifies you. Ask your hitl"
+            " administrator."
+        )
     if settings.person == EMAIL and settings.verified_email and claims.get("email_verified") is not True:
         raise SignInRefused("your account's e-mail address is not verified.")
     if settings.person == EMAIL and not is_address(value):  # otherwise it could be a person's name
-        raise SignInRefused("your account's e-mail address is not one.")
+        raise SignInRefused("your account's e-mail address is not valid.")
     if (pinned := directory.person_at_provider(value)) is not None:
         return pinned
     try:

@@ -166,7 +166,9 @@ class OidcSignIn:
             raise SignInRefused("the answer of the sign-in provider has a parameter twice.")
         said = {name: values[0] for name, values in given.items() if values}
         if not hmac.compare_digest(said.get("state", "").encode(), flow.state.encode()):
-            raise SignInRefused("this sign-in was begun elsewhere, or again since. Sign in again.")
+            raise SignInRefused(
+                "this sign-in was started in another browser, or started again since. Sign in again."
+            )
         _check_issuer(said.get("iss"), await provider.metadata())
         if not await gateway.bridge.run(use_once, _mark_of(flow), flow.ends_at, "oidc"):
             raise SignInRefused("this sign-in was already used. Sign in again.")
@@ -207,7 +209,7 @@ class OidcSignIn:
         except ProviderAway as error:
             return _failed(request, error)
         if end is None:
-            raise HttpError(404, "the sign-in provider has no page to sign out: use its own.")
+            raise HttpError(404, "the sign-in provider offers no sign-out address: sign out on its own page.")
         back = f"{gateway.url}/sign-in"
         asked = {"client_id": provider.settings.client_id, "post_logout_redirect_uri": back}
         hint = gateway.cookies.get(request, gateway.cookies.hint)
@@ -248,7 +250,7 @@ async def _claims(provider: Provider, flow: _Flow, tokens: Tokens, gateway: Gate
         return claims
     more = await provider.userinfo(tokens.access_token)
     if more and more.get("sub") != claims["sub"]:
-        raise SignInRefused("the sign-in provider told about another account.")
+        raise SignInRefused("the sign-in provider answered about another account.")
     return more | claims
 
 
@@ -257,7 +259,7 @@ def _flow_of(request: Request, gateway: Gateway) -> _Flow:
     text = gateway.cookies.get(request, gateway.cookies.oidc)
     flow = signed_token.read(text, _Flow, SALT, gateway.keys())
     if flow is None or gateway.clock() >= flow.ends_at:
-        raise SignInRefused("this browser has begun no sign-in, or too long ago. Sign in again.")
+        raise SignInRefused("no sign-in was started in this browser, or it took too long. Sign in again.")
     return flow
 
 
