@@ -12,6 +12,7 @@ import msgspec
 from resonate.connections import HttpConnection
 from resonate_base import ORIGIN_HEADER, PROTOCOL_VERSION, ResonateError
 
+from hitl_cli.client import inherited
 from hitl_cli.client.connect import shown_url
 from hitl_cli.client.gateway_api import is_gateway
 from hitl_cli.client.protocol import (
@@ -46,10 +47,14 @@ class HttpClient(Client):
 
     def __init__(self, url: str, token: str | None) -> None:
         self._url, self.name = url, shown_url(url)
-        self._loop = asyncio.Runner()
-        self._connection = HttpConnection(url=url, auth=token)
         self._token = token
         self._capabilities: Capabilities | None = None
+        self._open()
+
+    def _open(self) -> None:
+        self._process = os.getpid()
+        self._loop = asyncio.Runner()
+        self._connection = HttpConnection(url=self._url, auth=self._token)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -63,6 +68,9 @@ class HttpClient(Client):
 
     def call_many(self, requests: Sequence[ProtocolRequest]) -> list[ProtocolResponse]:
         """Send the requests concurrently, and return the responses."""
+        if self._process != os.getpid():
+            inherited.keep((self._loop, self._connection))
+            self._open()
         return self._loop.run(self._send_all(requests))
 
     async def _send_all(self, requests: Sequence[ProtocolRequest]) -> list[ProtocolResponse]:
@@ -105,6 +113,9 @@ class HttpClient(Client):
 
     def close(self) -> None:
         """Close the connection."""
+        if self._process != os.getpid():
+            inherited.keep((self._loop, self._connection))
+            return
         self._loop.run(self._connection.stop())
         self._loop.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
 from itertools import batched
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, LiteralString
 import msgspec
 import psycopg
 
+from hitl_cli.client import inherited
 from hitl_cli.client.connect import shown_url
 from hitl_cli.client.protocol import (
     Capabilities,
@@ -94,6 +96,7 @@ class PostgresClient(Client):
         self._ticked = 0.0
         self._ahead_ms = 0
         self._connection: psycopg.Connection | None = None
+        self._process = os.getpid()
         self._connected()
 
     def call_many(self, requests: Sequence[ProtocolRequest]) -> list[ProtocolResponse]:
@@ -187,8 +190,15 @@ class PostgresClient(Client):
 
     def close(self) -> None:
         """Close the connection."""
+        self._leave_inherited()
         if self._connection is not None:
             self._connection.close()
+
+    def _leave_inherited(self) -> None:
+        """Leave the connection to the parent, in a forked process."""
+        if self._process != os.getpid():
+            inherited.keep(self._connection)
+            self._connection, self._process = None, os.getpid()
 
     def _hear(self, notice: psycopg.Notify) -> None:
         self._heard += 1
@@ -199,6 +209,7 @@ class PostgresClient(Client):
 
     def _connected(self) -> psycopg.Connection:
         """Return the connection, a new one if there is none. Raises BadServer, Unreachable."""
+        self._leave_inherited()
         if self._connection is not None and not self._connection.closed:
             return self._connection
         try:
