@@ -34,7 +34,7 @@ FRAMEWORKS := $(foreach name,examples langgraph openai_agents pydantic_ai,tests/
 
 # One process, because each would import the frameworks, for four seconds.
 frameworks: .venv/ready ## run the tests of hitl_cli.agents with pydantic-ai, OpenAI Agents and LangGraph
-	@scripts/uv sync --frozen --inexact --group agents --compile-bytecode --quiet
+	@scripts/uv sync --frozen --inexact --group agents --quiet
 	@HITL_NEED_FRAMEWORKS=1 $(PYTEST) -n 1 -m "not heavy" $(or $(ARGS),$(FRAMEWORKS) tests/docs/test_code.py)
 
 # What must hold on other servers as on a file; without the schema of resonate-pg, PostgreSQL is skipped.

@@ -305,6 +305,7 @@ def import_a_part_first(config: pytest.Config) -> None:
             importlib.import_module(name)
 
 
+@pytest.hookimpl(trylast=True)  # after those that are not wanted are left out
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what another server alone has; the mark says why. Some tests choose their own server."""
     server = config.getoption("--server")
@@ -314,6 +315,22 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 item.add_marker(pytest.mark.skip(mark.kwargs["reason"]))
         if server != "file" and {"serve", "database"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.skip("chooses its own server"))
+    if (process := getattr(config, "workerinput", None)) is not None:
+        items[:] = long_first(items, process["workercount"])
+
+
+def long_first(items: list[pytest.Item], processes: int) -> list[pytest.Item]:
+    """Return the tests so that each process begins with long ones: with xdist, it gets an equal part of all.
+
+    A long one that begins last is waited for while a processor has nothing to do.
+    """
+    long = [item for item in items if item.get_closest_marker("long")]
+    others = [item for item in items if not item.get_closest_marker("long")]
+    ordered = []
+    for process in range(processes):
+        part = slice(len(others) * process // processes, len(others) * (process + 1) // processes)
+        ordered += long[process::processes] + others[part]
+    return ordered
 
 
 @pytest.fixture(scope="session")

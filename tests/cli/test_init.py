@@ -40,6 +40,7 @@ def test_a_new_project_serves_its_workflow_at_once(hitl: Hitl) -> None:
     assert hitl.ok("wait", "release-1") == '"1.4.2 is out to 20 %"\n'
 
 
+@pytest.mark.long
 @pytest.mark.heavy
 @pytest.mark.timeout(300)
 def test_what_it_writes_passes_ruff_mypy_and_its_own_test_and_is_served_by_dev(hitl: Hitl) -> None:

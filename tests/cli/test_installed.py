@@ -83,6 +83,7 @@ NEED_A_FILE = {"backup copy.db": 2, "server": 2}
 """Commands that exit so where the server is not a file."""
 
 
+@pytest.mark.long
 @pytest.mark.timeout(480)  # some fifty processes, one after the other: a second each, on a busy machine five
 def test_every_command_works_as_it_is_installed(hitl: Hitl) -> None:
     def run(command: str) -> subprocess.CompletedProcess[str]:

@@ -51,6 +51,7 @@ def test_it_is_not_root_and_is_asked_to_end_as_hitl_expects() -> None:
     assert LAST.words("CMD")[0] == "gateway"
 
 
+@pytest.mark.long
 @pytest.mark.heavy
 @pytest.mark.timeout(400)
 def test_the_image_runs_as_process_1_and_ends_by_sigterm(tmp_path: Path) -> None:

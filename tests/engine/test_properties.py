@@ -825,4 +825,4 @@ def tried(machine: type[Protocol], examples: int) -> Any:
 
 
 TestWhatAlwaysHolds = tried(Protocol, EXAMPLES)
-TestWhatAlwaysHoldsAtLength = pytest.mark.heavy(tried(ProtocolAtLength, MORE_EXAMPLES))
+TestWhatAlwaysHoldsAtLength = pytest.mark.long(pytest.mark.heavy(tried(ProtocolAtLength, MORE_EXAMPLES)))

@@ -33,6 +33,7 @@ def inspector(pytestconfig: pytest.Config) -> Path:
     return program
 
 
+@pytest.mark.long
 @pytest.mark.heavy
 @pytest.mark.parametrize("transport", ["stdio", "http"])
 def test_the_inspector_reads_and_calls_the_tools(hitl: Hitl, inspector: Path, transport: str) -> None:

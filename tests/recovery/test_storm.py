@@ -58,6 +58,7 @@ def storm(hitl: Hitl, request: pytest.FixtureRequest) -> Iterator[Storm]:
         raging.end()
 
 
+@pytest.mark.long
 def test_processes_killed_at_random_moments_lose_no_decision_and_repeat_no_finished_step(
     hitl: Hitl, storm: Storm
 ) -> None:

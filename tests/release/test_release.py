@@ -43,6 +43,7 @@ def test_a_release_needs_its_section_of_the_changelog(
             release.check_changelog(changelog, "1.2.3", tag)
 
 
+@pytest.mark.long
 @pytest.mark.heavy
 @pytest.mark.timeout(600)
 def test_the_same_commit_gives_the_same_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,6 +63,7 @@ def test_the_same_commit_gives_the_same_packages(tmp_path: Path, monkeypatch: py
     assert len(built[0]) == 2
 
 
+@pytest.mark.long
 @pytest.mark.heavy
 @pytest.mark.timeout(600)
 def test_a_release_has_hashes_and_a_bill_of_materials_and_works_where_it_is_installed(tmp_path: Path) -> None:
