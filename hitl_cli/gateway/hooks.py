@@ -1,7 +1,7 @@
 """Decisions from other systems: `POST /hooks/NAME`, signed with the secret of `[hooks.NAME]`.
 
 The sender is trusted to name the person. Their permissions are checked as in every front end. A message that
-is sent again is the same decision (docs/guides/webhooks.md).
+is sent again is the same decision (docs/guides/hooks.md).
 """
 
 from __future__ import annotations
