@@ -13,12 +13,10 @@ from hitl_cli.cli.options import flag, value
 from hitl_cli.cli.output import is_terminal, note, print_json
 from hitl_cli.cli.render.decision import sentence
 from hitl_cli.cli.render.table import Cell, Column, plain, print_table
-from hitl_cli.client.tags import TARGET_TAG
 from hitl_cli.errors import BadInput, BadUsage, HitlError, NotDone, NotFound, TooLarge
 from hitl_cli.format.terminal import printable
 from hitl_cli.inbox.bulk import decide_all, matching, plan
-from hitl_cli.runs.idle import no_worker
-from hitl_cli.runs.run import group_of
+from hitl_cli.runs.idle import idle_groups
 from hitl_cli.views.decision import (
     decision_result_document,
     failed_decision_document,
@@ -175,8 +173,5 @@ def _carry_out(
 
 def tell_idle(client: Client, decided: Sequence[RequestSummary]) -> None:
     """Print on stderr which groups have no worker, so that the runs of decided requests do not continue."""
-    runs = [item.run for item in decided if item.run is not None and item.run.is_run]
-    groups = {group_of(run.tags.get(TARGET_TAG, "")) for run in runs if run.state == "pending"}
-    for group in sorted(filter(None, groups)):
-        if idle := no_worker(client, group):
-            note(idle)
+    for idle in idle_groups(client, [item.run for item in decided]):
+        note(idle)

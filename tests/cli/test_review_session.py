@@ -54,6 +54,27 @@ class Person:
         return page.seen.item
 
 
+@pytest.mark.only("file", reason="over HTTP no server says which workers listen")
+def test_it_is_said_once_that_no_worker_continues_the_runs(hitl: Hitl) -> None:
+    worker = hitl.worker()
+    for id in ("deploy-1", "deploy-2"):
+        hitl.ok("start", id)
+    first, second = sorted(one["id"] for one in hitl.waiting(2))
+    worker.stop()
+    person = Person(hitl, every=True)
+    try:
+        for id, said in ((first, YES), (second, NO)):
+            assert person.desk.hold(person.sees(id), said)
+        person.now = HOLD_MS
+        wait_until(lambda: promise_now(hitl, second)["state"] == "rejected")
+        wait_until(lambda: "hitl worker" in person.desk.told)
+    finally:
+        person.desk.end(send=False)
+    [idle] = person.desk.idle
+    assert "hitl worker" in idle
+    assert person.desk.last_words == []
+
+
 @pytest.fixture
 def ada(hitl: Hitl) -> Iterator[Person]:
     for n in (1, 2, 3):

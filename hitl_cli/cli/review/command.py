@@ -96,6 +96,8 @@ def _tell_not_sent(desk: ReviewSession, *, send: bool) -> bool:
     dropped = desk.end(send=send)
     if dropped:
         note(f"Not sent: {', '.join(f'{one.answer.verdict} {one.id}' for one in dropped)}.")
+    for words in desk.idle:
+        note(words)
     for words in desk.last_words:
         note(f"hitl: {words}")
     return bool(dropped or desk.last_words)

@@ -29,11 +29,13 @@ from hitl_cli.inbox.review_queue import ReviewQueue
 from hitl_cli.people.actor import Actor
 from hitl_cli.people.contacts import Directory
 from hitl_cli.proof.signing import Signer
+from hitl_cli.runs.idle import idle_groups
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from hitl_cli.client.protocol import Client
+    from hitl_cli.client.wire import Promise
     from hitl_cli.inbox import Inbox
     from hitl_cli.inbox.request_summary import RequestSummary
     from hitl_cli.inbox.review_queue import HeldDecision, ReviewSummary
@@ -123,6 +125,7 @@ class ReviewSession:
         self._todo: deque[Callable[[Inbox], None]] = deque()
         self._unsure: tuple[str, tuple[str, ...]] | None = None
         self._page: Page | None = None
+        self._runs: dict[str, Promise | None] = {}
         self._width = 0
         self._jumped = False
         self._seen_at: int | None = None
@@ -137,6 +140,8 @@ class ReviewSession:
         """The status message."""
         self.last_words: list[str] = []
         """Failures after the screen was closed."""
+        self.idle: dict[str, None] = {}
+        """Which groups have no worker, so that the runs of decided requests do not continue."""
         self.failure: Exception | None = None
         """An unexpected error of a thread."""
         self._listed = self._more = False
@@ -205,6 +210,7 @@ class ReviewSession:
         self.check_signs(item)
         with self._turn:
             self._turn.notify_all()
+            self._runs[item.id] = item.run
             return self._review.hold(item.id, answer, self._clock())
 
     def check_signs(self, item: RequestSummary) -> None:
@@ -382,8 +388,10 @@ class ReviewSession:
         else:
             with self._turn:
                 self._review.decided(held.id, decided.verdict)
+            idle = idle_groups(inbox.client, [self._runs.pop(held.id, None)]) if decided.settled else []
+            self.idle |= dict.fromkeys(idle)
             if not self._ended:
-                self.tell(f"{sentence(decided, inbox.client.now())}.")
+                self.tell(" ".join([f"{sentence(decided, inbox.client.now())}.", *idle]))
 
     def _comment(self, inbox: Inbox, id: str, text: str) -> None:
         def act(inbox: Inbox) -> str:

@@ -32,6 +32,7 @@ from hitl_cli.people.sight import Sight
 from hitl_cli.requests.editable import Change, answer_form, changed
 from hitl_cli.requests.outcome import answer_given
 from hitl_cli.requests.question import PLAIN, Question
+from hitl_cli.runs.idle import idle_groups
 from hitl_cli.runs.reading import detailed
 from hitl_cli.runs.run import Run
 from hitl_cli.views.details import at_deadline, later, notified, who_may
@@ -90,7 +91,8 @@ class RequestPage(Struct, frozen=True, kw_only=True):
     data of a promise that is not a valid request. `missing` is how many more approvals are needed. `answer`
     is the choice, or the yes or no, with which it was approved. `offer` is the rule that they may make with
     an approval, as names and values, and `offer_ms` its longest validity. `more` are other actions that they
-    may take. `undone` is the undone decision that fills the form.
+    may take. `undone` is the undone decision that fills the form. `idle` says that no worker continues the
+    run of a request that this person decided.
     """
 
     seen: RequestDetails
@@ -122,6 +124,7 @@ class RequestPage(Struct, frozen=True, kw_only=True):
     offer_ms: int
     undone: Held | None
     more: tuple[Action, ...]
+    idle: tuple[str, ...]
 
     @property
     def answerable(self) -> bool:
@@ -177,6 +180,7 @@ def view(
         offer_ms=0 if question.offer is None else min(question.offer.longest, OFFER_MS),
         undone=again,
         more=tuple(action for action in ACTIONS if action.offered(inbox, seen)),
+        idle=_idle(inbox, seen),
     )
 
 
@@ -230,6 +234,14 @@ def _why_unreadable(seen: RequestDetails) -> str:
     except msgspec.ValidationError as error:
         return str(error)
     return "it is empty"
+
+
+def _idle(inbox: Inbox, seen: RequestDetails) -> tuple[str, ...]:
+    """Return that no worker continues the run, if this person decided the request and may see the run."""
+    actor, decision, run = inbox.actor, seen.decision, seen.item.run
+    if decision is None or run is None or not actor.groups.same(actor.person, decision.by):
+        return ()
+    return tuple(idle_groups(inbox.client, [run])) if Sight(actor).run(run) else ()
 
 
 def _run_behind(inbox: Inbox, seen: RequestDetails) -> Run | None:
