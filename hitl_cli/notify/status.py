@@ -94,15 +94,21 @@ def said_of(told: NotificationStatus, now: int) -> str:
         if last.receipt:
             said.append(last.receipt)
         failed = (t for t in told.tries if t.outcome == "failed" and t.channel is not None)
-        said += dict.fromkeys(f"not by {tried.channel}: {tried.why}" for tried in failed)
+        said += dict.fromkeys(f"not by {tried.channel}: {_phrase(tried.why)}" for tried in failed)
     failing = last is not None and last.outcome == "failed"
     if last is not None and failing:
-        said.append(f"{last.channel}: {last.why}" if last.channel else str(last.why))
+        why = _phrase(last.why)
+        said.append(f"{last.channel}: {why}" if last.channel else why)
     if told.next_at is not None:
         said.append(f"{'next attempt ' if failing else ''}in {format_duration(max(told.next_at - now, 0))}")
     if told.who is None and not told.given_up:
         said.append("waiting for a worker with notification settings")
     return "; ".join(said)
+
+
+def _phrase(why: str | None) -> str:
+    """Return a reason as part of a sentence."""
+    return str(why).removesuffix(".")
 
 
 def without_old_reminders(told: Sequence[NotificationStatus]) -> tuple[NotificationStatus, ...]:
