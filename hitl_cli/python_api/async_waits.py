@@ -6,6 +6,7 @@ At a gateway each wait is an HTTP request of its own; they share a few threads.
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -33,6 +34,10 @@ class AsyncWaits:
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
+        self._begin()
+
+    def _begin(self) -> None:
+        self._process = os.getpid()
         self._waiting: dict[str, set[asyncio.Future[None]]] = {}
         self._looking: asyncio.Task[None] | None = None
         self._threads = ThreadPoolExecutor(THREADS, "hitl-wait")
@@ -53,6 +58,8 @@ class AsyncWaits:
         The first look fails at once if the server cannot be reached. Later it may be restarting, for
         PATIENCE_S. Raises Unreachable, and what `look` raises.
         """
+        if self._process != os.getpid():
+            self._begin()  # the threads and the waits are those of the parent
         end = None if timeout_s is None else time.monotonic() + timeout_s
         found, heard_at = await asyncio.to_thread(look, id, 0.0), time.monotonic()
         while found is None:

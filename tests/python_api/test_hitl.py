@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -530,3 +533,27 @@ def test_an_approval_is_used_once(place: Place, asker: Hitl) -> None:
 
     with pytest.raises(NotCovered):
         asyncio.run(again())
+
+
+FORKS = """
+import asyncio, contextlib, json, os, sys
+from hitl_cli import AsyncHitl, HitlError
+
+asker = AsyncHitl(**json.loads(sys.argv[1]))
+
+async def waits():
+    id = await asker.put("Ship?", to="lead", id="forked")
+    with contextlib.suppress(HitlError):
+        await asker.wait(id, timeout="600ms")
+
+asyncio.run(waits())
+if (child := os.fork()) == 0:
+    asyncio.run(asyncio.wait_for(waits(), 20))
+    os._exit(0)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+"""
+
+
+def test_a_forked_process_waits_with_threads_of_its_own(place: Place) -> None:
+    command = [sys.executable, "-W", "ignore", "-c", FORKS, json.dumps(place.options)]
+    subprocess.run(command, check=True, timeout=60)
