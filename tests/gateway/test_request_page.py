@@ -810,8 +810,8 @@ def test_where_several_must_approve_the_page_says_who_did_and_how_many_are_missi
 
 
 def test_a_vote_of_no_is_not_called_an_approval(desk: Desk) -> None:
-    path = desk.put("no:1", Question(prompt="Is it well?", approvals=3, form={"type": "boolean"}))
-    said_by(desk, "no:1", "reviewer", data=False)
+    path = desk.put("vote-of-no:1", Question(prompt="Is it well?", approvals=3, form={"type": "boolean"}))
+    said_by(desk, "vote-of-no:1", "reviewer", data=False)
     page = desk.taken(path, verdict="no")
     assert "You answered: No" in page.text
     assert "reviewer answers No" in " ".join(page.text.split())
