@@ -24,7 +24,7 @@ from hitl_cli.format.durations import parse_duration
 from hitl_cli.format.terminal import printable
 from hitl_cli.format.times import local
 from hitl_cli.people.gateway_file import is_place
-from hitl_cli.settings import checked_token
+from hitl_cli.settings import Settings, checked_token
 from hitl_cli.views.auth import DeviceDocument, LoginDocument, MeDocument
 
 if TYPE_CHECKING:
@@ -92,12 +92,15 @@ def logout(gateway: Gateway = None) -> None:
 
 def whoami(gateway: Gateway = None, as_json: AsJson = False) -> None:
     """Show who you are signed in as at a gateway, and until when."""
-    known = _known(gateway)
-    me = GatewayApi(known.gateway, logins.token_of(known)).send("GET", "/me", MeDocument)
+    own = Settings().gateway_token()  # commands use it before that of the login
+    known = None if own is not None and gateway is not None else _known(gateway)
+    url = _checked(gateway or "") if known is None else known.gateway
+    text = own if own is not None or known is None else logins.token_of(known)
+    me = GatewayApi(url, text, program=own is not None).send("GET", "/me", MeDocument)
     if as_json:
-        print_json(_document(known.gateway, me))
+        print_json(_document(url, me))
         return
-    print(printable(f"{me.person} at {known.gateway}, may {', '.join(me.can)}{_until(me.expires_at)}"))
+    print(printable(f"{me.person} at {url}, may {', '.join(me.can)}{_until(me.expires_at)}"))
 
 
 def _document(url: str, me: MeDocument) -> dict[str, Any]:

@@ -29,9 +29,9 @@ POLL_S = 2.0
 class RemoteClient(Client):
     """The gateway that a person has signed in to."""
 
-    def __init__(self, gateway: str, token: str) -> None:
-        """`gateway` is its URL. Raises BadServer."""
-        self.api = GatewayApi(gateway, token)
+    def __init__(self, gateway: str, token: str, *, program: bool = False) -> None:
+        """`gateway` is its URL; for `program` see GatewayApi. Raises BadServer."""
+        self.api = GatewayApi(gateway, token, program=program)
         self.name = self.api.url
         self._ahead_ms = 0
 

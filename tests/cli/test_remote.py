@@ -311,6 +311,13 @@ def test_the_token_of_a_gateway_is_in_its_variable_or_an_option(gateway: Visited
 def test_the_variable_goes_before_the_login(gateway: Visited, far: Hitl) -> None:
     put(gateway.hitl, "before-1", Question(prompt="Sure?"))
     env = {"HITL_TOKEN": token_for(gateway, "lead", "decide")}
+    for at in ((), (gateway.address,)):
+        assert json.loads(far.run("whoami", *at, "--json", env=env).stdout)["as"] == "lead"
+    assert far.json("whoami")["as"] == "reviewer"
+    refused = far.run("pending", env={"HITL_TOKEN": "hitl_wrong_x"})
+    assert refused.returncode == 6
+    assert "HITL_TOKEN" in refused.stderr
+    assert "hitl login" not in refused.stderr
     assert json.loads(far.run("approve", "before-1", "--json", env=env).stdout)["by"] == "lead"
 
 
