@@ -151,7 +151,7 @@ class Turns:
                     raise
                 if tried == len(RETRIES_S):
                     logger.warning(
-                        "database unreachable, retrying requests for up to %g s: %s",
+                        "the database cannot answer, retrying for up to %g s: %s",
                         PATIENCE_S,
                         explained(error, self._name),
                     )

@@ -197,4 +197,4 @@ def test_a_full_disk(hitl: Hitl) -> None:
         hitl.ok("approve", "later")
         assert sorted(id for id in ran(hitl) if id.startswith("slow")) == sorted(slow)
         assert worker.stop() == 0
-        assert "requests wait" in "".join(worker.errors)
+        assert "the database cannot answer" in "".join(worker.errors)
