@@ -133,7 +133,7 @@ def test_a_deputy_does_not_approve_what_they_asked_themselves_unless_it_is_allow
     asked(client, allow_self=False)
     assert refused(inbox(client, "clerk")).code == "self-approval"
     away(client, "reviewer", "lead")
-    asked(client, id="own", by="reviewer", allow_self=False)
+    asked(client, "reviewer", "other", id="own", by="reviewer", allow_self=False)
     assert refused(inbox(client, "lead"), "own").code in ("not-assignee", "self-approval")
 
 
