@@ -57,6 +57,7 @@ def main() -> None:
     """Build the release and try it."""
     if shutil.which("pyenv"):  # let it serve all versions that it has
         os.environ["PYENV_VERSION"] = ":".join(output("pyenv", "versions", "--bare").decode().split())
+    os.environ["UV_PYTHON"] = sys.executable  # scripts/uv would look for one, each time
     parser = argparse.ArgumentParser(description="Build a release into dist/ and try it.")
     parser.add_argument("--dist", type=Path, default=ROOT / "dist", help="where to build it")
     parser.add_argument("--tag", help="refuse to build what is not ready to be released under this tag")
