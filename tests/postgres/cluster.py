@@ -55,6 +55,7 @@ class Cluster:
         self.settings = settings
         self.user = user
         self._programs = programs or binaries()
+        self._connection: psycopg.Connection | None = None
         self.own(folder)
 
     def initialise(self) -> None:
@@ -96,6 +97,9 @@ class Cluster:
 
     def stop(self, mode: str = "immediate", *, check: bool = True) -> None:
         """Stop it: at once, as a crash, or `fast`."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
         self._run("pg_ctl", "-D", str(self.data), "-w", "-m", mode, "stop", check=check)
 
     def promote(self) -> None:
@@ -123,9 +127,11 @@ class Cluster:
         name = sql.Identifier(url.rpartition("/")[2])
         self.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
 
-    def execute(self, statement: sql.Composed, database: str = "postgres") -> None:
-        with psycopg.connect(self.url(database), autocommit=True) as connection:
-            connection.execute(statement)
+    def execute(self, statement: sql.Composed) -> None:
+        """Run a statement in the database `postgres`, on a connection that is kept until it breaks."""
+        if self._connection is None or self._connection.closed:
+            self._connection = psycopg.connect(self.url("postgres"), autocommit=True)
+        self._connection.execute(statement)
 
     def prepare_template(self) -> None:
         """Make the database that has the schemas of resonate-pg and hitl."""

@@ -87,7 +87,8 @@ def test_a_user_who_may_not_connect(hitl: Hitl, database: str) -> None:
 
 
 def test_a_server_that_is_stopped_has_no_slots_or_takes_no_writes(hitl: Hitl) -> None:
-    with cluster(max_connections="8", superuser_reserved_connections="0") as server:
+    # One of them is kept by `Cluster.execute`.
+    with cluster(max_connections="9", superuser_reserved_connections="0") as server:
         server.prepare_template()
         hitl.use(server.create_installed())
         (hitl.folder / "app.py").write_text(APP)
