@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from hitl_cli.auth.tokens import Token
 
 URL = "https://hitl.example.org"
+SESSION = "__Host-hitl-session"
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +81,43 @@ def test_a_session_ends_with_the_token_that_began_it(gateways: tuple[Visited, Vi
         tokens.revoke(client, token.id, by="ops")
     wait_until(lambda: not is_in(copied(browser, there)), BELIEVED_S * 3)
     assert is_in(other)
+
+
+@pytest.mark.parametrize("page", ["/history", "/", "/r/nowhere?tab=1"])
+def test_nobody_goes_in_circles_while_one_gateway_has_not_read_that_a_session_ended(
+    gateways: tuple[Visited, Visited], page: str
+) -> None:
+    here, there = gateways
+    browser, _ = by_token(here, "leaver")
+    kept = browser.cookies[SESSION]
+    stale = copied(browser, there)
+    browser.post("/sign-out", {"csrf": browser.get("/").csrf})
+    browser.cookies[SESSION] = kept
+    here.look_again()
+    believe(there)
+    # A proxy asks one gateway for the page, and the other one for the sign-in page.
+    location = browser.get(page).headers["Location"]
+    assert location.startswith("/sign-in")
+    back = stale.get(location)
+    assert (back.status, back.headers["Location"]) == (303, page)
+    assert browser.get(page).headers["Location"] == location
+    refused = stale.get(location)
+    assert refused.status == 403
+    assert refused.csrf
+    there.look_again()
+    assert not is_in(stale)
+
+
+def test_the_sign_in_page_leads_to_each_wanted_page(gateways: tuple[Visited, Visited]) -> None:
+    browser, _ = by_token(gateways[0], "reader")
+    for wanted in ("/history", "/runs"):
+        assert browser.get(f"/sign-in?next={wanted}").headers["Location"] == wanted
+
+
+def believe(gateway: Visited) -> None:
+    """Let a gateway keep to what it has read last about ended sessions, until it is to look again."""
+    assert gateway.gateway is not None
+    gateway.gateway.endings._until = float("inf")
 
 
 def test_a_removed_person_can_act_nowhere_with_what_they_had(gateways: tuple[Visited, Visited]) -> None:

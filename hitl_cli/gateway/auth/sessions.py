@@ -115,6 +115,7 @@ class Cookies:
         self.hint = f"{'__Secure-' if self._https else ''}hitl-oidc-hint{suffix}"
         self.look = f"{prefix}hitl-inbox{suffix}"
         self.held = f"{prefix}hitl-held{suffix}"
+        self.returned = f"{'__Secure-' if self._https else ''}hitl-returned{suffix}"
 
     def session_in(self, request: Request, keys: Keys, now: int) -> Session | None:
         """Return the session of a browser. One of an earlier version is valid for any gateway on the host."""

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
@@ -48,6 +49,9 @@ OWN = ("csrf", "next", "who", "token", "newer")
 LONGEST_NAME = 320
 """Characters of a name or an e-mail address (RFC 5321: 64 + 1 + 255)."""
 
+RETURNED_MS = 10_000
+"""How long the sign-in page remembers that it has redirected a signed-in visitor to the page they wanted."""
+
 SEND_S = 60.0
 """Timeout for sending a mail."""
 
@@ -69,11 +73,21 @@ def kept_in(form: Any) -> Kept:
 
 
 async def _show(request: Request) -> web.Response:
-    """Show the sign-in page. A visitor who is signed in is redirected to the page they wanted."""
+    """Show the sign-in page. A visitor who is signed in is redirected to the page they wanted, once.
+
+    Another gateway of the server may refuse their session there, for example while only one of the two has
+    read that it was ended. It sends them back here, and without this limit they would go in circles.
+    """
+    cookies = gateway_of(request).cookies
     wanted = local_path(request.query.get("next", HOME))
-    if gateway_of(request).access.known(request) is not None:
-        return _go_to(wanted)
-    return _form(request, wanted)
+    if gateway_of(request).access.known(request) is None:
+        return _form(request, wanted)
+    if cookies.get(request, cookies.returned) == _digest(wanted):
+        problem = "Your session was refused. Sign in again."
+        return _form(request, wanted, problem=problem, status=403)
+    response = _go_to(wanted)
+    cookies.put(response, cookies.returned, _digest(wanted), RETURNED_MS, below="/sign-in")
+    return response
 
 
 async def _take(request: Request) -> web.Response:
@@ -211,12 +225,17 @@ def _go_to(path: str, status: int = 303) -> web.Response:
     return web.Response(status=status, headers={"Location": path})
 
 
+def _digest(path: str) -> str:
+    """Return a short text for a path that fits into a cookie."""
+    return sha256(path.encode()).hexdigest()[:16]
+
+
 def _form(
     request: Request,
     wanted: str,
     problem: str = "",
     *,
-    status: int = 200,
+    status: int | None = None,
     by_token: bool = False,
     kept: Kept = (),
 ) -> web.Response:
@@ -226,7 +245,7 @@ def _form(
     return _with_visit(
         request,
         "sign_in.html",
-        status=400 if problem else status,
+        status=status or (400 if problem else 200),
         kept=kept,
         wanted=wanted,
         problem=problem,
