@@ -19,7 +19,7 @@ from msgspec import Struct
 
 from hitl_cli.engine import disk
 from hitl_cli.engine.doorbell import Ringer
-from hitl_cli.engine.store import MIGRATIONS, opened_as_it_is
+from hitl_cli.engine.store import FORMAT, opened_as_it_is
 
 BUDGET_S = 2.0
 """How long one query on a large file may take, in seconds."""
@@ -113,7 +113,7 @@ def inspect(path: Path, now: int, *, full: bool = False) -> Inspection:
     with opened_as_it_is(path) as db:
         budget_s = math.inf if full else BUDGET_S
         found = db.execute("PRAGMA user_version").fetchone()[0]
-        newest = len(MIGRATIONS)
+        newest = FORMAT
         current = found == newest
         page_size, pages, free, vacuum = (
             db.execute(f"PRAGMA {name}").fetchone()[0]

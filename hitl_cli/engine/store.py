@@ -30,12 +30,9 @@ if TYPE_CHECKING:
 
     from hitl_cli.engine.records import PromiseSearch, PromiseState, ScheduleSearch, TaskSearch
 
-MIGRATIONS = tuple(
-    script.read_text(encoding="utf-8") for script in sorted(Path(__file__).with_name("sql").glob("*.sql"))
-)
-"""The scripts in sql/, in the order of their numbers; script n leads to format n. They are read when this
-module is loaded, because a newer version that is installed later has scripts for a format that this code does
-not know."""
+FORMAT = 5
+"""The format of the files that this code reads and writes: the number of the last script in sql/. A newer
+version that is installed while this code runs adds scripts, which this code must not apply."""
 
 APPLICATION_ID = 0x6869746C
 """'hitl' in the file's header, which distinguishes it from other programs' databases."""
@@ -234,7 +231,7 @@ class Store:
 
     def _prepare(self) -> None:
         """Sync what is in the file, and prepare for transactions."""
-        self._format = len(MIGRATIONS)
+        self._format = FORMAT
         self._unsynced, self._synced = True, 0
         self._db.execute("PRAGMA synchronous = NORMAL")  # `_sync` does it, without the lock
         self._sync(self._version(), written=True)
@@ -726,7 +723,7 @@ def _refuse_foreign(db: sqlite3.Connection, path: Path) -> int:
     tables = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
     if application != APPLICATION_ID and (application or version or tables):
         raise FileUnusable(f"{path} is a database of another program, not hitl's. Use another file.")
-    if version > len(MIGRATIONS):
+    if version > FORMAT:
         raise FileUnusable(f"{path} was written by a newer hitl (format {version}). Upgrade hitl to use it.")
     return version
 
@@ -770,20 +767,29 @@ def _pause_s(waited_s: float) -> float:
     return min(max(first_s, waited_s * LOCK_LOOK_SHARE), LOCK_LOOK_MAX_S)
 
 
+def migrations() -> tuple[str, ...]:
+    """Read the scripts in sql/, in the order of their numbers. Script n leads to format n."""
+    paths = sorted(Path(__file__).with_name("sql").glob("*.sql"))[:FORMAT]
+    return tuple(path.read_text(encoding="utf-8") for path in paths)
+
+
 def _migrate(db: sqlite3.Connection, path: Path) -> None:
     """Bring the file to the newest format, in one transaction."""
-    if db.execute("PRAGMA user_version").fetchone()[0] == len(MIGRATIONS):
+    if db.execute("PRAGMA user_version").fetchone()[0] == FORMAT:
         return
+    scripts = migrations()
+    if len(scripts) < FORMAT:
+        raise FileUnusable(f"{path}: hitl's own files are missing. Install hitl again, then try again.")
     db.execute("BEGIN IMMEDIATE")
     try:
         version = _refuse_foreign(db, path)
-        for script in MIGRATIONS[version:]:
+        for script in scripts[version:]:
             for statement in statements(script):
                 db.execute(statement)
         if version == 0:
             disk.sync_folders(path)  # before anything in the file is reported
         db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        db.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+        db.execute(f"PRAGMA user_version = {FORMAT}")
         db.execute("COMMIT")
     except BaseException:
         db.execute("ROLLBACK")

@@ -17,7 +17,7 @@ from hitl_cli.admin.doctor import judge_file_system
 from hitl_cli.client.embedded import EmbeddedClient
 from hitl_cli.engine import inspection
 from hitl_cli.engine.inspection import file_system
-from hitl_cli.engine.store import MIGRATIONS
+from hitl_cli.engine.store import FORMAT
 from hitl_cli.engine.wall_clock import now_ms
 from hitl_cli.runs import Runs
 from hitl_cli.runs.run import RunSpec
@@ -57,7 +57,7 @@ def test_all_is_well_with_a_file_in_use(hitl: Hitl) -> None:
     assert report["reachable"] is report["worker"] is True
     file = report["file"]
     assert (file["runs"], file["waiting"]) == (1, 1)
-    assert file["format"] == len(MIGRATIONS)
+    assert file["format"] == FORMAT
     assert file["damage"] == []
     assert file["oldest_waiting"]["id"] == "a:1"
     assert set(file["tasks"]) == {"suspended"}

@@ -18,9 +18,10 @@ from unittest.mock import patch
 import pytest
 
 import hitl_cli
-from hitl_cli.engine.errors import StorageFailed
+from hitl_cli.engine import store
+from hitl_cli.engine.errors import FileUnusable, StorageFailed
 from hitl_cli.engine.server import Server
-from hitl_cli.engine.store import MIGRATIONS, statements
+from hitl_cli.engine.store import FORMAT, migrations, statements
 from tests.engine.conftest import START_MS, Clock, Engine, Worker, request
 from tests.engine.formats.record import FOLDER, LISTENER
 from tests.engine.test_store import refusal
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 RECORDINGS = sorted(FOLDER.glob("*.sql"))
-NEWEST = len(MIGRATIONS)
+NEWEST = FORMAT
 AT_ONCE = 4
 
 recorded = pytest.mark.parametrize("recording", RECORDINGS, ids=[path.stem for path in RECORDINGS])
@@ -83,6 +84,31 @@ def test_a_process_upgrades_no_file_by_a_script_that_was_installed_while_it_ran(
     assert content(tmp_path / "hitl.db")[0] == NEWEST
 
 
+def test_the_format_is_the_number_of_the_last_script() -> None:
+    names = sorted(path.name for path in Path(store.__file__).with_name("sql").glob("*.sql"))
+    assert [int(name.partition("_")[0]) for name in names] == [*range(1, FORMAT + 1)]
+
+
+def test_a_process_reads_no_script_to_open_a_file_of_this_format(tmp_path: Path) -> None:
+    path = tmp_path / "hitl.db"
+    Server(path).close()
+    installed = tmp_path / "hitl_cli"
+    shutil.copytree(Path(hitl_cli.__file__).parent, installed, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.rmtree(installed / "engine" / "sql")
+    code = "import sys, pathlib; from hitl_cli.engine.server import Server; Server(pathlib.Path(sys.argv[1]))"
+    env = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", code, path], env=env, cwd=tmp_path, check=True)
+    assert content(path)[0] == NEWEST
+
+
+def test_a_file_is_not_made_by_too_few_scripts(tmp_path: Path) -> None:
+    path = tmp_path / "hitl.db"
+    with patch.object(store, "migrations", lambda: migrations()[:-1]), pytest.raises(FileUnusable):
+        Server(path)
+    Server(path).close()
+    assert content(path)[0] == NEWEST
+
+
 def test_every_earlier_format_is_recorded() -> None:
     assert {int(path.stem) for path in RECORDINGS} >= set(range(1, NEWEST))
 
@@ -91,7 +117,7 @@ def test_every_earlier_format_is_recorded() -> None:
 def test_a_script_that_files_were_made_with_is_never_changed(recording: Path, tmp_path: Path) -> None:
     restore(recording, tmp_path / "then.db")
     with closing(sqlite3.connect(tmp_path / "then.db")) as then, closing(sqlite3.connect(":memory:")) as now:
-        for script in MIGRATIONS[: int(recording.stem)]:
+        for script in migrations()[: int(recording.stem)]:
             for statement in statements(script):
                 now.execute(statement)
 

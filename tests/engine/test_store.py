@@ -17,7 +17,7 @@ import pytest
 from hitl_cli.engine import disk, store
 from hitl_cli.engine.errors import FileUnusable, StorageFailed
 from hitl_cli.engine.server import Server
-from hitl_cli.engine.store import APPLICATION_ID, MIGRATIONS
+from hitl_cli.engine.store import APPLICATION_ID, FORMAT
 from tests.engine.conftest import EXTERNAL, INTERNAL, START_MS, TARGETED, Clock, Engine, request
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def test_a_new_file_is_created_by_one_process_at_a_time(tmp_path: Path) -> None:
     another.join()
     with closing(sqlite3.connect(path)) as db:
         assert db.execute("PRAGMA auto_vacuum").fetchone() == (2,)
-        assert db.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
+        assert db.execute("PRAGMA user_version").fetchone() == (FORMAT,)
 
 
 def test_a_thread_that_creates_a_file_drops_no_lock_of_another_one(
@@ -224,7 +224,7 @@ def test_a_disk_that_does_not_confirm_what_was_written_is_told(
 
 def test_the_file_says_whose_it_is_and_in_which_format(engine: Engine) -> None:
     assert engine.stored("PRAGMA application_id") == [{"application_id": APPLICATION_ID}]
-    assert engine.stored("PRAGMA user_version") == [{"user_version": len(MIGRATIONS)}]
+    assert engine.stored("PRAGMA user_version") == [{"user_version": FORMAT}]
 
 
 def test_an_empty_file_becomes_a_database(tmp_path: Path) -> None:
@@ -298,7 +298,7 @@ def test_another_programs_database_that_crashed_is_refused_untouched(tmp_path: P
 def test_a_newer_versions_database_is_refused_untouched(tmp_path: Path) -> None:
     path = tmp_path / "hitl.db"
     Server(path, Clock()).close()
-    before = sqlite_file(path, f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
+    before = sqlite_file(path, f"PRAGMA user_version = {FORMAT + 1}")
 
     assert "newer" in refusal(path)
     assert path.read_bytes() == before

@@ -14,7 +14,7 @@ import tempfile
 from contextlib import closing
 from pathlib import Path
 
-from hitl_cli.engine.store import APPLICATION_ID, MIGRATIONS
+from hitl_cli.engine.store import APPLICATION_ID, FORMAT
 from tests.engine.conftest import EXTERNAL, INTERNAL, TARGETED, TIMER, Clock, Engine, Worker
 
 FOLDER = Path(__file__).parent
@@ -69,7 +69,7 @@ def fill(engine: Engine) -> None:
 
 def main() -> None:
     """Record today's format."""
-    path = FOLDER / f"{len(MIGRATIONS):04}.sql"
+    path = FOLDER / f"{FORMAT:04}.sql"
     if path.exists():
         sys.exit(f"{path} is recorded already")
     with tempfile.TemporaryDirectory() as folder:
@@ -78,7 +78,7 @@ def main() -> None:
         engine.server.close()
         with closing(sqlite3.connect(engine.path)) as db:
             dump = "\n".join(db.iterdump())
-    header = f"PRAGMA application_id = {APPLICATION_ID};\nPRAGMA user_version = {len(MIGRATIONS)};\n"
+    header = f"PRAGMA application_id = {APPLICATION_ID};\nPRAGMA user_version = {FORMAT};\n"
     path.write_text(f"{header}{dump}\n")
 
 
