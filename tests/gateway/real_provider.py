@@ -27,8 +27,7 @@ def provider(
 ) -> Iterator[str]:
     """Run it for a gateway at a URL, and yield the issuer. Who signs in has the groups of their account."""
     command, port = node(), free_port()
-    if not (cache / "node_modules" / "oidc-provider").exists():
-        install(cache, PACKAGE)
+    install(cache, PACKAGE)
     shutil.copy(Path(__file__).with_name("provider.mjs"), here)
     (here / "node_modules").symlink_to(cache / "node_modules")
     with subprocess.Popen(

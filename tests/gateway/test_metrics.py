@@ -67,13 +67,13 @@ def test_a_worker_and_a_gateway_say_that_their_server_is_away_and_is_back(
 
     server = serve("0")
     url = server.said("serving").split(" on ")[1].split()[0]
-    worker = hitl.worker("-S", url, "--metrics", "0", "--exit-when-lost", "1500ms")
+    worker = hitl.worker("-S", url, "--metrics", "0", "--exit-when-lost", "5s")
     gateway = start_gateway("-S", url, "--metrics", "0")
     ready = worker.said("metrics on").split()[-1].replace("/metrics", "/ready")
     assert get_url(ready).status == 200
     server.kill()
     worker.complained("the server is unreachable")
-    assert get_url(ready).status == 503
+    wait_until(lambda: get_url(ready).status == 503)
     assert worker.end() == Unreachable.exit_code
     gateway.complained("the server is unreachable")
     server = serve(url.rpartition(":")[2])

@@ -27,10 +27,8 @@ def inspector(pytestconfig: pytest.Config) -> Path:
     cache = pytestconfig.cache
     assert cache is not None
     folder = cache.mkdir("inspector-2.12.0")
-    program = folder / "node_modules" / ".bin" / "mcp-inspector"
-    if not program.exists():
-        install(folder, PACKAGE)
-    return program
+    install(folder, PACKAGE)
+    return folder / "node_modules" / ".bin" / "mcp-inspector"
 
 
 @pytest.mark.long

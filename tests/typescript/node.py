@@ -49,16 +49,25 @@ def installed(cache: Path, *more: str) -> Path:
     package = EXAMPLE / "package.json"
     folder = cache / hashlib.sha256(" ".join([package.read_text(), *more]).encode()).hexdigest()[:16]
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (folder / "complete").exists():
-            shutil.copy(package, folder)
-            install(folder, *more)
-            (folder / "complete").touch()
+    install(folder, *more, package=package)
     return folder
 
 
-def install(folder: Path, *more: str) -> None:
+def install(folder: Path, *packages: str, package: Path | None = None) -> None:
+    """Install npm packages in a folder, unless another test process has; skip if that cannot be done here.
+
+    `package` is a package.json that names more of them.
+    """
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "complete").exists():
+            if package is not None:
+                shutil.copy(package, folder)
+            _npm_install(folder, *packages)
+            (folder / "complete").touch()
+
+
+def _npm_install(folder: Path, *more: str) -> None:
     """Run npm install; skip if that cannot be done here."""
     npm = shutil.which("npm")
     if npm is None:
