@@ -18,8 +18,9 @@ demo-agent: .venv/ready ## watch an agent ask, a person approve with a change, a
 	@$(HITL) demo agent
 
 # worksteal keeps the tests of a module in one process, which starts shared fixtures once. Tests wait for
-# disks, timers and other processes over half of the time: there are two workers for each processor, and one more.
-PYTEST := env -u PYTHONDONTWRITEBYTECODE .venv/bin/pytest -n $$(($$(getconf _NPROCESSORS_ONLN) * 2 + 1)) --dist worksteal
+# disks, timers and other processes half of the time, so there are two workers for each processor: with three
+# or five on two processors, .ci/run takes longer.
+PYTEST := env -u PYTHONDONTWRITEBYTECODE .venv/bin/pytest -n $$(($$(getconf _NPROCESSORS_ONLN) * 2)) --dist worksteal
 
 test: .venv/ready ## run the tests in parallel, without the heavy ones
 	@$(PYTEST) -m "not heavy" $(ARGS)
