@@ -57,7 +57,11 @@ class Supervised:
     """In the worker's process: the link to `hitl dev`, whose page is at `url`."""
 
     def __init__(self, descriptor: int, url: str) -> None:
-        """Take the link. Processes that steps start do not inherit it."""
+        """Take the link, and write no bytecode from here on. Processes that steps start inherit neither.
+
+        Python takes bytecode for current if a file of the same size was changed within the same second.
+        """
+        sys.dont_write_bytecode = True
         os.set_inheritable(descriptor, False)
         self._link = socket.socket(fileno=descriptor)
         self.url = url

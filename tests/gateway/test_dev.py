@@ -138,6 +138,7 @@ def test_a_change_restarts_the_worker_and_waiting_runs_go_on_with_the_new_code(
     assert hitl.ok("wait", "r") == '"new"\n'
     assert one.stop(signal.SIGINT) == 0
     assert one.errors == ["hitl: helper.py changed: reloading the code."]
+    assert not [*hitl.folder.rglob("*.pyc")]  # which Python takes for current, if only the second is the same
 
 
 @pytest.mark.heavy
