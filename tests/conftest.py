@@ -320,7 +320,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def long_first(items: list[pytest.Item], processes: int) -> list[pytest.Item]:
-    """Return the tests so that each process begins with long ones: with xdist, it gets an equal part of all.
+    """Return the tests in an order in which each process begins with long ones: xdist gives it an equal part.
 
     A long one that begins last is waited for while a processor has nothing to do.
     """

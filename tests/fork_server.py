@@ -84,13 +84,6 @@ def read_parameters() -> None:
 
     main: Any = typer.main
     main.get_params_from_function = functools.cache(main.get_params_from_function)
-    read = functools.cache(main.get_params_convertors_ctx_param_name_from_function)
-
-    def parameters(callback: Any) -> tuple[list[Any], Any, Any]:
-        params, convertors, context = read(callback)
-        return [*params], convertors, context  # Typer adds to the list
-
-    main.get_params_convertors_ctx_param_name_from_function = parameters
     commands = main.get_command(app)
     for name in commands.list_commands(None):
         commands.get_command(None, name)

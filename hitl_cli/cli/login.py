@@ -92,11 +92,13 @@ def logout(gateway: Gateway = None) -> None:
 
 def whoami(gateway: Gateway = None, as_json: AsJson = False) -> None:
     """Show who you are signed in as at a gateway, and until when."""
-    own = Settings().gateway_token()  # commands use it before that of the login
-    known = None if own is not None and gateway is not None else _known(gateway)
-    url = _checked(gateway or "") if known is None else known.gateway
-    text = own if own is not None or known is None else logins.token_of(known)
-    me = GatewayApi(url, text, program=own is not None).send("GET", "/me", MeDocument)
+    own = token = Settings().gateway_token()  # commands use it before that of the login
+    if own is not None and gateway is not None:
+        url = _checked(gateway)
+    else:
+        known = _known(gateway)
+        url, token = known.gateway, own or logins.token_of(known)
+    me = GatewayApi(url, token, program=own is not None).send("GET", "/me", MeDocument)
     if as_json:
         print_json(_document(url, me))
         return

@@ -68,10 +68,16 @@ class HttpClient(Client):
 
     def call_many(self, requests: Sequence[ProtocolRequest]) -> list[ProtocolResponse]:
         """Send the requests concurrently, and return the responses."""
-        if self._process != os.getpid():
-            inherited.keep((self._loop, self._connection))
+        if self._left_inherited():
             self._open()
         return self._loop.run(self._send_all(requests))
+
+    def _left_inherited(self) -> bool:
+        """In a forked process, leave its parent's connection alone. Return whether it is the parent's."""
+        if self._process == os.getpid():
+            return False
+        inherited.keep((self._loop, self._connection))
+        return True
 
     async def _send_all(self, requests: Sequence[ProtocolRequest]) -> list[ProtocolResponse]:
         return list(await asyncio.gather(*(self._send(request) for request in requests)))
@@ -113,8 +119,7 @@ class HttpClient(Client):
 
     def close(self) -> None:
         """Close the connection."""
-        if self._process != os.getpid():
-            inherited.keep((self._loop, self._connection))
+        if self._left_inherited():
             return
         self._loop.run(self._connection.stop())
         self._loop.close()

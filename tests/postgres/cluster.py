@@ -89,7 +89,7 @@ class Cluster:
         self._run("pg_ctl", "-D", str(self.data), "-w", "-l", str(self.data / "log"), "-o", given, "start")
 
     def hash_quickly(self) -> None:
-        """Have a connection cost no 4,096 hashes of the password. Since PostgreSQL 16."""
+        """Hash the password once for a connection, not 4,096 times. PostgreSQL 16 or newer can do that."""
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
             if connection.info.server_version >= 160_000:
                 connection.execute("SET scram_iterations = 1")
