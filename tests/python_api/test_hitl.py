@@ -453,7 +453,9 @@ def test_an_awaited_decision_outlasts_a_restart_of_the_server(
             id = await asker.put("?")
             waiting = asyncio.create_task(asker.wait(id, timeout="60s"))
             with pytest.raises(HitlError):
-                await asker.wait(id, timeout="10ms")  # by now the first one has looked, too
+                await asker.wait(id, timeout="10ms")
+            looked = asker._waits._waiting
+            await asyncio.to_thread(wait_until, lambda: looked.get(id))  # by the first one, which goes on
             await asyncio.to_thread(first.process.stop)
             Place(hitl.url, {}).decide(id)
             with pytest.raises(HitlError):
