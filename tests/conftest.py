@@ -414,6 +414,21 @@ def pytest_configure(config: pytest.Config) -> None:
         config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 
-def pytest_sessionfinish() -> None:
-    """Leave no process behind."""
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Leave no process behind: where many tests run, fail if one is left in a folder of a test (Linux)."""
     forked.SERVER.end()
+    folder = session.config.option.basetemp
+    if folder is not None and not hasattr(session.config, "workerinput") and (left := _left_in(folder)):
+        session.config.add_cleanup(lambda: print("processes that tests left behind:", *left, sep="\n"))
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _left_in(folder: str) -> list[str]:
+    """Return the command lines of the processes whose folder is this one, or was before it was removed."""
+    left: list[str] = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended, or is another user's
+            if (process / "cwd").readlink().is_relative_to(folder):
+                left.append((process / "cmdline").read_text().replace("\0", " "))
+    return left

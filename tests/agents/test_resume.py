@@ -170,7 +170,8 @@ def sleeper(hitl: Hitl) -> Iterator[subprocess.Popen[bytes]]:
 
 def test_it_resumes_as_soon_as_it_is_decided_and_ends_on_a_signal(hitl: Hitl, agent: Path) -> None:
     agent.write_text(
-        '#!/bin/sh\necho "$*" >> "$AGENT_LOG"\nwhile [ ! -e "$AGENT_LOG.end" ]; do sleep 0.1; done\n'
+        '#!/bin/sh\necho "$*" >> "$AGENT_LOG"\n'
+        'while [ -e "$AGENT_LOG" ] && [ ! -e "$AGENT_LOG.end" ]; do sleep 0.1; done\n'
     )
     id = deferred(hitl)
     process: forked.Popen[str] = forked.Popen(

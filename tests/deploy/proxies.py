@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import ssl
 import subprocess
 from typing import TYPE_CHECKING
@@ -43,6 +44,8 @@ class Authority:
 class Proxy:
     """A proxy with one of our configurations, in front of gateways on this machine."""
 
+    ends_by = signal.SIGTERM
+
     def __init__(self, folder: Path, ca: Authority) -> None:
         self.folder = folder
         self.ca = ca
@@ -60,7 +63,7 @@ class Proxy:
 
     def stop(self) -> None:
         if self._process is not None:
-            self._process.kill()  # or Caddy waits for open streams
+            self._process.send_signal(self.ends_by)
             self._process.wait()
 
 
@@ -107,6 +110,7 @@ class OurCaddy(Proxy):
     """Caddy."""
 
     name = "caddy"
+    ends_by = signal.SIGKILL  # or it waits for open streams; it has no other processes
 
     def __init__(self, folder: Path, ca: Authority) -> None:
         """Skip the test where there is no Caddy."""
