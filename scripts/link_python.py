@@ -28,7 +28,7 @@ def main() -> None:
     compiler = which("cc")
     if slow and compiler and library.exists() and start.exists():
         new = python.with_name("python.new")
-        parts = [start, "-Wl,--whole-archive", library, "-Wl,--no-whole-archive"]
+        parts: list[str | Path] = [start, "-Wl,--whole-archive", library, "-Wl,--no-whole-archive"]
         others = [*config["LIBS"].split(), *config["SYSLIBS"].split()]
         subprocess.run([compiler, "-Wl,--export-dynamic", *parts, *others, "-o", new], check=True)
         subprocess.run([new, "-c", "import ssl, sqlite3"], check=True)

@@ -22,7 +22,7 @@ from hypothesis import HealthCheck, settings
 
 from hitl_cli.client.connect import connect
 from hitl_cli.people.actor import Actor
-from tests import forked
+from tests import forked, templates
 from tests.memory import in_memory
 
 if TYPE_CHECKING:
@@ -407,6 +407,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    templates.keep_compiled()
     within = in_memory(ROOM) if config.getoption("numprocesses", None) else None
     if within is not None and not config.option.basetemp:
         folder = tempfile.mkdtemp(prefix="hitl-", dir=within)

@@ -75,6 +75,9 @@ def preload(program: str) -> None:
         if not name.endswith("__main__") and name not in LEFT_OUT:
             importlib.import_module(name)
     assert threading.active_count() == 1  # a thread would not be there after a fork, and its locks would
+    templates = runpy.run_path(f"{os.path.dirname(__file__)}/templates.py")  # noqa: PTH120 - imports no more
+    templates["keep_compiled"]()
+    templates["compile_all"]()
     read_parameters()
     if "coverage" in sys.modules:
         forget_measured()
