@@ -25,7 +25,7 @@
       told = Object.assign(document.createElement("p"), { className: "notice warn" });
       told.dataset.told = "";
       told.append(document.createElement("span"));
-      ($(".buttons", form) || form.lastElementChild).before(told);
+      ($(".buttons", form) || form.lastElementChild).after(told);
     }
     told.firstChild.textContent = text;
     const announce = $("#announce");
