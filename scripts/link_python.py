@@ -16,23 +16,27 @@ from shutil import which
 
 
 def main() -> None:
-    """Replace the Python that runs this, if it is of the slow kind and a compiler is here.
-
-    Raises subprocess.CalledProcessError, and replaces nothing, if it cannot be linked or does not start.
-    """
+    """Replace the Python that runs this, if it is of the slow kind, can be linked, and starts then."""
     python = Path(sys.executable)
     config = sysconfig.get_config_vars()
     slow = config["Py_ENABLE_SHARED"] and "--enable-optimizations" not in config["CONFIG_ARGS"]
     library = Path(config["LIBPL"], config["LIBRARY"])
     start = library.with_name("python.o")
     compiler = which("cc")
-    if slow and compiler and library.exists() and start.exists():
-        new = python.with_name("python.new")
-        parts: list[str | Path] = [start, "-Wl,--whole-archive", library, "-Wl,--no-whole-archive"]
-        others = [*config["LIBS"].split(), *config["SYSLIBS"].split()]
-        subprocess.run([compiler, "-Wl,--export-dynamic", *parts, *others, "-o", new], check=True)
-        subprocess.run([new, "-c", "import ssl, sqlite3"], check=True)
+    if not (slow and compiler and library.exists() and start.exists()):
+        return
+    new = python.with_name("python.new")
+    parts: list[str | Path] = [start, "-Wl,--whole-archive", library, "-Wl,--no-whole-archive"]
+    others = [*config["LIBS"].split(), *config["SYSLIBS"].split()]
+    made = subprocess.run([compiler, "-Wl,--export-dynamic", *parts, *others, "-o", new], check=False)
+    if (
+        made.returncode == 0
+        and subprocess.run([new, "-c", "import ssl, sqlite3"], check=False).returncode == 0
+    ):
         new.replace(python)
+    else:
+        new.unlink(missing_ok=True)
+        print("The Python of .venv cannot be linked anew. It stays as it is.", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -431,5 +431,5 @@ def _left_in(folder: str) -> list[str]:
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):  # it has ended, or is another user's
             if (process / "cwd").readlink().is_relative_to(folder):
-                left.append((process / "cmdline").read_text().replace("\0", " "))
+                left.append((process / "cmdline").read_text(errors="replace").replace("\0", " "))
     return left
