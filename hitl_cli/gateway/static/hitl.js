@@ -120,12 +120,12 @@
     return true;
   };
 
-  /* Tell something below the buttons of a form: none moves from under a pointer that is about to press it. */
+  /* Tell something at the end of a form: no button moves from under a pointer that is about to press it. */
   const say = (form, text) => {
     const told = document.createElement("p");
-    told.className = "notice warn";
+    told.className = "notice warn told";
     told.append(Object.assign(document.createElement("span"), { textContent: text }));
-    ($(".buttons", form) || $("button", form)).after(told);
+    form.append(told);
     announce(text);
   };
 

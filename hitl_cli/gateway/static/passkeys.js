@@ -22,10 +22,10 @@
   const say = (form, text) => {
     let told = $("[data-told]", form);
     if (!told) {
-      told = Object.assign(document.createElement("p"), { className: "notice warn" });
+      told = Object.assign(document.createElement("p"), { className: "notice warn told" });
       told.dataset.told = "";
       told.append(document.createElement("span"));
-      ($(".buttons", form) || form.lastElementChild).after(told);
+      form.append(told);
     }
     told.firstChild.textContent = text;
     const announce = $("#announce");
