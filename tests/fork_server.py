@@ -92,11 +92,11 @@ def make_immortal(objects: list[Any]) -> None:
     A child would write the count of what it only reads, and so copy the pages where that lies: a third of all
     that a short command takes. None of them is freed before the process ends.
     """
-    own = {id(objects)}
+    seen = {id(objects)}
     while objects:
         each = objects.pop()
-        if id(each) not in own and not isinstance(each, types.FrameType):
-            own.add(id(each))
+        if id(each) not in seen and not isinstance(each, types.FrameType):
+            seen.add(id(each))
             objects += gc.get_referents(each)
             ctypes.c_uint32.from_address(id(each)).value = IMMORTAL
 
