@@ -1,4 +1,4 @@
-"""Link the Python of .venv anew as one program, where that makes it faster.
+"""Link the Python of an environment anew as one program, where that makes it faster.
 
 A Python that was configured with --enable-shared and without --enable-optimizations, as pyenv builds one
 unless told otherwise, calls each of its own functions through the table of its shared library. Linked from
@@ -36,7 +36,7 @@ def main() -> None:
         new.replace(python)
     else:
         new.unlink(missing_ok=True)
-        print("The Python of .venv cannot be linked anew. It stays as it is.", file=sys.stderr)
+        print(f"{python} cannot be linked anew. It stays as it is.", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -55,6 +55,7 @@ def test_a_gateway_shows_what_waits_and_a_worker_what_ran(hitl: Hitl, start_gate
     hitl.fails(2, "worker", "--metrics", used, code="cannot-listen")
 
 
+@pytest.mark.long
 @pytest.mark.heavy
 @pytest.mark.only("file", reason="it kills a hitl server")
 def test_a_worker_and_a_gateway_say_that_their_server_is_away_and_is_back(

@@ -44,10 +44,10 @@ DAY_MS = 86_400_000
 
 GROUPS = groups_of({}, visibility=Visibility(roles=RoleSettings(auditor=("auditor",))))
 
-FORM = {"type": "object", "properties": {"salary": {"type": "integer", "default": 7_001}, "note": {}}}
+FORM = {"type": "object", "properties": {"salary": {"type": "integer", "default": 310_297_001}, "note": {}}}
 ASKED = Question(
     prompt="Raise?",
-    details={"iban": "DE-7001", "name": "A", "people": [{"iban": "DE-7002", "id": 1}]},
+    details={"iban": "DE-310297001", "name": "A", "people": [{"iban": "DE-310297002", "id": 1}]},
     form=FORM,
     to=("lead",),
     private=("details.iban", "details.people.iban", "form.salary"),
@@ -117,11 +117,11 @@ def _data_of(value: Any) -> str:
 def test_only_assignees_the_asker_and_auditors_see_them(client: Client) -> None:
     put(client)
     inbox(client, "lead").decide(
-        "raise", DecisionInput(verdict="approve", data={"salary": 7_003, "note": "y"})
+        "raise", DecisionInput(verdict="approve", data={"salary": 310_297_003, "note": "y"})
     )
     for person, sees in (("lead", True), ("asker", True), ("auditor", True), ("other", False)):
         shown = texts(client, person)
-        for secret in ("DE-7001", "DE-7002", "7001", "7003"):
+        for secret in ("DE-310297001", "DE-310297002", "310297001", "310297003"):
             assert (secret in shown) == sees, (person, secret)
         assert "Raise?" in shown
         assert inbox(client, person).find("raise").hidden is not sees
@@ -135,7 +135,7 @@ def test_only_assignees_the_asker_and_auditors_see_them(client: Client) -> None:
 def test_changed_arguments_votes_and_their_digest_tell_nothing(client: Client) -> None:
     question = Question(
         prompt="Pay?",
-        arguments={"amount": 7_001, "to": "A"},
+        arguments={"amount": 310_297_001, "to": "A"},
         editable=True,
         to=("lead", "boss"),
         approvals=2,
@@ -145,11 +145,11 @@ def test_changed_arguments_votes_and_their_digest_tell_nothing(client: Client) -
     watch = inbox(client, "other").watch()
     watch.start()
     for person in ("lead", "boss"):
-        assert texts(client, "other").count("7001") == 0
-        said = DecisionInput(verdict="approve", data={"amount": 7_003, "to": "B"})
+        assert texts(client, "other").count("310297001") == 0
+        said = DecisionInput(verdict="approve", data={"amount": 310_297_003, "to": "B"})
         inbox(client, person).decide("raise", said)
     seen = texts(client, "other")
-    assert not any(secret in seen for secret in ("7001", "7003"))
+    assert not any(secret in seen for secret in ("310297001", "310297003"))
     shown = inbox(client, "other").show("raise")
     assert shown.item.asked.arguments_digest is None
     told = watch.look() or []
@@ -169,12 +169,12 @@ def test_who_may_move_its_deadline_or_assign_it_is_not_shown_them(client: Client
         other.assign("raise", ["boss"], Directory(), "default"),
     ]
     assert all(one.item.hidden for one in told)
-    assert "7001" not in f"{told} {_data_of(told)}"
+    assert "310297001" not in f"{told} {_data_of(told)}"
 
 
 @pytest.mark.usefixtures("_said")
 def test_a_list_in_memory_does_not_show_them_in_an_answer_that_was_refused(client: Client) -> None:
-    refused = Refused(why="not 7001", data={"salary": 7_001, "note": "y"}, by="lead", at=1)
+    refused = Refused(why="not 310297001", data={"salary": 310_297_001, "note": "y"}, by="lead", at=1)
     put(client, replace(ASKED, refused=refused))
     known = OpenRequests(client)
     for _ in known.load():
@@ -182,7 +182,7 @@ def test_a_list_in_memory_does_not_show_them_in_an_answer_that_was_refused(clien
     for person, sees in (("other", False), ("lead", True), ("other", False)):
         own = Inbox(client, inbox(client, person).actor, known)
         for [item] in (own.list()[0], own.page(limit=9)[0]):
-            assert ("7001" in repr(request_summary_document(item, 0))) == sees
+            assert ("310297001" in repr(request_summary_document(item, 0))) == sees
 
 
 @pytest.mark.usefixtures("_said")
@@ -191,7 +191,7 @@ def test_a_repeated_ask_of_another_tells_no_difference(client: Client) -> None:
     with pytest.raises(Conflict) as refused:
         inbox(client, "other").ask(replace(ASKED, details=None, private=()), id="raise", deadline_ms=1)
     assert refused.value.code == "question-differs"
-    assert "7001" not in f"{refused.value} {refused.value.lines}"
+    assert "310297001" not in f"{refused.value} {refused.value.lines}"
 
 
 @pytest.mark.usefixtures("_said")
@@ -199,7 +199,7 @@ def test_what_is_proven_is_proven_to_those_who_see_it(client: Client) -> None:
     put(client)
     put(client, Question(prompt="Lunch?", to=("lead",)), id="lunch")
     lead = inbox(client, "lead")
-    lead.decide("raise", DecisionInput(verdict="approve", data={"salary": 7_003}))
+    lead.decide("raise", DecisionInput(verdict="approve", data={"salary": 310_297_003}))
     lead.decide("lunch", DecisionInput(verdict="approve"))
     found = verified(inbox(client, "other").find("raise"), GROUPS)
     assert (found.state, found.why is not None) == ("claimed", True)
@@ -227,12 +227,12 @@ def test_a_path_that_is_no_part_is_refused(private: str) -> None:
 @pytest.mark.parametrize(
     ("parts", "private", "good"),
     [
-        ({"details": "IBAN: DE-7001"}, "details.iban", False),
+        ({"details": "IBAN: DE-310297001"}, "details.iban", False),
         ({"details": [{"iban": "DE"}, "and so on"]}, "details.iban", True),
-        ({"details": ["DE-7001"]}, "details.iban", False),
+        ({"details": ["DE-310297001"]}, "details.iban", False),
         ({"details": {"name": "A"}}, "details.iban", True),
         ({"details": {"iban": None}}, "details.iban.country", True),
-        ({"arguments": {"amount": 7_001}}, "arguments.amount.net", False),
+        ({"arguments": {"amount": 310_297_001}}, "arguments.amount.net", False),
         ({"form": FORM}, "form.salry", False),
         ({"form": FORM}, "form.salary", True),
         ({"form": {**FORM, "allOf": [{"properties": {"bonus": {}}}]}}, "form.bonus", True),
@@ -256,7 +256,7 @@ def test_a_promise_without_private_parts_stays_as_it_is(client: Client) -> None:
 
 
 def test_hitl_ask_takes_them(hitl: Hitl) -> None:
-    details = '{"iban": "DE-7001", "name": "A"}'
+    details = '{"iban": "DE-310297001", "name": "A"}'
     hitl.ok(
         "ask",
         "Pay?",
@@ -270,7 +270,7 @@ def test_hitl_ask_takes_them(hitl: Hitl) -> None:
         "p",
         "--no-wait",
     )
-    assert "DE-7001" in hitl.ok("show", "p")
+    assert "DE-310297001" in hitl.ok("show", "p")
     hitl.env["HITL_AS"] = "other"
     shown = hitl.json("show", "p")
     assert (shown["details"], shown["private"], shown["hidden"]) == ({"name": "A"}, ["details.iban"], True)
@@ -282,7 +282,7 @@ def test_nothing_lets_a_guess_be_checked(client: Client) -> None:
     for person in ("lead", "ada"):
         own = inbox(client, person)
         own.signer = ssh_signer(key(person), (public(person),))
-        own.decide("raise", DecisionInput(verdict="approve", data={"salary": 7_003}))
+        own.decide("raise", DecisionInput(verdict="approve", data={"salary": 310_297_003}))
         assert "signature" in texts(client, "auditor")
         assert "signature" not in texts(client, "other")
     for promise in search(client, tags={ORIGIN_TAG: "raise"}):
@@ -293,12 +293,12 @@ def test_nothing_lets_a_guess_be_checked(client: Client) -> None:
 
 
 def test_the_url_of_a_callback_is_for_assignees_and_who_asked(client: Client) -> None:
-    question = Question(prompt="Deploy?", to=("lead",), callback="https://ci.example.org/7001")
+    question = Question(prompt="Deploy?", to=("lead",), callback="https://ci.example.org/310297001")
     allowed = CallbackSettings(hosts=("ci.example.org",))
     inbox(client, "asker").ask(question, id="raise", deadline_ms=DAY_MS, callbacks=allowed)
     for person, sees in (("lead", True), ("asker", True), ("auditor", True), ("other", False)):
         shown = texts(client, person)
-        assert ("7001" in shown, "ci.example.org" in shown) == (sees, True), person
+        assert ("310297001" in shown, "ci.example.org" in shown) == (sees, True), person
     assert not inbox(client, "other").ask(question, id="raise", deadline_ms=DAY_MS, callbacks=allowed).fresh
 
 
@@ -319,4 +319,4 @@ def test_who_repeats_the_id_of_a_run_s_request_is_told_none_of_them(
     assert inbox(client, "other").find("pay.1.1").hidden
     with pytest.raises(Conflict) as error:
         put(client, Question(prompt="Raise?", to=("lead",)), "pay.1.1", "other")
-    assert "7001" not in f"{error.value}{error.value.lines}"
+    assert "310297001" not in f"{error.value}{error.value.lines}"

@@ -160,6 +160,7 @@ def all_end(hitl: Hitl, ids: list[str]) -> None:
         assert hitl.json("wait", id, "--timeout", f"{PATIENCE_S:.0f}s")["result"] in (id, True)
 
 
+@pytest.mark.long
 def test_five_seconds_without_a_server_lose_nothing_and_repeat_no_step(hitl: Hitl, mortal: Cluster) -> None:
     hitl.ok("ask", "Later?", "--id", "later", "--no-wait")
     workers = [hitl.worker("--app", "app.py") for _ in range(2)]

@@ -89,6 +89,7 @@ def test_a_message_says_what_is_not_ascii(served: Served) -> None:
     assert reader.tasks() == [("größe-☃", 0)]
 
 
+@pytest.mark.long
 @pytest.mark.heavy
 @pytest.mark.timeout(90)
 def test_offers_to_a_reader_that_reads_slowly_all_arrive_once(hitl: Hitl, served: Served) -> None:

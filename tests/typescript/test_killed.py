@@ -25,6 +25,7 @@ def log(folder: Path) -> list[str]:
     return file.read_text().splitlines() if file.exists() else []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_a_worker_killed_in_a_step_loses_nothing_but_that_step(online: Online, program: str) -> None:
     first = online.typescript(program)
@@ -60,6 +61,7 @@ def test_a_worker_killed_while_the_run_is_blocked_has_done_its_steps_for_good(
     ]
 
 
+@pytest.mark.long
 def test_a_step_that_lasts_longer_than_the_lease_is_kept_by_heartbeats(online: Online) -> None:
     worker = online.typescript("features_async")
     online.begin("c", "careful", str(online.folder))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.conftest import Hitl
 
 PROBE = """
-import json, locale, os, pathlib, signal, sys, threading, time
+import atexit, gc, json, locale, os, pathlib, signal, sys, threading, time
 from hitl_cli import plugins
 streams = (sys.stdin, sys.stdout, sys.stderr)
 facts = {
@@ -34,6 +34,8 @@ facts = {
     "own": [s is o for s, o in zip(streams, (sys.__stdin__, sys.__stdout__, sys.__stderr__))],
     "leads": (os.getpgid(0) == os.getpid(), os.getsid(0) == os.getpid()),
     "threads": [t.name for t in threading.enumerate()], "nice": os.nice(0), "umask": os.umask(0),
+    "gc": (gc.isenabled(), gc.get_threshold()), "hook": repr(sys.excepthook).split(" at ")[0],
+    "exits": atexit._ncallbacks(),
     "year": time.gmtime(time.time()).tm_year, "plugins": plugins.added("hitl.commands"),
 }
 try:

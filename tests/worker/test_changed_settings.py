@@ -22,6 +22,7 @@ async def release(ctx, id):
 PEOPLE = "[people.lead]\n[groups.ops]\nmembers = ['lead']\n"
 
 
+@pytest.mark.long
 @pytest.mark.heavy  # a worker looks every half minute
 def test_a_worker_names_who_lost_their_contact_when_the_settings_change(hitl: Hitl) -> None:
     people = "gateway = 'https://hitl.example.org'\n[people.lead]\nnotify = ['console']\n"

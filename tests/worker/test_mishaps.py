@@ -188,6 +188,7 @@ async def pays(ctx, id):
 """
 
 
+@pytest.mark.long
 def test_a_server_that_is_away_while_a_request_is_asked_or_answered_fails_no_run(hitl: Hitl) -> None:
     (hitl.folder / "app.py").write_text(AWAY)
     (hitl.folder / "hitl.toml").write_text(

@@ -91,6 +91,7 @@ def test_a_second_sigint_gives_back_what_is_in_hand_and_ends_the_worker_at_once(
         assert promise_of(client, "r").state == "pending"
 
 
+@pytest.mark.long
 @pytest.mark.heavy  # it has its ten seconds to finish
 @pytest.mark.parametrize("workflow", ["gate_in_the_middle", "stuck_in_the_middle"])
 def test_what_a_stopped_worker_cannot_finish_is_taken_over_without_waiting_for_the_lease(
