@@ -127,7 +127,8 @@ def warm_up(program: str) -> None:
     descriptors = [os.dup(number) for number in (1, 2)]
     folder, env = os.getcwd(), dict(os.environ)  # noqa: PTH109 - imports no more
     arguments, threshold = sys.argv[:], gc.get_threshold()
-    register, atexit.register = atexit.register, lambda function, *_, **__: function
+    register = atexit.register
+    atexit.register = lambda function, *_, **__: function  # type: ignore[assignment]
     with tempfile.TemporaryDirectory() as place, open(os.devnull, "w") as nowhere:  # noqa: PTH123
         for number in (1, 2):
             os.dup2(nowhere.fileno(), number)
@@ -141,7 +142,9 @@ def warm_up(program: str) -> None:
     for number, descriptor in enumerate(descriptors, 1):
         os.dup2(descriptor, number)
         os.close(descriptor)
-    atexit.register, sys.excepthook = register, sys.__excepthook__
+    atexit.register = register
+    tempfile.tempdir = None
+    sys.excepthook = sys.__excepthook__
     os.environ.clear()
     os.environ.update(env)
     sys.argv[:] = arguments

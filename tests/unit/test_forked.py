@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.conftest import Hitl
 
 PROBE = """
-import atexit, gc, json, locale, os, pathlib, signal, sys, threading, time
+import atexit, gc, json, locale, os, pathlib, signal, sys, tempfile, threading, time
 from hitl_cli import plugins
 streams = (sys.stdin, sys.stdout, sys.stderr)
 facts = {
@@ -35,7 +35,7 @@ facts = {
     "leads": (os.getpgid(0) == os.getpid(), os.getsid(0) == os.getpid()),
     "threads": [t.name for t in threading.enumerate()], "nice": os.nice(0), "umask": os.umask(0),
     "gc": (gc.isenabled(), gc.get_threshold()), "hook": repr(sys.excepthook).split(" at ")[0],
-    "exits": atexit._ncallbacks(),
+    "temporary": tempfile.gettempdir(), "exits": atexit._ncallbacks(),
     "year": time.gmtime(time.time()).tm_year, "plugins": plugins.added("hitl.commands"),
 }
 try:
@@ -59,6 +59,7 @@ TEN_YEARS_MS = 10 * 365 * 86_400_000
 def probe(hitl: Hitl) -> Hitl:
     (hitl.folder / "probe.py").write_text(PROBE)
     hitl.env |= {"TZ": "America/New_York", "FACTS": str(hitl.folder / "facts"), "ODD": "\udcff"}
+    hitl.env["TMPDIR"] = str(hitl.folder)
     return hitl
 
 
