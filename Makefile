@@ -33,10 +33,10 @@ all: .venv/ready ## run the tests of both, at once: those that wait leave the pr
 
 FRAMEWORKS := $(foreach name,examples langgraph openai_agents pydantic_ai,tests/agents/test_$(name).py)
 
-# One process, because each would import the frameworks, for four seconds.
+# One process, because each would import the frameworks, for four seconds. 0 is pytest's own.
 frameworks: .venv/ready ## run the tests of hitl_cli.agents with pydantic-ai, OpenAI Agents and LangGraph
 	@scripts/uv sync --frozen --inexact --group agents --quiet
-	@HITL_NEED_FRAMEWORKS=1 $(PYTEST) -n 1 -m "not heavy" $(or $(ARGS),$(FRAMEWORKS) tests/docs/test_code.py)
+	@HITL_NEED_FRAMEWORKS=1 $(PYTEST) -n 0 -m "not heavy" $(or $(ARGS),$(FRAMEWORKS) tests/docs/test_code.py)
 
 # What must hold on other servers as on a file; without the schema of resonate-pg, PostgreSQL is skipped.
 ON_SERVERS := $(addprefix tests/,authoring builtin gateway inbox ledger mcp notify proof recovery runs worker)

@@ -116,6 +116,8 @@ def make_immortal(objects: list[Any]) -> None:
         if id(each) not in seen and not isinstance(each, types.FrameType):
             seen.add(id(each))
             objects += gc.get_referents(each)
+            if isinstance(each, types.CodeType):
+                objects += each.co_consts  # the collector does not look into code
             ctypes.c_uint32.from_address(id(each)).value = IMMORTAL
 
 
