@@ -33,7 +33,7 @@ all: .venv/ready ## run the tests of both, at once: those that wait leave the pr
 
 FRAMEWORKS := $(foreach name,examples langgraph openai_agents pydantic_ai,tests/agents/test_$(name).py)
 
-# One process, because each would import the frameworks, for four seconds. 0 is pytest's own.
+# In pytest's own process (-n 0): each other one would import the frameworks, for four seconds.
 frameworks: .venv/ready ## run the tests of hitl_cli.agents with pydantic-ai, OpenAI Agents and LangGraph
 	@scripts/uv sync --frozen --inexact --group agents --quiet
 	@HITL_NEED_FRAMEWORKS=1 $(PYTEST) -n 0 -m "not heavy" $(or $(ARGS),$(FRAMEWORKS) tests/docs/test_code.py)

@@ -126,24 +126,20 @@ def warm_up(program: str) -> None:
 
     What they change in this process is put back. They keep what they computed, as names by their folded form.
     """
-    descriptors = [os.dup(number) for number in (1, 2)]
-    folder, env = os.getcwd(), dict(os.environ)  # noqa: PTH109 - imports no more
-    arguments, threshold = sys.argv[:], gc.get_threshold()
+    env, arguments, threshold = dict(os.environ), sys.argv[:], gc.get_threshold()
     register = atexit.register
     atexit.register = lambda function, *_, **__: function  # type: ignore[assignment]
-    with tempfile.TemporaryDirectory() as place, open(os.devnull, "w") as nowhere:  # noqa: PTH123
-        for number in (1, 2):
-            os.dup2(nowhere.fileno(), number)
-        os.chdir(place)
+    with (
+        tempfile.TemporaryDirectory() as place,
+        contextlib.chdir(place),
+        open(os.devnull, "w") as nowhere,  # noqa: PTH123 - imports no more
+        contextlib.redirect_stdout(nowhere),
+        contextlib.redirect_stderr(nowhere),
+    ):
         os.environ.update(HITL_AS="nobody", HITL_DB=f"{place}/hitl.db", XDG_CONFIG_HOME=place)
         for command in 2 * WARMED:
             sys.argv[:] = [program, *command]
             run()
-            sys.stdout.flush()
-        os.chdir(folder)
-    for number, descriptor in enumerate(descriptors, 1):
-        os.dup2(descriptor, number)
-        os.close(descriptor)
     atexit.register = register
     tempfile.tempdir = None
     sys.excepthook = sys.__excepthook__
