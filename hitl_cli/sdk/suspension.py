@@ -17,6 +17,7 @@ import asyncio.locks
 import asyncio.queues
 import asyncio.taskgroups
 import asyncio.tasks
+import gc
 import inspect
 import logging
 import time
@@ -73,6 +74,9 @@ TIMEOUTS = frozenset(
 
 _NOT_AUTHORS = (str(Path(sdk_context.__file__).parent), str(Path(__file__).parent))
 """Folders of code whose asyncio tasks do not belong to the current function."""
+
+_GENERATOR_STEPS = ("async_generator_asend", "async_generator_athrow")
+"""What `async for`, `anext` and the `async with` of an `asynccontextmanager` await: types with no name."""
 
 _JOINING_FILES = {module.__file__ for module in (asyncio.taskgroups, asyncio.locks, asyncio.queues)}
 _WAIT: CodeType = asyncio.tasks._wait.__code__  # type: ignore[attr-defined]
@@ -485,7 +489,21 @@ def _waits_for_others(task: asyncio.Task[Any]) -> bool:
     """Whether a task visibly waits for other tasks; then it continues when they do."""
     if isinstance(task._fut_waiter, (asyncio.Task, _GATHERING)):  # type: ignore[attr-defined]
         return True
-    code, awaits = None, task.get_coro()
-    while inspect.iscoroutine(awaits):
-        code, awaits = awaits.cr_code, awaits.cr_await
+    code = _innermost(task.get_coro())
     return code is not None and (code is _WAIT or code.co_filename in _JOINING_FILES)
+
+
+def _innermost(awaits: object) -> CodeType | None:
+    """Return the code at the end of what a coroutine awaits, also where async generators are on the way."""
+    code = None
+    while True:
+        if inspect.iscoroutine(awaits):
+            code, awaits = awaits.cr_code, awaits.cr_await
+        elif inspect.isasyncgen(awaits):
+            code, awaits = awaits.ag_code, awaits.ag_await
+        elif (
+            type(awaits).__name__ in _GENERATOR_STEPS
+        ):  # they tell their generator only to the garbage collector
+            awaits = next(filter(inspect.isasyncgen, gc.get_referents(awaits)), None)
+        else:
+            return code

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import sys
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -144,6 +145,24 @@ async def gathers_errors(ctx: Context) -> Any:
 @workflow
 async def shields(ctx: Context) -> Any:
     return (await asyncio.shield(ask(ctx, "A?"))).data
+
+
+@workflow
+async def takes_them_from_a_generator(ctx: Context) -> Any:
+    """As agents' frameworks do: what answers is put into a queue that a generator reads."""
+    answers: asyncio.Queue[Any] = asyncio.Queue()
+
+    async def put(prompt: str) -> None:
+        await answers.put(await yes(ctx, prompt))
+
+    async def taken() -> AsyncIterator[Any]:
+        for _ in range(2):
+            yield await answers.get()
+
+    async with asyncio.TaskGroup() as group:
+        for prompt in ("A?", "B?"):
+            group.create_task(put(prompt))
+        return [answer async for answer in taken()]
 
 
 @workflow

@@ -230,6 +230,16 @@ def test_a_wait_that_cannot_be_seen_to_be_one_for_a_question_suspends_too(crew: 
     assert ended(crew, run).result == 1
 
 
+def test_a_wait_in_a_generator_for_what_another_task_asks_suspends_at_once(crew: Crew) -> None:
+    run = begun(crew, "takes_them_from_a_generator")
+    since = time.monotonic()
+    ids = asked(crew, run, "A?", "B?")
+    assert time.monotonic() - since < PATIENCE_S
+    crew.approve(ids["B?"], data=2)
+    crew.approve(asked(crew, run, "A?")["A?"], data=1)
+    assert sorted(ended(crew, run).result) == [1, 2]
+
+
 def test_a_branch_that_takes_a_moment_before_it_asks_is_waited_for(crew: Crew) -> None:
     run = begun(crew, "groups_slow_work")
     since = time.monotonic()
