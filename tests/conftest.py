@@ -399,12 +399,20 @@ def hitl(tmp_path: Path) -> Iterator[Hitl]:
     command.end_server()
 
 
+def pytest_configure_node(node: Any) -> None:
+    """Have all processes that pytest-xdist starts use one server of commands."""
+    if not forked.SERVER.address:
+        forked.SERVER.start()
+    node.workerinput["commands"] = forked.SERVER.address
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Have the commands of tests end by Ctrl-C, also where a shell has started pytest in the background.
 
     Where many tests run, have the files of all in memory. Those of one that fails alone stay on disk.
     """
+    forked.SERVER.address = getattr(config, "workerinput", {}).get("commands", "")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     templates.keep_compiled()

@@ -28,10 +28,10 @@ import termios
 import threading
 import time
 import types
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 HEAD = 4
 """Bytes that say how long a request is. The descriptors come with them."""
@@ -78,6 +78,14 @@ LEFT_OUT = (
     "hitl_cli.mcp.tasks",
 )
 """Modules that import an extra: few tests use it, and only `make frameworks` installs the frameworks."""
+
+
+class Child(NamedTuple):
+    """A process that was forked."""
+
+    asked_by: socket.socket
+    status: int
+    """The descriptor on which its exit code is told."""
 
 
 def preload(program: str) -> None:
@@ -192,33 +200,42 @@ def forget_measured() -> None:
             lines.clear()
 
 
-def serve(connection: socket.socket) -> dict[str, Any] | None:
-    """Fork until the tests end, which ends every child. In a child, return what it was asked to be."""
-    statuses: dict[int, int] = {}
+def serve(listening: socket.socket) -> dict[str, Any] | None:
+    """Fork for the processes of a test run, each with a connection, whose end ends what was forked for it.
+
+    Return None when the last one has ended; in a child, what it was asked to be.
+    """
+    children: dict[int, Child] = {}
     woken, wakes = socket.socketpair()
     wakes.setblocking(False)
     signal.set_wakeup_fd(wakes.fileno())
     signal.signal(signal.SIGCHLD, lambda *_: None)
     with selectors.DefaultSelector() as selector:
-        selector.register(connection, selectors.EVENT_READ)
+        selector.register(listening, selectors.EVENT_READ)
         selector.register(woken, selectors.EVENT_READ)
+        idle = len(selector.get_map())
         while True:
             for key, _ in selector.select():
-                if key.fileobj is woken:
+                asking: Any = key.fileobj
+                if asking is woken:
                     woken.recv(4_096)
-                    reap(statuses)
-                elif (request := received(connection)) is None:
-                    for pid in statuses:
-                        os.kill(pid, signal.SIGKILL)
-                    return None
+                    reap(children)
+                elif asking is listening:
+                    selector.register(listening.accept()[0], selectors.EVENT_READ)
+                elif (request := received(asking)) is None:
+                    kill(pid for pid, child in children.items() if child.asked_by is asking)
+                    selector.unregister(asking)
+                    asking.close()
+                    if len(selector.get_map()) == idle:
+                        return None
                 else:
                     pid = os.fork()
                     if pid == 0:
                         return request
-                    statuses[pid] = request["fds"].pop()
+                    children[pid] = Child(asking, request["fds"].pop())
                     for descriptor in request["fds"]:
                         os.close(descriptor)
-                    connection.sendall(pid.to_bytes(HEAD))
+                    asking.sendall(pid.to_bytes(HEAD))
 
 
 def received(connection: socket.socket) -> dict[str, Any] | None:
@@ -232,13 +249,19 @@ def received(connection: socket.socket) -> dict[str, Any] | None:
     return {**json.loads(body), "fds": descriptors}
 
 
-def reap(statuses: dict[int, int]) -> None:
+def kill(pids: Iterable[int]) -> None:
+    """End these children at once."""
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+
+
+def reap(children: dict[int, Child]) -> None:
     """Tell how those children ended that have."""
-    while statuses:
+    while children:
         pid, status = os.waitpid(-1, os.WNOHANG)
         if not pid:
             return
-        told = statuses.pop(pid)
+        told = children.pop(pid).status
         with contextlib.suppress(BrokenPipeError):  # a test that does not wait for it
             os.write(told, str(os.waitstatus_to_exitcode(status)).encode())
         os.close(told)

@@ -12,9 +12,11 @@ from __future__ import annotations
 import json
 import os
 import select
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import weakref
 from pathlib import Path
@@ -60,12 +62,14 @@ os.execvp(sys.argv[1], sys.argv[1:])
 
 
 class _Server:
-    """The process that forks; it starts with the first command and ends with the tests."""
+    """The process that forks, for all processes of a test run; it ends with the last of them."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
-        self._connection = socket.socket()
+        self._connection: socket.socket | None = None
+        self.address = ""
+        """The path of its socket; nothing if it is not started."""
         self.env = {
             name: text
             for name, text in os.environ.items()
@@ -76,31 +80,45 @@ class _Server:
         """Fork a command, and return its process id."""
         body = json.dumps(request).encode()
         with self._lock:
-            if self._process is None:
-                self._start()
-            socket.send_fds(self._connection, [len(body).to_bytes(HEAD)], descriptors)
-            self._connection.sendall(body)
-            pid = int.from_bytes(self._connection.recv(HEAD, socket.MSG_WAITALL))
+            if not self.address:
+                self.start()
+            connection = self._connected()
+            socket.send_fds(connection, [len(body).to_bytes(HEAD)], descriptors)
+            connection.sendall(body)
+            pid = int.from_bytes(connection.recv(HEAD, socket.MSG_WAITALL))
         assert pid, "the server of commands has ended"
         return pid
 
-    def _start(self) -> None:
-        self._connection, theirs = socket.socketpair()
-        with theirs:
-            program = Path(__file__).with_name("fork_server.py")
+    def start(self) -> None:
+        """Start it, and have it live as long as this process needs it."""
+        self.address = str(Path(tempfile.mkdtemp(prefix="hitl-")) / "commands")
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.bind(self.address)
+            listening.listen()
             self._process = subprocess.Popen(
-                [sys.executable, program, HITL, str(theirs.fileno())],
+                [sys.executable, Path(__file__).with_name("fork_server.py"), HITL, str(listening.fileno())],
                 env=self.env,
-                pass_fds=[theirs.fileno()],
+                pass_fds=[listening.fileno()],
                 stdin=subprocess.DEVNULL,
             )
+        self._connected()
+
+    def _connected(self) -> socket.socket:
+        if self._connection is None:
+            self._connection = socket.socket(socket.AF_UNIX)
+            self._connection.connect(self.address)
+        return self._connection
 
     def end(self) -> None:
-        """End it, and what it has started."""
-        if self._process is not None:
+        """End what it has started for this process; if this process started it, wait for its end."""
+        if self._connection is not None:
             self._connection.close()
+            self._connection = None
+        if self._process is not None:
             self._process.wait()
             self._process = None
+            shutil.rmtree(Path(self.address).parent)
+            self.address = ""
 
 
 SERVER = _Server()
