@@ -191,7 +191,7 @@ def _gateway_at(url: str, given: str | None, settings: Settings) -> RemoteClient
     elif token is None or tokens.FORM.fullmatch(token) is None:
         if login is None:
             return None
-        token = logins.token_of(login)
+        token = given or logins.token_of(login)  # the gateway refuses what is no token of its own
         if token is None:
             raise Unreachable(
                 f"the keyring has lost the token for {login.gateway}: run hitl login {login.gateway}",

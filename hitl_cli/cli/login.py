@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 from hitl_cli.auth import logins, terminal_login
 from hitl_cli.auth.logins import Login
-from hitl_cli.cli.context import read_stdin
+from hitl_cli.cli.context import CommandContext, read_stdin
 from hitl_cli.cli.options import AsJson, argument, flag, value
 from hitl_cli.cli.output import note, print_json
 from hitl_cli.client.gateway_api import GatewayApi
@@ -24,7 +24,7 @@ from hitl_cli.format.durations import parse_duration
 from hitl_cli.format.terminal import printable
 from hitl_cli.format.times import local
 from hitl_cli.people.gateway_file import is_place
-from hitl_cli.settings import Settings, checked_token
+from hitl_cli.settings import checked_token
 from hitl_cli.views.auth import DeviceDocument, LoginDocument, MeDocument
 
 if TYPE_CHECKING:
@@ -90,13 +90,16 @@ def logout(gateway: Gateway = None) -> None:
     print(printable(f"Signed out of {known.gateway}"))
 
 
-def whoami(gateway: Gateway = None, as_json: AsJson = False) -> None:
+def whoami(ctx: CommandContext, gateway: Gateway = None, as_json: AsJson = False) -> None:
     """Show who you are signed in as at a gateway, and until when."""
-    own = token = Settings().gateway_token()  # commands use it before that of the login
-    if own is not None and gateway is not None:
-        url = _checked(gateway)
+    if gateway is not None and ctx.given_server is not None:
+        raise BadUsage("name the gateway once, with -S or as the argument.")
+    named = gateway or ctx.given_server
+    own = token = ctx.settings.gateway_token(ctx.given_token)  # commands use it before that of the login
+    if own is not None and named is not None:
+        url = _checked(named)
     else:
-        known = _known(gateway)
+        known = _known(named)
         url, token = known.gateway, own or logins.token_of(known)
     me = GatewayApi(url, token, program=own is not None).send("GET", "/me", MeDocument)
     if as_json:

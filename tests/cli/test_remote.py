@@ -288,6 +288,21 @@ def test_completion_is_of_the_gateway(gateway: Visited, far: Hitl) -> None:
     assert "complete-me" in completed(far, "hitl approve compl")
 
 
+def test_whoami_takes_the_gateway_and_the_token_of_all_commands(gateway: Visited, tmp_path: Path) -> None:
+    hitl, text = Hitl(tmp_path), token_for(gateway, "lead", "read")
+    for args in (["-S", gateway.address, "whoami"], ["whoami", gateway.address]):
+        assert hitl.json("--token", text, *args)["as"] == "lead"
+    hitl.fails(2, "-S", gateway.address, "whoami", gateway.address, code="bad-usage")
+    hitl.fails(3, "-S", hitl.url, "whoami", code="not-found")
+
+
+@pytest.mark.parametrize("token", ["nonsense", "hitl_0123456789abcdef_" + 43 * "x"])
+def test_a_token_on_the_command_line_is_refused_and_never_ignored(far: Hitl, token: str) -> None:
+    far.fails(6, "pending", "--token", token, code="token-refused")
+    far.fails(6, "--token", token, "whoami", code="token-refused")
+    assert far.run("pending", env={"RESONATE_TOKEN": "a.server.token"}).returncode == 0
+
+
 def test_the_token_of_a_gateway_is_in_its_variable_or_an_option(gateway: Visited, tmp_path: Path) -> None:
     hitl, text = Hitl(tmp_path), token_for(gateway, "reviewer", "decide")
     at, own = ("-S", gateway.address), {"HITL_TOKEN": text}
