@@ -33,6 +33,7 @@ from tests.engine import catalogue
 from tests.engine.conftest import ADDRESS, Clock, Engine, Worker, action, request
 from tests.engine.failing import Killed, failing
 from tests.engine.oracle import CRONS, NEVER, YEARLY, Oracle, queue_of
+from tests.memory import in_memory
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 EXAMPLES = 40
 MORE_EXAMPLES = {"thorough": 4_000}.get(os.environ.get("HYPOTHESIS_PROFILE", ""), 120)
 STEPS = 40
+ROOM = 1024**3
 
 START_MS = 1_000
 OTHER = "poll://uni@workers/w1"
@@ -309,12 +311,14 @@ class Protocol(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.folder = tempfile.TemporaryDirectory()
+        self.folder = tempfile.TemporaryDirectory(dir=in_memory(ROOM))
         self.path = Path(self.folder.name) / "hitl.db"
         self.engines = [Engine(self.path, Clock(START_MS)) for _ in range(3)]
         self.file = sqlite3.connect(self.path, isolation_level=None)
         self.oracle = Oracle()
-        self.before = catalogue.read(self.file)
+        self.read_at: int | None = None
+        self.before = self.stored()
+        self.checked_at: int | None = None
         self.cursors: dict[str, str] = {}
         self.shown = Shown()
 
@@ -597,7 +601,11 @@ class Protocol(RuleBasedStateMachine):
     # What must hold
 
     def stored(self) -> State:
-        return catalogue.read(self.file)
+        """Return what is stored. It is read again, and has other parts, only if an engine has committed."""
+        version = self.file.execute("PRAGMA data_version").fetchone()[0]
+        if version != self.read_at:
+            self.read_at, self.read = version, catalogue.read(self.file)
+        return dataclasses.replace(self.read)
 
     def check_batch(
         self,
@@ -627,9 +635,14 @@ class Protocol(RuleBasedStateMachine):
         """Check the file by the catalogue and by the oracle."""
         before, after = self.before, self.stored()
         after.handed = list(handed)
-        broken = catalogue.broken_in(now, after)
-        broken += catalogue.broken_by(now, before, after, one_step=one_step, asked=asked)
-        assert not broken, broken
+        same = after.promises is before.promises and not handed
+        if not (same and now == self.checked_at):
+            broken = catalogue.broken_in(now, after)
+            assert not broken, broken
+            self.checked_at = now
+        if not same:  # a step that changes nothing breaks none of these
+            broken = catalogue.broken_by(now, before, after, one_step=one_step, asked=asked)
+            assert not broken, broken
         for here, there in zip(seen(after), foreseen(self.oracle), strict=True):
             assert here == there, (here, there)
         unchanged = dataclasses.replace(before, clock=after.clock) == after
