@@ -9,6 +9,7 @@ import http.client
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
@@ -72,6 +73,21 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
         """Return None: the response is an error."""
 
 
+class _Https(urllib.request.HTTPSHandler):
+    """Reads the certificates of authorities once they are needed: that takes 20 ms."""
+
+    def __init__(self) -> None:
+        urllib.request.AbstractHTTPHandler.__init__(self)
+
+    @cached_property
+    def _ready(self) -> urllib.request.HTTPSHandler:
+        return urllib.request.HTTPSHandler()
+
+    def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        """Open a request."""
+        return self._ready.https_open(req)
+
+
 class GatewayApi:
     """The API of one gateway, with a token or none."""
 
@@ -89,7 +105,7 @@ class GatewayApi:
         if token is not None:
             self._headers["Authorization"] = f"Bearer {token}"
         self._program = program
-        self._opener = urllib.request.build_opener(_NoRedirects)
+        self._opener = urllib.request.build_opener(_NoRedirects, _Https)
 
     def send[T](
         self,
