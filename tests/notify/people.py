@@ -10,7 +10,7 @@ from hitl_cli.views.details import notified
 from tests.acting import details
 from tests.conftest import wait_until
 from tests.recovery.crew import Crew
-from tests.worker.watching import promise_of, tasks
+from tests.worker.watching import idle, promise_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -93,13 +93,7 @@ class Town:
 
     def idle(self) -> None:
         """Wait until all workers are idle and all notifications are sent."""
-        wait_until(
-            lambda: (
-                self.crew.pending() is not None
-                and not tasks(self.crew.client, "acquired")
-                and not tasks(self.crew.client, "pending")
-            )
-        )
+        wait_until(lambda: self.crew.pending() is not None and idle(self.crew.client))
 
     def close(self) -> None:
         """End all."""

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 FEATURES = str(APPS / "features.py")
 STEPS = str(APPS / "steps.py")
+ALL = 1_000
+"""More tasks than a test has."""
 
 
 def promise_of(client: Client, id: str) -> Promise:
@@ -65,6 +67,14 @@ def tasks(client: Client, state: str) -> list[Task]:
     """Return the tasks that are in a state."""
     answer = call(client, "task.search", state=state)
     return msgspec.json.decode(answer.data, type=_Tasks).tasks
+
+
+def idle(client: Client) -> bool:
+    """Whether no worker has a task or is to have one, at one moment: a look at each state can miss one."""
+    answer = call(client, "task.search", sort="-created", limit=ALL)
+    found = msgspec.json.decode(answer.data, type=_Tasks).tasks
+    assert len(found) < ALL
+    return not any(task.state in ("pending", "acquired") for task in found)
 
 
 class _Tasks(msgspec.Struct, frozen=True):
