@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from hitl_cli.client.protocol import Client
+    from tests.gateway.browser import Browser
     from tests.postgres.cluster import Cluster
 
 PATIENCE_S = 30.0
@@ -342,6 +343,15 @@ def postgres() -> Iterator[Cluster]:
     with cluster() as running:
         running.prepare_template()
         yield running
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """A Chromium."""
+    from tests.gateway.browser import Browser
+
+    with Browser() as browser:
+        yield browser
 
 
 @pytest.fixture(scope="session", autouse=True)

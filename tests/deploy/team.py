@@ -12,7 +12,6 @@ from tests.conftest import HITL, Hitl, WorkerProcess
 from tests.deploy.proxies import Authority, OurNginx
 from tests.deploy.units import DEPLOY, started
 from tests.docs.services import postgres
-from tests.gateway.browser import Browser
 from tests.gateway.conftest import get_url
 from tests.gateway.real_provider import SECRET, provider, sign_in
 from tests.typescript.conftest import free_port
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
     from tests.docs.pages import Run
+    from tests.gateway.browser import Browser
+    from tests.gateway.conftest import OpenVisit
 
 HOST = "localhost"
 """Stands in for tools.example.org: every program finds it."""
@@ -40,13 +41,13 @@ GROUPS = {
 class Team:
     """The server of the guide. `gateways` and `worker` are the processes that its units start."""
 
-    def __init__(self, run: Run, nginx: OurNginx, browser: Browser) -> None:
+    def __init__(self, run: Run, nginx: OurNginx, visit: OpenVisit) -> None:
         self.on_server = run.hitl
         self.folder = run.hitl.folder
         self.url = f"https://{HOST}:{nginx.port}/hitl"
         self.gateways: list[WorkerProcess] = []
         self.worker: WorkerProcess | None = None
-        self._run, self._nginx, self._browser = run, nginx, browser
+        self._run, self._nginx, self._visit = run, nginx, visit
         self._ports = {name: free_port() for name in ("5001", "5002", "9464", "9465", "9466")}
         self._pages: dict[str, Page] = {}
         self._terminals: dict[str, Hitl] = {}
@@ -155,7 +156,7 @@ class Team:
     def page(self, person: str) -> Page:
         """Return the browser of a person, signed in at the provider."""
         if person not in self._pages:
-            visit = self._browser.visit(self.url)
+            visit = self._visit(self.url)
             for expected in ("asked another host", "fonts.g", "favicon", "404", "401"):
                 visit.expect(expected)
             page = visit.go("/history")
@@ -166,7 +167,7 @@ class Team:
 
 
 @contextlib.contextmanager
-def team(run: Run, cache: Path, tmp: Path) -> Iterator[Team]:
+def team(run: Run, browser: Browser, cache: Path, tmp: Path) -> Iterator[Team]:
     """Have what the guide needs: a database, a certificate, a provider; and the team's browsers."""
     folder = run.hitl.folder
     (folder / "deploy").symlink_to(DEPLOY)
@@ -180,10 +181,10 @@ def team(run: Run, cache: Path, tmp: Path) -> Iterator[Team]:
     here = tmp / "provider"
     here.mkdir()
     url = f"https://{HOST}:{nginx.port}/hitl"
-    with postgres(run, folder), provider(cache, here, url, GROUPS) as issuer, Browser() as browser:
+    with postgres(run, folder), provider(cache, here, url, GROUPS) as issuer, browser.visits() as visit:
         run.swaps["https://login.example.org/realms/acme"] = issuer
         try:
-            yield Team(run, nginx, browser)
+            yield Team(run, nginx, visit)
         finally:
             nginx.stop()
             for process in run.hitl.workers:

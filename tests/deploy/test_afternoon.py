@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.deploy.team import Team
+    from tests.gateway.browser import Browser
 
 GUIDE = DEPLOY.parent / "docs" / "guides" / "deploy-for-a-team.md"
 
@@ -31,10 +32,13 @@ pytestmark = [pytest.mark.heavy, IN_A_BROWSER]
 
 
 @pytest.fixture(scope="module")
-def server(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
+def server(
+    chromium: Browser, pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Team]:
     """What the guide installs, by its commands as they stand."""
     run = Run(Hitl(tmp_path_factory.mktemp("server")))
-    with team(run, pytestconfig.cache.mkdir("oidc-provider"), tmp_path_factory.mktemp("team")) as server:
+    cache = pytestconfig.cache.mkdir("oidc-provider")
+    with team(run, chromium, cache, tmp_path_factory.mktemp("team")) as server:
         run.page(GUIDE)
         yield server
 

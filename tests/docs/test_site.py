@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.gateway.browser import IN_A_BROWSER, SIDEWAYS, Screen
-from tests.gateway.conftest import chromium, visit  # fixtures
+from tests.gateway.conftest import visit  # a fixture
 
 if TYPE_CHECKING:
     from tests.gateway.conftest import OpenVisit
 
-__all__ = ["chromium", "visit"]
+__all__ = ["visit"]
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"

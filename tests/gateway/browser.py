@@ -6,6 +6,8 @@ where HITL_NEED_BROWSER or CI is set.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import fcntl
 import os
 import shutil
@@ -24,6 +26,7 @@ from playwright.sync_api import sync_playwright
 from tests.conftest import PATIENCE_S
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from types import TracebackType
 
     from playwright.sync_api import Browser as Chromium
@@ -114,7 +117,11 @@ class Visit:
 
 
 class Browser:
-    """Chromium, in which each visit has cookies and storage of its own."""
+    """Chromium, in which each visit has cookies and storage of its own.
+
+    Until playwright is stopped, its event loop counts as running in this thread, which then can run no other
+    one. Here it counts only while it is used, so that all tests of a process can share a Chromium.
+    """
 
     def __init__(self) -> None:
         self._playwright: Playwright = sync_playwright().start()
@@ -126,7 +133,8 @@ class Browser:
         except BaseException:
             self._playwright.stop()
             raise
-        self._visits: list[Visit] = []
+        self._loop = asyncio.get_running_loop()
+        asyncio._set_running_loop(None)
 
     def __enter__(self) -> Self:
         return self
@@ -134,10 +142,29 @@ class Browser:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._chromium.close()
-        self._playwright.stop()
+        with self._used():
+            self._chromium.close()
+            self._playwright.stop()
 
-    def visit(self, url: str, screen: Screen = DESKTOP) -> Visit:
+    @contextlib.contextmanager
+    def _used(self) -> Iterator[None]:
+        asyncio._set_running_loop(self._loop)
+        try:
+            yield
+        finally:
+            asyncio._set_running_loop(None)
+
+    @contextlib.contextmanager
+    def visits(self) -> Iterator[Callable[..., Visit]]:
+        """Open visits; close them at the end, and fail if anything went wrong there."""
+        with self._used(), contextlib.ExitStack() as opened:
+
+            def visit(url: str, screen: Screen = DESKTOP) -> Visit:
+                return opened.enter_context(contextlib.closing(self._visit(url, screen)))
+
+            yield visit
+
+    def _visit(self, url: str, screen: Screen) -> Visit:
         """Open a page of a gateway, where nothing is loaded yet."""
         context = self._chromium.new_context(
             viewport={"width": screen.width, "height": screen.height},
@@ -151,15 +178,7 @@ class Browser:
             timezone_id=screen.zone,
             ignore_https_errors=url.startswith("https:"),
         )
-        visit = Visit(context, url)
-        self._visits.append(visit)
-        return visit
-
-    def close_visits(self) -> None:
-        """Close what a test has opened; fail if anything went wrong there."""
-        visits, self._visits = self._visits, []
-        for visit in visits:
-            visit.close()
+        return Visit(context, url)
 
 
 def chromium(bundled: str) -> str:

@@ -15,12 +15,11 @@ import pytest
 from msgspec import Struct
 
 from tests.conftest import HITL, PATIENCE_S, Hitl, WorkerProcess
-from tests.gateway.browser import Browser
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tests.gateway.browser import Visit
+    from tests.gateway.browser import Browser, Visit
 
 
 class Reply(Struct, frozen=True):
@@ -142,21 +141,14 @@ def gateway(start_gateway: StartGateway) -> GatewayProcess:
     return start_gateway()
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    """Chromium, for the tests of one module: while it is there, their thread can run no event loop."""
-    with Browser() as browser:
-        yield browser
-
-
 type OpenVisit = Callable[..., Visit]
 
 
 @pytest.fixture
 def visit(chromium: Browser) -> Iterator[OpenVisit]:
     """Open browsers on a gateway; whatever they complain of fails the test."""
-    yield chromium.visit
-    chromium.close_visits()
+    with chromium.visits() as visit:
+        yield visit
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from hitl_cli.requests.question import Question
 from tests.cli.requests import put
 from tests.conftest import Hitl, wait_until
 from tests.gateway.browser import DESKTOP, IN_A_BROWSER, PHONE, Screen, check_accessible, check_narrow
-from tests.gateway.conftest import chromium, start_gateway, visit
+from tests.gateway.conftest import start_gateway, visit
 from tests.gateway.nginx import HOST, Nginx
 from tests.gateway.visiting import Visited
 from tests.typescript.conftest import free_port
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from tests.gateway.browser import Visit
     from tests.gateway.conftest import OpenVisit, StartGateway
 
-__all__ = ["chromium", "start_gateway", "visit"]
+__all__ = ["start_gateway", "visit"]
 
 pytestmark = [pytest.mark.heavy, IN_A_BROWSER]
 
