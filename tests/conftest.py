@@ -36,6 +36,9 @@ PATIENCE_S = 30.0
 """How long a condition may take to come true before a test fails. Waiting ends as soon as it does."""
 
 LOOK_S = 0.01
+LOOK_SHARE = 0.05
+"""What is waited for is found out this much later at most, as a share of the time that it takes."""
+
 ROOM = 6 * 1024**3
 """Bytes that must be free in memory for the files of all tests, which take about an eighth of that."""
 
@@ -62,13 +65,13 @@ def wait_until[T](condition: Callable[[], T], patience_s: float = PATIENCE_S) ->
 
     Looking takes half of the time at most: the rest is for what is waited for.
     """
-    now = time.monotonic()
+    began = now = time.monotonic()
     end = now + patience_s
     while not (value := condition()):
         looked, now = now, time.monotonic()
         if now > end:
             pytest.fail(f"it did not come true within {patience_s:.0f} s")
-        time.sleep(max(LOOK_S, now - looked))
+        time.sleep(max(LOOK_S, now - looked, (now - began) * LOOK_SHARE))
         now = time.monotonic()
     return value
 
