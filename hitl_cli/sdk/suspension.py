@@ -78,7 +78,7 @@ _NOT_AUTHORS = (str(Path(sdk_context.__file__).parent), str(Path(__file__).paren
 _GENERATOR_STEPS = ("async_generator_asend", "async_generator_athrow")
 """What `async for`, `anext` and the `async with` of an `asynccontextmanager` await: types with no name."""
 
-_JOINING_FILES = {module.__file__ for module in (asyncio.taskgroups, asyncio.locks, asyncio.queues)}
+_SIGNAL_FILES = {module.__file__ for module in (asyncio.locks, asyncio.queues)}
 _WAIT: CodeType = asyncio.tasks._wait.__code__  # type: ignore[attr-defined]
 _GATHERING: type = asyncio.tasks._GatheringFuture  # type: ignore[attr-defined]
 
@@ -213,7 +213,7 @@ class _Concurrency:
         others = [task for task in (main, *self._tasks) if task not in self._parked]
         if any(_is_ready(task) for task in others):
             self._look_soon()
-        elif self._let_go_on([task for task in others if not _waits_for_others(task)]):
+        elif self._let_go_on([task for task in others if not self._waits_for_others(task)]):
             self._loop.call_later(LOOK_AGAIN_S, self._look_soon)
         else:
             self.stopped = Suspended()
@@ -230,6 +230,22 @@ class _Concurrency:
             self._patient_until = now + PATIENCE_S
         return bool(busy) and now < self._patient_until
 
+    def _waits_for_others(self, task: asyncio.Task[Any]) -> bool:
+        """Whether a task visibly waits for other tasks; then it continues when they do.
+
+        Another task has to set an event or to put into a queue, unless a connection does: libraries of
+        network protocols wait so for what they receive.
+        """
+        return _waits_for_tasks(task) or (_waits_for_a_signal(task) and not self._is_connected())
+
+    def _is_connected(self) -> bool:
+        """Whether the event loop reads or writes for a connection that the function opened."""
+        selector = getattr(self._loop, "_selector", None)
+        handles = (handle for key in selector.get_map().values() for handle in key.data) if selector else ()
+        return any(
+            handle is not None and handle._context.get(_current) is self._function for handle in handles
+        )
+
     def _gone(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         self._look_soon()
@@ -240,7 +256,7 @@ class _Concurrency:
         for timer, task in self._timeouts:
             if timer.cancelled() or timer.when() <= now or task is None:
                 continue
-            if task is of or (of is None and _waits_for_others(task)):
+            if task is of or (of is None and self._waits_for_others(task)):
                 raise BadInput(
                     "a timeout of asyncio cannot end the wait for a person, a promise, a call or a pause: no"
                     " process waits meanwhile. Use ask(..., deadline=) or ctx.promise(timeout=) instead.",
@@ -485,12 +501,18 @@ def _is_ready(task: asyncio.Task[Any]) -> bool:
     return awaited is None or awaited.done()
 
 
-def _waits_for_others(task: asyncio.Task[Any]) -> bool:
-    """Whether a task visibly waits for other tasks; then it continues when they do."""
+def _waits_for_tasks(task: asyncio.Task[Any]) -> bool:
+    """Whether a task awaits other tasks, or a group of them."""
     if isinstance(task._fut_waiter, (asyncio.Task, _GATHERING)):  # type: ignore[attr-defined]
         return True
     code = _innermost(task.get_coro())
-    return code is not None and (code is _WAIT or code.co_filename in _JOINING_FILES)
+    return code is not None and (code is _WAIT or code.co_filename == asyncio.taskgroups.__file__)
+
+
+def _waits_for_a_signal(task: asyncio.Task[Any]) -> bool:
+    """Whether a task waits for a lock, an event, a condition or a queue of asyncio."""
+    code = _innermost(task.get_coro())
+    return code is not None and code.co_filename in _SIGNAL_FILES
 
 
 def _innermost(awaits: object) -> CodeType | None:

@@ -2,12 +2,16 @@
 
 import asyncio
 import contextlib
+import socket
 import sys
+import threading
+import time
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import anyio
 from resonate.context import Context
 
 from hitl_cli import ask
@@ -175,6 +179,27 @@ async def groups_slow_work(ctx: Context) -> Any:
             await asyncio.sleep(0.2)
         return await yes(ctx, "B?")
 
+    async with asyncio.TaskGroup() as group:
+        first, second = group.create_task(yes(ctx, "A?")), group.create_task(slowly())
+    return [first.result(), second.result()]
+
+
+@workflow
+async def groups_slow_network(ctx: Context) -> Any:
+    """Ask B only after an answer of a server, as httpx waits for one."""
+
+    def answer(listening: socket.socket) -> None:
+        with listening, listening.accept()[0] as connection:
+            time.sleep(0.2)
+            connection.sendall(b"B?")
+
+    async def slowly() -> Any:
+        async with await anyio.connect_tcp(*listening.getsockname()) as stream:
+            prompt = await stream.receive()
+        return await yes(ctx, prompt.decode())
+
+    listening = socket.create_server(("127.0.0.1", 0))
+    threading.Thread(target=answer, args=(listening,)).start()
     async with asyncio.TaskGroup() as group:
         first, second = group.create_task(yes(ctx, "A?")), group.create_task(slowly())
     return [first.result(), second.result()]

@@ -240,8 +240,9 @@ def test_a_wait_in_a_generator_for_what_another_task_asks_suspends_at_once(crew:
     assert sorted(ended(crew, run).result) == [1, 2]
 
 
-def test_a_branch_that_takes_a_moment_before_it_asks_is_waited_for(crew: Crew) -> None:
-    run = begun(crew, "groups_slow_work")
+@pytest.mark.parametrize("workflow", ["groups_slow_work", "groups_slow_network"])
+def test_a_branch_that_takes_a_moment_before_it_asks_is_waited_for(crew: Crew, workflow: str) -> None:
+    run = begun(crew, workflow)
     since = time.monotonic()
     ids = asked(crew, run, "A?", "B?")
     assert time.monotonic() - since < PATIENCE_S
