@@ -7,6 +7,7 @@ package. Comments, blank lines and line numbers do not count.
 from __future__ import annotations
 
 import hashlib
+import os
 import sys
 from pathlib import Path
 from types import CodeType
@@ -25,6 +26,10 @@ DIGEST_CHARS = 16
 
 INSTALLED = frozenset({"site-packages", "dist-packages"})
 """Folders of installed code, which is not part of an app even inside the app's folder."""
+
+
+_digests: dict[tuple[object, ...], str] = {}
+"""Digests by the files that were read: each test of `hitl_test` asks for one."""
 
 
 class LoadedCode:
@@ -52,9 +57,28 @@ def loaded_code(modules: Iterable[ModuleType]) -> LoadedCode:
 
 
 def _digest(name: str) -> str:
-    """Return the digest of the app that a module belongs to."""
+    """Return the digest of the app that a module belongs to. It is known if no file has changed since."""
+    app = tuple(_app_of(name))
+    files = tuple((part, *_version(module)) for part, module in app)
+    if files not in _digests:
+        _digests[files] = _read_digest(app)
+    return _digests[files]
+
+
+def _version(module: ModuleType) -> tuple[object, ...]:
+    """Return what changes with the file of a module."""
+    file = getattr(module, "__file__", None)
+    try:
+        found = os.stat(file or "")  # noqa: PTH116 - there may be hundreds
+    except OSError:
+        return (file,)
+    return file, found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def _read_digest(app: Iterable[tuple[str, ModuleType]]) -> str:
+    """Return the digest of the modules of an app."""
     sha256 = hashlib.sha256()
-    for part, module in _app_of(name):
+    for part, module in app:
         code = _compiled(module)
         if code is not None:
             sha256.update(f"{part}\0{_readable(code)}\0".encode(errors="replace"))
