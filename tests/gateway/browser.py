@@ -255,10 +255,10 @@ def check_accessible(page: Page) -> None:
 def check_rules(page: Page, looked: str) -> None:
     """Fail where a page as it is shown now breaks one of the rules."""
     options = {"resultTypes": ["violations"], "runOnly": {"type": "tag", "values": RULES}}
-    found = page.evaluate("options => axe.run(options)", options)
+    violations = page.evaluate("options => axe.run(options).then(found => found.violations)", options)
     wrong = [
         f"{violation['id']}: {node['html']}\n    {node['failureSummary']}"
-        for violation in found["violations"]
+        for violation in violations
         for node in violation["nodes"]
     ]
     assert not wrong, f"{page.url} ({looked}):\n" + "\n".join(wrong)
