@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from hitl_cli.client.protocol import get_promises
 from hitl_cli.inbox.pending import pending
 from tests.apps.steps import STEPS_LOG
 from tests.conftest import wait_until
 from tests.recovery.processes import start, work
-from tests.worker.watching import STEPS, promise_of
+from tests.worker.watching import STEPS
 
 if TYPE_CHECKING:
     import random
@@ -51,6 +52,7 @@ DECISION = "4"
 LIFE_S = 0.2
 """The longest that a process is left alone before one is killed. A command takes a fifth of that."""
 
+LOOK_S = 0.01
 KILLED = -9
 UNREACHABLE = 6
 """What a command exits with whose server is killed while it waits for an answer."""
@@ -111,6 +113,7 @@ class Storm:
             moment = time.monotonic() + self.chance.uniform(0.0, LIFE_S)
             while time.monotonic() < moment:
                 self._tend()
+                time.sleep(LOOK_S)  # the processor is for those who are to be killed
             self._kill_one()
 
     def calm(self) -> None:
@@ -147,7 +150,8 @@ class Storm:
             self._server = start(run_command, self.hitl.env, out, err, "server", "--port", str(self.port))
         if (self._remote is None or not self._remote.is_alive()) and listens(self.port):
             self._remote = start(work_quietly, self.hitl.folder, self.url, STEPS, LEASE_MS, env)
-        self._live = {id for id in self._live if promise_of(self.client, id).state == "pending"}
+        live = get_promises(self.client, sorted(self._live))
+        self._live = {id for id in self._live if live[id].state == "pending"}
         if len(self._commands) < COMMANDS:
             self._command(more=more)
 
@@ -168,8 +172,6 @@ class Storm:
                 self._run("approve", id, "--data", f'"{mark}"')
             else:
                 self._run("reject", id, "--reason", mark)
-        else:
-            time.sleep(0.001)
 
     def _run(self, kind: str, id: str, *options: str) -> None:
         out, err = (self.hitl.folder / f"{uuid.uuid4().hex}.{name}" for name in ("out", "err"))
