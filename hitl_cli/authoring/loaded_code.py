@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+from functools import lru_cache
 from pathlib import Path
 from types import CodeType
 from typing import TYPE_CHECKING, Any
@@ -26,10 +27,6 @@ DIGEST_CHARS = 16
 
 INSTALLED = frozenset({"site-packages", "dist-packages"})
 """Folders of installed code, which is not part of an app even inside the app's folder."""
-
-
-_digests: dict[tuple[object, ...], str] = {}
-"""Digests by the files that were read: each test of `hitl_test` asks for one."""
 
 
 class LoadedCode:
@@ -57,29 +54,26 @@ def loaded_code(modules: Iterable[ModuleType]) -> LoadedCode:
 
 
 def _digest(name: str) -> str:
-    """Return the digest of the app that a module belongs to. It is known if no file has changed since."""
-    app = tuple(_app_of(name))
-    files = tuple((part, *_version(module)) for part, module in app)
-    if files not in _digests:
-        _digests[files] = _read_digest(app)
-    return _digests[files]
+    """Return the digest of the app that a module belongs to."""
+    return _digest_of(tuple((part, _version(module)) for part, module in _app_of(name)))
 
 
-def _version(module: ModuleType) -> tuple[object, ...]:
-    """Return what changes with the file of a module."""
+def _version(module: ModuleType) -> object:
+    """Return what changes with the file of a module; it never equals another where there is no file."""
     file = getattr(module, "__file__", None)
     try:
         found = os.stat(file or "")  # noqa: PTH116 - there may be hundreds
     except OSError:
-        return (file,)
+        return object()
     return file, found.st_mtime_ns, found.st_size, found.st_ino
 
 
-def _read_digest(app: Iterable[tuple[str, ModuleType]]) -> str:
-    """Return the digest of the modules of an app."""
+@lru_cache(32)  # each test of `hitl_test` asks for one
+def _digest_of(app: tuple[tuple[str, object], ...]) -> str:
+    """Return the digest of an app, from the names of its modules and the versions of their files."""
     sha256 = hashlib.sha256()
-    for part, module in app:
-        code = _compiled(module)
+    for part, _ in app:
+        code = _compiled(sys.modules[part])
         if code is not None:
             sha256.update(f"{part}\0{_readable(code)}\0".encode(errors="replace"))
     return sha256.hexdigest()[:DIGEST_CHARS]
