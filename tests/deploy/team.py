@@ -181,10 +181,11 @@ def team(run: Run, browser: Browser, cache: Path, tmp: Path) -> Iterator[Team]:
     here = tmp / "provider"
     here.mkdir()
     url = f"https://{HOST}:{nginx.port}/hitl"
-    with postgres(run, folder), provider(cache, here, url, GROUPS) as issuer, browser.visits() as visit:
+    with postgres(run, folder), provider(cache, here, url, GROUPS) as issuer:
         run.swaps["https://login.example.org/realms/acme"] = issuer
         try:
-            yield Team(run, nginx, visit)
+            with browser.visits() as visit:  # closed before what they show is ended
+                yield Team(run, nginx, visit)
         finally:
             nginx.stop()
             for process in run.hitl.workers:
