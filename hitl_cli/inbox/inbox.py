@@ -135,10 +135,6 @@ class Inbox:
         item = self._complete(request, whole=whole)
         return self._as_told(with_claims(self.client, [item])[0] if item.waits else item)
 
-    def look_up(self, request: str, *, whole: bool = False) -> RequestSummary:
-        """Return the same as `find`, but without a claim: that takes a search more."""
-        return self._as_told(self._complete(request, whole=whole))
-
     def among(self, ids: Sequence[str]) -> dict[str, RequestSummary]:
         """Return the requests with these ids that the actor may see, by id, in a few round trips."""
         self.actor.require("read", request=self.actor.only)

@@ -77,7 +77,7 @@ class ServerBackend:
     ) -> Decision[Json] | None:
         """Return the decision. See Backend."""
         inbox = self.inbox()
-        item = inbox.look_up(id, whole=True)
+        item = inbox.find(id, whole=True)
         check_is_id(id, item.id, item.key)
         posted = StandaloneRequest(promise=item.promise, question=item.asked, fresh=False)
         promise = inbox.wait(posted, timeout_s=timeout_s)
