@@ -412,6 +412,7 @@ def hitl(tmp_path: Path) -> Iterator[Hitl]:
     command.end_server()
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """Have all processes that pytest-xdist starts use one server of commands."""
     if not forked.SERVER.address:
