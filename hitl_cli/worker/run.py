@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import os
 import secrets
@@ -44,7 +45,7 @@ from hitl_cli.worker.loader import register_app
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
-    from types import ModuleType
+    from types import FrameType, ModuleType
 
     from hitl_cli.engine.records import Value
     from hitl_cli.notify.status import DeliveryAttempt
@@ -313,6 +314,8 @@ class Worker:
             except (Exception, asyncio.CancelledError, PlatformError):
                 raise
             except BaseException as error:
+                if not _executes(asyncio.current_task(loop), inspect.currentframe()):
+                    raise  # GeneratorExit: Python deletes a task that nothing refers to
                 failure = failure_of(error)
                 if isinstance(error, SystemExit):
                     reason = f"sys.exit({error.code!r}) was called in a workflow"
@@ -323,6 +326,8 @@ class Worker:
 
         task = asyncio.Task(run(), loop=loop, **options)
         suspension.adopt(task, coro)
+        if inspect.iscoroutine(coro):  # if the task is canceled first, nothing else ends it
+            task.add_done_callback(lambda _: coro.close())
         return task
 
     async def _wind_down(self) -> None:
@@ -355,3 +360,8 @@ def register_workflows(resonate: Registering, modules: Sequence[tuple[str, Modul
 
 class _EndRefusedError(Exception):
     """A workflow or a step raised an exception that would end the process, such as SystemExit."""
+
+
+def _executes(task: asyncio.Task[Any] | None, frame: FrameType | None) -> bool:
+    """Whether a frame is the outermost one of a task's coroutine."""
+    return task is not None and getattr(task.get_coro(), "cr_frame", None) is frame
