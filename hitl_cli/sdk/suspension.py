@@ -72,11 +72,17 @@ TIMEOUTS = frozenset(
 )
 """The callbacks of timers that end an await."""
 
+INTERRUPTING = frozenset({"Timeout._on_timeout", "CancelScope._timeout"})
+"""Those that end any await of the task. The others end only that of their own function."""
+
 _NOT_AUTHORS = (str(Path(sdk_context.__file__).parent), str(Path(__file__).parent))
 """Folders of code whose asyncio tasks do not belong to the current function."""
 
-_GENERATOR_STEPS = ("async_generator_asend", "async_generator_athrow")
-"""What `async for`, `anext` and the `async with` of an `asynccontextmanager` await: types with no name."""
+_WRAPPERS = ("async_generator_asend", "async_generator_athrow", "anext_awaitable", "coroutine_wrapper")
+"""What `async for`, `anext`, an `asynccontextmanager` and many `__await__` await: types with no name."""
+
+_ANYIO = str(Path("anyio", "_backends", "_asyncio.py"))
+_ANYIO_LOCKS = ("Lock.acquire", "Semaphore.acquire")
 
 _SIGNAL_FILES = {module.__file__ for module in (asyncio.locks, asyncio.queues)}
 _WAIT: CodeType = asyncio.tasks._wait.__code__  # type: ignore[attr-defined]
@@ -91,10 +97,16 @@ _await = ResonateFuture.__await__
 class _Function:
     """One attempt at a durable function. Most have no asyncio tasks of their own."""
 
-    __slots__ = ("concurrency", "main", "over", "suspended")
+    __slots__ = ("concurrency", "jobs", "main", "over", "run", "stuck", "suspended")
 
-    def __init__(self) -> None:
+    def __init__(self, run: object) -> None:
         self.main = asyncio.current_task()
+        self.run = run
+        """The same object for all functions of an attempt at a run."""
+        self.stuck = False
+        """Whether it can only go on if another run sets what its tasks wait for."""
+        self.jobs: set[asyncio.Future[Any]] = set()
+        """What it runs in threads of an executor."""
         self.over = False
         self.suspended = False
         self.concurrency: _Concurrency | None = None
@@ -105,6 +117,7 @@ class _Function:
         The reference to its asyncio task is dropped, because the task's context refers back to it.
         """
         concurrency, self.over, self.concurrency, self.main = self.concurrency, True, None, None
+        _executing.discard(self)
         if concurrency is not None:
             concurrency.close()
         return concurrency
@@ -119,6 +132,9 @@ class _Function:
 _current: ContextVar[_Function] = ContextVar("function")
 """The durable function that is being executed."""
 
+
+_executing: set[_Function] = set()
+"""The functions that are being executed in this process."""
 
 suspending: ContextVar[list[Suspended]] = ContextVar("suspending")
 """The exceptions that suspended the functions of the running task. The frames in their tracebacks refer to
@@ -138,6 +154,8 @@ class _Concurrency:
         self._parked: set[asyncio.Task[Any]] = set()
         """The waiting tasks whose await only an event outside the process can end."""
         self._timeouts: list[tuple[asyncio.TimerHandle, asyncio.Task[Any] | None]] = []
+        self._again: asyncio.TimerHandle | None = None
+        self._cancellations = 0
         self._turns = 0
         """Turns of the event loop until the next check whether any task can go on; 0 if none is due."""
         self._patient_until: float | None = None
@@ -162,7 +180,7 @@ class _Concurrency:
         me = asyncio.current_task()
         assert me is not None
         self._waiting.add(me)
-        self._patient_until = None
+        self._patient_until, self._function.stuck = None, False
         self.left.add(future._id)
         try:
             await asyncio.wait((future._task,))
@@ -179,14 +197,19 @@ class _Concurrency:
         finally:
             self._parked.discard(me)
             self._waiting.discard(me)
-            if self._parked:  # the task that continues now may be the last one that can
+            if self._parked or self.stopped:  # the task that continues now may be the last one that can
                 self._look_soon()
 
     def close(self) -> None:
-        """End its tasks that await something durable, because the function has ended."""
-        if self.stopped is not None and self._main is not None:
-            self._main.uncancel()
-        for task in tuple(self._waiting):
+        """End its tasks that await something durable, because the function has ended.
+
+        If it suspends, all end: it creates them again. But tasks of a connection may serve other runs, too.
+        """
+        if self._main is not None:
+            for _ in range(self._cancellations):
+                self._main.uncancel()
+        forgotten = self._tasks if self.stopped is not None and not self._is_connected() else set()
+        for task in self._waiting | forgotten:
             task.cancel()
 
     # Whether any of its tasks can continue
@@ -204,47 +227,90 @@ class _Concurrency:
             self._look()
 
     def _look(self) -> None:
-        """Cancel the function if none of its tasks can continue."""
+        """Cancel the function if none of its tasks can continue, also after it caught the cancellation."""
         main = self._main
-        if self._function.over or self.stopped is not None or not self._parked or main is None:
+        if self._function.over or main is None or not (self._parked or self.stopped):
             return
         if len(self._parked) < len(self._waiting):
             return  # one of them awaits a running step, which checks again afterwards
         others = [task for task in (main, *self._tasks) if task not in self._parked]
         if any(_is_ready(task) for task in others):
             self._look_soon()
-        elif self._let_go_on([task for task in others if not self._waits_for_others(task)]):
-            self._loop.call_later(LOOK_AGAIN_S, self._look_soon)
         else:
+            if not self._let_go_on(others):
+                self._stop(main)
+            if self._again is None:
+                self._again = self._loop.call_later(LOOK_AGAIN_S, self._look_again)
+
+    def _look_again(self) -> None:
+        self._again = None
+        self._look_soon()
+
+    def _stop(self, main: asyncio.Task[Any]) -> None:
+        if self.stopped is None:
             self.stopped = Suspended()
             try:
                 self._refuse_timeouts()
             except BadInput as error:
                 self.stopped = error
-            main.cancel()
+        self._cancellations += 1
+        main.cancel()
 
-    def _let_go_on(self, busy: list[asyncio.Task[Any]]) -> bool:
+    def _let_go_on(self, others: list[asyncio.Task[Any]]) -> bool:
         """Whether the function still waits for tasks that do something other than steps."""
         now = time.monotonic()
         if self._patient_until is None:
             self._patient_until = now + PATIENCE_S
-        return bool(busy) and now < self._patient_until
+        busy = [task for task in others if not self._waits_for_tasks(task)]
+        self._function.stuck = all(map(_waits_for_a_signal, busy)) and not self._is_fed()
+        if not busy or (self._function.stuck and not self._has_neighbours()):
+            return False
+        is_cleaning_up = self.stopped is not None and not self._function.stuck
+        return is_cleaning_up or now < self._patient_until
 
     def _waits_for_others(self, task: asyncio.Task[Any]) -> bool:
-        """Whether a task visibly waits for other tasks; then it continues when they do.
+        """Whether a task visibly waits for other tasks of the function; then it continues when they do."""
+        if self._waits_for_tasks(task):
+            return True
+        return _waits_for_a_signal(task) and not self._is_fed() and not self._has_neighbours()
 
-        Another task has to set an event or to put into a queue, unless a connection does: libraries of
-        network protocols wait so for what they receive.
+    def _waits_for_tasks(self, task: asyncio.Task[Any]) -> bool:
+        """Whether a task awaits other tasks of the function, or a group of tasks."""
+        awaited = task._fut_waiter  # type: ignore[attr-defined]
+        return awaited in self._tasks if isinstance(awaited, asyncio.Task) else _waits_for_several(task)
+
+    def _has_neighbours(self) -> bool:
+        """Whether another run is executed, which may hold the lock or the connection that this waits for."""
+        run = self._function.run
+        return any(other.run is not run and not other.stuck for other in _executing)
+
+    def _is_fed(self) -> bool:
+        """Whether not only a task of the function may set an event or put into a queue.
+
+        Libraries of network protocols wait so for what they receive. A timer or a thread may do it, too.
         """
-        return _waits_for_tasks(task) or (_waits_for_a_signal(task) and not self._is_connected())
+        return bool(self._function.jobs) or self._is_connected() or self._has_timer()
 
     def _is_connected(self) -> bool:
         """Whether the event loop reads or writes for a connection that the function opened."""
         selector = getattr(self._loop, "_selector", None)
         handles = (handle for key in selector.get_map().values() for handle in key.data) if selector else ()
+        return any(handle is not None and self._is_own(handle) for handle in handles)
+
+    def _has_timer(self) -> bool:
+        """Whether a timer of the function, as of `call_later`, is due before it suspends."""
+        end = self._loop.time() + PATIENCE_S
         return any(
-            handle is not None and handle._context.get(_current) is self._function for handle in handles
+            timer.when() < end
+            and not timer.cancelled()
+            and timer is not self._again
+            and self._is_own(timer)
+            and not _is_timeout(timer)
+            for timer in getattr(self._loop, "_scheduled", ())
         )
+
+    def _is_own(self, handle: asyncio.Handle) -> bool:
+        return handle.get_context().get(_current) is self._function
 
     def _gone(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
@@ -256,7 +322,7 @@ class _Concurrency:
         for timer, task in self._timeouts:
             if timer.cancelled() or timer.when() <= now or task is None:
                 continue
-            if task is of or (of is None and self._waits_for_others(task)):
+            if (task is of and _name(timer) in INTERRUPTING) or (of is None and self._waits_for_others(task)):
                 raise BadInput(
                     "a timeout of asyncio cannot end the wait for a person, a promise, a call or a pause: no"
                     " process waits meanwhile. Use ask(..., deadline=) or ctx.promise(timeout=) instead.",
@@ -280,11 +346,30 @@ def install(loop: asyncio.AbstractEventLoop) -> None:
     ) -> asyncio.TimerHandle:
         timer = call_at(when, callback, *args, context=context)
         function = _current.get(None)
-        if function is not None and not function.over and getattr(callback, "__qualname__", "") in TIMEOUTS:
+        if function is not None and not function.over and _is_timeout(timer):
             function.concurrent().note_timeout(timer)
         return timer
 
+    run_in_executor = loop.run_in_executor
+
+    def run(executor: Any, call: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
+        job = run_in_executor(executor, call, *args)
+        function = _current.get(None)
+        if function is not None and not function.over:
+            function.jobs.add(job)
+            job.add_done_callback(function.jobs.discard)
+        return job
+
     loop.call_at = noting  # type: ignore[assignment, method-assign]
+    loop.run_in_executor = run  # type: ignore[assignment, method-assign]
+    if loop.get_exception_handler() is None:
+        loop.set_exception_handler(_report)
+
+
+def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log an error that nobody retrieved; not that a `gather` was canceled which nobody awaited yet."""
+    if not isinstance(context.get("exception"), asyncio.CancelledError):
+        loop.default_exception_handler(context)
 
 
 def _adopted(
@@ -346,8 +431,9 @@ async def _invoke_function(
     ctx: Context, df: DurableFunction, payload: Any, policy: RetryPolicy, *, coerce_args: bool = True
 ) -> Any:
     """Execute a function to its end, or until it suspends: `Context.invoke_with_retry`."""
-    function = _Function()
+    function = _Function(ctx._state.effects)
     _current.set(function)
+    _executing.add(function)
     try:
         result = await _invoke(ctx, df, payload, policy, coerce_args=coerce_args)
         if hasattr(type(result), "__await__"):
@@ -501,31 +587,55 @@ def _is_ready(task: asyncio.Task[Any]) -> bool:
     return awaited is None or awaited.done()
 
 
-def _waits_for_tasks(task: asyncio.Task[Any]) -> bool:
-    """Whether a task awaits other tasks, or a group of them."""
-    if isinstance(task._fut_waiter, (asyncio.Task, _GATHERING)):  # type: ignore[attr-defined]
+def _waits_for_several(task: asyncio.Task[Any]) -> bool:
+    """Whether a task awaits a group of other tasks."""
+    if isinstance(task._fut_waiter, _GATHERING):  # type: ignore[attr-defined]
         return True
     code = _innermost(task.get_coro())
-    return code is not None and (code is _WAIT or code.co_filename == asyncio.taskgroups.__file__)
+    return code is not None and (
+        code is _WAIT
+        or code.co_filename == asyncio.taskgroups.__file__
+        or (code.co_filename.endswith(_ANYIO) and code.co_qualname == "TaskGroup.__aexit__")
+    )
 
 
 def _waits_for_a_signal(task: asyncio.Task[Any]) -> bool:
-    """Whether a task waits for a lock, an event, a condition or a queue of asyncio."""
+    """Whether a task waits for a lock, an event, a condition or a queue of asyncio or anyio."""
     code = _innermost(task.get_coro())
-    return code is not None and code.co_filename in _SIGNAL_FILES
+    if code is None:
+        return False
+    if code.co_filename.endswith(_ANYIO):
+        return code.co_qualname in _ANYIO_LOCKS
+    return code.co_filename in _SIGNAL_FILES
 
 
 def _innermost(awaits: object) -> CodeType | None:
-    """Return the code at the end of what a coroutine awaits, also where async generators are on the way."""
+    """Return the code at the end of what a coroutine awaits, also where generators are on the way."""
     code = None
     while True:
         if inspect.iscoroutine(awaits):
             code, awaits = awaits.cr_code, awaits.cr_await
         elif inspect.isasyncgen(awaits):
             code, awaits = awaits.ag_code, awaits.ag_await
-        elif (
-            type(awaits).__name__ in _GENERATOR_STEPS
-        ):  # they tell their generator only to the garbage collector
-            awaits = next(filter(inspect.isasyncgen, gc.get_referents(awaits)), None)
+        elif inspect.isgenerator(awaits):
+            code, awaits = awaits.gi_code, awaits.gi_yieldfrom
+        elif type(awaits).__name__ in _WRAPPERS:  # they tell what they wrap only to the garbage collector
+            awaits = next(filter(_is_followed, gc.get_referents(awaits)), None)
         else:
             return code
+
+
+def _is_followed(awaits: object) -> bool:
+    return inspect.iscoroutine(awaits) or inspect.isasyncgen(awaits) or type(awaits).__name__ in _WRAPPERS
+
+
+# Timers
+
+
+def _is_timeout(timer: asyncio.TimerHandle) -> bool:
+    return _name(timer) in TIMEOUTS
+
+
+def _name(timer: asyncio.TimerHandle) -> str:
+    """Return the name of what a timer calls."""
+    return getattr(timer._callback, "__qualname__", "")  # type: ignore[attr-defined]

@@ -2,11 +2,12 @@
 
 import asyncio
 import contextlib
+import gc
 import socket
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Generator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,14 @@ async def gathers(ctx: Context) -> Any:
 @workflow
 async def gathers_deeply(ctx: Context) -> Any:
     return await asyncio.gather(asyncio.gather(yes(ctx, "A?"), yes(ctx, "B?")), yes(ctx, "C?"))
+
+
+@workflow
+async def gathers_later(ctx: Context) -> Any:
+    """Await something else before the gather."""
+    both = asyncio.gather(yes(ctx, "A?"), yes(ctx, "B?"))
+    own = await yes(ctx, "C?")
+    return [*await both, own]
 
 
 @workflow
@@ -170,6 +179,52 @@ async def takes_them_from_a_generator(ctx: Context) -> Any:
 
 
 @workflow
+async def takes_them_with_a_default(ctx: Context) -> Any:
+    """Await what has no name: `anext` with a default, and `__await__` of a class."""
+    answers: asyncio.Queue[Any] = asyncio.Queue()
+
+    async def put(prompt: str) -> None:
+        await answers.put(await yes(ctx, prompt))
+
+    async def taken() -> AsyncIterator[Any]:
+        yield await answers.get()
+
+    class Taken:
+        def __await__(self) -> Generator[Any, None, Any]:
+            return answers.get().__await__()
+
+    async with asyncio.TaskGroup() as group:
+        for prompt in ("A?", "B?"):
+            group.create_task(put(prompt))
+        return [await anext(taken(), None), await Taken()]
+
+
+@workflow
+async def groups_with_anyio(ctx: Context) -> Any:
+    answers: list[Any] = []
+
+    async def put(prompt: str) -> None:
+        answers.append(await yes(ctx, prompt))
+
+    async with anyio.create_task_group() as group:
+        for prompt in ("A?", "B?"):
+            group.start_soon(put, prompt)
+    return answers
+
+
+@workflow
+async def catches_its_cancellation(ctx: Context) -> Any:
+    """Await one task after another, each as one that may have been canceled."""
+    answers = []
+    for task in [asyncio.create_task(yes(ctx, prompt)) for prompt in ("A?", "B?")]:
+        try:
+            answers.append(await task)
+        except asyncio.CancelledError:
+            answers.append(None)
+    return answers
+
+
+@workflow
 async def groups_slow_work(ctx: Context) -> Any:
     """Ask B only after a step and a moment outside of the steps, under a timeout of its own."""
 
@@ -206,6 +261,95 @@ async def groups_slow_network(ctx: Context) -> Any:
 
 
 @workflow
+async def groups_slow_signals(ctx: Context, by: str) -> Any:
+    """Ask B only after a timer or a thread has set an event."""
+    loop, event = asyncio.get_running_loop(), asyncio.Event()
+
+    def work() -> None:
+        time.sleep(0.2)
+        loop.call_soon_threadsafe(event.set)
+
+    async def slowly() -> Any:
+        if by == "timer":
+            loop.call_later(0.2, event.set)
+        else:
+            loop.run_in_executor(None, work)
+        await event.wait()
+        return await yes(ctx, "B?")
+
+    async with asyncio.TaskGroup() as group:
+        first, second = group.create_task(yes(ctx, "A?")), group.create_task(slowly())
+    return [first.result(), second.result()]
+
+
+LIMIT = asyncio.Semaphore(1)
+"""What all runs of a worker share, as a client of an API with few connections."""
+
+
+@workflow
+async def groups_under_a_limit(ctx: Context) -> Any:
+    """Ask B only after work for which all runs wait in turn, under a timeout, as httpx does."""
+
+    async def slowly() -> Any:
+        async with asyncio.timeout(60), LIMIT:
+            await asyncio.sleep(0.3)
+        return await yes(ctx, "B?")
+
+    async with asyncio.TaskGroup() as group:
+        first, second = group.create_task(yes(ctx, "A?")), group.create_task(slowly())
+    return [first.result(), second.result()]
+
+
+FETCHED: dict[str, asyncio.Task[str]] = {}
+
+
+@workflow
+async def groups_a_shared_task(ctx: Context) -> Any:
+    """Ask B only after a task that the first run has created for all."""
+
+    async def fetch() -> str:
+        await asyncio.sleep(0.5)
+        return "B?"
+
+    async def slowly() -> Any:
+        if "B?" not in FETCHED:
+            FETCHED["B?"] = asyncio.create_task(fetch())
+        return await yes(ctx, await FETCHED["B?"])
+
+    async with asyncio.TaskGroup() as group:
+        first, second = group.create_task(yes(ctx, "A?")), group.create_task(slowly())
+    return [first.result(), second.result()]
+
+
+@workflow
+async def forgets_tasks(ctx: Context, ended: str) -> Any:
+    """Ask beside tasks that nobody awaits."""
+    answers: asyncio.Queue[Any] = asyncio.Queue()
+
+    async def waits() -> None:
+        try:
+            await answers.get()
+        finally:
+            note_end(Path(ended))
+
+    async def nothing() -> None:
+        await asyncio.Future()
+
+    asyncio.create_task(nothing())  # noqa: RUF006
+    await asyncio.sleep(0.1)
+    gc.collect()
+    asyncio.create_task(yes(ctx, "B?")).cancel()
+    task = asyncio.create_task(waits())
+    answer = await yes(ctx, "A?")
+    task.cancel()
+    return answer
+
+
+def note_end(ended: Path) -> None:
+    ended.write_text("ended")
+
+
+@workflow
 async def leaves_by_exit(ctx: Context) -> None:
     ask(ctx, "A?")
     await ctx.run(nothing)
@@ -235,7 +379,7 @@ async def nothing(_ctx: Context) -> None:
 
 
 @workflow
-async def times_out(ctx: Context, how: str) -> Any:
+async def times_out(ctx: Context, how: str) -> Any:  # noqa: C901
     """Put a timeout around a wait that can last for months."""
     match how:
         case "timeout":
@@ -253,6 +397,10 @@ async def times_out(ctx: Context, how: str) -> Any:
         case "in a group":
             async with asyncio.TaskGroup() as group:
                 group.create_task(asyncio.wait_for(yes(ctx, "A?"), 3600))
+        case "in a group of anyio":
+            with anyio.move_on_after(3600):
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(yes, ctx, "A?")
         case "promise":
             await asyncio.wait_for(ctx.promise(timeout=MONTH), 3600)
         case "sleep":
@@ -270,6 +418,18 @@ async def times_a_step(ctx: Context) -> Any:
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(ctx.run(lasts), 0.05)
     return await yes(ctx, "Well?")
+
+
+@workflow
+async def asks_between_timed_work(ctx: Context) -> Any:
+    """Ask in a loop whose timeout is only for the work that it waits for."""
+
+    async def work(delay_s: float) -> float:
+        await asyncio.sleep(delay_s)
+        return delay_s
+
+    works = asyncio.as_completed([work(0), work(0.2)], timeout=3600)
+    return [await yes(ctx, f"{await each}?") for each in works]
 
 
 async def lasts(_ctx: Context) -> None:

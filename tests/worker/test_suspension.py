@@ -190,6 +190,13 @@ def test_each_answer_is_noticed_at_once_and_the_run_waits_on_for_the_other(crew:
     assert sorted(ended(crew, run).result) == [1, 2]
 
 
+def test_a_gather_that_is_awaited_later_is_suspended_without_a_complaint(crew: Crew) -> None:
+    run = begun(crew, "gathers_later")
+    for prompt, id in asked(crew, run, "A?", "B?", "C?").items():
+        crew.approve(id, data=prompt)
+    assert ended(crew, run).result == ["A?", "B?", "C?"]
+
+
 def test_a_step_that_ends_while_another_task_waits_for_a_person_leaves_the_run_to_suspend(crew: Crew) -> None:
     run = begun(crew, "groups_beside_a_slow_step")
     crew.approve(asked(crew, run, "A?")["A?"], data=1)
@@ -230,8 +237,11 @@ def test_a_wait_that_cannot_be_seen_to_be_one_for_a_question_suspends_too(crew: 
     assert ended(crew, run).result == 1
 
 
-def test_a_wait_in_a_generator_for_what_another_task_asks_suspends_at_once(crew: Crew) -> None:
-    run = begun(crew, "takes_them_from_a_generator")
+@pytest.mark.parametrize(
+    "workflow", ["takes_them_from_a_generator", "takes_them_with_a_default", "groups_with_anyio"]
+)
+def test_a_hidden_wait_for_what_another_task_asks_suspends_at_once(crew: Crew, workflow: str) -> None:
+    run = begun(crew, workflow)
     since = time.monotonic()
     ids = asked(crew, run, "A?", "B?")
     assert time.monotonic() - since < PATIENCE_S
@@ -240,9 +250,35 @@ def test_a_wait_in_a_generator_for_what_another_task_asks_suspends_at_once(crew:
     assert sorted(ended(crew, run).result) == [1, 2]
 
 
-@pytest.mark.parametrize("workflow", ["groups_slow_work", "groups_slow_network"])
-def test_a_branch_that_takes_a_moment_before_it_asks_is_waited_for(crew: Crew, workflow: str) -> None:
-    run = begun(crew, workflow)
+def test_a_function_that_catches_its_cancellation_and_awaits_more_suspends(crew: Crew) -> None:
+    run = begun(crew, "catches_its_cancellation")
+    for prompt, id in asked(crew, run, "A?", "B?").items():
+        crew.approve(id, data=prompt)
+    assert ended(crew, run).result == ["A?", "B?"]
+
+
+def test_tasks_that_nobody_awaits_end_when_the_run_suspends(crew: Crew, tmp_path: Path) -> None:
+    end = tmp_path / "ended"
+    run = begun(crew, "forgets_tasks", str(end))
+    ids = asked(crew, run, "A?")
+    wait_until(end.exists)
+    crew.approve(ids["A?"], data=1)
+    assert ended(crew, run).result == 1
+
+
+@pytest.mark.parametrize(
+    ("workflow", "args"),
+    [
+        ("groups_slow_work", ()),
+        ("groups_slow_network", ()),
+        ("groups_slow_signals", ("timer",)),
+        ("groups_slow_signals", ("thread",)),
+    ],
+)
+def test_a_branch_that_takes_a_moment_before_it_asks_is_waited_for(
+    crew: Crew, workflow: str, args: tuple[str, ...]
+) -> None:
+    run = begun(crew, workflow, *args)
     since = time.monotonic()
     ids = asked(crew, run, "A?", "B?")
     assert time.monotonic() - since < PATIENCE_S
@@ -251,12 +287,34 @@ def test_a_branch_that_takes_a_moment_before_it_asks_is_waited_for(crew: Crew, w
     assert ended(crew, run).result == ["A?", "B?"]
 
 
+@pytest.mark.parametrize("workflow", ["groups_under_a_limit", "groups_a_shared_task"])
+def test_a_branch_that_waits_for_another_run_of_the_worker_is_waited_for(crew: Crew, workflow: str) -> None:
+    runs = [f"{workflow}-{number}" for number in range(3)]
+    for run in runs:
+        crew.begin(run, workflow)
+    for run in runs:
+        for prompt, id in asked(crew, run, "A?", "B?").items():
+            crew.approve(id, data=prompt)
+        assert ended(crew, run).result == ["A?", "B?"]
+
+
 # Timeouts of asyncio
 
 
 @pytest.mark.parametrize(
     "how",
-    ["timeout", "wait_for", "wait", "as_completed", "gather", "in a group", "promise", "sleep", "call"],
+    [
+        "timeout",
+        "wait_for",
+        "wait",
+        "as_completed",
+        "gather",
+        "in a group",
+        "in a group of anyio",
+        "promise",
+        "sleep",
+        "call",
+    ],
 )
 def test_a_timeout_around_a_wait_that_can_last_is_an_error_that_names_the_deadline(
     crew: Crew, how: str
@@ -272,6 +330,13 @@ def test_a_timeout_around_a_step_is_the_workflows_own_affair(crew: Crew) -> None
     run = begun(crew, "times_a_step")
     crew.approve(asked(crew, run, "Well?")["Well?"], data=7)
     assert ended(crew, run).result == 7
+
+
+def test_a_timeout_of_a_loop_is_not_one_of_what_is_asked_in_it(crew: Crew) -> None:
+    run = begun(crew, "asks_between_timed_work")
+    for delay in (0, 0.2):
+        crew.approve(asked(crew, run, f"{delay}?")[f"{delay}?"], data=delay)
+    assert ended(crew, run).result == [0, 0.2]
 
 
 # Exceptions that are no failures
