@@ -25,6 +25,7 @@ from hitl_cli.format.names import normalized
 from hitl_cli.format.stable_ids import stable_id
 from hitl_cli.format.toml import toml_name
 from hitl_cli.format.validation import in_words, way_to
+from hitl_cli.inspected import inspected
 from hitl_cli.people.actor import check_person
 from hitl_cli.people.allowed_signers import allowed_signers
 from hitl_cli.people.callbacks import NO_CALLBACKS, CallbackSettings, check_callbacks
@@ -510,7 +511,7 @@ def convert(table: Any, path: Path) -> _FileSettings:
     """Return the table as settings."""
     table = _with_channels(table)
     try:
-        settings = msgspec.convert(table, _FileSettings)
+        settings = msgspec.convert(table, inspected(_FileSettings))
     except msgspec.ValidationError as error:
         raise BadSetting(f"{path} has an invalid setting: {_named(error, table)}.") from error
     try:

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from hitl_cli.errors import certificate_fault
+from hitl_cli.inspected import inspected
 from hitl_cli.views.doctor import Finding
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def judge_oidc(oidc: OidcSettings | None) -> Iterator[Finding]:
     url = f"{oidc.issuer.rstrip('/')}/.well-known/openid-configuration"
     try:
         with urllib.request.urlopen(url, timeout=PATIENCE_S) as response:  # noqa: S310 - checked with the settings
-            found = msgspec.json.decode(response.read(ANSWER_BYTES), type=_Provider)
+            found = msgspec.json.decode(response.read(ANSWER_BYTES), type=inspected(_Provider))
     except (OSError, http.client.HTTPException, msgspec.DecodeError, UnicodeDecodeError) as error:
         why = certificate_fault(error) or getattr(error, "reason", None) or error
         text = f"the sign-in provider does not answer at {url}: {why}"

@@ -17,6 +17,7 @@ from hitl_cli.format.json import to_json
 from hitl_cli.format.stable_ids import stable_id
 from hitl_cli.format.terminal import printable
 from hitl_cli.format.validation import in_document
+from hitl_cli.inspected import inspected
 from hitl_cli.requests.editable import shape_of
 from hitl_cli.requests.question import Question, not_askable, sensible
 from hitl_cli.requests.question_input import OfferInput, QuestionInput
@@ -86,7 +87,7 @@ class ToolCall(Struct, frozen=True, kw_only=True):
 def read_call(raw: bytes) -> ToolCall:
     """Return the call in a hook's input. Raises BadJson."""
     try:
-        return msgspec.json.decode(raw, type=ToolCall)
+        return msgspec.json.decode(raw, type=inspected(ToolCall))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadJson(
             f"stdin is not a call as an agent gives it to its hook: {in_document(error, ToolCall)}."
@@ -253,7 +254,7 @@ class _UserQuestion(Struct, frozen=True, rename={"multi_select": "multiSelect"})
 def _questions(call: ToolCall) -> tuple[_UserQuestion, ...]:
     """Return the questions of a call of `AskUserQuestion`. Raises BadInput."""
     try:
-        return msgspec.convert(call.tool_input.get("questions"), tuple[_UserQuestion, ...])
+        return msgspec.convert(call.tool_input.get("questions"), inspected(tuple[_UserQuestion, ...]))
     except msgspec.ValidationError as error:
         raise not_askable(f"the questions of the agent are not valid: {error}.") from error
 

@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from hitl_cli.errors import BadInput
 from hitl_cli.format.private_files import write_private
+from hitl_cli.inspected import inspected
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -56,7 +57,7 @@ def listed() -> tuple[Login, ...]:
                     f"{path} is readable by others, who could act as you: run chmod 600 on it.",
                     code="bad-file",
                 )
-            return msgspec.json.decode(file.read(MAX_FILE_BYTES), type=_Logins).logins
+            return msgspec.json.decode(file.read(MAX_FILE_BYTES), type=inspected(_Logins)).logins
     except FileNotFoundError:
         return ()
     except OSError as error:

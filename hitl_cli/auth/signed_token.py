@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Struct
 
+from hitl_cli.inspected import inspected
+
 if TYPE_CHECKING:
     from itsdangerous import URLSafeSerializer
 
@@ -31,7 +33,7 @@ def read[T: TokenFields](token: str, kind: type[T], salt: str, keys: Keys) -> T 
     from itsdangerous import BadSignature
 
     try:
-        return msgspec.convert(_serializer(salt, keys).loads(token), kind)
+        return msgspec.convert(_serializer(salt, keys).loads(token), inspected(kind))
     except (BadSignature, msgspec.ValidationError, UnicodeError, RecursionError):
         return None
 

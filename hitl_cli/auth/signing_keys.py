@@ -18,6 +18,7 @@ from hitl_cli.engine.disk import folder_lock
 from hitl_cli.errors import BadInput, BadKey
 from hitl_cli.format.private_files import write_private
 from hitl_cli.format.stable_ids import stable_id
+from hitl_cli.inspected import inspected
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,10 +61,6 @@ class Keys(Struct, frozen=True):
     def secrets(self) -> list[str]:
         """The secrets, oldest first, as itsdangerous expects them."""
         return [key.secret for key in reversed(self.keys)]
-
-
-_keys = msgspec.json.Decoder(Keys)
-"""Made at import, because msgspec would crash if two threads inspected the type at once."""
 
 
 def load_keys(path: Path, now: int) -> Keys:
@@ -112,7 +109,7 @@ def _alone(path: Path) -> Iterator[None]:
 def _read_keys(path: Path) -> Keys:
     """Return the keys in a file. Raises FileNotFoundError, BadInput."""
     try:
-        found = _keys.decode(_read_private(path))
+        found = msgspec.json.decode(_read_private(path), type=inspected(Keys))
     except FileNotFoundError:
         raise
     except OSError as error:

@@ -21,6 +21,7 @@ from hitl_cli.client.wire import Audit, error_value, fresh_id, is_blocking, same
 from hitl_cli.engine.wall_clock import now_ms
 from hitl_cli.errors import BadInput, QuestionChanged
 from hitl_cli.format.names import folded
+from hitl_cli.inspected import inspected
 from hitl_cli.notify.taking_back import VIA_WORKFLOW
 from hitl_cli.requests.decision import KeptDecision
 from hitl_cli.requests.demand import at_least
@@ -126,7 +127,7 @@ class Place:
         if record.state == "resolved":
             if answer_in(record) is None:
                 return False
-            kept = msgspec.convert(record.value.data, KeptDecision)
+            kept = msgspec.convert(record.value.data, inspected(KeptDecision))
             question = kept.answers or (question_in(request) if request is not None else None)
             if question is None:  # settled by version 0.1, which did not store the question
                 return True
@@ -151,7 +152,7 @@ def question_in(record: PromiseRecord) -> Question | None:
     if not isinstance(data, dict) or "prompt" not in data:
         return None
     try:
-        return msgspec.convert(data, Question)
+        return msgspec.convert(data, inspected(Question))
     except msgspec.ValidationError:
         return None
 

@@ -12,6 +12,7 @@ import msgspec
 from resonate.context import Context
 
 from hitl_cli.authoring.ask import ask
+from hitl_cli.inspected import inspected
 from hitl_cli.requests.demand import OnUnproven
 from hitl_cli.requests.question import Instead, not_askable
 from hitl_cli.requests.question_input import QuestionInput
@@ -53,7 +54,7 @@ def _read(request: Any, fields: dict[str, Any]) -> _AskArguments:
     if not isinstance(given, dict):
         raise not_askable('give an object such as {"prompt": "Deploy?"}, or a text.')
     try:
-        asked = msgspec.convert(given | fields, _AskArguments)
+        asked = msgspec.convert(given | fields, inspected(_AskArguments))
     except msgspec.ValidationError as error:
         raise not_askable(f"{error}.") from error
     if asked.id is not None:

@@ -43,6 +43,7 @@ from hitl_cli.format.shell import command
 from hitl_cli.format.terminal import printable, printable_json
 from hitl_cli.format.times import iso, local
 from hitl_cli.format.validation import in_words
+from hitl_cli.inspected import inspected
 from hitl_cli.people.gateway_file import page_of, run_page
 from hitl_cli.runs.idle import no_worker
 from hitl_cli.runs.run import RunSpec, RunState, check_id, given_args
@@ -174,7 +175,7 @@ def _read_specs(stream: BinaryIO, workflow: str) -> list[RunSpec]:
         try:
             if line.startswith(b"{"):
                 given = msgspec.json.decode(line, type=dict[str, Any])
-                spec = msgspec.convert({"workflow": workflow, **given}, RunSpec)
+                spec = msgspec.convert({"workflow": workflow, **given}, inspected(RunSpec))
                 spec = msgspec.structs.replace(spec, args=given_args(given.get("args")))
             else:
                 spec = RunSpec(id=line.decode(), workflow=workflow)
@@ -267,7 +268,7 @@ def status(
                 headlines = _headlines(tree.run, tree.root.retries, now, debug=debug)
                 _print_lines([*headlines, *_step_lines(tree.root.children, now)])
             return
-        wanted = None if state is None else msgspec.convert(state, RunState)
+        wanted = None if state is None else msgspec.convert(state, inspected(RunState))
         found, more = runs.list(state=wanted, limit=limit)
         if as_json:
             print_json([run_document(run, client.now()) for run in found])

@@ -31,6 +31,7 @@ from hitl_cli.errors import (
     Unreachable,
     certificate_fault,
 )
+from hitl_cli.inspected import inspected
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -121,7 +122,7 @@ class GatewayApi:
         with self._opened(method, path, query, body, wait_s + ANSWER_S) as response:
             raw = response.read()
         try:
-            return msgspec.json.decode(raw, type=kind)
+            return msgspec.json.decode(raw, type=inspected(kind))
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise Unreachable(f"{self.url} did not answer as a gateway of hitl: {error}.") from error
 
@@ -170,7 +171,7 @@ def is_gateway(url: str) -> bool:
 def _error_in(status: int, raw: bytes, where: str, *, program: bool) -> HitlError:
     """Return the error in a response."""
     try:
-        problem = msgspec.json.decode(raw, type=Problem)
+        problem = msgspec.json.decode(raw, type=inspected(Problem))
     except (msgspec.DecodeError, UnicodeDecodeError):
         return Unreachable(f"{where} did not answer as a gateway of hitl: status {status}.")
     kind = NotCovered if problem.code in NOT_COVERED else ERRORS.get(status, Unreachable)

@@ -15,6 +15,7 @@ from msgspec import Struct
 from hitl_cli.client.wire import Promise, Task, check_size
 from hitl_cli.engine.records import Value
 from hitl_cli.errors import BadInput, Conflict, HitlError, NotFound, Unreachable
+from hitl_cli.inspected import inspected
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -205,11 +206,11 @@ class _Tasks(Struct, frozen=True):
 type Reader = Callable[[int, str | None], Page]
 """Reads a page of a list, with up to a number of promises, from the start or from a cursor."""
 
-_response = msgspec.json.Decoder(_Response)
-_promise = msgspec.json.Decoder(_PromiseData)
-_promises = msgspec.json.Decoder(Page)
-_task = msgspec.json.Decoder(_TaskData)
-_tasks = msgspec.json.Decoder(_Tasks)
+_response = msgspec.json.Decoder(inspected(_Response))
+_promise = msgspec.json.Decoder(inspected(_PromiseData))
+_promises = msgspec.json.Decoder(inspected(Page))
+_task = msgspec.json.Decoder(inspected(_TaskData))
+_tasks = msgspec.json.Decoder(inspected(_Tasks))
 
 
 def read(raw: bytes | str) -> ProtocolResponse:

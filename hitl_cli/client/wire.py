@@ -18,6 +18,7 @@ from msgspec import Struct
 from hitl_cli.client.tags import EXTERNAL_TAG, ORIGIN_TAG, SCOPE_TAG, TARGET_TAG, TIMER_TAG
 from hitl_cli.engine.records import VALUE_MAX, Millis, PromiseState, TaskState, Value, size_of
 from hitl_cli.errors import TooLarge
+from hitl_cli.inspected import inspected
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -238,7 +239,7 @@ class _Message(Struct, frozen=True):
 
 def offered_task(message: str) -> str | None:
     """Return the id of the task in a message to a worker; None for other messages."""
-    read = msgspec.json.decode(message, type=_Message)
+    read = msgspec.json.decode(message, type=inspected(_Message))
     return read.data.task.id if read.kind == "execute" and read.data.task is not None else None
 
 
@@ -292,7 +293,7 @@ def _header_as[T](headers: Mapping[str, str], name: str, kind: type[T]) -> T | N
     if text is None:
         return None
     try:
-        return msgspec.json.decode(text, type=kind)
+        return msgspec.json.decode(text, type=inspected(kind))
     except (msgspec.MsgspecError, RecursionError):
         return None
 
@@ -316,7 +317,7 @@ def decode(value: Payload | None) -> Json:
 def decode_as[T](value: Payload | None, kind: type[T]) -> T | None:
     """Return the data of a value as an instance of a type; None if it does not fit."""
     try:
-        return msgspec.convert(decode(value), kind)
+        return msgspec.convert(decode(value), inspected(kind))
     except msgspec.ValidationError:
         return None
 

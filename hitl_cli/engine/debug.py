@@ -27,6 +27,7 @@ from hitl_cli.engine.server import (
     unblock_message,
 )
 from hitl_cli.engine.store import PROMISE, TASK
+from hitl_cli.inspected import inspected
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -127,7 +128,7 @@ class DebugServer(Server):
         data: Any = {}
         if request.kind == "debug.tick":
             try:
-                now = msgspec.json.decode(asked(request), type=_Tick).time
+                now = msgspec.json.decode(asked(request), type=inspected(_Tick)).time
             except UNDECODABLE as error:
                 return machine.refuse(400, f"debug.tick is malformed: {error}")
             if request.debug_time not in (None, now):

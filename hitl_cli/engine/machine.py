@@ -43,6 +43,7 @@ from hitl_cli.engine.records import (
     json_text,
     size_of,
 )
+from hitl_cli.inspected import inspected
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -780,7 +781,7 @@ def _fire(tx: State, schedule: Schedule, at: int, now: int) -> None:
     request = PromiseCreate(
         id=id,
         timeout_at=at + schedule.promise_timeout,
-        param=msgspec.json.decode(schedule.promise_param, type=Value),
+        param=msgspec.json.decode(schedule.promise_param, type=inspected(Value)),
         tags=tags,
     )
     _create(tx, request, at)

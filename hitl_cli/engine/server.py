@@ -32,6 +32,7 @@ from hitl_cli.engine.records import (
 from hitl_cli.engine.store import NeedsWriting, Store
 from hitl_cli.engine.trace import Observation
 from hitl_cli.engine.wall_clock import now_ms
+from hitl_cli.inspected import inspected
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -103,8 +104,8 @@ UNDECODABLE = (msgspec.DecodeError, UnicodeError, RecursionError)
 
 MESSAGE_HEAD = MessageHead()
 
-_request = msgspec.json.Decoder(Request)
-_data = {kind: msgspec.json.Decoder(struct) for kind, (struct, _) in RULES.items()}
+_request = msgspec.json.Decoder(inspected(Request))
+_data = {kind: msgspec.json.Decoder(inspected(struct)) for kind, (struct, _) in RULES.items()}
 _encode = msgspec.json.Encoder().encode
 
 
@@ -362,7 +363,7 @@ def request_of(kind: str, data: dict[str, Any]) -> Decoded:
     """Return a request of a caller in this process, as `decode` would; fast for the most frequent kinds."""
     if kind in GETS and isinstance(id := data.get("id"), str) and id.isascii() and len(data) == 1:
         try:
-            return Decoded(kind, "", msgspec.convert(data, RULES[kind][0]))
+            return Decoded(kind, "", msgspec.convert(data, inspected(RULES[kind][0])))
         except msgspec.ValidationError as error:
             return Decoded(kind, "", None, _malformed(kind, error))
     return decode(encode_request(kind, data))

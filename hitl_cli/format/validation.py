@@ -11,6 +11,7 @@ import msgspec
 
 from hitl_cli.errors import BadInput
 from hitl_cli.format.json import why_not_json
+from hitl_cli.inspected import inspected
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -79,7 +80,7 @@ def way_to(error: msgspec.ValidationError, document: Any, shape: Any) -> list[st
 
     def is_alone(name: str | int) -> bool:
         try:
-            msgspec.convert(_with_one(document, way, name), shape)
+            msgspec.convert(_with_one(document, way, name), inspected(shape))
         except msgspec.ValidationError as other:
             return str(other) == str(error)
         return False

@@ -13,6 +13,7 @@ from hitl_cli.forms.checking import bad_form, check_schema
 from hitl_cli.forms.exact_schema import msgspec_schema, pydantic_schema
 from hitl_cli.forms.messages import TOLD
 from hitl_cli.forms.paths import path_of
+from hitl_cli.inspected import inspected
 
 if TYPE_CHECKING:
     from hitl_cli.client.wire import Json
@@ -78,7 +79,7 @@ def _as_type(form: Any, data: Json) -> Any:
         return data
     adapter = _pydantic_adapter(form)
     if adapter is None:
-        return msgspec.json.decode(msgspec.json.encode(_whole(data)), type=form)
+        return msgspec.json.decode(msgspec.json.encode(_whole(data)), type=inspected(form))
     return adapter.validate_json(msgspec.json.encode(data))
 
 

@@ -19,6 +19,7 @@ from hitl_cli.gateway.context import gateway_of
 from hitl_cli.gateway.error_responses import json_answer
 from hitl_cli.gateway.http_error import HttpError
 from hitl_cli.inbox.resolve import find_exactly
+from hitl_cli.inspected import inspected
 from hitl_cli.people.sight import Sight
 from hitl_cli.requests.decision_input import DecisionInput
 from hitl_cli.runs import Runs
@@ -149,7 +150,7 @@ async def _read_body[T](request: Request, kind: type[T]) -> T:
     elif request.content_type != "application/json":
         raise BadInput("send JSON with Content-Type: application/json.")
     try:
-        return msgspec.json.decode(raw, type=kind)
+        return msgspec.json.decode(raw, type=inspected(kind))
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise BadJson(f"invalid body: {in_document(error, kind)}.") from error
 

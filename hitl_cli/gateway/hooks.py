@@ -21,6 +21,7 @@ from hitl_cli.gateway.context import gateway_of
 from hitl_cli.gateway.error_responses import json_answer
 from hitl_cli.gateway.http_error import HttpError
 from hitl_cli.gateway.slack_actions import answer_click
+from hitl_cli.inspected import inspected
 from hitl_cli.people.contacts import signing_key
 from hitl_cli.people.idempotency import IdempotencyMark
 from hitl_cli.requests.decision_input import DecisionInput
@@ -75,7 +76,7 @@ async def _receive(request: Request) -> web.Response:
 def _read_answer(body: bytes) -> _HookAnswer:
     """Return the body. Raises BadInput."""
     try:
-        return msgspec.json.decode(body, type=_HookAnswer)
+        return msgspec.json.decode(body, type=inspected(_HookAnswer))
     except (msgspec.DecodeError, RecursionError) as error:
         raise BadJson(f"invalid body: {in_document(error, _HookAnswer)}.") from error
 

@@ -17,6 +17,7 @@ from msgspec import Struct
 from hitl_cli.errors import BadInput, HitlError, logged
 from hitl_cli.gateway.auth.access import PERSON
 from hitl_cli.gateway.context import gateway_of
+from hitl_cli.inspected import inspected
 from hitl_cli.notify.channels.http_post import post
 from hitl_cli.notify.channels.slack import APPROVE, REJECT, text_of
 from hitl_cli.notify.messages import DeliveryFailed
@@ -90,7 +91,7 @@ def _read_click(body: bytes) -> _Click:
     """Return the click in a form's field `payload`. Raises BadInput."""
     try:
         [payload] = parse_qs(body.decode(), max_num_fields=10)["payload"]
-        return msgspec.json.decode(payload, type=_Click)
+        return msgspec.json.decode(payload, type=inspected(_Click))
     except (KeyError, ValueError, RecursionError) as error:  # msgspec.DecodeError is a ValueError
         raise BadInput("the body is not a Slack click: a form with a field payload in JSON.") from error
 

@@ -11,6 +11,7 @@ from hitl_cli.client.tags import VOTE_TAG
 from hitl_cli.errors import BadInput
 from hitl_cli.format.validation import in_document
 from hitl_cli.inbox.proof import Verified, verified
+from hitl_cli.inspected import inspected
 from hitl_cli.ledger.check import CheckedCheckpoint, Finding, is_pruned
 from hitl_cli.ledger.export import (
     ExportedCheckpoint,
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 @cache
 def _lines() -> msgspec.json.Decoder[ExportLine]:
     """Return the decoder of a line. Cached, because making it takes 2 ms."""
-    return msgspec.json.Decoder(ExportedCheckpoint | ExportedEntry | ExportedLeaf | ExportEnd)
+    return msgspec.json.Decoder(inspected(ExportedCheckpoint | ExportedEntry | ExportedLeaf | ExportEnd))
 
 
 class ExportCheck:
@@ -164,7 +165,7 @@ class ExportCheck:
 
     def _read[T](self, text: bytes, kind: type[T]) -> T:
         try:
-            return msgspec.json.decode(text, type=kind)
+            return msgspec.json.decode(text, type=inspected(kind))
         except (msgspec.MsgspecError, ValueError) as error:
             raise self._bad(in_document(error, kind)) from error
 

@@ -16,6 +16,7 @@ from hitl_cli.client.protocol import search, search_pages
 from hitl_cli.client.tags import SAID_TAG, VOTE_TAG
 from hitl_cli.format.canonical_json import canonical
 from hitl_cli.inbox.history import settled_at, settled_since
+from hitl_cli.inspected import inspected
 from hitl_cli.proof.tree import leaf_hash
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ def _votes_since(client: Client, since: int) -> Iterator[Promise]:
 def oldest_first[T](items: Iterable[T], kind: type[T]) -> Iterator[T]:
     """Yield items in the opposite order. They are kept in a file: a million would not fit into memory."""
     places: list[tuple[int, int]] = []
-    decoder = msgspec.msgpack.Decoder(tuple[kind, ...])  # type: ignore[valid-type]
+    decoder = msgspec.msgpack.Decoder(inspected(tuple[kind, ...]))  # type: ignore[valid-type]
     with tempfile.TemporaryFile(prefix="hitl-") as file:
         for some in batched(items, SPOOLED):
             at = file.tell()

@@ -11,6 +11,7 @@ from hitl_cli.client.wire import Promise
 from hitl_cli.errors import BadInput, Conflict, NotSignable
 from hitl_cli.format.validation import in_document
 from hitl_cli.inbox.request_summary import RequestSummary
+from hitl_cli.inspected import inspected
 from hitl_cli.ledger.leaves import leaf_of
 from hitl_cli.ledger.log import Log
 from hitl_cli.proof.checking import deciding_votes
@@ -93,7 +94,7 @@ def is_included(receipt: Receipt, checkpoint: Checkpoint) -> bool:
 def read_receipt(text: bytes, name: str) -> Receipt:
     """Return the receipt in a file with this name. Raises BadInput."""
     try:
-        return msgspec.json.decode(text, type=Receipt)
+        return msgspec.json.decode(text, type=inspected(Receipt))
     except (msgspec.MsgspecError, ValueError) as error:
         raise BadInput(f"{name} is not a receipt: {in_document(error, Receipt)}.", code="bad-file") from error
 

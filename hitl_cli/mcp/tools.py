@@ -14,6 +14,7 @@ from msgspec import Meta, Struct
 from hitl_cli.client.wire import Json
 from hitl_cli.errors import BadJson
 from hitl_cli.format.validation import in_document, located
+from hitl_cli.inspected import inspected
 from hitl_cli.requests.demand import stronger
 from hitl_cli.requests.question import Priority, ProofKind, Reassign
 from hitl_cli.requests.question_input import Approvals, QuestionInput
@@ -354,7 +355,7 @@ def schema_of(kind: type[Struct]) -> dict[str, Any]:
 def read_arguments[T: Struct](given: dict[str, Any] | None, kind: type[T]) -> T:
     """Return the arguments that a model sent. Raises BadJson."""
     try:
-        return msgspec.json.decode(msgspec.json.encode(given or {}), type=kind)
+        return msgspec.json.decode(msgspec.json.encode(given or {}), type=inspected(kind))
     except msgspec.ValidationError as error:
         said = in_document(error, kind)
         raise BadJson(f"invalid arguments: {said}.", problems=[(located(error)[0], said)]) from error

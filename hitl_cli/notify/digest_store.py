@@ -45,10 +45,6 @@ class DigestEnd(Struct, frozen=True, kw_only=True):
     last: DeliveryAttempt | None = None
 
 
-_end = msgspec.json.Decoder(DigestEnd)
-"""Made at import, because msgspec would crash if two threads inspected the type at once."""
-
-
 def gather(client: Client, notice: Notification, who: str, window: str, target: str) -> DigestEntry | None:
     """Add a notification to the recipient's digest; None if it is too urgent for that."""
     case = look_up(client, [notice.request]).get(notice.request)

@@ -14,6 +14,7 @@ from hitl_cli.client.protocol import creation_order, search_each
 from hitl_cli.client.tags import NOTICE_TAG, ORIGIN_TAG
 from hitl_cli.client.wire import child_id, decode, decode_as
 from hitl_cli.format.durations import format_age, format_duration
+from hitl_cli.inspected import inspected
 from hitl_cli.requests.notification import Notification, Occasion
 
 if TYPE_CHECKING:
@@ -178,7 +179,7 @@ def notice_in(promise: Promise) -> Notification | None:
     call = promise.call
     args = call.args if call is not None and isinstance(call.args, list) else []
     try:
-        return msgspec.convert(args[0], Notification) if args else None
+        return msgspec.convert(args[0], inspected(Notification)) if args else None
     except msgspec.ValidationError:
         return None
 
@@ -197,8 +198,8 @@ def _said_in(promise: Promise) -> DeliveryAttempt | tuple[DeliveryAttempt, ...] 
     said = decode(promise.value)
     try:
         if isinstance(said, list):
-            return msgspec.convert(said, tuple[DeliveryAttempt, ...])
-        return msgspec.convert(said, DeliveryAttempt)
+            return msgspec.convert(said, inspected(tuple[DeliveryAttempt, ...]))
+        return msgspec.convert(said, inspected(DeliveryAttempt))
     except msgspec.ValidationError:
         return None
 

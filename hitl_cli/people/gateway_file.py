@@ -19,6 +19,8 @@ from urllib.parse import quote, urlsplit
 import msgspec
 from msgspec import Struct
 
+from hitl_cli.inspected import inspected
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -74,7 +76,7 @@ def running(path: Path) -> str | None:
         with suppress(BlockingIOError):
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             return None  # no gateway holds the lock
-        said = msgspec.json.decode(os.read(file, LONGEST), type=_Announced)
+        said = msgspec.json.decode(os.read(file, LONGEST), type=inspected(_Announced))
     except (OSError, msgspec.DecodeError, UnicodeError):
         return None  # a file system without locks, or a file that is being written
     finally:
@@ -154,7 +156,7 @@ def _remove(path: Path) -> None:
             return
         said = os.read(file, LONGEST)
         if said:
-            msgspec.json.decode(said, type=_Announced)
+            msgspec.json.decode(said, type=inspected(_Announced))
         os.ftruncate(file, 0)  # a reader in between sees no gateway in it
         path.unlink()
     except (msgspec.DecodeError, UnicodeError):

@@ -11,6 +11,7 @@ from msgspec import Struct
 from hitl_cli.client.connect import shown_url
 from hitl_cli.engine.inspection import Counts, Offered, group_of
 from hitl_cli.engine.wall_clock import now_ms
+from hitl_cli.inspected import inspected
 from hitl_cli.postgres import schema
 from hitl_cli.postgres.client import LISTENERS
 from hitl_cli.postgres.connecting import check_age
@@ -89,7 +90,7 @@ class _Found(Struct, frozen=True):
     cron: str | None
 
 
-_found = msgspec.json.Decoder(_Found)
+_found = msgspec.json.Decoder(inspected(_Found))
 
 
 def facts(url: str, group: str, *, full: bool) -> Facts:

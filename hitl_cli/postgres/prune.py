@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from hitl_cli.engine.prune import UNFETCHED_MS, Pruned, Reason, pause
 from hitl_cli.format.json import to_json
+from hitl_cli.inspected import inspected
 from hitl_cli.postgres.client import PostgresClient
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class _Page(Struct, frozen=True):
 
 PRUNE: LiteralString = "SELECT hitl.prune(%s::jsonb, %s, %s, %s)::text"
 
-_page = msgspec.json.Decoder(_Page)
+_page = msgspec.json.Decoder(inspected(_Page))
 
 
 def prune(url: str, older_ms: int, progress: Progress, *, dry_run: bool) -> Pruned:

@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Struct
 
 from hitl_cli.engine import cron
+from hitl_cli.inspected import inspected
 
 FIRE = "SELECT hitl.fire(%s, %s, %s, %s)"
 """The statement that fires; its values are a Firing."""
@@ -21,7 +22,7 @@ class _Due(Struct, frozen=True, rename="camel"):
     next_run_at: int
 
 
-_due = msgspec.json.Decoder(list[_Due])
+_due = msgspec.json.Decoder(inspected(list[_Due]))
 
 
 def firings(due: str | bytes | msgspec.Raw, now: int) -> list[Firing]:

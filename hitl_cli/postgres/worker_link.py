@@ -25,6 +25,7 @@ from hitl_cli.engine.addresses import SHARE_PAUSE_S, any_of, one_of
 from hitl_cli.engine.records import Value
 from hitl_cli.engine.wall_clock import now_ms
 from hitl_cli.format.json import to_json
+from hitl_cli.inspected import inspected
 from hitl_cli.postgres.client import NOW, TICK_S, PostgresClient, envelope
 from hitl_cli.postgres.errors import explained
 from hitl_cli.postgres.lane import BIGINT, BIGINTS, TEXT, Lane, Statement
@@ -103,8 +104,8 @@ class _Ticked(Struct, frozen=True):
     now: int
 
 
-_answer = msgspec.json.Decoder(_Answer)
-_ticked = msgspec.json.Decoder(_Ticked)
+_answer = msgspec.json.Decoder(inspected(_Answer))
+_ticked = msgspec.json.Decoder(inspected(_Ticked))
 
 
 class PostgresConnection:

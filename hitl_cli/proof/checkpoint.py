@@ -13,6 +13,7 @@ from hitl_cli.engine.records import Millis
 from hitl_cli.errors import BadInput
 from hitl_cli.format.canonical_json import canonical
 from hitl_cli.format.validation import in_document
+from hitl_cli.inspected import inspected
 from hitl_cli.proof import ssh
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def signed_with(checkpoint: Checkpoint, keys: Sequence[str]) -> str | None:
 def read_checkpoint(text: bytes | str, name: str) -> Checkpoint:
     """Return the checkpoint in a file with this name. Raises BadInput."""
     try:
-        return msgspec.json.decode(text, type=Checkpoint)
+        return msgspec.json.decode(text, type=inspected(Checkpoint))
     except (msgspec.MsgspecError, ValueError) as error:
         raise BadInput(
             f"{name} is not a checkpoint: {in_document(error, Checkpoint)}.", code="bad-file"

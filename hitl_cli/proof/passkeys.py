@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from hitl_cli.errors import BadProof, extra
 from hitl_cli.format.passkeys import Passkey, from_base64url, passkey, to_base64url
+from hitl_cli.inspected import inspected
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,7 +41,7 @@ def verify(proof: Proof, challenge: bytes, lines: Sequence[str]) -> str:
         raise BadProof(f"the settings have no passkey {(proof.credential or '')[:12]!r} of this person")
     data = from_base64url(proof.client_data or "")
     try:
-        client = msgspec.json.decode(data, type=_ClientData)
+        client = msgspec.json.decode(data, type=inspected(_ClientData))
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise BadProof("the browser's response cannot be read") from error
     if client.challenge != to_base64url(challenge):

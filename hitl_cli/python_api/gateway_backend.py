@@ -24,6 +24,7 @@ from hitl_cli.errors import (
 )
 from hitl_cli.inbox.ask import decision_of, new_id
 from hitl_cli.inbox.proof import check_is_the_same, unproven
+from hitl_cli.inspected import inspected
 from hitl_cli.people.groups import NO_GROUPS
 from hitl_cli.python_api.backend import HISTORY_PAGE, check_is_id
 from hitl_cli.requests.decision import Decision, approval_of, check_answer, with_question
@@ -259,10 +260,10 @@ def _decision_in(shown: RequestDetailsDocument) -> Decision[Json] | None:
         approvals=shown.approvals,
         approvals_by=shown.approvals_by,
         allow_self=shown.allow_self,
-        on_deadline=msgspec.convert(shown.on_deadline, OnDeadline),
+        on_deadline=msgspec.convert(shown.on_deadline, inspected(OnDeadline)),
         priority=shown.priority,
         link=shown.link,
-        digest=None if shown.digest is None else msgspec.convert(shown.digest, Digest),
+        digest=None if shown.digest is None else msgspec.convert(shown.digest, inspected(Digest)),
     )
     data = made.data if question.editable is None else approved_arguments(question, made.data)
     if approved and not made.deadline:

@@ -17,6 +17,7 @@ from hitl_cli.errors import RunFailed, TimedOut, Unproven
 from hitl_cli.format.canonical_json import check_finite
 from hitl_cli.format.durations import Duration, duration_ms
 from hitl_cli.format.validation import in_document, located
+from hitl_cli.inspected import inspected
 from hitl_cli.python_api.async_waits import AsyncWaits
 from hitl_cli.python_api.backend import ServerStates, Wanted, backend_of, closed_backend
 from hitl_cli.requests.decision import with_place, with_question
@@ -465,7 +466,7 @@ def _question_input(prompt: str, form: Any, options: AskOptions) -> QuestionInpu
         given["on_deadline"] = {"value": late}
     try:
         check_finite(given.get("arguments"))
-        asked = msgspec.convert({"prompt": prompt, **given}, QuestionInput)
+        asked = msgspec.convert({"prompt": prompt, **given}, inspected(QuestionInput))
         msgspec.json.encode(asked)
     except (msgspec.ValidationError, TypeError, ValueError, RecursionError) as error:
         said = in_document(error, QuestionInput, "argument")

@@ -13,6 +13,7 @@ from hitl_cli.client.gateway_api import GatewayApi
 from hitl_cli.client.protocol import Capabilities, Client, Listener
 from hitl_cli.engine.wall_clock import now_ms
 from hitl_cli.errors import NotDone, Unreachable
+from hitl_cli.inspected import inspected
 from hitl_cli.remote.calls import MOST, PATH, CallRequest, CallResponse, Me, Nothing
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class RemoteClient(Client):
             body=CallRequest(args=msgspec.Raw(msgspec.json.encode(args)), via=via),
         )
         try:
-            answer = msgspec.json.decode(raw, type=CallResponse[result])  # type: ignore[valid-type]
+            answer = msgspec.json.decode(raw, type=inspected(CallResponse[result]))  # type: ignore[valid-type]
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise Unreachable(
                 f"this version of hitl cannot read the response of {self.name} ({error}): install the"

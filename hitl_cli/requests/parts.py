@@ -18,6 +18,7 @@ from hitl_cli.client.wire import Json
 from hitl_cli.format.json import to_json
 from hitl_cli.format.sizes import format_size
 from hitl_cli.format.terminal import cut, visible
+from hitl_cli.inspected import inspected
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -182,7 +183,7 @@ def wrong_part(details: Json) -> str | None:
 
 def _read(value: dict[str, Json]) -> Part:
     """Return the part in an object. Raises ValueError."""
-    part: Part = msgspec.convert(value, Part)
+    part: Part = msgspec.convert(value, inspected(Part))
     if isinstance(part, ImagePart):
         picture_of(part)
     if isinstance(part, TablePart) and any(len(row) != len(part.columns) for row in part.rows):

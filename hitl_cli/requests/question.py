@@ -17,6 +17,7 @@ from hitl_cli.client.wire import Json, decode_as, headers_of
 from hitl_cli.errors import BadInput, TooLarge
 from hitl_cli.format.names import folded, normalized
 from hitl_cli.format.validation import about, in_words, located
+from hitl_cli.inspected import inspected
 from hitl_cli.requests.decision_input import check_data
 from hitl_cli.requests.editable import SMALL, answer_form, surely_fits
 from hitl_cli.requests.parts import wrong_part
@@ -239,9 +240,6 @@ class Question(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=
         return tags | ({QUORUM_TAG: "1"} if self.several else {})
 
 
-_question = msgspec.json.Decoder(Question)
-"""A module's constant: msgspec crashes if two threads inspect the type at once."""
-
 PLAIN = Question(prompt="")
 """The question of a promise that has none: a yes or a no, from anyone."""
 
@@ -261,7 +259,7 @@ def fields_of(question: Question) -> list[Field]:
 def sensible(question: Question) -> Question:
     """Check a question, and return it as it will be read from the server. Raises BadInput."""
     try:
-        read = _question.decode(msgspec.json.encode(question))
+        read = msgspec.json.decode(msgspec.json.encode(question), type=inspected(Question))
     except msgspec.ValidationError as error:
         raise not_askable(f"{in_words(error, Question)}.", located(error)[0]) from error
     except (msgspec.MsgspecError, TypeError, ValueError, RecursionError) as error:

@@ -10,6 +10,7 @@ from msgspec import Meta, Struct
 from hitl_cli.client.wire import Json
 from hitl_cli.format.durations import parse_duration
 from hitl_cli.format.validation import about
+from hitl_cli.inspected import inspected
 from hitl_cli.requests.demand import Demand, names_of
 from hitl_cli.requests.question import (
     TOOL_TAG,
@@ -76,7 +77,7 @@ def offer_of(given: OfferInput | Mapping[str, Any] | None) -> Offer | None:
         return None
     with about("offer"):
         try:
-            read = msgspec.convert(given, OfferInput)
+            read = msgspec.convert(given, inspected(OfferInput))
         except msgspec.ValidationError as error:
             raise not_askable(f"offer: {error}.", "offer") from error
         return Offer(where=read.where, longest=parse_duration(read.longest))

@@ -15,6 +15,7 @@ from msgspec import Struct
 from hitl_cli.client.wire import Json, child_id, decode
 from hitl_cli.errors import BadInput, BadUsage, NotCovered
 from hitl_cli.format.times import iso
+from hitl_cli.inspected import inspected
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -40,7 +41,7 @@ def use_id(request: str) -> str:
 def use_in(data: Json, created_at: int) -> Use:
     """Return the use in the data of a record. Unreadable data also counts as a use, by an unknown person."""
     try:
-        return msgspec.convert(data, Use)
+        return msgspec.convert(data, inspected(Use))
     except msgspec.ValidationError:
         return Use(by=None, via=None, at=created_at, key="")
 

@@ -16,6 +16,7 @@ from hitl_cli.engine.records import CatchUp, Value
 from hitl_cli.errors import BadInput, BadUsage, Conflict, NotFound
 from hitl_cli.format.durations import format_duration
 from hitl_cli.format.shell import command
+from hitl_cli.inspected import inspected
 from hitl_cli.runs.run import address_of, call_of, check_id, show_call
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ class Schedules:
             answer = call(self._client, "schedule.search", **cursor)
             if answer.status != OK:
                 raise refused(answer)
-            page = msgspec.json.decode(answer.data, type=_Page)
+            page = msgspec.json.decode(answer.data, type=inspected(_Page))
             found += page.schedules
             if page.cursor is None:
                 return [one for one in found if self._sees(one)]
@@ -218,4 +219,4 @@ def _as_schedule(answer: ProtocolResponse) -> Schedule:
     """Return the schedule in a response. Raises NotFound and others."""
     if answer.status != OK:
         raise refused(answer)
-    return msgspec.json.decode(answer.data, type=_ScheduleData).schedule
+    return msgspec.json.decode(answer.data, type=inspected(_ScheduleData)).schedule

@@ -24,6 +24,7 @@ from resonate.types import TaskData
 from hitl_cli.client.tags import PARENT_TAG, TAKE_BACK_SEGMENT
 from hitl_cli.client.wire import Call, child_id, is_blocking
 from hitl_cli.errors import QuestionChanged
+from hitl_cli.inspected import inspected
 from hitl_cli.sdk.arguments import digests, holds_sets, name_of, texts_now, texts_of
 from hitl_cli.sdk.binding import copy_quickly, quickened
 from hitl_cli.sdk.context import beside, calling_module, first_id, leave_to_others, named, next_id
@@ -252,7 +253,7 @@ def _difference(id: str, was: FinishedCall, function: str, now: Mapping[str, str
 def _code_of(effects: CheckedEffects, module: str) -> CallerCode:
     """Return the code of a module that calls."""
     assert effects.code_of is not None  # otherwise nothing is compared
-    return msgspec.convert(effects.code_of(module), CallerCode, from_attributes=True)
+    return msgspec.convert(effects.code_of(module), inspected(CallerCode), from_attributes=True)
 
 
 def differs(effects: CheckedEffects, req: PromiseCreateReq, record: PromiseRecord) -> str | None:
@@ -293,14 +294,14 @@ def _mark_of(record: PromiseRecord, *, sort: bool = False) -> FinishedCall | Non
     headers = record.value.headers or {}
     try:
         if (mark := headers.get(CALL_HEADER)) is not None:
-            return msgspec.json.decode(mark, type=FinishedCall)
+            return msgspec.json.decode(mark, type=inspected(FinishedCall))
         code = (record.param.headers or {}).get(CODE_HEADER)
         if code is None or (record.state != "pending" and ASKED_HEADER not in headers):
             return None
         return FinishedCall(
-            function=msgspec.convert(record.param.data, Call).func,
+            function=msgspec.convert(record.param.data, inspected(Call)).func,
             arguments=_call_digests(record.param.data, sort=sort),
-            code=msgspec.json.decode(code, type=CallerCode),
+            code=msgspec.json.decode(code, type=inspected(CallerCode)),
             repeatable=headers.get(ASKED_HEADER) == "requests",
         )
     except msgspec.MsgspecError:
@@ -385,6 +386,6 @@ def replaced_request(ctx: Context, step: str) -> str | None:
 
 def _call_digests(call: Any, *, sort: bool = False) -> dict[str, str]:
     """Return a digest of each stored argument of a call; with `sort`, the order of lists does not count."""
-    read = msgspec.convert(call, Call)
+    read = msgspec.convert(call, inspected(Call))
     args = tuple(read.args) if isinstance(read.args, list) else (read.args,)
     return {**digests(None, args, read.kwargs, sort=sort), "version": str(read.version)}

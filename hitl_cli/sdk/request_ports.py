@@ -22,6 +22,7 @@ from resonate.types import PromiseRecord, TaskRecord, Value
 from resonate_base import PROTOCOL_VERSION
 
 from hitl_cli.client.tags import SCOPE_TAG, TARGET_TAG, TIMER_TAG
+from hitl_cli.inspected import inspected
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,11 +72,11 @@ class _PreloadData(Struct, frozen=True):
     preload: list[PromiseRecord] = []
 
 
-_answer = msgspec.json.Decoder(_Answer)
-_promise = msgspec.json.Decoder(_PromiseData)
-_held = msgspec.json.Decoder(HeldTask)
-_fence = msgspec.json.Decoder(_FenceData)
-_preload = msgspec.json.Decoder(_PreloadData)
+_answer = msgspec.json.Decoder(inspected(_Answer))
+_promise = msgspec.json.Decoder(inspected(_PromiseData))
+_held = msgspec.json.Decoder(inspected(HeldTask))
+_fence = msgspec.json.Decoder(inspected(_FenceData))
+_preload = msgspec.json.Decoder(inspected(_PreloadData))
 _text = msgspec.json.Decoder(str)
 _encode = msgspec.json.Encoder().encode
 

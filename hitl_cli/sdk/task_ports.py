@@ -17,6 +17,7 @@ from resonate_base import ConnectorError
 from hitl_cli.engine import records
 from hitl_cli.engine.errors import EngineError
 from hitl_cli.engine.server import Decoded
+from hitl_cli.inspected import inspected
 
 if TYPE_CHECKING:
     from resonate.send import SuspendResult
@@ -29,7 +30,7 @@ OK = 200
 REDIRECT = 300
 ERROR = 400
 
-_value = msgspec.json.Decoder(Value)
+_value = msgspec.json.Decoder(inspected(Value))
 _tags = msgspec.json.Decoder(dict[str, str])
 
 
@@ -119,7 +120,7 @@ class EngineTaskPorts:
 def _creation(req: PromiseCreateReq) -> records.PromiseCreate:
     """Return the request as the engine would decode it, with the same validation. Raises ServerError."""
     try:
-        return msgspec.convert(req, records.PromiseCreate, from_attributes=True)
+        return msgspec.convert(req, inspected(records.PromiseCreate), from_attributes=True)
     except msgspec.ValidationError as error:
         raise ServerError(400, f"the request is malformed: {error}") from error
 

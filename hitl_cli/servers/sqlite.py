@@ -11,6 +11,7 @@ from hitl_cli.client.connect import absolute, named_trace, split_url
 from hitl_cli.client.embedded import EmbeddedClient
 from hitl_cli.engine.errors import EngineError
 from hitl_cli.errors import BadServer, Unreachable
+from hitl_cli.inspected import inspected
 
 if TYPE_CHECKING:
     from hitl_cli.client.protocol import Client
@@ -52,7 +53,7 @@ def worker_link(url: str, token: str | None, terms: WorkerTerms) -> WorkerLink: 
     from hitl_cli.sdk.worker_link import WorkerLink
 
     path = file(url)
-    value = msgspec.json.Decoder(Value)
+    value = msgspec.json.Decoder(inspected(Value))
     try:
         connection = EmbeddedConnection(
             path,

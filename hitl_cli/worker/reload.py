@@ -23,6 +23,7 @@ import msgspec
 from msgspec import Struct
 
 from hitl_cli.authoring.loaded_code import INSTALLED
+from hitl_cli.inspected import inspected
 from hitl_cli.people.live_directory import stamp_of
 
 if TYPE_CHECKING:
@@ -188,7 +189,9 @@ class Reloader:
             if self._look(folders) != before:
                 process.kill()  # it may hang; the next process will load the changed file
         line = reading.result()
-        report = msgspec.json.decode(line, type=_Report) if line else _Report(loaded=False, files=())
+        report = (
+            msgspec.json.decode(line, type=inspected(_Report)) if line else _Report(loaded=False, files=())
+        )
         if report.loaded:
             self._loaded, self._folders = frozenset(report.files), frozenset()
         else:

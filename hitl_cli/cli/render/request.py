@@ -26,6 +26,7 @@ from hitl_cli.forms.fields import flat
 from hitl_cli.forms.reading import as_read, in_lines, in_words, rows_of
 from hitl_cli.inbox.pending import SOON_MS
 from hitl_cli.inbox.votes import differing_votes
+from hitl_cli.inspected import inspected
 from hitl_cli.notify.status import said_of, without_old_reminders
 from hitl_cli.people.deputies import in_words as away_in_words
 from hitl_cli.requests.editable import changed
@@ -183,7 +184,7 @@ def _unexplained(seen: RequestDetails) -> list[Block]:
     if seen.item.question is not None:
         return []
     try:
-        msgspec.convert(raw, Question)
+        msgspec.convert(raw, inspected(Question))
     except msgspec.ValidationError as error:
         return [Block("why", [[Cell(str(error))]]), Block("content", _named_values(raw))]
     return []

@@ -33,6 +33,7 @@ from hitl_cli.engine.records import ASKS_CAPABILITIES, VALUE_MAX, TaskAcquire, T
 from hitl_cli.engine.server import DEBUG, READS, RULES, Decoded, Server, decode, reply
 from hitl_cli.engine.trace import Trace
 from hitl_cli.engine.wall_clock import now_ms
+from hitl_cli.inspected import inspected
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -395,7 +396,7 @@ class _Authorized(Struct, frozen=True):
     head: _AuthHead = _AuthHead()
 
 
-_authorized = msgspec.json.Decoder(_Authorized)
+_authorized = msgspec.json.Decoder(inspected(_Authorized))
 
 
 def _token_in(body: bytes) -> str | None:

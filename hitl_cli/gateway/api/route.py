@@ -29,6 +29,7 @@ from hitl_cli.gateway.auth.access import Visitor
 from hitl_cli.gateway.context import Gateway, gateway_of
 from hitl_cli.gateway.error_responses import json_answer
 from hitl_cli.gateway.http_error import HttpError
+from hitl_cli.inspected import inspected
 from hitl_cli.people.actor import Permission
 from hitl_cli.people.idempotency import IdempotencyMark, mark_of
 
@@ -231,7 +232,7 @@ def _read_query[T: Struct](request: Request, kind: type[T] | None) -> T | None:
             raise BadQuery(f"{name} is given {len(texts)} times but takes one value.")
         values[name] = texts if name in lists else texts[0]
     try:
-        return msgspec.convert(values, kind, strict=False)
+        return msgspec.convert(values, inspected(kind), strict=False)
     except (msgspec.ValidationError, UnicodeError) as error:
         said = in_document(error, kind, "parameter")
         raise BadQuery(f"invalid query: {said}.", problems=[(located(error)[0], said)]) from error
@@ -258,7 +259,7 @@ async def _read_body[T: Struct](request: Request, kind: type[T] | None, visitor:
 def read_json[T](raw: bytes, kind: type[T]) -> T:
     """Return a body. Raises BadInput, with the field."""
     try:
-        return msgspec.json.decode(raw, type=kind)
+        return msgspec.json.decode(raw, type=inspected(kind))
     except msgspec.ValidationError as error:
         said = in_document(error, kind)
         raise BadJson(f"invalid body: {said}.", problems=[(located(error)[0], said)]) from error

@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from hitl_cli.errors import certificate_fault
 from hitl_cli.gateway.oidc.failures import ProviderAway, SignInRefused
+from hitl_cli.inspected import inspected
 from hitl_cli.people.oidc_settings import is_safe_url
 
 if TYPE_CHECKING:
@@ -171,7 +172,7 @@ class Provider:
         try:
             if status != 200:  # noqa: PLR2004
                 raise ProviderAway(f"{url} {_AWAY}: status {status}.")
-            return msgspec.json.decode(raw, type=kind)
+            return msgspec.json.decode(raw, type=inspected(kind))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise ProviderAway(f"{url} {_AWAY}: {error}.") from error
 
@@ -182,7 +183,7 @@ _AWAY = "does not answer as a sign-in provider"
 def _reason_in(raw: bytes) -> str:
     """Return the code of an OAuth error; empty if it has none."""
     try:
-        code = msgspec.json.decode(raw, type=_Refusal).error
+        code = msgspec.json.decode(raw, type=inspected(_Refusal)).error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return ""
     return code if code.isascii() and code.replace("_", "").isalnum() else ""

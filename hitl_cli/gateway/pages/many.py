@@ -35,6 +35,7 @@ from hitl_cli.inbox.bulk import decide_all, plan_each
 from hitl_cli.inbox.held import can_be_held, failed_with
 from hitl_cli.inbox.permission import may_answer
 from hitl_cli.inbox.request_summary import RequestSummary
+from hitl_cli.inspected import inspected
 from hitl_cli.proof.statement import asked_digest
 from hitl_cli.requests.decision_input import DecisionInput
 from hitl_cli.requests.editable import answer_form
@@ -313,7 +314,7 @@ def _unpacked(text: str) -> _Chosen:
     """Return the requests of a form's field. Raises BadAnswer."""
     try:
         unpacked = zlib.decompressobj().decompress(urlsafe_b64decode(text), PACKED_MOST)
-        chosen = msgspec.json.decode(unpacked, type=_Chosen)
+        chosen = msgspec.json.decode(unpacked, type=inspected(_Chosen))
     except (ValueError, binascii.Error, zlib.error, msgspec.MsgspecError) as error:
         raise BadAnswer("the form is incomplete: select the requests again. Nothing was changed.") from error
     if len(chosen.ids) > MOST:

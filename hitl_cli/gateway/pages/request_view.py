@@ -27,6 +27,7 @@ from hitl_cli.inbox.pending import SOON_MS
 from hitl_cli.inbox.permission import check_may_answer
 from hitl_cli.inbox.rule_offers import in_words, offered
 from hitl_cli.inbox.votes import differing_votes
+from hitl_cli.inspected import inspected
 from hitl_cli.notify.status import NotificationStatus, said_of, without_old_reminders
 from hitl_cli.people.sight import Sight
 from hitl_cli.requests.editable import Change, answer_form, changed
@@ -230,7 +231,7 @@ def _why_not(seen: RequestDetails, actor: Actor) -> str | None:
 def _why_unreadable(seen: RequestDetails) -> str:
     """Return why a request is not valid; None if it is."""
     try:
-        msgspec.convert(decode(seen.promise.param), Question)
+        msgspec.convert(decode(seen.promise.param), inspected(Question))
     except msgspec.ValidationError as error:
         return str(error)
     return "it is empty"

@@ -18,6 +18,7 @@ from hitl_cli.format.passkeys import are_verified_here, origin_of, to_base64url
 from hitl_cli.format.shell import command
 from hitl_cli.gateway.error_responses import json_answer
 from hitl_cli.gateway.pages.queries import form_text
+from hitl_cli.inspected import inspected
 from hitl_cli.proof.signing import FRESH_MS, Signer, signed_before, usable_passkeys
 from hitl_cli.proof.statement import Statement, asked_digest, check_unchanged
 
@@ -88,7 +89,7 @@ def signer_of(form: Any, actor: Actor) -> Signer | None:
     """Return the signer with a sent form's signature; None if it has none. Raises BadProof."""
     if given := form_text(form, "proof"):
         try:
-            return signed_before(msgspec.json.decode(given, type=Proof), actor.groups)
+            return signed_before(msgspec.json.decode(given, type=inspected(Proof)), actor.groups)
         except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
             raise BadProof(f"the signature cannot be read: {error}. Nothing was changed.") from error
     return Signer("passkey", _not_yet) if wants_statement(form) or form_text(form, "sign") else None
