@@ -17,11 +17,14 @@ from hitl_cli.client.protocol import OK, ProtocolRequest, as_promise
 from hitl_cli.client.wire import offered_task
 from hitl_cli.engine.records import Value
 from hitl_cli.errors import HitlError, logged
+from hitl_cli.sdk.suspension import outside_of_functions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from aiohttp import AddrInfoType
+    from aiohttp.connector import Connection
+    from aiohttp.tracing import Trace
     from resonate_base import Network, Source
 
 logger = logging.getLogger(__name__)
@@ -54,10 +57,24 @@ class Requests(HttpConnection):
         if self._session is None and not self._stopped:
             self._session = aiohttp.ClientSession(
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=ANSWER_S),
-                connector=aiohttp.TCPConnector(limit=self._conn_limit),
+                connector=_Connections(limit=self._conn_limit),
                 raise_for_status=_refuse_too_large,
             )
         return super()._ensure_session()
+
+
+class _Connections(aiohttp.TCPConnector):
+    """Connections of the worker: a workflow that suspends does not wait for what they receive."""
+
+    async def connect(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[Trace],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109
+    ) -> Connection:
+        """Return a free connection, or a new one."""
+        with outside_of_functions():
+            return await super().connect(req, traces, timeout)
 
 
 async def _refuse_too_large(response: aiohttp.ClientResponse) -> None:

@@ -21,6 +21,7 @@ import gc
 import inspect
 import logging
 import time
+from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import wraps
 from pathlib import Path
@@ -39,7 +40,7 @@ from hitl_cli.sdk import context as sdk
 from hitl_cli.sdk.failures import note_raised
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Generator
+    from collections.abc import Callable, Coroutine, Generator, Iterator
     from contextvars import Context as ContextVars
     from types import CodeType
 
@@ -129,7 +130,7 @@ class _Function:
         return self.concurrency
 
 
-_current: ContextVar[_Function] = ContextVar("function")
+_current: ContextVar[_Function | None] = ContextVar("function")
 """The durable function that is being executed."""
 
 
@@ -388,6 +389,16 @@ def adopt(task: asyncio.Task[Any], coro: Coroutine[Any, Any, Any]) -> None:
     code = getattr(coro, "cr_code", None)
     if code is None or not code.co_filename.startswith(_NOT_AUTHORS):
         function.concurrent().adopt(task)
+
+
+@contextmanager
+def outside_of_functions() -> Iterator[None]:
+    """Make a connection that is opened in the block one of the worker, and not of the current function."""
+    token = _current.set(None)
+    try:
+        yield
+    finally:
+        _current.reset(token)
 
 
 def end_if_over() -> None:
