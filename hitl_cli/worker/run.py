@@ -304,8 +304,11 @@ class Worker:
 
         The SDK only handles subclasses of Exception. Ctrl-C has a signal handler and never raises here.
         """
+        is_eager = options.get("eager_start", False)  # from Python 3.14 on
 
         async def run() -> T:
+            if is_eager and (me := asyncio.current_task(loop)) is not None:
+                suspension.adopt(me, coro)
             try:
                 return await coro
             except Suspended as signal:  # from now on the task refers to it
@@ -316,19 +319,24 @@ class Worker:
             except BaseException as error:
                 if not _executes(asyncio.current_task(loop), inspect.currentframe()):
                     raise  # GeneratorExit: Python deletes a task that nothing refers to
-                failure = failure_of(error)
-                if isinstance(error, SystemExit):
-                    reason = f"sys.exit({error.code!r}) was called in a workflow"
-                    failure = replace(failure, message=reason, type=None)
-                if (held := executing.get(None)) is not None:
-                    await self._tasks.fail(*held, failure)
-                raise _EndRefusedError(failure.message) from error
+                raise await self._refused(error) from error
 
         task = asyncio.Task(run(), loop=loop, **options)
-        suspension.adopt(task, coro)
+        if not is_eager:
+            suspension.adopt(task, coro)
         if inspect.iscoroutine(coro):  # if the task is canceled first, nothing else ends it
             task.add_done_callback(lambda _: coro.close())
         return task
+
+    async def _refused(self, error: BaseException) -> _EndRefusedError:
+        """Fail the run whose code raised an exception that would end the process."""
+        failure = failure_of(error)
+        if isinstance(error, SystemExit):
+            reason = f"sys.exit({error.code!r}) was called in a workflow"
+            failure = replace(failure, message=reason, type=None)
+        if (held := executing.get(None)) is not None:
+            await self._tasks.fail(*held, failure)
+        return _EndRefusedError(failure.message)
 
     async def _wind_down(self) -> None:
         """Let steps in progress finish, release the rest, and stop the SDK's client."""

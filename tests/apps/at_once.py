@@ -240,6 +240,20 @@ async def groups_slow_work(ctx: Context) -> Any:
 
 
 @workflow
+async def gathers_eager_tasks(ctx: Context) -> Any:
+    """Ask B only after a moment, in tasks that run before `create_task` returns."""
+
+    async def slowly() -> Any:
+        await asyncio.sleep(0.2)
+        return await yes(ctx, "B?")
+
+    loop = asyncio.get_running_loop()
+    factory: Any = loop.get_task_factory()
+    works = (yes(ctx, "A?"), slowly())  # from Python 3.14 on: create_task(work, eager_start=True)
+    return await asyncio.gather(*(factory(loop, work, eager_start=True) for work in works))
+
+
+@workflow
 async def groups_slow_network(ctx: Context) -> Any:
     """Ask B only after an answer of a server, as httpx waits for one."""
 

@@ -271,6 +271,7 @@ def test_tasks_that_nobody_awaits_end_when_the_run_suspends(crew: Crew, tmp_path
     [
         ("groups_slow_work", ()),
         ("groups_slow_network", ()),
+        ("gathers_eager_tasks", ()),
         ("groups_slow_signals", ("timer",)),
         ("groups_slow_signals", ("thread",)),
     ],
