@@ -87,6 +87,8 @@ _ANYIO_LOCKS = ("Lock.acquire", "Semaphore.acquire")
 
 _SIGNAL_FILES = {module.__file__ for module in (asyncio.locks, asyncio.queues)}
 _WAIT: CodeType = asyncio.tasks._wait.__code__  # type: ignore[attr-defined]
+_NEXT_COMPLETED = "_wait_for_one"
+"""The function of asyncio.tasks that waits in a queue for the next task of `as_completed`."""
 _GATHERING: type = asyncio.tasks._GatheringFuture  # type: ignore[attr-defined]
 
 logger = logging.getLogger(__name__)
@@ -263,8 +265,10 @@ class _Concurrency:
         if self._patient_until is None:
             self._patient_until = now + PATIENCE_S
         busy = [task for task in others if not self._waits_for_tasks(task)]
+        if not busy:
+            return False
         self._function.stuck = all(map(_waits_for_a_signal, busy)) and not self._is_fed()
-        if not busy or (self._function.stuck and not self._has_neighbours()):
+        if self._function.stuck and not self._has_neighbours():
             return False
         is_cleaning_up = self.stopped is not None and not self._function.stuck
         return is_cleaning_up or now < self._patient_until
@@ -602,38 +606,47 @@ def _waits_for_several(task: asyncio.Task[Any]) -> bool:
     """Whether a task awaits a group of other tasks."""
     if isinstance(task._fut_waiter, _GATHERING):  # type: ignore[attr-defined]
         return True
-    code = _innermost(task.get_coro())
-    return code is not None and (
+    codes = _awaited_in(task)
+    if any(code.co_name == _NEXT_COMPLETED and code.co_filename == _WAIT.co_filename for code in codes):
+        return True
+    return any(
         code is _WAIT
         or code.co_filename == asyncio.taskgroups.__file__
         or (code.co_filename.endswith(_ANYIO) and code.co_qualname == "TaskGroup.__aexit__")
+        for code in codes[-1:]
     )
 
 
 def _waits_for_a_signal(task: asyncio.Task[Any]) -> bool:
     """Whether a task waits for a lock, an event, a condition or a queue of asyncio or anyio."""
-    code = _innermost(task.get_coro())
-    if code is None:
-        return False
-    if code.co_filename.endswith(_ANYIO):
-        return code.co_qualname in _ANYIO_LOCKS
-    return code.co_filename in _SIGNAL_FILES
+    return any(
+        code.co_filename in _SIGNAL_FILES
+        or (code.co_filename.endswith(_ANYIO) and code.co_qualname in _ANYIO_LOCKS)
+        for code in _awaited_in(task)[-1:]
+    )
 
 
-def _innermost(awaits: object) -> CodeType | None:
-    """Return the code at the end of what a coroutine awaits, also where generators are on the way."""
-    code = None
+def _awaited_in(task: asyncio.Task[Any]) -> list[CodeType]:
+    """Return the code that waits in a task: of its coroutine, of what that awaits, and so on.
+
+    It is empty for a coroutine that is not of Python.
+    """
+    codes: list[CodeType] = []
+    awaits: object = task.get_coro()
     while True:
         if inspect.iscoroutine(awaits):
-            code, awaits = awaits.cr_code, awaits.cr_await
+            codes.append(awaits.cr_code)
+            awaits = awaits.cr_await
         elif inspect.isasyncgen(awaits):
-            code, awaits = awaits.ag_code, awaits.ag_await
+            codes.append(awaits.ag_code)
+            awaits = awaits.ag_await
         elif inspect.isgenerator(awaits):
-            code, awaits = awaits.gi_code, awaits.gi_yieldfrom
+            codes.append(awaits.gi_code)
+            awaits = awaits.gi_yieldfrom
         elif type(awaits).__name__ in _WRAPPERS:  # they tell what they wrap only to the garbage collector
             awaits = next(filter(_is_followed, gc.get_referents(awaits)), None)
         else:
-            return code
+            return codes
 
 
 def _is_followed(awaits: object) -> bool:
