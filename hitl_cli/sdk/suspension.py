@@ -137,7 +137,7 @@ _current: ContextVar[_Function | None] = ContextVar("function")
 
 
 _executing: set[_Function] = set()
-"""The functions that are being executed in this process."""
+"""The functions that are being executed in this process; in tests, by workers in several threads."""
 
 suspending: ContextVar[list[Suspended]] = ContextVar("suspending")
 """The exceptions that suspended the functions of the running task. The frames in their tracebacks refer to
@@ -257,6 +257,7 @@ class _Concurrency:
             except BadInput as error:
                 self.stopped = error
         self._cancellations += 1
+        self._patient_until = None
         main.cancel()
 
     def _let_go_on(self, others: list[asyncio.Task[Any]]) -> bool:
@@ -270,8 +271,9 @@ class _Concurrency:
         self._function.stuck = all(map(_waits_for_a_signal, busy)) and not self._is_fed()
         if self._function.stuck and not self._has_neighbours():
             return False
-        is_cleaning_up = self.stopped is not None and not self._function.stuck
-        return is_cleaning_up or now < self._patient_until
+        if self.stopped is not None and not self._function.stuck and any(task.cancelling() for task in busy):
+            return True  # it is cleaning up
+        return now < self._patient_until
 
     def _waits_for_others(self, task: asyncio.Task[Any]) -> bool:
         """Whether a task visibly waits for other tasks of the function; then it continues when they do."""
@@ -287,7 +289,7 @@ class _Concurrency:
     def _has_neighbours(self) -> bool:
         """Whether another run is executed, which may hold the lock or the connection that this waits for."""
         run = self._function.run
-        return any(other.run is not run and not other.stuck for other in _executing)
+        return any(other.run is not run and not other.stuck for other in tuple(_executing))
 
     def _is_fed(self) -> bool:
         """Whether not only a task of the function may set an event or put into a queue.

@@ -224,6 +224,36 @@ async def catches_its_cancellation(ctx: Context) -> Any:
     return answers
 
 
+async def ticks() -> None:
+    for _ in range(600):
+        await asyncio.sleep(0.1)
+
+
+@workflow
+async def catches_its_cancellation_beside_a_task(ctx: Context) -> Any:
+    """The same, while a task that nobody awaits works at intervals."""
+    task = asyncio.create_task(ticks())
+    answers = await catches_its_cancellation(ctx)
+    task.cancel()
+    return answers
+
+
+@workflow
+async def cleans_up(ctx: Context, ended: str) -> Any:
+    """Wait for a task in `finally`, as for the end of a connection, for less than the patience."""
+
+    async def close() -> None:
+        await asyncio.sleep(0.5)
+        note_end(Path(ended))
+
+    task = asyncio.create_task(ticks())
+    try:
+        return await yes(ctx, "A?")
+    finally:
+        await asyncio.gather(close())
+        task.cancel()
+
+
 @workflow
 async def groups_slow_work(ctx: Context) -> Any:
     """Ask B only after a step and a moment outside of the steps, under a timeout of its own."""

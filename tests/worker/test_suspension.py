@@ -257,6 +257,22 @@ def test_a_function_that_catches_its_cancellation_and_awaits_more_suspends(crew:
     assert ended(crew, run).result == ["A?", "B?"]
 
 
+def test_a_task_that_nobody_awaits_does_not_keep_a_function_that_catches_its_cancellation(crew: Crew) -> None:
+    run = begun(crew, "catches_its_cancellation_beside_a_task")
+    asked(crew, run, "A?", "B?")
+    Runs(crew.client, NOBODY).cancel(run)
+
+
+def test_what_a_function_awaits_in_finally_is_waited_for_before_it_suspends(
+    crew: Crew, tmp_path: Path
+) -> None:
+    end = tmp_path / "ended"
+    run = begun(crew, "cleans_up", str(end))
+    asked(crew, run, "A?")
+    assert end.exists()
+    Runs(crew.client, NOBODY).cancel(run)
+
+
 def test_tasks_that_nobody_awaits_end_when_the_run_suspends(crew: Crew, tmp_path: Path) -> None:
     end = tmp_path / "ended"
     run = begun(crew, "forgets_tasks", str(end))
