@@ -382,9 +382,19 @@ def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
 def _adopted(
     loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, Any], **options: Any
 ) -> asyncio.Task[Any]:
+    if options.get("eager_start", False):
+        return asyncio.Task(_adopted_at_start(coro), loop=loop, **options)
     task = asyncio.Task(coro, loop=loop, **options)
     adopt(task, coro)
     return task
+
+
+async def _adopted_at_start[T](coro: Coroutine[Any, Any, T]) -> T:
+    """Record the current task, which runs before `create_task` returns it, and await its coroutine."""
+    task = asyncio.current_task()
+    assert task is not None
+    adopt(task, coro)
+    return await coro
 
 
 def adopt(task: asyncio.Task[Any], coro: Coroutine[Any, Any, Any]) -> None:

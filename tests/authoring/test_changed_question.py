@@ -699,6 +699,28 @@ def test_a_check_reads_a_workflow_with_a_task_group(crew: Changing) -> None:
     assert [(one["change"], one["id"], one["now"]) for one in found] == [("asked-anew", "r:2.1", "C?")]
 
 
+def test_a_check_reads_a_workflow_with_eager_tasks(crew: Changing) -> None:
+    eager = """
+    import asyncio
+
+    @workflow
+    async def deploys(ctx):
+        async def asks(prompt, delay):
+            if delay:
+                await asyncio.sleep(delay)
+            return (await ask(ctx, prompt)).approved
+
+        loop = asyncio.get_running_loop()
+        factory = loop.get_task_factory()
+        works = (asks("A?", 0), asks("B?", 0.1))  # from Python 3.14 on: create_task(work, eager_start=True)
+        await asyncio.gather(*(factory(loop, work, eager_start=True) for work in works))
+    """
+    crew.deploy(eager)
+    crew.begin("r", "deploys")
+    waiting(crew.client, 2)
+    assert checked(crew, eager, 0) == []
+
+
 def test_a_check_says_which_runs_would_fail_and_what_is_not_asked_any_more(crew: Changing) -> None:
     crew.deploy(GATHERED.format(a="A?", b="B?", how="await asyncio.gather(a, b)"))
     crew.begin("r", "deploys")
