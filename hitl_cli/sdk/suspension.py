@@ -156,7 +156,7 @@ class _Concurrency:
         self._waiting: set[asyncio.Task[Any]] = set()
         self._parked: set[asyncio.Task[Any]] = set()
         """The waiting tasks whose await only an event outside the process can end."""
-        self._timeouts: list[tuple[asyncio.TimerHandle, asyncio.Task[Any] | None]] = []
+        self._timeouts: list[tuple[asyncio.TimerHandle, str, asyncio.Task[Any] | None]] = []
         self._again: asyncio.TimerHandle | None = None
         self._cancellations = 0
         self._turns = 0
@@ -172,11 +172,11 @@ class _Concurrency:
         self._tasks.add(task)
         task.add_done_callback(self._gone)
 
-    def note_timeout(self, timer: asyncio.TimerHandle) -> None:
-        """Record a timer that will end an await."""
+    def note_timeout(self, timer: asyncio.TimerHandle, name: str) -> None:
+        """Record a timer that will end an await, and the name of what it calls."""
         now = self._loop.time()
         self._timeouts = [each for each in self._timeouts if not each[0].cancelled() and each[0].when() > now]
-        self._timeouts.append((timer, asyncio.current_task()))
+        self._timeouts.append((timer, name, asyncio.current_task()))
 
     async def result(self, future: ResonateFuture[Any]) -> Any:
         """Return the result of a step or a promise. Canceling the awaiting task does not affect it."""
@@ -312,7 +312,7 @@ class _Concurrency:
             and not timer.cancelled()
             and timer is not self._again
             and self._is_own(timer)
-            and not _is_timeout(timer)
+            and _name(timer._callback) not in TIMEOUTS
             for timer in getattr(self._loop, "_scheduled", ())
         )
 
@@ -326,10 +326,10 @@ class _Concurrency:
     def _refuse_timeouts(self, of: asyncio.Task[Any] | None = None) -> None:
         """Raise BadInput if a timeout of the task `of`, or of any waiting task, would end a durable wait."""
         now = self._loop.time()
-        for timer, task in self._timeouts:
+        for timer, name, task in self._timeouts:
             if timer.cancelled() or timer.when() <= now or task is None:
                 continue
-            if (task is of and _name(timer) in INTERRUPTING) or (of is None and self._waits_for_others(task)):
+            if (task is of and name in INTERRUPTING) or (of is None and self._waits_for_others(task)):
                 raise BadInput(
                     "a timeout of asyncio cannot end the wait for a person, a promise, a call or a pause: no"
                     " process waits meanwhile. Use ask(..., deadline=) or ctx.promise(timeout=) instead.",
@@ -353,8 +353,8 @@ def install(loop: asyncio.AbstractEventLoop) -> None:
     ) -> asyncio.TimerHandle:
         timer = call_at(when, callback, *args, context=context)
         function = _current.get(None)
-        if function is not None and not function.over and _is_timeout(timer):
-            function.concurrent().note_timeout(timer)
+        if function is not None and not function.over and (name := _name(callback)) in TIMEOUTS:
+            function.concurrent().note_timeout(timer, name)
         return timer
 
     run_in_executor = loop.run_in_executor
@@ -665,13 +665,6 @@ def _is_followed(awaits: object) -> bool:
     return inspect.iscoroutine(awaits) or inspect.isasyncgen(awaits) or type(awaits).__name__ in _WRAPPERS
 
 
-# Timers
-
-
-def _is_timeout(timer: asyncio.TimerHandle) -> bool:
-    return _name(timer) in TIMEOUTS
-
-
-def _name(timer: asyncio.TimerHandle) -> str:
+def _name(callback: object) -> str:
     """Return the name of what a timer calls."""
-    return getattr(timer._callback, "__qualname__", "")  # type: ignore[attr-defined]
+    return getattr(callback, "__qualname__", "")

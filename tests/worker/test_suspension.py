@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 import zlib
 from typing import TYPE_CHECKING, Any
@@ -12,11 +13,13 @@ from hitl_cli.client.failure import failure_in
 from hitl_cli.client.protocol import search
 from hitl_cli.client.tags import belongs_to_notification
 from hitl_cli.client.wire import audit_of
+from hitl_cli.errors import BadInput
 from hitl_cli.inbox import Inbox
 from hitl_cli.inbox.pending import pending
 from hitl_cli.people.actor import Actor
 from hitl_cli.runs import Runs
 from hitl_cli.runs.reading import get_run
+from hitl_cli.sdk import suspension
 from hitl_cli.sdk.suspension import PATIENCE_S
 from tests.conftest import APPS, NOBODY, Hitl, wait_until
 from tests.recovery.crew import DAY_MS, LEASE_MS, Crew
@@ -354,6 +357,30 @@ def test_a_timeout_of_a_loop_is_not_one_of_what_is_asked_in_it(crew: Crew) -> No
     for delay in (0, 0.2):
         crew.approve(asked(crew, run, f"{delay}?")[f"{delay}?"], data=delay)
     assert ended(crew, run).result == [0, 0.2]
+
+
+def test_a_timeout_is_recorded_on_an_event_loop_with_timers_of_its_own() -> None:
+    class Timer:
+        """Shows as little as that of uvloop."""
+
+        def __init__(self, timer: asyncio.TimerHandle) -> None:
+            self.cancel, self.cancelled, self.when = timer.cancel, timer.cancelled, timer.when
+
+    class Loop(asyncio.SelectorEventLoop):
+        def call_at(self, *args: Any, **options: Any) -> Any:  # type: ignore[override]
+            return Timer(super().call_at(*args, **options))
+
+    async def times_out() -> None:
+        suspension.install(asyncio.get_running_loop())
+        function = suspension._Function(object())
+        suspension._current.set(function)
+        async with asyncio.timeout(PATIENCE_S):
+            await asyncio.sleep(0)
+            with pytest.raises(BadInput, match="deadline="):
+                function.concurrent()._refuse_timeouts(asyncio.current_task())
+
+    with asyncio.Runner(loop_factory=Loop) as runner:
+        runner.run(times_out())
 
 
 # Exceptions that are no failures
