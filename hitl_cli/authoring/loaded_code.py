@@ -59,7 +59,7 @@ def _digest(name: str) -> str:
 
 
 def _version(module: ModuleType) -> object:
-    """Return what changes with the file of a module; it never equals another where there is no file."""
+    """Return a value that changes with the file of a module, and at each call for a module without one."""
     file = getattr(module, "__file__", None)
     try:
         found = os.stat(file or "")  # noqa: PTH116 - there may be hundreds

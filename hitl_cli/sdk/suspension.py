@@ -230,7 +230,7 @@ class _Concurrency:
             self._look()
 
     def _look(self) -> None:
-        """Cancel the function if none of its tasks can continue, also after it caught the cancellation."""
+        """Cancel the function if none of its tasks can continue; again if it caught the cancellation."""
         main = self._main
         if self._function.over or main is None or not (self._parked or self.stopped):
             return
@@ -292,9 +292,9 @@ class _Concurrency:
         return any(other.run is not run and not other.stuck for other in tuple(_executing))
 
     def _is_fed(self) -> bool:
-        """Whether not only a task of the function may set an event or put into a queue.
+        """Whether a thread, a connection or a timer may set an event of the function, or fill a queue.
 
-        Libraries of network protocols wait so for what they receive. A timer or a thread may do it, too.
+        Libraries of network protocols wait for events that they set when they receive something.
         """
         return bool(self._function.jobs) or self._is_connected() or self._has_timer()
 
@@ -374,7 +374,7 @@ def install(loop: asyncio.AbstractEventLoop) -> None:
 
 
 def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Log an error that nobody retrieved; not that a `gather` was canceled which nobody awaited yet."""
+    """Log an error that nobody retrieved, except the cancellation of a `gather` that is not awaited yet."""
     if not isinstance(context.get("exception"), asyncio.CancelledError):
         loop.default_exception_handler(context)
 
