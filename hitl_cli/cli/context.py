@@ -199,7 +199,7 @@ def _gateway_at(url: str, given: str | None, settings: Settings) -> RemoteClient
             )
     from hitl_cli.remote.client import RemoteClient
 
-    return RemoteClient(url.rstrip("/"), token, program=token == own)
+    return RemoteClient(url.rstrip("/"), token, program=token in (own, given))
 
 
 def inbox_of(client: Client, actor: Actor) -> Inbox:

@@ -298,7 +298,8 @@ def test_whoami_takes_the_gateway_and_the_token_of_all_commands(gateway: Visited
 
 @pytest.mark.parametrize("token", ["nonsense", "hitl_0123456789abcdef_" + 43 * "x"])
 def test_a_token_on_the_command_line_is_refused_and_never_ignored(far: Hitl, token: str) -> None:
-    far.fails(6, "pending", "--token", token, code="token-refused")
+    said = far.fails(6, "pending", "--token", token, code="token-refused")
+    assert "hitl login" not in said  # --token goes before a login
     far.fails(6, "--token", token, "whoami", code="token-refused")
     assert far.run("pending", env={"RESONATE_TOKEN": "a.server.token"}).returncode == 0
 
