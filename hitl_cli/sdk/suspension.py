@@ -340,7 +340,7 @@ class _Concurrency:
 def install(loop: asyncio.AbstractEventLoop) -> None:
     """Make the durable functions of this process suspend and end as described above.
 
-    If the loop has a task factory, it must call `adopt`.
+    If the loop has a task factory, it must call `adopt`, or `adopted_at_start` for an eager task.
     """
     Context.invoke_with_retry = _invoke_function  # type: ignore[assignment, method-assign]
     ResonateFuture.__await__ = _await_result  # type: ignore[assignment, method-assign]
@@ -383,14 +383,14 @@ def _adopted(
     loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, Any], **options: Any
 ) -> asyncio.Task[Any]:
     if options.get("eager_start", False):
-        return asyncio.Task(_adopted_at_start(coro), loop=loop, **options)
+        return asyncio.Task(adopted_at_start(coro), loop=loop, **options)
     task = asyncio.Task(coro, loop=loop, **options)
     adopt(task, coro)
     return task
 
 
-async def _adopted_at_start[T](coro: Coroutine[Any, Any, T]) -> T:
-    """Record the current task, which runs before `create_task` returns it, and await its coroutine."""
+async def adopted_at_start[T](coro: Coroutine[Any, Any, T]) -> T:
+    """Record the current task, which runs before `create_task` returns it (`eager_start`), and await this."""
     task = asyncio.current_task()
     assert task is not None
     adopt(task, coro)
@@ -621,20 +621,21 @@ def _waits_for_several(task: asyncio.Task[Any]) -> bool:
     codes = _awaited_in(task)
     if any(code.co_name == _NEXT_COMPLETED and code.co_filename == _WAIT.co_filename for code in codes):
         return True
-    return any(
+    code = codes[-1] if codes else None
+    return code is not None and (
         code is _WAIT
         or code.co_filename == asyncio.taskgroups.__file__
         or (code.co_filename.endswith(_ANYIO) and code.co_qualname == "TaskGroup.__aexit__")
-        for code in codes[-1:]
     )
 
 
 def _waits_for_a_signal(task: asyncio.Task[Any]) -> bool:
     """Whether a task waits for a lock, an event, a condition or a queue of asyncio or anyio."""
-    return any(
+    codes = _awaited_in(task)
+    code = codes[-1] if codes else None
+    return code is not None and (
         code.co_filename in _SIGNAL_FILES
         or (code.co_filename.endswith(_ANYIO) and code.co_qualname in _ANYIO_LOCKS)
-        for code in _awaited_in(task)[-1:]
     )
 
 

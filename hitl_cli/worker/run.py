@@ -307,10 +307,8 @@ class Worker:
         is_eager = options.get("eager_start", False)  # from Python 3.14 on
 
         async def run() -> T:
-            if is_eager and (me := asyncio.current_task(loop)) is not None:
-                suspension.adopt(me, coro)
             try:
-                return await coro
+                return await (suspension.adopted_at_start(coro) if is_eager else coro)
             except Suspended as signal:  # from now on the task refers to it
                 suspension.note_signal(signal)
                 raise

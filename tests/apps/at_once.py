@@ -26,6 +26,10 @@ async def yes(ctx: Context, prompt: str) -> Any:
     return (await ask(ctx, prompt, remind="1d")).require().data
 
 
+async def put(answers: asyncio.Queue[Any], ctx: Context, prompt: str) -> None:
+    await answers.put(await yes(ctx, prompt))
+
+
 @workflow
 async def child(ctx: Context, prompt: str) -> Any:
     return await yes(ctx, prompt)
@@ -165,16 +169,13 @@ async def takes_them_from_a_generator(ctx: Context) -> Any:
     """As agents' frameworks do: what answers is put into a queue that a generator reads."""
     answers: asyncio.Queue[Any] = asyncio.Queue()
 
-    async def put(prompt: str) -> None:
-        await answers.put(await yes(ctx, prompt))
-
     async def taken() -> AsyncIterator[Any]:
         for _ in range(2):
             yield await answers.get()
 
     async with asyncio.TaskGroup() as group:
         for prompt in ("A?", "B?"):
-            group.create_task(put(prompt))
+            group.create_task(put(answers, ctx, prompt))
         return [answer async for answer in taken()]
 
 
@@ -182,9 +183,6 @@ async def takes_them_from_a_generator(ctx: Context) -> Any:
 async def takes_them_with_a_default(ctx: Context) -> Any:
     """Await what has no name: `anext` with a default, and `__await__` of a class."""
     answers: asyncio.Queue[Any] = asyncio.Queue()
-
-    async def put(prompt: str) -> None:
-        await answers.put(await yes(ctx, prompt))
 
     async def taken() -> AsyncIterator[Any]:
         yield await answers.get()
@@ -195,7 +193,7 @@ async def takes_them_with_a_default(ctx: Context) -> Any:
 
     async with asyncio.TaskGroup() as group:
         for prompt in ("A?", "B?"):
-            group.create_task(put(prompt))
+            group.create_task(put(answers, ctx, prompt))
         return [await anext(taken(), None), await Taken()]
 
 
